@@ -1,0 +1,1 @@
+"""The kernel: the way of a job from submit to result."""

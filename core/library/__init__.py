@@ -1,0 +1,1 @@
+"""What people keep: sessions, models, exported files."""

@@ -1,0 +1,45 @@
+"""Where model files are: the user's `models/KIND/` folders and what plugins ship or declare in plugin.toml."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from core.errors import ModelNotFound
+
+WEIGHTS = {".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".onnx"}
+
+
+class Models:
+    """Model names are POSIX-style and the same on every system: `checkpoint` `portraits/v2.safetensors`.
+
+    A folder with a model_index.json or config.json is one model. `shipped` are the [[models]] tables of all
+    plugins, each with an absolute `path`."""
+
+    def __init__(self, folder: Path, shipped: list[dict[str, Any]]):
+        self.folder, self.shipped = folder, shipped
+
+    def entries(self, kind: str) -> dict[str, Path]:
+        """Name to path of all models of one kind, read from disk now: new files need no restart."""
+        found = {entry["name"]: Path(entry["path"]) for entry in self.shipped if entry["kind"] == kind}
+        root = self.folder / kind
+        if root.resolve().is_relative_to(self.folder.resolve()):
+            self._scan(root, root, found)
+        return found
+
+    def _scan(self, folder: Path, root: Path, found: dict[str, Path]) -> None:
+        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+            if path.suffix.lower() in WEIGHTS or any((path / f"{stem}.json").is_file() for stem in ("model_index", "config")):
+                found[path.relative_to(root).as_posix()] = path
+            elif path.is_dir():
+                self._scan(path, root, found)
+
+    def path(self, kind: str, name: str) -> Path:
+        """The file or folder of a model; raises ModelNotFound, naming the nearest ones."""
+        found = self.entries(kind)
+        if name in found:
+            return found[name]
+        near = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or sorted(found)[:5]
+        raise ModelNotFound(
+            f"there is no {kind} model {name!r}." + (f" Did you mean {', '.join(near)}?" if near else ""),
+            hint=f"Put model files into {self.folder / kind}; they are found without a restart.",
+        )

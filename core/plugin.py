@@ -1,0 +1,164 @@
+"""The plugin API, version 1: all that a plugin may import from stable-core.
+
+A plugin is a class whose methods marked with @job are announced as name, function, input types, output type
+and parameter class. The annotations of the method say all five; `describe` turns them into JSON."""
+
+import inspect
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import pydantic
+
+from core.errors import BadImage, Cancelled, InvalidParams, ModelNotFound, OutOfMemory, TypeMismatch
+from core.types import Audio, Image, Json, Mask, Text, Video, port
+
+__all__ = [
+    *("Plugin", "job", "Params", "param", "Context", "Result"),
+    *("Image", "Mask", "Text", "Json", "Audio", "Video"),
+    *("BadImage", "Cancelled", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch"),
+]
+API_VERSION = 1
+PROGRESS_SECONDS, PREVIEW_SECONDS = 0.05, 0.25  # more often than this is not sent
+
+
+class Params(pydantic.BaseModel):
+    """Base of every parameter class: unknown names, NaN and infinity are refused."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+def param(default: Any = ..., *, help: str, **hints: Any) -> Any:
+    """One parameter: its default (`...` means required), its help, bounds and hints for forms.
+
+    Bounds (ge, gt, le, lt, multiple_of, min_length, max_length, pattern) are enforced. The others are hints that
+    clients find in the schema under "ui": widget ("textarea", "seed", "slider" ...), group, order, advanced, unit,
+    step, visible_if ({"other_parameter": value}), choices_from ("models/checkpoint": entries by reference)."""
+    bounds = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"} & hints.keys()
+    ui = {key: value for key, value in hints.items() if key not in bounds}
+    if unknown := ui.keys() - {"widget", "group", "order", "advanced", "unit", "step", "visible_if", "choices_from"}:
+        raise TypeError(f"param() does not know {', '.join(sorted(unknown))}.")
+    extra = {"ui": ui} if ui else None
+    return pydantic.Field(
+        default, description=help, json_schema_extra=extra, **{bound: hints[bound] for bound in bounds}
+    )
+
+
+class Plugin:
+    """Base of a plugin: one instance lives in each worker process, on one device.
+
+    `folder` is the plugin's own folder. `load` runs before the first job, `unload` before the process ends."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def load(self, device: str) -> None:
+        """Prepare the device ("cpu", "cuda:0", "mps" ...). Import heavy packages here or later, not at the top."""
+
+    def unload(self) -> None:
+        """Give back what `load` and the jobs took."""
+
+
+def job(*, affinity: str | None = None, concurrency: int = 1) -> Callable[[Callable], Callable]:
+    """Mark a method as an announced job.
+
+    `affinity` names the parameter that decides which model is warm: jobs with equal values are preferred on the
+    worker that has it. `concurrency` jobs may run inside one worker at once, each on its own thread."""
+
+    def mark(function: Callable) -> Callable:
+        function.__job__ = {"affinity": affinity, "concurrency": concurrency}
+        return function
+
+    return mark
+
+
+@dataclass
+class Result:
+    """An output together with facts about it: {"seed": 7, "infotext": "..."} are kept with the artifact.
+
+    The fact "infotext" of an image is also written into the PNG as A1111's `parameters`."""
+
+    value: Any
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Context:
+    """What a running job may ask of the core. Safe to use from several threads.
+
+    `scratch` is a folder that is deleted after the job, `models` finds model files (`models.path(kind, name)`)."""
+
+    def __init__(self, job_id: str, scratch: Path, models: Any, send: Callable[[str, dict[str, Any]], None]):
+        self.job_id, self.scratch, self.models = job_id, scratch, models
+        self.keep_partial = False
+        self._send = send
+        self._cancelled = threading.Event()
+        self._progress_at = self._preview_at = 0.0
+
+    @property
+    def cancelled(self) -> bool:
+        """True once somebody asked to stop. With `keep_partial`, return what there is; else raise_if_cancelled()."""
+        return self._cancelled.is_set()
+
+    def raise_if_cancelled(self) -> None:
+        if self.cancelled:
+            raise Cancelled("the job was cancelled.")
+
+    def progress(self, step: float, total: float, phase: str = "") -> None:
+        """Tell that `step` of `total` is done, in `phase`; cheap, call it as often as you like."""
+        now = time.monotonic()
+        if step >= total or now - self._progress_at >= PROGRESS_SECONDS:
+            self._progress_at = now
+            self._send("progress", {"step": step, "total": total, "phase": phase})
+
+    @property
+    def wants_preview(self) -> bool:
+        """Whether a preview would be sent now: ask before you compute one."""
+        return time.monotonic() - self._preview_at >= PREVIEW_SECONDS
+
+    def preview(self, image: Image) -> None:
+        """Show an unfinished picture; sent as JPEG, not stored."""
+        if self.wants_preview:
+            self._preview_at = time.monotonic()
+            self._send("preview", {"image": image})
+
+    def log(self, text: str) -> None:
+        self._send("log", {"text": str(text)[:10_000]})
+
+
+def signature(function: Callable) -> tuple[dict[str, dict[str, Any]], dict[str, Any], str | None, str | None, Any]:
+    """(inputs, output, name of the Params argument, name of the Context argument, Params class) of a job method."""
+    hints = get_type_hints(function, include_extras=True)
+    if "return" not in hints:
+        raise TypeMismatch(f"job {function.__name__}: say what it returns, for example `-> Image`.")
+    output = port(hints.pop("return"))
+    inputs, params_name, context_name, params_class = {}, None, None, Params
+    for name in list(inspect.signature(function).parameters)[1:]:
+        if name not in hints:
+            raise TypeMismatch(f"job {function.__name__}: argument {name} needs an annotation.")
+        if inspect.isclass(hints[name]) and issubclass(hints[name], Params):
+            params_name, params_class = name, hints[name]
+        elif hints[name] is Context:
+            context_name = name
+        else:
+            inputs[name] = port(hints[name])
+    return inputs, output, params_name, context_name, params_class
+
+
+def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
+    """The announced jobs of a plugin class, as JSON: what clients render forms from and submit is checked against."""
+    jobs = []
+    for name, function in inspect.getmembers(plugin, inspect.isfunction):
+        if not (options := getattr(function, "__job__", None)):
+            continue
+        inputs, output, _, _, params_class = signature(function)
+        schema = params_class.model_json_schema()
+        if options["affinity"] and options["affinity"] not in schema.get("properties", {}):
+            raise InvalidParams(f"job {name}: affinity names {options['affinity']}, which is not a parameter.")
+        help = inspect.cleandoc(function.__doc__ or "")
+        jobs.append({"name": name, "help": help, "inputs": inputs, "output": output, "params": schema, **options})
+    if not jobs:
+        raise InvalidParams(f"{plugin.__name__} announces no job. Mark a method with @job().")
+    return jobs
