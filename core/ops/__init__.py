@@ -1,0 +1,1 @@
+"""Install, environments, deploy, tokens, backup, doctor: what an administrator does."""
