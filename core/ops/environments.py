@@ -1,0 +1,240 @@
+"""The environments of plugins: made by uv from lock files with hashes, one folder each, old ones kept for going back.
+
+An environment's folder is named after all that decides its content, and its stamp is written last: what has a stamp is
+complete and never changes; what has none is made anew."""
+
+import argparse
+import hashlib
+import platform
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.ops import bootstrap
+from core.ops.bootstrap import ROOT, InstallError
+
+__all__ = ["InstallError", "ensure", "ensure_lock", "lock", "lock_repository", "python_of"]
+
+WORKER = ROOT / "worker-requirements.txt"
+UNPACKED = 2.0  # bytes on disk for a byte fetched, bytecode included: 5.6 GB for torch's 2.85 GB
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an environment is made of."""
+
+    name: str
+    lock: Path
+    requirements: Path
+    backend: str = "auto"
+    download: str = ""
+
+    def folder(self, envs_dir: Path) -> Path:
+        """Where it belongs; the name changes with the content."""
+        source = self.lock if self.backend == "auto" else self.requirements
+        parts = [self.backend, platform.machine(), sys.platform, "%d.%d" % sys.version_info[:2]]
+        parts += [bootstrap.fingerprint(source), bootstrap.fingerprint(WORKER)]
+        return envs_dir / f"{self.name}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
+
+
+def python_of(plugin_dir: Path, envs_dir: Path, torch_backend: str = "auto") -> Path | None:
+    """The interpreter of a plugin's environment if that is complete, else None. Costs milliseconds."""
+    recipe = recipe_of(plugin_dir, torch_backend)
+    return complete(recipe.folder(envs_dir)) if recipe.lock.exists() else None
+
+
+def ensure(plugin_dir: Path, envs_dir: Path, say: Say = bootstrap.say, torch_backend: str = "auto") -> Path:
+    """The interpreter of a plugin's environment, which is made if need be: minutes and gigabytes with torch.
+
+    `say` gets a line for each long step. `torch_backend` "auto" installs the plugin's lock; another value ("cpu",
+    "cu128", "rocm6.3", "xpu") resolves its requirements anew against PyTorch's own index of that name."""
+    recipe = recipe_of(plugin_dir, torch_backend)
+    if not recipe.lock.exists():
+        say(f"Locking the requirements of {recipe.name}.")
+        lock(recipe.lock.parent)
+    if not matches(recipe):
+        plugin = "" if recipe.requirements == WORKER else recipe.lock.parent
+        raise InstallError(
+            f"{recipe.name}: {recipe.lock.name} was made for other requirements than {recipe.requirements.name} and "
+            f"{WORKER.name} name now.\nLock them again: python -m core.ops.environments lock {plugin}"
+        )
+    return install(recipe, envs_dir, say)
+
+
+def ensure_lock(path: Path, envs_dir: Path, say: Say = bootstrap.say) -> Path:
+    """The interpreter of an environment that holds just what the lock file at `path` names."""
+    return install(Recipe(path.stem, path, path), envs_dir, say)
+
+
+def lock(plugin_dir: Path) -> Path:
+    """Write a plugin's requirements.lock: exact versions and hashes for all systems, Python 3.10 and newer.
+
+    requirements-override.txt, where there is one, replaces what dependencies ask for."""
+    recipe = recipe_of(plugin_dir)
+    if recipe.requirements == WORKER:
+        raise InstallError(f"{plugin_dir.name} has no requirements of its own: it uses {recipe.lock.name}.")
+    compile_lock(sources(recipe.requirements), recipe.lock)
+    return recipe.lock
+
+
+def lock_repository() -> list[Path]:
+    """Write the lock files of the server, the tests and the bare worker."""
+    server, tests, worker = (ROOT / f"{name}.lock" for name in ("requirements", "requirements-test", "worker-requirements"))
+    compile_lock([server.with_suffix(".txt")], server)
+    compile_lock([tests.with_suffix(".txt")], tests, "--constraints", str(server))
+    compile_lock([WORKER], worker)
+    return [server, tests, worker]
+
+
+def recipe_of(plugin_dir: Path, backend: str = "auto") -> Recipe:
+    """Read [environment] of plugin.toml; a shared environment is the other plugin's."""
+    settings = environment_settings(plugin_dir)
+    if other := settings.get("share"):
+        plugin_dir = plugin_dir.parent / other
+        if not plugin_dir.is_dir():
+            raise InstallError(f"it shares the environment of {other!r}, and there is no such plugin beside it.")
+        settings = environment_settings(plugin_dir)
+        if "share" in settings:
+            raise InstallError(f"it shares the environment of {other!r}, which has none: it shares another's. Name that.")
+    requirements = plugin_dir / settings.get("requirements", "requirements.txt")
+    if requirements.exists():
+        lock_file = requirements.with_suffix(".lock")
+        return Recipe(plugin_dir.name, lock_file, requirements, backend, settings.get("download", ""))
+    if "requirements" in settings:
+        raise InstallError(f"plugin.toml of {plugin_dir.name} names {requirements.name}, and there is no such file.")
+    return Recipe("worker", WORKER.with_suffix(".lock"), WORKER, download="5 MB")
+
+
+def environment_settings(plugin_dir: Path) -> dict[str, Any]:
+    try:
+        import tomllib
+    except ModuleNotFoundError:  # Python 3.10
+        import tomli as tomllib
+    path = plugin_dir / "plugin.toml"
+    try:
+        return tomllib.loads(path.read_text("utf-8")).get("environment", {}) if path.exists() else {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InstallError(f"{path} is not TOML: {error}") from error
+
+
+def complete(folder: Path) -> Path | None:
+    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    return python if (folder / "complete").exists() and python.exists() else None
+
+
+def install(recipe: Recipe, envs_dir: Path, say: Say) -> Path:
+    envs_dir = envs_dir.resolve()
+    folder = recipe.folder(envs_dir)
+    if python := complete(folder):
+        return python
+    try:
+        with bootstrap.only_one(envs_dir / f"{folder.name}.lock", say) as held:
+            if python := complete(folder):
+                return python
+            build(recipe, folder, say, held)
+    except (InstallError, OSError) as error:
+        message = str(error) if isinstance(error, InstallError) else bootstrap.explain(str(error))
+        raise InstallError(f"{recipe.name}: {message}") from error
+    python = complete(folder)
+    assert python, f"{folder} was just completed"
+    return python
+
+
+def build(recipe: Recipe, folder: Path, say: Say, held: Any) -> None:
+    lock_file, torch = recipe.lock, []
+    if recipe.backend != "auto":
+        lock_file, torch = folder.with_name(f"{folder.name}.txt"), ["--torch-backend", recipe.backend]
+        say(f"Resolving the requirements of {recipe.name} for torch on {recipe.backend}.")
+        compile_lock(sources(recipe.requirements), lock_file, *torch, universal=False, held=held)
+    say(f"Making the environment of {recipe.name} in {folder}.")
+    (folder / "complete").unlink(missing_ok=True)
+    uv("venv", "--quiet", "--clear", "--python", sys.executable, str(folder), say=say, held=held)
+    sync = ["pip", "sync", "--python", str(folder), "--require-hashes", "--compile-bytecode", *torch, str(lock_file)]
+    try:  # what is in uv's cache is linked from there, without network and almost without disk
+        uv(*sync, "--offline", say=say, held=held)
+    except InstallError:
+        amount = size_in_bytes(recipe.download)
+        fetch = f"about {recipe.download} to fetch, {bootstrap.size(int(amount * UNPACKED))} on disk, once" if amount else "once"
+        say(f"Installing the packages of {recipe.name}: {fetch}.")
+        bootstrap.check_space(folder, int(amount * UNPACKED))
+        uv(*sync, say=say, held=held)
+    (folder / "complete").touch()
+    say(f"Installed {recipe.name}.")
+
+
+def size_in_bytes(text: str) -> float:
+    """2.5e9 for "2.5 GB", 0 for ""."""
+    if not text:
+        return 0
+    match = re.fullmatch(r"([\d.]+) *([kMG])B", text.strip())
+    if not match:
+        raise InstallError(f'plugin.toml: download must be like "2.5 GB" or "40 MB", got {text!r}.')
+    return float(match[1]) * {"k": 1e3, "M": 1e6, "G": 1e9}[match[2]]
+
+
+def sources(requirements: Path) -> list[Path]:
+    override = requirements.with_name(requirements.stem + "-override.txt")
+    return [requirements, WORKER] + ([override] if override.exists() else [])
+
+
+def compile_lock(paths: list[Path], output: Path, *options: str, universal: bool = True, held: Any = None) -> None:
+    options += ("--universal", "--python-version", "3.10") if universal else ("--python", sys.executable)
+    for path in paths:
+        options += ("--overrides", str(path)) if path.stem.endswith("-override") else (str(path),)
+    part = output.with_name(output.name + ".part")
+    part.unlink(missing_ok=True)  # versions in an existing file would be preferred to newer ones
+    try:
+        uv("pip", "compile", "--generate-hashes", "--no-annotate", "--no-header", "-o", str(part), *options, held=held)
+        header = f"# Made by core.ops.environments from {', '.join(path.name for path in paths)}; inputs {digest(paths)}\n"
+        output.write_text(header + part.read_text("utf-8"), "utf-8", newline="\n")
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def matches(recipe: Recipe) -> bool:
+    """Whether the lock was made from the requirements as they are."""
+    with recipe.lock.open(encoding="utf-8") as file:
+        made_from = re.search(r"inputs (\w+)", file.readline())
+    paths = [WORKER] if recipe.requirements == WORKER else sources(recipe.requirements)
+    return bool(made_from) and made_from[1] == digest(paths)
+
+
+def digest(paths: list[Path]) -> str:
+    """A hash of requirements, whatever their comments and line endings."""
+    lines = [re.sub(r"(^|\s+)#.*", "", line).strip() for path in paths for line in path.read_text("utf-8").splitlines()]
+    return hashlib.sha256("\n".join(filter(None, lines)).encode()).hexdigest()[:16]
+
+
+def uv(*arguments: str, say: Say = bootstrap.say, held: Any = None) -> None:
+    bootstrap.run([sys.executable, "-m", "uv", "--no-python-downloads", *arguments], say, held)
+
+
+def main() -> None:
+    bootstrap.ensure([ROOT / "requirements.lock"])
+    parser = argparse.ArgumentParser(prog="python -m core.ops.environments", description=__doc__.splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    locking = commands.add_parser("lock", help="write lock files: the plugin's, or without one the repository's own")
+    locking.add_argument("plugin", type=Path, nargs="?")
+    installing = commands.add_parser("install", help="make a plugin's environment")
+    installing.add_argument("plugin", type=Path)
+    installing.add_argument("--envs", type=Path, default=ROOT / ".envs", help="folder of environments [.envs]")
+    installing.add_argument("--torch-backend", default="auto", help="auto, cpu, cu128, rocm6.3, xpu, ... [auto]")
+    arguments = parser.parse_args()
+    if arguments.plugin and not arguments.plugin.is_dir():
+        parser.error(f"{arguments.plugin} is not a folder")
+    try:
+        if arguments.command == "install":
+            print(ensure(arguments.plugin.resolve(), arguments.envs, torch_backend=arguments.torch_backend))
+        else:
+            for path in [lock(arguments.plugin.resolve())] if arguments.plugin else lock_repository():
+                print("write ", path)
+    except InstallError as error:
+        sys.exit(f"stable-core: {error}")
+
+
+if __name__ == "__main__":
+    main()
