@@ -15,7 +15,7 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "installed.txt"  # written last: what it names is completely there
 MEGABYTE = 10**6
 # Megabytes to fetch and on disk (bytecode included), measured on Linux; for the messages and the check of free space.
-SIZES = {"requirements.lock": (45, 180), "requirements-test.lock": (20, 60)}
+SIZES = {"requirements.lock": (33, 150), "requirements-test.lock": (14, 40)}
 
 
 class InstallError(Exception):
@@ -59,7 +59,8 @@ def old_python() -> str:
     return (
         "this is Python %d.%d.%d (%s), and 3.10 or newer is needed.\n" % (sys.version_info[:3] + (sys.executable,))
         + "Install a newer one (python.org/downloads; Debian, Ubuntu: apt install python3 python3-venv; "
-        + "macOS: brew install python) and start with it, for example: python3.12 " + " ".join(sys.argv)
+        + "macOS: brew install python) and start with it, for example: python3.12 "
+        + " ".join(sys.argv)
     )
 
 
@@ -80,14 +81,17 @@ def install(requirements: "list[Path]", wanted: "list[str]", inside: bool) -> No
     with only_one(ROOT / ".venv.lock", say) as held:
         if is_installed(wanted, inside):
             return  # by the process that we waited for
-        fetch, disk = (sum(SIZES.get(path.name, (0, 0))[i] for path in requirements) for i in (0, 1))
-        check_space(ROOT, disk * MEGABYTE)
         python = "python %d.%d" % sys.version_info[:2]
-        if not (PYTHON.exists() and STAMP.exists() and python in STAMP.read_text().splitlines()):
+        there = STAMP.read_text().splitlines() if PYTHON.exists() and STAMP.exists() else []
+        usable = python in there
+        missing = [SIZES.get(line.split()[0], (0, 0)) for line in wanted if not usable or line not in there]
+        fetch, disk = sum(pair[0] for pair in missing), sum(pair[1] for pair in missing)
+        check_space(ROOT, disk * MEGABYTE)
+        if not usable:
             make_venv(inside, held)
         with contextlib.suppress(FileNotFoundError):
             STAMP.unlink()
-        say("Installing the server's packages into .venv: about %d MB to fetch, %d MB on disk." % (fetch, disk))
+        say("Installing packages into .venv: about %d MB to fetch, %d MB on disk." % (fetch, disk))
         pip = [str(PYTHON), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input"]
         sources = [part for path in requirements for part in ("-r", str(path))]
         run(pip + ["install", "--require-hashes", "--progress-bar", "off"] + sources, say, held)
@@ -116,7 +120,7 @@ def make_venv(inside: bool, held) -> None:
 def restart() -> None:
     """Run the same command line again with .venv's Python."""
     if os.environ.get("STABLE_CORE_RESTARTED"):
-        stop("%s is installed but does not start as it should. Unset PYTHONHOME, delete %s and try again." % (VENV, VENV))
+        stop("%s does not start as it should. Unset PYTHONHOME, delete that folder and try again." % VENV)
     os.environ["STABLE_CORE_RESTARTED"] = "1"
     command = [str(PYTHON)] + sys.orig_argv[1:]
     sys.stdout.flush()
@@ -180,11 +184,13 @@ def check_space(folder: Path, needed: int) -> None:
         )
 
 
-def size(number: int) -> str:
+def size(number: float) -> str:
     return "%.1f GB" % (number / 10**9) if number >= 10**9 else "%d MB" % (number / MEGABYTE)
 
 
-DOWNLOAD = re.compile(r"\s*Downloading (\S+) \(([\d.]+) ?([MG])i?B\)")
+DOWNLOADING = re.compile(r"\s*Downloading (\S+) \(([\d.]+) ?([kKMG]i?B)\)")
+DOWNLOADED = re.compile(r"\s*Downloaded (\S+)$")
+UNITS = {"kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def run(command: "list[str]", say, held=None) -> None:
@@ -203,13 +209,20 @@ def run(command: "list[str]", say, held=None) -> None:
         errors="replace",
         pass_fds=[held.fileno()] if held and os.name != "nt" else (),
     )
-    lines = []
+    lines, sizes, done, told = [], {}, 0, 0
     try:
         for line in process.stdout:
             lines.append(line)
-            download = DOWNLOAD.match(line)
-            if download and (download.group(3) == "G" or float(download.group(2)) >= 5):
-                say("  fetching %s, %s %sB" % download.groups())
+            start, end = DOWNLOADING.match(line), DOWNLOADED.match(line)
+            if start:
+                sizes[start.group(1)] = float(start.group(2)) * UNITS[start.group(3)]
+                if sizes[start.group(1)] >= 10 * MEGABYTE:
+                    say("  fetching %s, %s" % (start.group(1), size(sizes[start.group(1)])))
+            elif end:
+                done += sizes.get(end.group(1), 0)
+                if done >= told + max(sum(sizes.values()) / 10, 10 * MEGABYTE):
+                    told = done
+                    say("  fetched %s of %s" % (size(done), size(sum(sizes.values()))))
         if process.wait() != 0:
             raise InstallError(explain("".join(lines)))
     finally:
@@ -222,7 +235,8 @@ def run(command: "list[str]", say, held=None) -> None:
 def environment() -> "dict[str, str]":
     """The caller's environment, so that proxies, mirrors and certificates count; those set for pip count for uv too."""
     env = dict(os.environ, PIP_USER="0")
-    for pip, uv in (("PIP_INDEX_URL", "UV_DEFAULT_INDEX"), ("PIP_EXTRA_INDEX_URL", "UV_INDEX"), ("PIP_CERT", "SSL_CERT_FILE")):
+    same = {"PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX", "PIP_CERT": "SSL_CERT_FILE"}
+    for pip, uv in same.items():
         if env.get(pip):
             env.setdefault(uv, env[pip])
     return env
@@ -245,8 +259,8 @@ PROBLEMS = [
         "its certificate file; otherwise check this machine's clock.",
     ),
     (
-        r"NewConnectionError|ConnectTimeout|Connection refused|Max retries|ProxyError|dns error|client error \(Connect\)"
-        r"|error sending request|name resolution|ReadTimeout|operation timed out|Connection reset|Failed to fetch",
+        r"NewConnectionError|ConnectTimeout|Connection refused|Max retries|ProxyError|dns error|error sending request"
+        r"|client error \(Connect\)|name resolution|ReadTimeout|operation timed out|Connection reset|Failed to fetch",
         "The package index cannot be reached. Check the network; behind a proxy set HTTPS_PROXY, for a mirror set "
         "PIP_INDEX_URL. Then run the same command again; what has been fetched is kept.",
     ),
@@ -270,13 +284,13 @@ PROBLEMS = [
         "3.10 and newer. Loosen one of those named above.",
     ),
 ]
-NOISE = re.compile(r"\s*$|WARNING|warning:|Looking in|Collecting|Using cached|Downloading|Downloaded|\[notice|\s*(Resolved|Using) ")
+NOISE = re.compile(r"\s*($|WARNING|warning:|Looking in|Collecting|Download|\[notice|Resolved |Using )")
 
 
 def explain(output: str) -> str:
     """The decisive lines of an installer's output and the way out."""
     lines = [line.rstrip() for line in output.splitlines()]
-    errors = [i for i, line in enumerate(lines) if re.match(r"\s*(ERROR|error|×|.*Error)\b?", line)]
+    errors = [i for i, line in enumerate(lines) if re.match(r"\s*(ERROR:|error:|×|\w*Error\b)", line)]
     decisive = [line[:400] for line in lines[errors[0] if errors else 0 :] if not NOISE.match(line)]
     way_out = next((advice for words, advice in PROBLEMS if re.search(words, output)), "Run the same command again.")
     return "the installation failed.\n  %s\n%s" % ("\n  ".join(decisive[:3] + decisive[3:][-5:]), way_out)

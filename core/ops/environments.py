@@ -36,7 +36,7 @@ class Recipe:
     def folder(self, envs_dir: Path) -> Path:
         """Where it belongs; the name changes with the content."""
         source = self.lock if self.backend == "auto" else self.requirements
-        parts = [self.backend, platform.machine(), sys.platform, "%d.%d" % sys.version_info[:2]]
+        parts = [self.backend, platform.machine(), sys.platform, f"{sys.version_info[0]}.{sys.version_info[1]}"]
         parts += [bootstrap.fingerprint(source), bootstrap.fingerprint(WORKER)]
         return envs_dir / f"{self.name}-{hashlib.sha256(' '.join(parts).encode()).hexdigest()[:12]}"
 
@@ -83,7 +83,7 @@ def lock(plugin_dir: Path) -> Path:
 
 def lock_repository() -> list[Path]:
     """Write the lock files of the server, the tests and the bare worker."""
-    server, tests, worker = (ROOT / f"{name}.lock" for name in ("requirements", "requirements-test", "worker-requirements"))
+    server, tests, worker = ROOT / "requirements.lock", ROOT / "requirements-test.lock", WORKER.with_suffix(".lock")
     compile_lock([server.with_suffix(".txt")], server)
     compile_lock([tests.with_suffix(".txt")], tests, "--constraints", str(server))
     compile_lock([WORKER], worker)
@@ -99,7 +99,7 @@ def recipe_of(plugin_dir: Path, backend: str = "auto") -> Recipe:
             raise InstallError(f"it shares the environment of {other!r}, and there is no such plugin beside it.")
         settings = environment_settings(plugin_dir)
         if "share" in settings:
-            raise InstallError(f"it shares the environment of {other!r}, which has none: it shares another's. Name that.")
+            raise InstallError(f"it shares the environment of {other!r}, which shares another's. Name that.")
     requirements = plugin_dir / settings.get("requirements", "requirements.txt")
     if requirements.exists():
         lock_file = requirements.with_suffix(".lock")
@@ -157,10 +157,10 @@ def build(recipe: Recipe, folder: Path, say: Say, held: Any) -> None:
     try:  # what is in uv's cache is linked from there, without network and almost without disk
         uv(*sync, "--offline", say=say, held=held)
     except InstallError:
-        amount = size_in_bytes(recipe.download)
-        fetch = f"about {recipe.download} to fetch, {bootstrap.size(int(amount * UNPACKED))} on disk, once" if amount else "once"
-        say(f"Installing the packages of {recipe.name}: {fetch}.")
-        bootstrap.check_space(folder, int(amount * UNPACKED))
+        needed = int(size_in_bytes(recipe.download) * UNPACKED)
+        amount = f": about {recipe.download} to fetch, {bootstrap.size(needed)} on disk, once" if needed else ""
+        bootstrap.check_space(folder, needed)
+        say(f"Installing the packages of {recipe.name}{amount}.")
         uv(*sync, say=say, held=held)
     (folder / "complete").touch()
     say(f"Installed {recipe.name}.")
@@ -189,7 +189,8 @@ def compile_lock(paths: list[Path], output: Path, *options: str, universal: bool
     part.unlink(missing_ok=True)  # versions in an existing file would be preferred to newer ones
     try:
         uv("pip", "compile", "--generate-hashes", "--no-annotate", "--no-header", "-o", str(part), *options, held=held)
-        header = f"# Made by core.ops.environments from {', '.join(path.name for path in paths)}; inputs {digest(paths)}\n"
+        names = ", ".join(path.name for path in paths)
+        header = f"# Made by core.ops.environments from {names}; inputs {digest(paths)}\n"
         output.write_text(header + part.read_text("utf-8"), "utf-8", newline="\n")
     finally:
         part.unlink(missing_ok=True)

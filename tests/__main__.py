@@ -1,0 +1,112 @@
+"""Runs every test and adds up: the server's in .venv, each plugin's in that plugin's own environment.
+
+python3 -m tests [--quick] [pytest arguments]; --quick leaves out what needs torch, a browser or patience."""
+
+import sys
+from pathlib import Path
+
+from core.ops import bootstrap
+
+ROOT = Path(__file__).resolve().parents[1]
+ENVS = ROOT / ".envs"
+TEST_LOCK = ROOT / "requirements-test.lock"
+# The plugin's own packages come first; pytest is appended, so the tests see what the plugin would see.
+PLUGIN_PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+
+
+def main():
+    arguments = sys.argv[1:]
+    quick = "--quick" in arguments
+    options = ["-m", "not slow and not torch and not browser"] if quick else []
+    paths = [argument for argument in arguments if is_test_path(argument)]
+    options += [argument for argument in arguments if argument not in paths and argument != "--quick"]
+
+    counts = [0, 0, 0]
+    for name, command in runs(paths, quick):
+        print(f"\n{name}", flush=True)
+        counts = [sum(pair) for pair in zip(counts, run(command, options), strict=True)]
+    passed, failed, skipped = counts
+    lines = sum(code_lines(path) for path in [*ROOT.glob("core/*.py"), *ROOT.glob("server.py")])
+    print(f"\nkernel: {lines} lines of code in core/*.py and server.py (aim 800, bound 1000)")
+    print(f"{passed} passed, {failed} failed, {skipped} skipped")
+    return 0 if passed and not failed else 1
+
+
+def is_test_path(argument):
+    path = Path(argument.split("::")[0]).resolve()
+    return path.exists() and any(path.is_relative_to(ROOT / folder) for folder in ("tests", "plugins"))
+
+
+def runs(paths, quick):
+    """Names and commands of the test runs; a command is None where its environment cannot be made."""
+    of_plugin = {path: plugin_of(path) for path in paths}
+    if not paths or None in of_plugin.values():
+        yield "server", [sys.executable, "-m", "pytest", *(path for path in paths if of_plugin[path] is None)]
+    for plugin in sorted(folder.parent for folder in ROOT.glob("plugins/*/tests")):
+        chosen = [path for path in paths if of_plugin[path] == plugin]
+        if chosen or not (paths or quick):
+            yield plugin.name, plugin_command(plugin, chosen or [str(plugin / "tests")])
+
+
+def plugin_of(path):
+    parts = Path(path.split("::")[0]).resolve().relative_to(ROOT).parts
+    return ROOT.joinpath(*parts[:2]) if parts[:1] == ("plugins",) and len(parts) > 1 else None
+
+
+def plugin_command(plugin, paths):
+    from core.ops import environments
+
+    try:
+        python = environments.ensure(plugin, ENVS)
+        overlay = environments.ensure_lock(TEST_LOCK, ENVS)
+    except environments.InstallError as error:
+        print(error, file=sys.stderr)
+        return None
+    return [str(python), "-c", PLUGIN_PYTEST, site_packages(overlay), *paths]
+
+
+def site_packages(python):
+    folder = python.parents[1]
+    return str(next(folder.glob("[Ll]ib/**/site-packages")))
+
+
+def run(command, options):
+    """(passed, failed, skipped) of one run of pytest, whose own report goes to the terminal."""
+    import subprocess
+    import tempfile
+    from xml.etree import ElementTree
+
+    if command is None:
+        return 0, 1, 0
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        code = subprocess.call([*command, f"--junitxml={report}", *options], cwd=ROOT)
+        suites = list(ElementTree.parse(report).iter("testsuite")) if report.exists() else []
+    tests, failures, errors, skipped = (
+        sum(int(suite.get(key)) for suite in suites) for key in ("tests", "failures", "errors", "skipped")
+    )
+    failed = failures + errors
+    if code not in (0, 5) and not failed:  # 5: nothing was selected here
+        failed = 1
+    return max(0, tests - failures - errors - skipped), failed, skipped
+
+
+def code_lines(path):
+    """Lines of a Python file that are not blank, comment or docstring."""
+    import ast
+    import tokenize
+
+    with tokenize.open(path) as file:
+        tokens = list(tokenize.generate_tokens(file.readline))
+    layout = (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENDMARKER)
+    code = {line for token in tokens if token.type not in layout for line in range(token.start[0], token.end[0] + 1)}
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, documented) and ast.get_docstring(node):
+            code -= set(range(node.body[0].lineno, node.body[0].end_lineno + 1))
+    return len(code)
+
+
+if __name__ == "__main__":
+    bootstrap.ensure([ROOT / "requirements.lock", TEST_LOCK])
+    sys.exit(main())
