@@ -17,10 +17,9 @@ from core.errors import BadImage, Cancelled, InvalidParams, ModelNotFound, OutOf
 from core.types import Audio, Image, Json, Mask, Text, Video, port
 
 __all__ = [
-    *("Plugin", "job", "Params", "param", "Context", "Result"),
-    *("Image", "Mask", "Text", "Json", "Audio", "Video"),
-    *("BadImage", "Cancelled", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch"),
-]
+    "Plugin", "job", "Params", "param", "Context", "Result", "Image", "Mask", "Text", "Json", "Audio", "Video",
+    "BadImage", "Cancelled", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch",
+]  # fmt: skip
 API_VERSION = 1
 PROGRESS_SECONDS, PREVIEW_SECONDS = 0.05, 0.25  # more often than this is not sent
 

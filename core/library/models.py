@@ -28,7 +28,9 @@ class Models:
 
     def _scan(self, folder: Path, root: Path, found: dict[str, Path]) -> None:
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if path.suffix.lower() in WEIGHTS or any((path / f"{stem}.json").is_file() for stem in ("model_index", "config")):
+            if path.suffix.lower() in WEIGHTS or any(
+                (path / f"{stem}.json").is_file() for stem in ("model_index", "config")
+            ):
                 found[path.relative_to(root).as_posix()] = path
             elif path.is_dir():
                 self._scan(path, root, found)

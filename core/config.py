@@ -1,0 +1,72 @@
+"""The settings of a server: defaults here, `config.toml` over them, command-line flags over that."""
+
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from core.errors import InvalidParams
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Config(pydantic.BaseModel):
+    """Every setting is a key of config.toml and a flag of server.py."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    host: str = Field(
+        "127.0.0.1", description="Address to listen on. Others than loopback show the server to a network."
+    )
+    port: int = Field(7777, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    data: Path = Field(ROOT / "data", description="Folder of the queue, the stored results and the logs.")
+    outputs: Path = Field(ROOT / "outputs", description="Folder where people find the pictures.")
+    models: Path = Field(ROOT / "models", description="Folder of model files, a subfolder for each kind.")
+    plugins: list[Path] = Field([ROOT / "plugins"], description="Folders that hold plugins.")
+    environments: Path = Field(ROOT / ".envs", description="Folder of the plugins' Python environments.")
+    torch_backend: str = Field("auto", description="PyTorch build of the plugins: auto, cpu, cu128, rocm6.3, xpu ...")
+    devices: list[str] = Field(["auto"], description="Devices to use: auto, or cpu, cuda:0 ...")
+    async_mode: Literal["eventlet", "threading"] = Field(
+        "eventlet", description="How the server waits for many sockets."
+    )
+    durability: Literal["process", "power"] = Field(
+        "process", description="What acknowledged work survives: kill -9 (process) or a power cut (power, slower)."
+    )
+    on_start: Literal["run", "pause", "last"] = Field("run", description="Whether the queue runs after a start.")
+    max_queued: int = Field(200_000, ge=1, description="Unfinished jobs that one owner may have.")
+    max_message_bytes: int = Field(
+        16_000_000, ge=100_000, description="Largest socket message; larger data is uploaded."
+    )
+    max_upload_bytes: int = Field(512_000_000, ge=1000, description="Largest upload.")
+    cancel_grace_seconds: float = Field(
+        5, ge=0, description="Time a job has to stop by itself before its worker is killed."
+    )
+    heartbeat_seconds: float = Field(30, gt=0, description="A worker that is silent for longer is killed.")
+    stall_seconds: float = Field(600, gt=0, description="A job without progress for longer fails.")
+    attempts: int = Field(3, ge=1, description="Times that a job may kill its worker before it fails.")
+    events_kept: int = Field(100_000, ge=100, description="Events that a client can catch up on.")
+    overrides: dict[str, dict[str, dict[str, Any]]] = Field(
+        {}, description='Own defaults and bounds: {"plugin.job": {"steps": {"default": 30, "maximum": 50}}}.'
+    )
+
+
+def load(path: Path | None, flags: dict[str, Any]) -> Config:
+    """The settings in `path` (config.toml beside server.py if None) with `flags` over them.
+
+    Raises InvalidParams naming every bad setting."""
+    source = path or ROOT / "config.toml"
+    try:
+        values = tomllib.loads(source.read_text("utf-8")) if path or source.exists() else {}
+        return Config(**values | flags)
+    except pydantic.ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}." for item in error.errors()]
+        raise InvalidParams(f"bad settings in {source} or flags:\n  " + "\n  ".join(lines)) from error
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise InvalidParams(f"cannot read the settings in {source}: {error}.") from error

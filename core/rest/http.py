@@ -1,0 +1,138 @@
+"""HTTP: the page at /, artifact up- and download, a health check."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import flask
+import PIL.Image
+
+from core.api import VERSION
+from core.artifacts import Blobs
+from core.auth import Guard
+from core.config import ROOT, Config
+from core.errors import (
+    BadImage,
+    CoreError,
+    Forbidden,
+    InvalidParams,
+    NotFound,
+    TooLarge,
+    TypeMismatch,
+    Unauthorized,
+    UnknownArtifact,
+)
+from core.jobs import Row, Store, new_id, now, wire
+from core.types import IMAGE, KINDS, open_image
+
+STATUS = {Unauthorized: 401, Forbidden: 403, NotFound: 404, UnknownArtifact: 404, TooLarge: 413}
+SAFE_INLINE = (
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/gif",
+    "audio/",
+    "video/",
+    "text/plain",
+    "application/json",
+)
+PAGE = ROOT / "clients" / "plain"
+COOKIE_SECONDS = 365 * 24 * 3600
+
+
+def create_app(
+    config: Config, store: Store, blobs: Blobs, run_blocking: Callable[..., Any], guard: Callable[[], Guard]
+) -> flask.Flask:
+    """`guard()` gives the Guard once the port is known."""
+    app = flask.Flask("stable-core", static_folder=None)
+
+    @app.errorhandler(CoreError)
+    def failed(error: CoreError) -> Any:
+        return {"ok": False, "error": error.wire()}, STATUS.get(type(error), 400)
+
+    @app.errorhandler(404)
+    @app.errorhandler(405)
+    def no_such_page(error: Any) -> Any:
+        return failed(NotFound(f"there is nothing at {flask.request.method} {flask.request.path[:200]}."))
+
+    @app.get("/healthz")
+    def healthz() -> Any:
+        return {"ok": True, "version": VERSION, "time": time.time()}
+
+    @app.get("/")
+    def page() -> Any:
+        if token := flask.request.args.get("token"):
+            guard().owner(flask.request.environ, token)
+            answer = flask.redirect("/")
+            answer.set_cookie(guard().cookie, token, COOKIE_SECONDS, httponly=True, samesite="Strict")
+            return answer
+        try:
+            guard().owner(flask.request.environ)
+        except Unauthorized:
+            return flask.send_from_directory(PAGE, "locked.html"), 401
+        return flask.send_from_directory(PAGE, "index.html")
+
+    @app.get("/plain/<path:name>")
+    def page_file(name: str) -> Any:
+        return flask.send_from_directory(PAGE, name)
+
+    @app.route("/artifacts", methods=["POST", "PUT"])
+    def upload() -> Any:
+        owner = guard().owner(flask.request.environ)
+        size = flask.request.content_length
+        if size is not None and size > config.max_upload_bytes:
+            raise TooLarge(
+                f"the upload of {size:,} bytes is over the limit of {config.max_upload_bytes:,} (max_upload_bytes)."
+            )
+        sha256, size = blobs.receive(flask.request.stream, config.max_upload_bytes, run_blocking)
+        kind, mime, facts = run_blocking(identify, blobs.path(sha256), flask.request.args.get("kind"))
+        row = {
+            "id": new_id(), "job": None, "idx": 0, "kind": kind, "sha256": sha256, "size_bytes": size, "mime": mime,
+            "name": flask.request.args.get("name", "")[:200] or None, "owner": owner,
+            "session": flask.request.args.get("session", "default")[:100], "review": "new", "facts": facts,
+            "created": now(),
+        }  # fmt: skip
+        store.write(lambda tx: tx.add_artifact(row, []))
+        return {"ok": True, "artifact": wire(row)}, 201
+
+    @app.get("/artifacts/<artifact>")
+    def download(artifact: str) -> Any:
+        owner = guard().owner(flask.request.environ)
+        row = store.one("SELECT * FROM artifacts WHERE id = ? AND owner = ?", artifact, owner)
+        if row is None:
+            raise UnknownArtifact(f"there is no artifact {artifact[:100]!r}.")
+        inline = row["mime"].startswith(SAFE_INLINE)
+        answer = flask.send_file(
+            blobs.path(row["sha256"]), row["mime"], as_attachment=not inline, download_name=row["name"] or row["id"],
+            etag=row["sha256"], conditional=True, max_age=COOKIE_SECONDS,
+        )  # fmt: skip
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Content-Security-Policy"] = (
+            "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+        )
+        answer.headers["Cache-Control"] = f"private, max-age={COOKIE_SECONDS}, immutable"
+        return answer
+
+    return app
+
+
+def identify(path: Path, kind: str | None) -> tuple[str, str, Row]:
+    """(kind, mime type, facts) of an uploaded file, by its content; `kind` is what the sender says it is.
+
+    Raises InvalidParams for an unknown kind, BadImage or TypeMismatch if the content is something else."""
+    if kind is not None and kind not in KINDS:
+        raise InvalidParams(f"kind must be one of {', '.join(KINDS)}, got {kind[:50]!r}.", field="kind")
+    data, problem = path.read_bytes(), None
+    guesses = ["image", "audio", "video", *(["json"] if data[:1] in (b"{", b"[") else []), "text"]
+    for name in [kind] if kind else guesses:
+        try:
+            value = KINDS[name].decode(data)
+        except (BadImage, TypeMismatch) as error:
+            problem = problem or error
+            continue
+        if KINDS[name].mime != IMAGE.mime:
+            return name, KINDS[name].mime, {}
+        mime = PIL.Image.MIME.get(open_image(data).format, IMAGE.mime)
+        return name, mime, {"width": value.width, "height": value.height}
+    raise problem
