@@ -1,0 +1,36 @@
+"""Pictures to latents and back."""
+
+import numpy
+import PIL.Image
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from torch import Tensor
+
+
+class Autoencoder:
+    """`factor` pixels are one latent, in each direction."""
+
+    def __init__(self, vae: AutoencoderKL):
+        self._vae = vae
+        self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
+        self.channels = vae.config.latent_channels
+
+    def encode(self, pictures: list[PIL.Image.Image]) -> list[Tensor]:
+        """Latents of RGB pictures, each float32 (1, C, H / factor, W / factor), with a standard deviation of about 1.
+
+        The mean of the posterior, not a sample as in A1111: without noise of its own, img2img depends on the seed only
+        through the noise of the sampler."""
+        return [self._encode(torch.from_numpy(numpy.array(picture))) for picture in pictures]
+
+    def _encode(self, rgb: Tensor) -> Tensor:
+        x = rgb.to(self._vae.device, self._vae.dtype).permute(2, 0, 1)[None] / 127.5 - 1
+        return self._vae.encode(x).latent_dist.mean.float() * self._vae.config.scaling_factor
+
+    def decode(self, latents: list[Tensor]) -> list[PIL.Image.Image]:
+        """RGB pictures of latents (1, C, h, w). One by one: a batch was not faster on a CPU, and takes more memory."""
+        return [self._decode(z) for z in latents]
+
+    def _decode(self, z: Tensor) -> PIL.Image.Image:
+        x = self._vae.decode((z / self._vae.config.scaling_factor).to(self._vae.dtype)).sample[0]
+        rgb = (x.float() * 127.5 + 127.5).clamp(0, 255).round().byte()
+        return PIL.Image.fromarray(rgb.permute(1, 2, 0).cpu().numpy())

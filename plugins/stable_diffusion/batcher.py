@@ -1,0 +1,142 @@
+"""Runs many images at once on one device: each is a plain function in its own greenlet, their calls are run together.
+
+One thread owns the device. A function that works on an image asks for device work with `call`, which puts its
+greenlet to sleep. When all are asleep, the calls that may share are run as one, and their greenlets go on with
+the answers. So each image keeps its own sampler, step and seed, and joins and leaves whenever it likes."""
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+import greenlet
+import torch
+
+from core.plugin import Cancelled
+
+
+@dataclass(eq=False)
+class Member:
+    """One image in flight: `work` runs in `routine`, `stopped` tells whether somebody wants it to end."""
+
+    work: Callable[[], Any]
+    stopped: Callable[[], bool]
+    future: Future = field(default_factory=Future)
+    routine: greenlet.greenlet | None = None
+    told: bool = False  # that it should stop: said once, so that it can still decode what there is
+
+
+@dataclass(eq=False)
+class Call:
+    """A member asks for `function([value])[0]`. Calls with the same function and `alike` run as one function(values)
+    of at most `most` rows, of which this one has `rows`."""
+
+    function: Callable[[list[Any]], list[Any]]
+    value: Any
+    alike: Hashable
+    rows: int
+    most: int
+    member: Member | None = None
+
+
+class Batcher:
+    def __init__(self):
+        self._inbox: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
+        self._waiting: dict[Hashable, deque[Call]] = {}  # groups of calls, the one whose turn it is first
+        self._hub: greenlet.greenlet | None = None
+        self._lock = threading.Lock()  # of _closed: nothing may come into the inbox after the None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="device", daemon=True)
+        self._thread.start()
+
+    def submit(self, work: Callable[[], Any], stopped: Callable[[], bool] = lambda: False) -> Future:
+        """Run `work` on the device's thread together with all others; from any thread.
+
+        As soon as `stopped()` is true, the call in which `work` waits raises Cancelled, once."""
+        member = Member(work, stopped)
+        with self._lock:
+            if self._closed:
+                raise Cancelled("the plugin is being unloaded.")
+            self._inbox.put(member)
+        return member.future
+
+    def call(
+        self, function: Callable[[list[Any]], list[Any]], value: Any, alike: Hashable = (), rows: int = 1, most: int = 1
+    ) -> Any:
+        """Inside a work: `function([value])[0]`, maybe computed together with others. With most=1, always alone."""
+        return self._hub.switch(Call(function, value, alike, rows, most))
+
+    def close(self) -> None:
+        """Cancel all that is in flight and end the thread."""
+        with self._lock:
+            self._closed = True
+            self._inbox.put(None)
+        self._thread.join()
+
+    @torch.inference_mode()  # holds for this thread, so for all greenlets in it
+    def _run(self) -> None:
+        self._hub = greenlet.getcurrent()
+        while self._join():
+            self._tell_stopped()
+            if self._waiting:
+                self._turn()
+        while self._waiting:
+            self._tell_stopped(everybody=True)
+
+    def _join(self) -> bool:
+        """Start the members that came in; with nothing else to do, wait for one. False: it is time to end."""
+        while not self._inbox.empty() or not self._waiting:
+            if (member := self._inbox.get()) is None:
+                return False
+            member.routine = greenlet.greenlet(member.work)
+            self._resume(member, member.routine.switch)
+        return True
+
+    def _tell_stopped(self, everybody: bool = False) -> None:
+        for call in [call for calls in self._waiting.values() for call in calls]:
+            if everybody or (not call.member.told and call.member.stopped()):
+                call.member.told = True
+                self._waiting[call.function, call.alike].remove(call)
+                self._resume(call.member, call.member.routine.throw, Cancelled("the job was cancelled."))
+        self._waiting = {group: calls for group, calls in self._waiting.items() if calls}
+
+    def _turn(self) -> None:
+        """Run the calls of the first group, and put what they ask for next behind all other groups."""
+        group = next(iter(self._waiting))
+        waiting = self._waiting.pop(group)
+        calls = [waiting.popleft()]
+        while waiting and sum(call.rows for call in calls) + waiting[0].rows <= calls[0].most:
+            calls.append(waiting.popleft())
+        if waiting:
+            self._waiting[group] = waiting
+        for call, answer, error in self._answers(calls):
+            if error:
+                self._resume(call.member, call.member.routine.throw, error)
+            else:
+                self._resume(call.member, call.member.routine.switch, answer)
+
+    def _answers(self, calls: list[Call]) -> list[tuple[Call, Any, Exception | None]]:
+        """Run the calls as one; if that fails, each alone, so that only the guilty ones get the error."""
+        try:
+            answers = calls[0].function([call.value for call in calls])
+            return [(call, answer, None) for call, answer in zip(calls, answers, strict=True)]
+        except Exception as error:
+            if len(calls) == 1:
+                return [(calls[0], None, error)]
+        return [answer for call in calls for answer in self._answers([call])]
+
+    def _resume(self, member: Member, go: Callable[..., Any], *values: Any) -> None:
+        """Let a member run until its next call, its end or its error."""
+        try:
+            said = go(*values)
+        except BaseException as error:  # whatever a work raises is its own affair
+            member.future.set_exception(error)
+        else:
+            if member.routine.dead:
+                member.future.set_result(said)
+            else:
+                said.member = member
+                self._waiting.setdefault((said.function, said.alike), deque()).append(said)

@@ -1,0 +1,158 @@
+"""Where weights come from: folders in diffusers layout, safetensors only; the last few stay loaded."""
+
+import hashlib
+import json
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from transformers import CLIPTextModel, CLIPTokenizer
+from transformers.utils import logging as transformers_logging
+
+from core.plugin import Context, InvalidParams
+
+from .autoencoder import Autoencoder
+from .conditioning import TextEncoder
+from .denoiser import PREDICTIONS, Denoiser
+from .previews import Previewer
+
+KEEP = 2  # models that stay loaded
+PARTS = ("text_encoder", "unet", "vae")
+transformers_logging.disable_progress_bar()
+
+
+@dataclass(eq=False)
+class Checkpoint:
+    """A loaded model. `hash` is A1111's short form, 10 hex digits; `size` the side that it draws best, in pixels."""
+
+    name: str
+    hash: str
+    text: TextEncoder
+    denoiser: Denoiser
+    autoencoder: Autoencoder
+    previewer: Previewer
+    size: int
+
+
+class Checkpoints:
+    """The models that are loaded on one device."""
+
+    def __init__(self, device: str):
+        self._device = device
+        self._lock = threading.Lock()
+        self._loaded: OrderedDict[tuple, Checkpoint] = OrderedDict()  # the one used last is last
+
+    def get(self, name: str, ctx: Context) -> Checkpoint:
+        """The model of that name, loaded if need be. Its files are looked at each time, so a changed model is loaded anew.
+
+        Raises ModelNotFound, InvalidParams naming the file that is wrong, or Cancelled."""
+        folder = ctx.models.path("checkpoint", name)
+        while not self._lock.acquire(timeout=0.1):  # another job is loading
+            ctx.raise_if_cancelled()
+        try:
+            key = (name, *((path, path.stat().st_mtime_ns, path.stat().st_size) for path in weight_files(name, folder)))
+            if key not in self._loaded:
+                while len(self._loaded) >= KEEP:
+                    self._loaded.popitem(last=False)
+                self._loaded[key] = load(name, folder, self._device, ctx)
+            self._loaded.move_to_end(key)
+            return self._loaded[key]
+        finally:
+            self._lock.release()
+
+    def clear(self) -> None:
+        self._loaded.clear()
+
+
+def weight_files(name: str, folder: Path) -> list[Path]:
+    """The files with weights that are loaded of a model folder: PARTS in order."""
+    files = []
+    for part in PARTS:
+        found = sorted((folder / part).glob("*.safetensors"))
+        plain = [path for path in found if path.name in ("model.safetensors", "diffusion_pytorch_model.safetensors")]
+        if not (plain or found):
+            raise bad_model(name, f"{folder / part} has no .safetensors file")
+        files += plain or found
+    return files
+
+
+def short_hash(files: list[Path]) -> str:
+    """The first 10 hex digits of the sha256 of the files' bytes, one file after the other."""
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:10]
+
+
+def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
+    """Load a model in float32 on a CPU and float16 elsewhere; looks at ctx for a cancel between its parts."""
+    dtype = torch.float32 if device in ("cpu", "mps") else torch.float16
+    check(name, folder)
+
+    def part(cls: type, index: int, dtype: torch.dtype) -> torch.nn.Module:
+        ctx.raise_if_cancelled()
+        ctx.progress(index, len(PARTS) + 1, "load")
+        path = folder / PARTS[index]
+        try:
+            model = cls.from_pretrained(path, torch_dtype=dtype, use_safetensors=True, local_files_only=True)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # the libraries raise nearly anything for a damaged file
+            raise bad_model(name, f"{path} cannot be loaded: {error}") from error
+        return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+
+    clip = part(CLIPTextModel, 0, dtype)
+    unet = part(UNet2DConditionModel, 1, dtype)
+    vae = part(AutoencoderKL, 2, torch.float32)  # several published VAEs overflow in float16
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    noise = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)  # only its table of alphas is used
+    ctx.raise_if_cancelled()
+    ctx.progress(len(PARTS), len(PARTS) + 1, "load")
+    autoencoder = Autoencoder(vae)
+    with torch.inference_mode():
+        previewer = Previewer(autoencoder)
+    return Checkpoint(
+        name=name,
+        hash=short_hash(weight_files(name, folder)),
+        text=TextEncoder(tokenizer, clip),
+        denoiser=Denoiser(unet, noise.alphas_cumprod, noise.config.prediction_type),
+        autoencoder=autoencoder,
+        previewer=previewer,
+        size=unet.config.sample_size * autoencoder.factor,
+    )
+
+
+def check(name: str, folder: Path) -> None:
+    """Raise InvalidParams, naming the file, if `folder` is not a Stable Diffusion 1 or 2 text-to-image model."""
+    if not folder.is_dir():
+        raise bad_model(name, f"{folder} is a single file")
+    configs = {}
+    for path in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"):
+        try:
+            configs[path] = json.loads((folder / path).read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise bad_model(name, f"{folder / path} cannot be read: {error}") from error
+    unet, scheduler = configs["unet/config.json"], configs["scheduler/scheduler_config.json"]
+    if unet.get("_class_name") != "UNet2DConditionModel" or unet.get("in_channels") != 4:
+        raise bad_model(name, f"{folder / 'unet/config.json'} is not a UNet2DConditionModel with 4 input channels")
+    if unet.get("addition_embed_type") or (folder / "text_encoder_2").exists():
+        raise bad_model(name, f"{folder} is a Stable Diffusion XL model")
+    if (kind := scheduler.get("prediction_type", "epsilon")) not in PREDICTIONS:
+        raise bad_model(name, f"{folder / 'scheduler/scheduler_config.json'} has the prediction_type {kind!r}")
+    if not (folder / "tokenizer").is_dir():
+        raise bad_model(name, f"{folder / 'tokenizer'} is missing")
+
+
+def bad_model(name: str, why: str) -> InvalidParams:
+    return InvalidParams(
+        f"model {name!r} cannot be used: {why}.",
+        field="model",
+        hint="Give a folder of a Stable Diffusion 1 or 2 model in diffusers layout, with safetensors weights.",
+    )
