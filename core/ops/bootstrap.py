@@ -288,9 +288,10 @@ NOISE = re.compile(r"\s*($|WARNING|warning:|Looking in|Collecting|Download|\[not
 
 
 def explain(output: str) -> str:
-    """The decisive lines of an installer's output and the way out."""
+    """What an installer's output means, the way out, and its decisive lines."""
     lines = [line.rstrip() for line in output.splitlines()]
     errors = [i for i, line in enumerate(lines) if re.match(r"\s*(ERROR:|error:|×|\w*Error\b)", line)]
     decisive = [line[:400] for line in lines[errors[0] if errors else 0 :] if not NOISE.match(line)]
-    way_out = next((advice for words, advice in PROBLEMS if re.search(words, output)), "Run the same command again.")
-    return "the installation failed.\n  %s\n%s" % ("\n  ".join(decisive[:3] + decisive[3:][-5:]), way_out)
+    unknown = "The installation failed. Run the same command again; if it fails again, the lines below say why."
+    meaning = next((meaning for words, meaning in PROBLEMS if re.search(words, output)), unknown)
+    return "\n  ".join([meaning] + decisive[:3] + decisive[3:][-2:])
