@@ -1,0 +1,121 @@
+"""Real servers for tests: `with serve({"demo": "class Demo(Plugin): ..."}) as server:` starts one and ends it."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+START_SECONDS = 120
+HEADER = "import time\nfrom core.plugin import *\n"
+GREETING = re.compile(r"^stable-core \S+\s+(http://\S+?)/\?token=(\S+)$", re.MULTILINE)
+
+
+class Running:
+    """A server process with its own data, outputs, models, plugins and token, all under `folder`.
+
+    `restart` listens on the same port with the same data, as after a crash."""
+
+    def __init__(self, folder, plugins, settings):
+        self.folder, self.log_file = folder, folder / "server.log"
+        for name, source in plugins.items():
+            self.write_plugin(name, source)
+        own = {name: folder / name for name in ("data", "outputs", "models")}
+        mode = os.environ.get("STABLE_CORE_TEST_ASYNC_MODE", "eventlet")
+        given = own | {"plugins": [folder / "plugins"], "environments": ROOT / ".envs", "async_mode": mode} | settings
+        (folder / "config.toml").write_text("".join(f"{key} = {toml(value)}\n" for key, value in given.items()))
+        self.port = 0
+        self.start()
+
+    def write_plugin(self, name, source):
+        """A plugin from its source, which finds core.plugin's names and `time` imported, or from a folder."""
+        target = self.folder / "plugins" / name
+        if isinstance(source, Path):
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "tests", "training"))
+            return
+        target.mkdir(parents=True, exist_ok=True)
+        (target / "plugin.toml").write_text(f'name = "{name}"\nversion = "1"\napi = 1\n')
+        (target / "__init__.py").write_text(HEADER + textwrap.dedent(source))
+
+    def start(self):
+        """Returns when the plugins are loaded or refused."""
+        already = len(self.log)
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "server.py", "--config", str(self.folder / "config.toml"), "--port", str(self.port)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
+                env=os.environ | {"XDG_CONFIG_HOME": str(self.folder / "config")},
+            )  # fmt: skip
+        wait_until(lambda: "Ctrl-C stops." in self.log[already:] or self.process.poll() is not None, START_SECONDS)
+        greeting = GREETING.search(self.log, already)
+        assert greeting and self.process.poll() is None, f"the server did not start:\n{self.log[already:]}"
+        self.url, self.token = greeting.groups()
+        self.port = int(self.url.rsplit(":", 1)[1])
+
+    @property
+    def log(self):
+        return self.log_file.read_text("utf-8", "replace") if self.log_file.exists() else ""
+
+    def client(self, **options):
+        from clients.python import Client
+
+        return Client(self.url, self.token, **options)
+
+    def kill(self):
+        """kill -9 of the server process; its workers notice and end by themselves."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """As Ctrl-C does; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT if os.name == "posix" else signal.SIGTERM)
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def restart(self):
+        if self.process.poll() is None:
+            self.kill()
+        self.start()
+
+
+@contextlib.contextmanager
+def serve(plugins, **settings):
+    """A running server with `plugins`, {name: source or folder}. `settings` are keys of config.toml.
+
+    STABLE_CORE_TEST_ASYNC_MODE (or async_mode=) chooses how it waits: eventlet or threading."""
+    with tempfile.TemporaryDirectory(prefix="stable-core-") as folder:
+        server = Running(Path(folder), plugins, settings)
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def wait_until(condition, seconds=30):
+    """What `condition()` returns once it is true; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (result := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.02)
+    return result
+
+
+def toml(value):
+    """A setting in TOML's notation: as JSON, but for tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {toml(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    return json.dumps(str(value) if isinstance(value, Path) else value)
