@@ -185,7 +185,7 @@ def test_package_without_a_build_for_this_python_is_named(installed):
     wheel = tiny.make_wheel(installed.index, "tinyold", tag="cp27-cp27m-win32")
     installed.lock.write_text(tiny.locked(wheel))
     message = refusal(installed.start())
-    assert "tinyold==1.0" in message and "no package for this system" in message
+    assert "tinyold==1.0" in message and "no such package for this system" in message
 
 
 def test_full_disk_is_told_before_anything_is_written(clone):
@@ -205,7 +205,9 @@ def test_folder_that_cannot_be_written_is_named(clone):
 
 def test_code_lines_leave_out_blanks_comments_and_docstrings(tmp_path):
     file = tmp_path / "some.py"
-    file.write_text('"""Doc\nstring."""\n\n# comment\nx = """two\nlines"""\n\n\ndef f():\n    """Doc."""\n    return x  # two\n')
+    file.write_text(
+        '"""Doc\nstring."""\n\n# comment\nx = """two\nlines"""\n\n\ndef f():\n    """Doc."""\n    return x  # two\n'
+    )
     assert code_lines(file) == 4
 
 

@@ -274,9 +274,9 @@ PROBLEMS = [
         "Choose one of these for torch_backend, or auto for the tested set.",
     ),
     (
-        r"No matching distribution|has no wheels|no wheels with a matching|cannot be installed on|platform tag",
-        "There is no package for this system or for Python %d.%d. Try another Python, 3.10 to 3.13 are tested."
-        % sys.version_info[:2],
+        r"No matching distribution|no wheels|platform tag|there is no version of|was not found in the package registry",
+        "There is no such package for this system and Python %d.%d. If its name and version are right, try another "
+        "Python: 3.10 to 3.13 are tested." % sys.version_info[:2],
     ),
     (
         r"No solution found|ResolutionImpossible|conflicting dependencies",

@@ -4,11 +4,12 @@ An environment's folder is named after all that decides its content, and its sta
 complete and never changes; what has none is made anew."""
 
 import argparse
+import contextlib
 import hashlib
 import platform
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,8 @@ def lock(plugin_dir: Path) -> Path:
     recipe = recipe_of(plugin_dir)
     if recipe.requirements == WORKER:
         raise InstallError(f"{plugin_dir.name} has no requirements of its own: it uses {recipe.lock.name}.")
-    compile_lock(sources(recipe.requirements), recipe.lock)
+    with naming(recipe.name):
+        compile_lock(sources(recipe.requirements), recipe.lock)
     return recipe.lock
 
 
@@ -92,21 +94,23 @@ def lock_repository() -> list[Path]:
 
 def recipe_of(plugin_dir: Path, backend: str = "auto") -> Recipe:
     """Read [environment] of plugin.toml; a shared environment is the other plugin's."""
-    settings = environment_settings(plugin_dir)
-    if other := settings.get("share"):
-        plugin_dir = plugin_dir.parent / other
-        if not plugin_dir.is_dir():
-            raise InstallError(f"it shares the environment of {other!r}, and there is no such plugin beside it.")
+    with naming(plugin_dir.name):
         settings = environment_settings(plugin_dir)
-        if "share" in settings:
-            raise InstallError(f"it shares the environment of {other!r}, which shares another's. Name that.")
-    requirements = plugin_dir / settings.get("requirements", "requirements.txt")
-    if requirements.exists():
-        lock_file = requirements.with_suffix(".lock")
-        return Recipe(plugin_dir.name, lock_file, requirements, backend, settings.get("download", ""))
-    if "requirements" in settings:
-        raise InstallError(f"plugin.toml of {plugin_dir.name} names {requirements.name}, and there is no such file.")
-    return Recipe("worker", WORKER.with_suffix(".lock"), WORKER, download="5 MB")
+        if other := settings.get("share"):
+            plugin_dir = plugin_dir.parent / other
+            if not plugin_dir.is_dir():
+                raise InstallError(f"it shares the environment of {other!r}, and there is no such plugin beside it.")
+            settings = environment_settings(plugin_dir)
+            if "share" in settings:
+                raise InstallError(f"it shares the environment of {other!r}, which shares another's. Name that.")
+        requirements = plugin_dir / settings.get("requirements", "requirements.txt")
+        if requirements.exists():
+            download = settings.get("download", "")
+            size_in_bytes(download)
+            return Recipe(plugin_dir.name, requirements.with_suffix(".lock"), requirements, backend, download)
+        if "requirements" in settings:
+            raise InstallError(f"its plugin.toml names {requirements.name}, and there is no such file.")
+        return Recipe("worker", WORKER.with_suffix(".lock"), WORKER, download="11 MB")
 
 
 def environment_settings(plugin_dir: Path) -> dict[str, Any]:
@@ -121,6 +125,25 @@ def environment_settings(plugin_dir: Path) -> dict[str, Any]:
         raise InstallError(f"{path} is not TOML: {error}") from error
 
 
+def size_in_bytes(download: str) -> int:
+    """The first amount that a text names: 2500000000 for "2.5 GB with CUDA"."""
+    match = re.search(r"(\d+\.?\d*) *([kMG]B)", download)
+    if download and not match:
+        raise InstallError(f'its plugin.toml must say download like "2.5 GB" or "40 MB", not {download!r}.')
+    return int(float(match[1]) * bootstrap.UNITS[match[2]]) if match else 0
+
+
+@contextlib.contextmanager
+def naming(plugin: str) -> Iterator[None]:
+    """What goes wrong inside becomes an InstallError that begins with the plugin's name."""
+    try:
+        yield
+    except InstallError as error:
+        raise InstallError(f"{plugin}: {error}") from error
+    except OSError as error:
+        raise InstallError(f"{plugin}: {bootstrap.explain(str(error))}") from error
+
+
 def complete(folder: Path) -> Path | None:
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     return python if (folder / "complete").exists() and python.exists() else None
@@ -131,14 +154,9 @@ def install(recipe: Recipe, envs_dir: Path, say: Say) -> Path:
     folder = recipe.folder(envs_dir)
     if python := complete(folder):
         return python
-    try:
-        with bootstrap.only_one(envs_dir / f"{folder.name}.lock", say) as held:
-            if python := complete(folder):
-                return python
+    with naming(recipe.name), bootstrap.only_one(envs_dir / f"{folder.name}.lock", say) as held:
+        if not complete(folder):
             build(recipe, folder, say, held)
-    except (InstallError, OSError) as error:
-        message = str(error) if isinstance(error, InstallError) else bootstrap.explain(str(error))
-        raise InstallError(f"{recipe.name}: {message}") from error
     python = complete(folder)
     assert python, f"{folder} was just completed"
     return python
@@ -157,23 +175,13 @@ def build(recipe: Recipe, folder: Path, say: Say, held: Any) -> None:
     try:  # what is in uv's cache is linked from there, without network and almost without disk
         uv(*sync, "--offline", say=say, held=held)
     except InstallError:
-        needed = int(size_in_bytes(recipe.download) * UNPACKED)
-        amount = f": about {recipe.download} to fetch, {bootstrap.size(needed)} on disk, once" if needed else ""
+        needed = int(size_in_bytes(recipe.download) * UNPACKED) if recipe.backend != "cpu" else 0  # a tenth of CUDA
+        amount = f" ({recipe.download} to fetch, {bootstrap.size(needed)} on disk, once)" if needed else ""
         bootstrap.check_space(folder, needed)
         say(f"Installing the packages of {recipe.name}{amount}.")
         uv(*sync, say=say, held=held)
     (folder / "complete").touch()
     say(f"Installed {recipe.name}.")
-
-
-def size_in_bytes(text: str) -> float:
-    """2.5e9 for "2.5 GB", 0 for ""."""
-    if not text:
-        return 0
-    match = re.fullmatch(r"([\d.]+) *([kMG])B", text.strip())
-    if not match:
-        raise InstallError(f'plugin.toml: download must be like "2.5 GB" or "40 MB", got {text!r}.')
-    return float(match[1]) * {"k": 1e3, "M": 1e6, "G": 1e9}[match[2]]
 
 
 def sources(requirements: Path) -> list[Path]:
