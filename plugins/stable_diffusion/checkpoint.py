@@ -48,10 +48,12 @@ class Checkpoints:
         self._loaded: OrderedDict[tuple, Checkpoint] = OrderedDict()  # the one used last is last
 
     def get(self, name: str, ctx: Context) -> Checkpoint:
-        """The model of that name, loaded if need be. Its files are looked at each time, so a changed model is loaded anew.
+        """The model of that name, loaded if need be. Its files are looked at each time: changed ones are loaded anew.
 
         Raises ModelNotFound, InvalidParams naming the file that is wrong, or Cancelled."""
         folder = ctx.models.path("checkpoint", name)
+        check(name, folder)
+        ctx.progress(0, len(PARTS) + 1, "load")
         while not self._lock.acquire(timeout=0.1):  # another job is loading
             ctx.raise_if_cancelled()
         try:
@@ -94,25 +96,25 @@ def short_hash(files: list[Path]) -> str:
 def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
     """Load a model in float32 on a CPU and float16 elsewhere; looks at ctx for a cancel between its parts."""
     dtype = torch.float32 if device in ("cpu", "mps") else torch.float16
-    check(name, folder)
 
-    def part(cls: type, index: int, dtype: torch.dtype) -> torch.nn.Module:
+    def part(cls: type, index: int, **dtype: torch.dtype) -> torch.nn.Module:
         ctx.raise_if_cancelled()
         ctx.progress(index, len(PARTS) + 1, "load")
         path = folder / PARTS[index]
         try:
-            model = cls.from_pretrained(path, torch_dtype=dtype, use_safetensors=True, local_files_only=True)
+            model = cls.from_pretrained(path, use_safetensors=True, local_files_only=True, **dtype)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # the libraries raise nearly anything for a damaged file
             raise bad_model(name, f"{path} cannot be loaded: {error}") from error
         return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
 
-    clip = part(CLIPTextModel, 0, dtype)
-    unet = part(UNet2DConditionModel, 1, dtype)
-    vae = part(AutoencoderKL, 2, torch.float32)  # several published VAEs overflow in float16
+    clip = part(CLIPTextModel, 0, dtype=dtype)
+    unet = part(UNet2DConditionModel, 1, torch_dtype=dtype)
+    vae = part(AutoencoderKL, 2, torch_dtype=torch.float32)  # several published VAEs overflow in float16
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    noise = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)  # only its table of alphas is used
+    # Of the scheduler only the table of alphas is used, which all of diffusers' schedulers make of the same keys.
+    noise = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
     ctx.raise_if_cancelled()
     ctx.progress(len(PARTS), len(PARTS) + 1, "load")
     autoencoder = Autoencoder(vae)

@@ -11,7 +11,7 @@ class TextEncoder:
         self._length = tokenizer.model_max_length  # 77, begin and end included
 
     def tokens(self, text: str) -> tuple[list[int], str]:
-        """The token ids of `text`, padded to the model's 77, and the end of the text that did not fit ("" if all did)."""
+        """The ids of `text`, padded to the model's 77, and the end of the text that did not fit, "" if all did."""
         ids = self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids
         room = self._length - 2
         begin, end, pad = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id, self._tokenizer.pad_token_id

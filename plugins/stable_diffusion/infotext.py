@@ -7,7 +7,7 @@ VERSION = "stable-core 0.1.0"
 
 
 def infotext(prompt: str, negative_prompt: str, fields: dict[str, Any]) -> str:
-    """Prompt, a line with the negative prompt if there is one, and `Key: value, ...`. Fields that are None are left out."""
+    """Prompt, negative prompt if there is one, and a line of `Key: value, ...` without the fields that are None."""
     negative = f"\nNegative prompt: {negative_prompt}" if negative_prompt else ""
     settings = ", ".join(f"{key}: {_quoted(value)}" for key, value in fields.items() if value is not None)
     return f"{prompt}{negative}\n{settings}".strip()

@@ -15,7 +15,8 @@ class Previewer:
         self._factor = autoencoder.factor
         colours = torch.randint(0, 256, (BLOCKS, BLOCKS, 3), generator=torch.Generator().manual_seed(0))
         colours[0, :, :] = torch.arange(BLOCKS)[:, None] * 255 // (BLOCKS - 1)  # greys too
-        picture = PIL.Image.fromarray(colours.byte().numpy()).resize((BLOCK * BLOCKS,) * 2, PIL.Image.Resampling.NEAREST)
+        blocks = PIL.Image.fromarray(colours.byte().numpy())
+        picture = blocks.resize((BLOCK * BLOCKS, BLOCK * BLOCKS), PIL.Image.Resampling.NEAREST)
         latents = autoencoder.encode([picture])[0][0].permute(1, 2, 0).cpu()
         per_block = BLOCK // self._factor
         wanted = colours.repeat_interleave(per_block, 0).repeat_interleave(per_block, 1)

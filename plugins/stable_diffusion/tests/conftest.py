@@ -12,8 +12,17 @@ from core.plugin import Context
 FOLDER = Path(__file__).resolve().parent.parent
 
 
+def pytest_configure(config):
+    for warning in (
+        "ignore:pkg_resources is deprecated",  # k-diffusion imports clip, which imports it
+        "ignore:jsonschema.RefResolver is deprecated:DeprecationWarning",  # k-diffusion imports jsonmerge
+    ):
+        config.addinivalue_line("filterwarnings", warning)
+
+
 def import_plugin():
-    spec = importlib.util.spec_from_file_location("sd", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)])
+    init = FOLDER / "__init__.py"
+    spec = importlib.util.spec_from_file_location("sd", init, submodule_search_locations=[str(FOLDER)])
     sys.modules["sd"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["sd"])
 

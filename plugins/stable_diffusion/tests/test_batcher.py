@@ -1,0 +1,166 @@
+"""The batcher alone, on functions that only count."""
+
+import threading
+import time
+
+import pytest
+from sd.batcher import Batcher
+
+from core.plugin import Cancelled
+
+
+class Device:
+    """Doubles numbers, remembers what it was given together, and can be held until all members have come."""
+
+    def __init__(self):
+        self.batches = []
+        self.free = threading.Event()
+
+    def double(self, values):
+        assert self.free.wait(10)
+        self.batches.append(list(values))
+        if any(value < 0 for value in values):
+            raise ValueError("a negative number")
+        return [2 * value for value in values]
+
+
+@pytest.fixture
+def batcher():
+    batcher = Batcher()
+    yield batcher
+    batcher.close()
+
+
+@pytest.fixture
+def device(batcher):
+    """A device whose first batch is a 0 that waits for `free`, so that a test's works meet behind it."""
+    device = Device()
+    batcher.submit(lambda: batcher.call(device.double, 0, "plug"))
+    yield device
+    device.free.set()
+
+
+def chain(batcher, device, value, calls, alike="same", **options):
+    def work():
+        x = value
+        for _ in range(calls):
+            x = batcher.call(device.double, x, alike, **options)
+        return x
+
+    return work
+
+
+def test_calls_of_works_that_are_alike_run_together_until_each_leaves(batcher, device):
+    futures = [
+        batcher.submit(chain(batcher, device, value, calls, most=8)) for value, calls in ((1, 1), (10, 3), (100, 2))
+    ]
+    device.free.set()
+    assert [future.result(10) for future in futures] == [2, 80, 400]
+    assert device.batches == [[0], [1, 10, 100], [20, 200], [40]]
+
+
+def test_a_work_joins_between_the_steps_of_another(batcher, device):
+    joined = []
+
+    def late(values):
+        if not joined:
+            joined.append(batcher.submit(chain(batcher, device, 5, 2, most=8)))
+        return [None] * len(values)
+
+    def early():
+        first = batcher.call(device.double, 1, "same", most=8)
+        batcher.call(late, None)
+        return batcher.call(device.double, first, "same", most=8)
+
+    future = batcher.submit(early)
+    device.free.set()
+    assert (future.result(10), joined[0].result(10)) == (4, 20)
+    assert [1] in device.batches and [2, 5] in device.batches
+
+
+def test_no_more_rows_than_the_cap_and_the_rest_has_its_turn_next(batcher, device):
+    futures = [batcher.submit(chain(batcher, device, value, 2, rows=2, most=4)) for value in (1, 10, 100)]
+    device.free.set()
+    assert [future.result(10) for future in futures] == [4, 40, 400]
+    assert device.batches == [[0], [1, 10], [100, 2], [20, 200]]
+
+
+def test_groups_that_cannot_share_take_turns(batcher, device):
+    for value, alike in ((1, "a"), (10, "b"), (100, "c")):
+        last = batcher.submit(chain(batcher, device, value, 3, alike, most=8))
+    device.free.set()
+    assert last.result(10) == 800
+    assert device.batches == [[0], [1], [10], [100], [2], [20], [200], [4], [40], [400]]
+
+
+def test_an_error_in_a_shared_call_costs_only_the_guilty(batcher, device):
+    futures = [batcher.submit(chain(batcher, device, value, 2, most=8)) for value in (1, -10, 100)]
+    device.free.set()
+    assert [futures[0].result(10), futures[2].result(10)] == [4, 400]
+    with pytest.raises(ValueError, match="negative"):
+        futures[1].result(10)
+
+
+def test_an_error_between_calls_costs_only_that_work(batcher, device):
+    def broken():
+        batcher.call(device.double, 7, "same", most=8)
+        raise SystemExit(3)
+
+    futures = [batcher.submit(broken), batcher.submit(chain(batcher, device, 1, 3, most=8))]
+    device.free.set()
+    assert futures[1].result(10) == 8
+    assert isinstance(futures[0].exception(10), SystemExit)
+
+
+def test_a_stopped_work_leaves_before_the_next_call_and_the_others_stay_equal(batcher, device):
+    stop = threading.Event()
+
+    def stopping():
+        batcher.call(device.double, 50, "same", most=8)
+        stop.set()
+        batcher.call(device.double, 60, "same", most=8)
+
+    stopped = batcher.submit(stopping, stop.is_set)
+    other = batcher.submit(chain(batcher, device, 1, 3, most=8))
+    device.free.set()
+    assert other.result(10) == 8
+    assert isinstance(stopped.exception(10), Cancelled)
+    assert device.batches == [[0], [50, 1], [2], [4]]
+
+
+def test_a_stopped_work_is_told_once_and_may_finish_what_it_has(batcher, device):
+    def work():
+        try:
+            batcher.call(device.double, 1)
+        except Cancelled:
+            return batcher.call(device.double, 21)
+
+    future = batcher.submit(work, lambda: True)
+    device.free.set()
+    assert future.result(10) == 42
+
+
+def test_a_work_without_calls_just_runs(batcher):
+    assert batcher.submit(lambda: 3).result(10) == 3
+
+
+def test_an_idle_batcher_uses_no_processor_time(batcher):
+    batcher.submit(lambda: None).result(10)
+    before = time.process_time()
+    time.sleep(0.3)
+    assert time.process_time() - before < 0.1
+
+
+def test_close_cancels_what_is_in_flight_and_refuses_more():
+    batcher, device = Batcher(), Device()
+    device.free.set()
+
+    def endless():
+        while True:
+            batcher.call(device.double, 1)
+
+    future = batcher.submit(endless)
+    batcher.close()
+    assert isinstance(future.exception(10), Cancelled)
+    with pytest.raises(Cancelled, match="unloaded"):
+        batcher.submit(endless)

@@ -1,0 +1,106 @@
+"""Which models can be used, what is said about those that cannot, and what stays loaded."""
+
+import json
+import shutil
+
+import pytest
+from sd import TextToImage
+from sd import checkpoint as checkpoint_module
+from sd.checkpoint import Checkpoints, short_hash, weight_files
+
+from core.plugin import Cancelled, InvalidParams, ModelNotFound
+
+
+@pytest.fixture
+def model(plugin, tmp_path):
+    """A copy of the built-in model as models/checkpoint/copy."""
+    return shutil.copytree(plugin.folder / "builtin", tmp_path / "models/checkpoint/copy")
+
+
+@pytest.fixture
+def checkpoints(plugin):
+    return Checkpoints("cpu")
+
+
+def test_an_unknown_model_is_named_together_with_the_nearest(plugin, make_context):
+    with pytest.raises(ModelNotFound, match="'bultin'.*Did you mean builtin"):
+        list(plugin.txt2img(TextToImage(model="bultin"), make_context()))
+
+
+def test_a_model_is_loaded_once_and_again_when_its_files_change(checkpoints, model, make_context):
+    ctx = make_context()
+    first = checkpoints.get("copy", ctx)
+    assert checkpoints.get("copy", ctx) is first
+    (model / "unet/diffusion_pytorch_model.safetensors").touch()
+    assert checkpoints.get("copy", ctx) is not first
+
+
+def test_the_last_two_models_stay_loaded(checkpoints, model, make_context):
+    shutil.copytree(model, model.parent / "third")
+    ctx = make_context()
+    builtin, copy = checkpoints.get("builtin", ctx), checkpoints.get("copy", ctx)
+    assert checkpoints.get("builtin", ctx) is builtin
+    checkpoints.get("third", ctx)
+    assert checkpoints.get("builtin", ctx) is builtin
+    assert checkpoints.get("copy", ctx) is not copy
+
+
+def test_the_hash_is_that_of_the_weights(plugin, model):
+    files = weight_files("copy", model)
+    assert [path.parent.name for path in files] == ["text_encoder", "unet", "vae"]
+    assert short_hash(files) == short_hash(weight_files("builtin", plugin.folder / "builtin"))
+    assert len(short_hash(files)) == 10
+    assert short_hash(files[:1]) != short_hash(files)
+
+
+def truncate(model):
+    path = model / "unet/diffusion_pytorch_model.safetensors"
+    path.write_bytes(path.read_bytes()[:100_000])
+
+
+def edit(path, **values):
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (truncate, "unet cannot be loaded"),
+        (lambda model: (model / "vae/config.json").unlink(), "vae.config.json cannot be read"),
+        (lambda model: (model / "vae/config.json").write_text("{"), "vae.config.json cannot be read"),
+        (lambda model: (model / "vae/diffusion_pytorch_model.safetensors").unlink(), "vae has no .safetensors file"),
+        (lambda model: edit(model / "unet/config.json", in_channels=9), "unet.config.json is not .* 4 input channels"),
+        (lambda model: edit(model / "unet/config.json", addition_embed_type="text_time"), "Stable Diffusion XL"),
+        (lambda model: edit(model / "scheduler/scheduler_config.json", prediction_type="sample"), "'sample'"),
+        (lambda model: shutil.rmtree(model / "tokenizer"), "tokenizer is missing"),
+    ],
+)
+def test_a_folder_that_is_no_usable_model_is_refused_by_file(checkpoints, model, make_context, damage, message):
+    damage(model)
+    with pytest.raises(InvalidParams, match=f"model 'copy' cannot be used: .*copy.*{message}"):
+        checkpoints.get("copy", make_context())
+
+
+def test_a_single_file_is_refused_as_such(checkpoints, model, make_context):
+    (model.parent / "x.safetensors").write_bytes(b"")
+    with pytest.raises(InvalidParams, match="x.safetensors is a single file"):
+        checkpoints.get("x.safetensors", make_context())
+
+
+def test_loading_can_be_cancelled(checkpoints, make_context, monkeypatch):
+    ctx = make_context()
+    loaded, load = [], checkpoint_module.AutoencoderKL.from_pretrained
+    monkeypatch.setattr(
+        checkpoint_module.AutoencoderKL, "from_pretrained", lambda *a, **k: loaded.append(1) or load(*a, **k)
+    )
+    monkeypatch.setattr(ctx, "progress", lambda *told: ctx._cancelled.set())
+    with pytest.raises(Cancelled):
+        checkpoints.get("builtin", ctx)
+    assert loaded == []
+
+
+def test_waiting_for_another_jobs_load_can_be_cancelled(checkpoints, make_context):
+    ctx = make_context()
+    ctx._cancelled.set()
+    with checkpoints._lock, pytest.raises(Cancelled):
+        checkpoints.get("builtin", ctx)

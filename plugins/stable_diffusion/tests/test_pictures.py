@@ -1,0 +1,349 @@
+"""The jobs from end to end on the built-in model: what is on the pictures, and that jobs do not disturb each other."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy
+import PIL.Image
+import pytest
+import torch
+from sd import ImageToImage, TextToImage
+from sd.autoencoder import Autoencoder
+from sd.denoiser import Denoiser
+
+import core.plugin
+from core.plugin import Cancelled, Result
+
+RED_CIRCLE = "a red circle on a blue background"
+
+
+@pytest.fixture(autouse=True)
+def no_throttle(monkeypatch):
+    monkeypatch.setattr(core.plugin, "PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(core.plugin, "PREVIEW_SECONDS", 0)
+
+
+@pytest.fixture
+def draw(plugin, make_context):
+    """draw(prompt=..., image=...) gives the Results of a job."""
+
+    def draw(ctx=None, image=None, **options):
+        options = {"prompt": RED_CIRCLE, "seed": 1, "steps": 4, "sampler": "Euler"} | options
+        ctx = ctx or make_context()
+        if image:
+            return list(plugin.img2img(image, ImageToImage(**options), ctx))
+        return list(plugin.txt2img(TextToImage(**options), ctx))
+
+    return draw
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The lists of asks that the denoiser got, in order."""
+    calls, denoise = [], Denoiser.denoise
+
+    def counting(self, asks):
+        calls.append(asks)
+        return denoise(self, asks)
+
+    monkeypatch.setattr(Denoiser, "denoise", counting)
+    return calls
+
+
+@pytest.fixture
+def latents(monkeypatch):
+    """The latents that were decoded, in order."""
+    latents, decode = [], Autoencoder.decode
+
+    def remembering(self, batch):
+        latents.extend(batch)
+        return decode(self, batch)
+
+    monkeypatch.setattr(Autoencoder, "decode", remembering)
+    return latents
+
+
+def pixels(result):
+    picture = result.value if isinstance(result, Result) else result
+    return numpy.asarray(picture.convert("RGB"), numpy.float32)
+
+
+def difference(one, other):
+    """Mean absolute difference of two pictures, 0 to 255."""
+    return abs(pixels(one) - pixels(other)).mean()
+
+
+def same(one, other):
+    """Equal but for what rounding does to another composition of the batch."""
+    return one.value.size == other.value.size and abs(pixels(one) - pixels(other)).max() <= 2
+
+
+def is_red_disc_on_blue(result):
+    rgb = pixels(result)
+    height, width = rgb.shape[:2]
+    red = (rgb[..., 0] > 150) & (rgb[..., 2] < 120)
+    blue = (rgb[..., 2] > 130) & (rgb[..., 0] < 120)
+    edge = numpy.concatenate([blue[:6].ravel(), blue[-6:].ravel(), blue[:, :6].ravel(), blue[:, -6:].ravel()])
+    return red[height // 2, width // 2] and edge.mean() > 0.95 and 0.05 < red.mean() < 0.6
+
+
+@pytest.mark.parametrize("schedule", ["automatic", "karras"])
+@pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M"])
+def test_a_red_circle_on_a_blue_background_is_one(draw, sampler, schedule):
+    (result,) = draw(sampler=sampler, schedule=schedule, steps=12)
+    assert is_red_disc_on_blue(result)
+
+
+def test_the_facts_tell_how_to_draw_the_picture_again(draw):
+    (result,) = draw(negative_prompt="green", schedule="karras", steps=2, width=64, height=72)
+    facts = result.facts
+    assert {key: facts[key] for key in ("seed", "width", "height", "model")} == {
+        "seed": 1, "width": 64, "height": 72, "model": "builtin",
+    }  # fmt: skip
+    assert facts["infotext"] == (
+        f"{RED_CIRCLE}\nNegative prompt: green\nSteps: 2, Sampler: Euler, Schedule type: Karras, CFG scale: 7, "
+        f"Seed: 1, Size: 64x72, Model hash: {facts['model_hash']}, Model: builtin, Version: stable-core 0.1.0"
+    )
+
+
+def test_the_same_seed_is_the_same_picture_and_another_seed_another(draw):
+    (first,), (again,), (other,) = draw(sampler="Euler a"), draw(sampler="Euler a"), draw(sampler="Euler a", seed=2)
+    assert first.value.tobytes() == again.value.tobytes()
+    assert difference(first, other) > 3
+
+
+def test_samplers_and_schedules_give_different_pictures(draw):
+    ways = [("Euler", "automatic"), ("Euler a", "automatic"), ("DPM++ 2M", "automatic"), ("Euler", "karras")]
+    pictures = [draw(sampler=sampler, schedule=schedule)[0] for sampler, schedule in ways]
+    assert all(difference(a, b) > 0.5 for i, a in enumerate(pictures) for b in pictures[:i])
+
+
+def test_a_random_seed_is_reported_and_draws_the_picture_again(draw):
+    (first,), (other,) = draw(seed=-1), draw(seed=-1)
+    assert first.facts["seed"] != other.facts["seed"]
+    (again,) = draw(seed=first.facts["seed"])
+    assert again.value.tobytes() == first.value.tobytes()
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M"])
+def test_image_k_of_a_batch_is_the_image_alone(draw, latents, sampler):
+    batch = draw(batch_size=3, seed=2**32 - 2, sampler=sampler)
+    together = latents[:]
+    alone = [draw(seed=seed, sampler=sampler)[0] for seed in (2**32 - 2, 2**32 - 1, 0)]
+    assert [result.facts["seed"] for result in batch] == [result.facts["seed"] for result in alone]
+    assert all(same(a, b) for a, b in zip(batch, alone, strict=True))
+    for a, b in zip(together, latents[3:], strict=True):
+        assert (a - b).norm() / b.norm() < 1e-3
+
+
+def test_a_batch_is_sampled_in_shared_calls_and_its_pictures_come_one_by_one(draw, calls):
+    assert len(draw(batch_size=10, steps=2)) == 10
+    assert [len(asks) for asks in calls[:2]] == [8, 8]  # 16 rows
+    assert sum(len(asks) for asks in calls) == 20
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M"])
+def test_one_step_and_two_steps_work(draw, sampler):
+    for steps in (1, 2):
+        (result,) = draw(sampler=sampler, steps=steps)
+        assert result.value.size == (128, 128) and pixels(result).std() > 10
+
+
+def test_an_empty_prompt_draws_something(draw):
+    (result,) = draw(prompt="")
+    assert pixels(result).std() > 5
+
+
+@pytest.mark.parametrize(("width", "height"), [(8, 8), (64, 136), (192, 0)])
+def test_sizes_are_multiples_of_8_and_0_is_the_models_own(draw, width, height):
+    (result,) = draw(width=width, height=height, steps=1)
+    assert result.value.size == (width, height or 128)
+
+
+def test_a_negative_prompt_keeps_away(draw):
+    def redness(negative):
+        results = draw(prompt="a circle", negative_prompt=negative, batch_size=2, steps=8)
+        return sum((pixels(result)[..., 0] - pixels(result)[..., 1:].mean(-1)).mean() for result in results)
+
+    assert redness("a red circle") < redness("a blue circle") - 20
+
+
+def test_cfg_scale_1_takes_one_row_of_the_unet_and_ignores_the_negative_prompt(draw, calls):
+    (one,), (other,) = draw(cfg_scale=1), draw(cfg_scale=1, negative_prompt="red")
+    assert one.value.tobytes() == other.value.tobytes()
+    assert {len(ask.guidance) for asks in calls for ask in asks} == {1}
+
+
+def test_a_long_prompt_is_cut_and_the_log_says_where(draw, make_context):
+    ctx = make_context()
+    draw(ctx, prompt=RED_CIRCLE + " and" * 68 + " star", steps=1)
+    assert [body["text"] for event, body in ctx.told if event == "log"] == [
+        "prompt: the end was cut off, it has more than 75 tokens: 'star'"
+    ]
+
+
+def test_img2img_keeps_more_of_the_picture_at_less_strength(draw):
+    source = PIL.Image.new("RGB", (200, 300), (40, 160, 60))
+    stretched = source.resize((128, 128))
+    strengths = (0, 0.3, 0.6, 1)
+    results = [draw(image=source, denoising_strength=strength, steps=12)[0] for strength in strengths]
+    distances = [difference(result, stretched) for result in results]
+    assert distances == sorted(distances) and distances[0] < 12
+    assert is_red_disc_on_blue(results[-1])
+    assert "Denoising strength: 0.3, Version" in results[1].facts["infotext"]
+
+
+def test_img2img_puts_transparent_pictures_on_white(draw):
+    clear, white = PIL.Image.new("RGBA", (64, 64), (255, 0, 0, 0)), PIL.Image.new("RGB", (64, 64), "white")
+    results = [draw(image=image, denoising_strength=0, width=64, height=64, steps=1)[0] for image in (clear, white)]
+    assert results[0].value.tobytes() == results[1].value.tobytes()
+
+
+def test_strength_0_runs_one_step_and_half_of_4_steps_are_3(draw, calls):
+    image = PIL.Image.new("RGB", (128, 128), "white")
+    draw(image=image, denoising_strength=0)
+    assert len(calls) == 1
+    draw(image=image, denoising_strength=0.5)
+    assert len(calls) == 1 + 3
+
+
+MIXED = [
+    {"prompt": "a green star on a white background", "sampler": "Euler a", "steps": 7},
+    {"prompt": "a red circle on a blue background", "sampler": "DPM++ 2M", "schedule": "karras", "seed": 9},
+    {"prompt": "a yellow square on a black background", "sampler": "Euler", "cfg_scale": 1},
+    {"prompt": "a blue heart on a pink background", "sampler": "Euler a", "width": 64, "height": 64},
+    {"prompt": "a black ring", "negative_prompt": "white", "sampler": "DPM++ 2M", "steps": 5, "batch_size": 2},
+    {"prompt": "", "sampler": "Euler a", "steps": 2, "width": 192},
+    {"prompt": "a purple moon", "image": PIL.Image.new("RGB", (50, 50), "orange"), "denoising_strength": 0.5},
+    {"prompt": "a red circle on a blue background", "sampler": "Euler", "cfg_scale": 4.5},
+]
+
+
+def test_concurrent_jobs_get_the_pictures_they_would_get_alone_and_share_calls(draw, calls):
+    alone = [draw(**options) for options in MIXED]
+    asks_alone, calls_alone = sum(len(asks) for asks in calls), len(calls)
+    calls.clear()
+    with ThreadPoolExecutor(len(MIXED)) as pool:
+        together = list(pool.map(lambda options: draw(**options), MIXED))
+    for ours, theirs in zip(together, alone, strict=True):
+        assert all(same(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert sum(len(asks) for asks in calls) == asks_alone and len(calls) < calls_alone
+    assert max(len({id(ask.guidance) for ask in asks}) for asks in calls) >= 3  # jobs in one call
+
+
+def stopping(make_context, at_step, keep_partial=False):
+    """A context that is cancelled when the job tells that `at_step` is done."""
+
+    def listen(event, body):
+        if event == "progress" and body["phase"] == "sample" and body["step"] >= at_step:
+            ctx.keep_partial = keep_partial
+            ctx._cancelled.set()
+
+    ctx = make_context(listen)
+    return ctx
+
+
+def test_a_cancelled_job_stops_within_a_step_and_is_not_decoded(draw, make_context, calls, latents):
+    with pytest.raises(Cancelled):
+        draw(stopping(make_context, 3), steps=50)
+    assert len(calls) == 3 and latents == []
+
+
+def test_cancelling_one_job_leaves_the_others_equal(draw, make_context, calls):
+    (alone,) = draw(sampler="Euler a", steps=12, seed=7)
+    calls.clear()
+    ctx = stopping(make_context, 3)
+    with ThreadPoolExecutor() as pool:
+        doomed = pool.submit(draw, ctx, steps=50, batch_size=2)
+        (other,) = draw(sampler="Euler a", steps=12, seed=7)
+        assert isinstance(doomed.exception(20), Cancelled)
+    assert same(alone, other) and any(len(asks) > 1 for asks in calls)
+
+
+def test_keep_partial_gives_the_unfinished_pictures(draw, make_context, calls):
+    results = draw(stopping(make_context, 8, keep_partial=True), steps=12, batch_size=2)
+    assert len(results) == 2 and sum(len(asks) for asks in calls) < 2 * 12
+    assert all(is_red_disc_on_blue(result) and result.facts["partial"] for result in results)
+
+
+def test_keep_partial_of_a_job_that_has_nothing_yet_is_cancelled(draw, make_context):
+    ctx = make_context()
+    ctx.keep_partial = True
+    ctx._cancelled.set()
+    with pytest.raises(Cancelled):
+        draw(ctx)
+
+
+def test_a_failing_image_costs_only_itself(plugin, make_context, draw, monkeypatch):
+    from sd import studio
+
+    alone = draw(batch_size=3)
+    noise = studio.Noise
+
+    def failing(seed, shape, device):
+        if seed == 2:
+            raise RuntimeError("bad luck")
+        return noise(seed, shape, device)
+
+    monkeypatch.setattr(studio, "Noise", failing)
+    results = []
+    params = TextToImage(prompt=RED_CIRCLE, seed=1, steps=4, sampler="Euler", batch_size=3)
+    with pytest.raises(RuntimeError, match="bad luck"):
+        for result in plugin.txt2img(params, make_context()):
+            results.append(result)
+    assert len(results) == 2
+    assert same(results[0], alone[0]) and same(results[1], alone[2])
+
+
+def test_a_job_that_nobody_waits_for_ends(plugin, make_context, calls):
+    params = TextToImage(prompt=RED_CIRCLE, steps=2, batch_size=64)
+    results = plugin.txt2img(params, make_context())
+    next(results)
+    results.close()
+    plugin._studio._batcher.submit(lambda: None).result(20)
+    assert sum(len(asks) for asks in calls) < 64
+
+
+def test_progress_tells_phases_in_order_and_ends_full(draw, make_context):
+    ctx = make_context()
+    draw(ctx, batch_size=2)
+    told = [body for event, body in ctx.told if event == "progress"]
+    assert list(dict.fromkeys(body["phase"] for body in told)) == ["load", "sample", "decode"]
+    assert told[-1] == {"step": 2, "total": 2, "phase": "decode"}
+    steps = [body["step"] for body in told if body["phase"] == "sample"]
+    assert steps == sorted(steps) and steps[-1] == 4
+
+
+def test_the_last_preview_looks_like_the_picture(draw, make_context):
+    ctx = make_context()
+    (result,) = draw(ctx, steps=8, width=192)
+    previews = [body["image"] for event, body in ctx.told if event == "preview"]
+    assert len(previews) == 8 and previews[-1].size == (192, 128)
+    small = [picture.resize((12, 8), PIL.Image.Resampling.BOX) for picture in (previews[-1], result.value)]
+    assert difference(*small) < 20
+
+
+def test_pictures_are_those_of_the_bare_diffusers_pipeline(plugin, draw):
+    from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
+
+    folder = plugin.folder / "builtin"
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, local_files_only=True, torch_dtype=torch.float32)
+    pipeline.scheduler = EulerDiscreteScheduler.from_config(pipeline.scheduler.config, timestep_spacing="linspace")
+    pipeline.set_progress_bar_config(disable=True)
+    generator = torch.Generator().manual_seed(5)
+    theirs = pipeline(RED_CIRCLE, num_inference_steps=10, guidance_scale=7.0, generator=generator).images[0]
+    (ours,) = draw(steps=10, seed=5)
+    error = ((pixels(ours) - pixels(theirs)) ** 2).mean()
+    assert 10 * numpy.log10(255**2 / error) > 40
+
+
+def test_jobs_run_on_one_thread(draw, monkeypatch):
+    threads, decode = set(), Autoencoder.decode
+
+    def noting(self, batch):
+        threads.add(threading.current_thread().name)
+        return decode(self, batch)
+
+    monkeypatch.setattr(Autoencoder, "decode", noting)
+    draw(steps=1)
+    assert threads == {"device"}
