@@ -37,116 +37,108 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import flask_socketio
+
+from core.api import Api, rooms
+from core.artifacts import Blobs
+from core.auth import Guard, read_token
+from core.catalogue import Catalogue
 from core.config import Config, load
 from core.errors import CoreError, Internal
+from core.jobs import Store
+from core.library.events import Library
+from core.library.exports import export
+from core.ops import devices, discovery
+from core.ops.start import arguments, greet
+from core.rest.http import create_app
+from core.scheduler import Scheduler
+from core.workers import Pool
 
 
 class Server:
     """Everything of a running server. `start` listens and returns; `stop` ends it and its workers."""
 
     def __init__(self, config: Config):
-        import flask_socketio
-
-        from core import api, artifacts, auth, catalogue, jobs, scheduler, workers
-        from core.library import exports
-        from core.ops import devices
-        from core.rest import http
-
         run_blocking = lambda function, *args: function(*args)  # noqa: E731
         if config.async_mode == "eventlet":
             from eventlet.tpool import execute as run_blocking
-        self.config, self.run_blocking = config, run_blocking
-        self.token = auth.read_token()
+        self.config, self.run_blocking, self.token, self.running = config, run_blocking, read_token(), True
+        power_safe = config.durability == "power"
         config.data.mkdir(parents=True, exist_ok=True)
-        self.blobs = artifacts.Blobs(config.data / "blobs", config.durability == "power")
-        self.blobs.sweep()
-        self.store = jobs.Store(config.data / "jobs.db", config.durability == "power", run_blocking, self._publish)
-        self.catalogue = catalogue.Catalogue(config)
-        self.scheduler = scheduler.Scheduler(config, self.store, self.catalogue)
-        self.app = http.create_app(config, self.store, self.blobs, run_blocking, lambda: self.guard)
-        self.socketio = flask_socketio.SocketIO(
-            self.app, async_mode=config.async_mode, async_handlers=False, cors_allowed_origins="*",  # Guard does it
+        blobs = Blobs(config.data / "blobs", power_safe)
+        blobs.sweep()
+        self.store = Store(config.data / "jobs.db", power_safe, run_blocking, self._publish)
+        self.catalogue = Catalogue()
+        self.scheduler = Scheduler(config, self.store, self.catalogue)
+        self.app = create_app(config, self.store, blobs, run_blocking, lambda: self.guard)
+        self.sio = flask_socketio.SocketIO(
+            self.app, async_mode=config.async_mode, async_handlers=False, cors_allowed_origins="*",  # Guard checks it
             max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20,
-        )  # fmt: skip
-        self.sio = self.socketio.server
-        self.devices = devices.find(config.devices)
-        self.pool = workers.Pool(
-            config, self.store, self.catalogue, self.scheduler, self.devices,
-            send=lambda event, data, sid: self.sio.emit(event, data, to=sid, namespace=workers.NAMESPACE),
-            tell=lambda event, data, row: self.sio.emit(event, data, to=api.rooms(row)),
-            exported=lambda job, found: self.sio.start_background_task(
-                run_blocking, exports.export, config.outputs, job, found, self.blobs.path
+        ).server  # fmt: skip
+        self.pool = Pool(
+            config, self.store, self.catalogue, self.scheduler, self.sio, devices.find(config.devices),
+            tell=lambda event, data, row: self.sio.emit(event, data, to=rooms(row | {"job": row["id"]})),
+            exported=lambda row, outputs: self.sio.start_background_task(
+                run_blocking, export, config.outputs, row, outputs, blobs.path
             ),
         )  # fmt: skip
-        self.api = api.Api(self.sio, config, self.store, self.catalogue, self.scheduler, self.pool)
-        self.pool.listen(self.sio)
-        self.rooms, self.make_guard = api.rooms, auth.Guard
-        self.running = True
+        self.api = Api(self.sio, config, self.store, self.catalogue, self.scheduler, self.pool)
+        for handler in Library(config, self.store, self.catalogue).handlers:
+            self.api.bind(handler)
 
     def _publish(self, event: dict[str, Any]) -> None:
-        self.sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=self.rooms(event))
+        self.sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=rooms(event))
 
     def start(self) -> None:
-        """Listen, then load the plugins; raises Internal if the port is taken."""
-        self.socket = listen(self.config.host, self.config.port)
-        self.port = self.socket.getsockname()[1]
+        """Listen and take up the stored queue; raises Internal if the port is taken."""
+        listener = listen(self.config.host, self.config.port)
+        port = listener.getsockname()[1]
         host = "127.0.0.1" if self.config.host in ("0.0.0.0", "::") else self.config.host
-        self.address = f"http://{host}:{self.port}"
-        self.guard = self.api.guard = self.make_guard(self.app.wsgi_app, self.token, self.port)
-        self.app.wsgi_app = self.guard
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self.app.wsgi_app = self.guard = self.api.guard = Guard(self.app.wsgi_app, self.token, port)
         self.unfinished = self.scheduler.recover()
-        self.catalogue.discover()
+        discovery.discover(self.config, self.catalogue)
         self.pool.url = self.address
-        for task in (self._serve, self._watch, self._maintain):
-            self.sio.start_background_task(task)
+        self.sio.start_background_task(self._serve, listener)
+        self.sio.start_background_task(self._repeat, 0.2, self.pool.watch)
+        self.sio.start_background_task(self._repeat, 5, self._maintain)
 
-    def _serve(self) -> None:
+    def _serve(self, listener: socket.socket) -> None:
         if self.config.async_mode == "eventlet":
             import eventlet.wsgi
 
-            eventlet.wsgi.server(self.socket, self.app, log_output=False, max_size=20_000, debug=False)
+            eventlet.wsgi.server(listener, self.app, log_output=False, max_size=20_000, debug=False)
         else:
             import werkzeug.serving
 
             logging.getLogger("werkzeug").setLevel(logging.ERROR)
-            werkzeug.serving.make_server(
-                self.config.host, self.port, self.app, threaded=True, fd=self.socket.fileno()
-            ).serve_forever()
+            name, fd = self.config.host, listener.fileno()
+            werkzeug.serving.make_server(name, 0, self.app, threaded=True, fd=fd).serve_forever()
 
-    def _watch(self) -> None:
+    def _repeat(self, seconds: float, function: Callable[[], None]) -> None:
         while self.running:
-            self.pool.watch()
-            self.sio.sleep(0.2)
+            try:
+                function()
+            except Exception:  # a full disk, say: the next round may go well
+                logging.exception("%s failed", function.__qualname__)
+            self.sio.sleep(seconds)
 
     def _maintain(self) -> None:
-        while self.running:
-            self.sio.sleep(5)
-            self.store.maintain(self.config.events_kept)
+        self.scheduler.age()
+        self.store.maintain(self.config.events_kept)
 
     def load_plugins(self, say: Callable[[str], None]) -> None:
-        """Install the environments that are missing and announce every plugin's jobs, one after the other."""
-        from core.ops import environments
-
+        """Install the environments that are missing and announce every plugin's jobs, one plugin after the other."""
         for info in self.catalogue.plugins.values():
-            if info.status == "refused":
-                continue
-            try:
-                python = self.run_blocking(
-                    environments.ensure, info.folder, self.config.environments, say, self.config.torch_backend
-                )
-            except environments.InstallError as error:
-                info.status, info.error = "refused", str(error)
-            else:
-                self.catalogue.describe(info, python, self.run_blocking)
-            if info.status == "ready":
-                self.scheduler.admit(info.name)
+            discovery.load(info, self.config, self.catalogue, say, self.run_blocking)
             about = {"name": info.name, "status": info.status, "error": info.error}
-            self.store.write(lambda tx, about=about: tx.event("plugins", about))
+            self.store.write(lambda tx, about=about: tx.event("plugins", about, {}))
+            self.scheduler.dispatch({info.name})
 
     def stop(self) -> None:
         self.running = False
         self.pool.stop()
-        self.store.maintain(self.config.events_kept)
+        self._maintain()
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -163,66 +155,32 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
-    """The command line: its own flags, and one flag for each simple setting of Config."""
-    parser = argparse.ArgumentParser(description="stable-core: a job server for AI art.")
-    parser.add_argument("--demo", action="store_true", help="draw one picture with the built-in model, then stop")
-    parser.add_argument("--prompt", default="a red circle on a blue background", help="what the demo draws")
-    parser.add_argument("--out", type=Path, default=Path("demo.png"), help="where the demo writes the picture")
-    parser.add_argument("--config", type=Path, help="settings file (default: config.toml beside server.py)")
-    own = {action.dest for action in parser._actions}
-    for name, field in Config.model_fields.items():
-        if field.annotation not in (list[Path], list[str]) and name != "overrides":
-            parser.add_argument("--" + name.replace("_", "-"), help=f"{field.description} Default: {field.default}")
-    flags = parser.parse_args()
-    return flags, {name: value for name, value in vars(flags).items() if name not in own and value is not None}
-
-
 def main() -> int:
     flags, settings = arguments()
-    try:
-        config = load(flags.config, settings | ({"port": 0} if flags.demo and "port" not in settings else {}))
-        server = Server(config)
-        server.start()
-    except CoreError as error:
-        print(f"stable-core cannot start: {error}", error.extra["hint"] or "", file=sys.stderr)
-        return 1
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    code = 0
+    try:
+        server = Server(load(flags.config, settings))
+        server.start()
+    except (CoreError, OSError) as error:
+        print(f"stable-core cannot start: {error}", getattr(error, "extra", {}).get("hint") or "", file=sys.stderr)
+        return 1
     try:
         if flags.demo:
             from core.ops import demo
 
-            code = demo.run(server, flags.prompt, flags.out)
-        else:
-            greet(server)
-            while not stopped.is_set():
-                time.sleep(0.1)
-            print("Stopping.", flush=True)
+            return demo.run(server, flags.prompt, flags.out)
+        greet(server)
+        while not stopped.is_set():
+            time.sleep(0.1)
+        print("Stopping.", flush=True)
+        return 0
     finally:
         server.stop()
-    return code
-
-
-def greet(server: Server) -> None:
-    from core.api import VERSION
-
-    print(f"stable-core {VERSION}  {server.address}/?token={server.token}", flush=True)
-    print(f"devices   {', '.join(server.devices)}")
-    print(f"outputs   {server.config.outputs}")
-    if server.unfinished:
-        print(f"queue     {server.unfinished} unfinished jobs go on")
-    server.load_plugins(lambda line: print(f"          {line}", flush=True))
-    for info in server.catalogue.plugins.values():
-        jobs = ", ".join(job["name"] for job in info.jobs)
-        print(f"plugin    {info.name}: {jobs}" if info.status == "ready" else f"refused   {info.name}: {info.error}")
-    print("Ctrl-C stops.", flush=True)
 
 
 if __name__ == "__main__":
-    sys.stdout.reconfigure(line_buffering=True)
     code = main()
     sys.stdout.flush()
-    os._exit(code)
+    os._exit(code)  # threads of the thread pool would be waited for

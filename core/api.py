@@ -1,9 +1,11 @@
-"""The Socket.IO events. Every call is acknowledged with {"ok": true, ...} or {"ok": false, "error": {...}}."""
+"""The Socket.IO events. Every call is acknowledged with {"ok": true, ...} or {"ok": false, "error": {...}}.
+
+A handler's signature is the event's schema: what a client may send, with types, defaults and bounds."""
 
 import difflib
 import logging
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import socketio
@@ -12,96 +14,35 @@ from pydantic import Field
 from core.auth import Guard
 from core.catalogue import Catalogue
 from core.config import Config
-from core.errors import CoreError, Internal, InvalidParams, NotFound, Unauthorized, UnknownArtifact
-from core.jobs import Row, Store, now, wire
-from core.library.models import Models
+from core.errors import CoreError, Internal, InvalidParams, NotFound, Unauthorized
+from core.jobs import Row, Store, wire
+from core.library.media import MAX_PIXELS
 from core.scheduler import Scheduler
-from core.types import MAX_PIXELS
 from core.workers import Pool
 
 VERSION = "0.1.0"
 REPLAY_PAGE = 500
+EVERYONE = "everyone"
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/\\]+$")]
+Priority = Literal["interactive", "normal", "batch"]
+State = Literal["held", "waiting", "queued", "running", "done", "failed", "cancelled"]
+Metadata = Literal["full", "minimal", "none"]
 log = logging.getLogger(__name__)
 
 
-class Request(pydantic.BaseModel):
+class Submission(pydantic.BaseModel):
+    """One job of a flow; `submit` takes the same."""
+
     model_config = pydantic.ConfigDict(extra="forbid")
-
-
-class Nothing(Request):
-    pass
-
-
-class Choices(Request):
-    list: str = Field(description='What a parameter\'s choices_from says, for example "models/checkpoint".')
-    search: str = Field("", description="Only entries that contain this.")
-    offset: int = Field(0, ge=0)
-    limit: int = Field(200, ge=1, le=1000)
-
-
-class Submit(Request):
     job: str = Field(description="plugin.job, or job where only one plugin has it.")
     params: dict[str, Any] = {}
-    inputs: dict[str, Any] = Field(
-        {}, description='Artifact ids, {"job": id} or {"job": id, "index": k}, or lists of these.'
-    )
-    priority: Literal["interactive", "normal", "batch"] = "normal"
-    session: str = Field("default", min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/\\]+$")
+    inputs: dict[str, Any] = Field({}, description='Artifact ids, {"job": id, "index": k}, or lists of these, by name.')
+    priority: Priority = "normal"
+    session: Name = "default"
     client_ref: str | None = Field(None, max_length=200, description="Sent again, it gives the same job again.")
     hold: bool = Field(False, description="Wait until `release`.")
-    embed_metadata: Literal["full", "minimal", "none"] = "full"
-
-
-class FlowJob(Submit):
-    id: str | None = Field(None, description='Local name that later jobs of the flow use: {"job": "a"}.')
-
-
-class Flow(Request):
-    jobs: list[FlowJob] = Field(min_length=1, max_length=10_000)
-
-
-class JobId(Request):
-    id: str
-
-
-class Cancel(JobId):
-    keep_partial: bool = Field(False, description="Keep what is there instead of discarding it.")
-
-
-class Move(JobId):
-    to: Literal["front", "back"]
-
-
-class Listing(Request):
-    session: str | None = None
-    before: str | None = Field(None, description="Only those older than this id: for the next page.")
-    limit: int = Field(50, ge=1, le=1000)
-
-
-class Jobs(Listing):
-    state: Literal["held", "waiting", "queued", "running", "done", "failed", "cancelled"] | None = None
-
-
-class Artifacts(Listing):
-    job: str | None = None
-
-
-class Queue(Request):
-    action: Literal["status", "pause", "resume"] = "status"
-
-
-class Session(Request):
-    id: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/\\]+$")
-    memorised: dict[str, Any] | None = Field(None, description="Parameters to remember, by job name.")
-
-
-class Subscribe(Request):
-    since: int | None = Field(None, ge=0, description="Replay the state events after this number first.")
-    session: str | None = None
-    job: str | None = None
-
-
-EVERYONE = "everyone"
+    embed_metadata: Metadata = "full"
+    id: str | None = Field(None, description='Local name, which later jobs of a flow use: {"job": "a"}.')
 
 
 def room_of(owner: str, session: str | None = None, job: str | None = None) -> str:
@@ -109,16 +50,14 @@ def room_of(owner: str, session: str | None = None, job: str | None = None) -> s
     return f"job {owner} {job}" if job else f"session {owner} {session}" if session else f"owner {owner}"
 
 
-def rooms(event: Row) -> list[str]:
-    """The rooms that an event or a row with owner, session and job is for."""
-    owner = event["owner"]
-    if owner is None:
-        return [EVERYONE]
-    return [room_of(owner), room_of(owner, event["session"]), room_of(owner, job=event["job"])]
+def rooms(about: Row) -> list[str]:
+    """The rooms that an event about `about` (owner, session, job) is for."""
+    owner = about["owner"]
+    return [room_of(owner), room_of(owner, about["session"]), room_of(owner, job=about["job"])] if owner else [EVERYONE]
 
 
 class Api:
-    """Binds the events to the kernel. `handlers` is the list that documentation and tests compare with."""
+    """Binds the events to the kernel. `bind` adds a handler: `handler(owner, **request)` returns the answer."""
 
     def __init__(
         self, sio: socketio.Server, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, pool: Pool
@@ -126,34 +65,25 @@ class Api:
         self._sio, self._config, self._store = sio, config, store
         self._catalogue, self._scheduler, self._pool = catalogue, scheduler, pool
         self.guard: Guard
+        self.handlers: dict[str, Callable[..., Row]] = {}
         self._owners: dict[str, str] = {}  # by socket
-        self.handlers: dict[str, tuple[type[Request], Callable[..., Row]]] = {
-            "hello": (Nothing, self.hello),
-            "plugins": (Nothing, self.plugins),
-            "choices": (Choices, self.choices),
-            "submit": (Submit, self.submit),
-            "flow": (Flow, self.flow),
-            "job": (JobId, self.job),
-            "jobs": (Jobs, self.jobs),
-            "cancel": (Cancel, self.cancel),
-            "retry": (JobId, self.retry),
-            "move": (Move, self.move),
-            "hold": (JobId, self.hold),
-            "release": (JobId, self.release),
-            "queue": (Queue, self.queue),
-            "artifact": (JobId, self.artifact),
-            "artifacts": (Artifacts, self.artifacts),
-            "sessions": (Nothing, self.sessions),
-            "session": (Session, self.session),
-            "subscribe": (Subscribe, self.subscribe),
-        }
         sio.on("connect", self._connect)
         sio.on("disconnect", lambda sid, reason: self._owners.pop(sid, None))
         sio.on("*", self._unknown)
-        for event in self.handlers:
-            sio.on(event, lambda sid, data=None, event=event: self.answer(event, data, sid))
+        for handler in (
+            self.hello, self.plugins, self.submit, self.flow, self.job, self.cancel, self.retry, self.move,
+            self.hold, self.release, self.queue,
+        ):  # fmt: skip
+            self.bind(handler)
+        sio.on("subscribe", lambda sid, data=None: self.answer(self.subscribe, data, sid, socket=sid))
+        self.handlers["subscribe"] = self.subscribe
 
-    def _connect(self, sid: str, environ: dict[str, Any], auth: Any) -> None:
+    def bind(self, handler: Callable[..., Row]) -> None:
+        self.handlers[handler.__name__] = handler
+        checked = pydantic.validate_call(handler)
+        self._sio.on(handler.__name__, lambda sid, data=None: self.answer(checked, data, sid))
+
+    def _connect(self, sid: str, environ: Row, auth: Any) -> None:
         try:
             self._owners[sid] = self.guard.owner(environ, auth.get("token") if isinstance(auth, dict) else None)
         except Unauthorized as error:
@@ -164,160 +94,113 @@ class Api:
         error = NotFound(f"there is no event {str(event)[:100]!r}." + (f" Did you mean {near[0]}?" if near else ""))
         return {"ok": False, "error": error.wire()}
 
-    def answer(self, event: str, data: Any, sid: str) -> Row:
-        """Check the request, do it, and say so; whatever goes wrong becomes data."""
-        request, handler = self.handlers[event]
+    def answer(self, handler: Callable[..., Row], data: Any, sid: str, **more: Any) -> Row:
+        """Do what is asked and say so; whatever goes wrong becomes data."""
         try:
-            parsed = request.model_validate({} if data is None else data)
-            return {"ok": True, **handler(parsed, self._owners[sid], sid)}
+            data = {} if data is None else data
+            if not isinstance(data, dict) or data.keys() & {"owner", *more}:
+                raise InvalidParams("send one JSON object with the fields of the event.")
+            return {"ok": True, **handler(self._owners[sid], **data, **more)}
         except pydantic.ValidationError as error:
-            errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
-            text = "; ".join(
-                f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors[:10]
-            )
-            return {
-                "ok": False,
-                "error": InvalidParams(f"{event}: {text}.", field=errors[0]["field"], errors=errors[:50]).wire(),
-            }
+            problem = invalid(error)
         except CoreError as error:
-            return {"ok": False, "error": error.wire()}
+            problem = error
         except Exception:
-            log.exception("%s failed", event)
-            return {
-                "ok": False,
-                "error": Internal(f"{event} failed by our own mistake; the server's log says why.").wire(),
-            }
+            log.exception("%s failed", handler)
+            problem = Internal("this failed by our own mistake; the server's log says why.")
+        return {"ok": False, "error": problem.wire()}
 
-    def hello(self, request: Nothing, owner: str, sid: str) -> Row:
-        limits = {
-            "message_bytes": self._config.max_message_bytes,
-            "upload_bytes": self._config.max_upload_bytes,
-            "pixels": MAX_PIXELS,
-            "attachments": 10,
-        }
-        return {
-            "server": "stable-core",
-            "version": VERSION,
-            "api": 1,
-            "owner": owner,
-            "rights": ["admin"],
-            "limits": limits,
-        }
+    def hello(self, owner: str) -> Row:
+        """The server's version, its limits and the caller's rights."""
+        limits = {"message_bytes": self._config.max_message_bytes, "upload_bytes": self._config.max_upload_bytes}
+        limits |= {"pixels": MAX_PIXELS, "attachments": 10}
+        about = {"server": "stable-core", "version": VERSION, "api": 1}
+        return about | {"owner": owner, "rights": ["admin"], "limits": limits}
 
-    def plugins(self, request: Nothing, owner: str, sid: str) -> Row:
+    def plugins(self, owner: str) -> Row:
+        """The plugins and the jobs they announce, with JSON Schemas and types."""
         return {"plugins": [info.wire() for info in self._catalogue.plugins.values()]}
 
-    def choices(self, request: Choices, owner: str, sid: str) -> Row:
-        kind, _, name = request.list.partition("/")
-        if kind != "models" or not name:
-            raise NotFound(f"there is no list {request.list[:100]!r}. Lists are called models/KIND.")
-        found = [
-            entry
-            for entry in Models(self._config.models, self._catalogue.shipped_models()).entries(name)
-            if request.search.lower() in entry.lower()
-        ]
-        return {"choices": found[request.offset :][: request.limit], "total": len(found)}
+    def submit(self, owner: str, **submission: Any) -> Row:
+        """Queue one job; answered when it is on the disk."""
+        request = Submission(**submission).model_dump()
+        return {"job": wire(self._scheduler.submit([request], owner)[0])}
 
-    def submit(self, request: Submit, owner: str, sid: str) -> Row:
-        return {"job": wire(self._scheduler.submit([request.model_dump()], owner)[0])}
+    def flow(self, owner: str, jobs: Annotated[list[Submission], Field(min_length=1, max_length=10_000)]) -> Row:
+        """Queue several jobs, all or none; later ones may use results of earlier ones by their local names."""
+        return {"jobs": [wire(row) for row in self._scheduler.submit([job.model_dump() for job in jobs], owner)]}
 
-    def flow(self, request: Flow, owner: str, sid: str) -> Row:
-        return {
-            "jobs": [wire(row) for row in self._scheduler.submit([job.model_dump() for job in request.jobs], owner)]
-        }
+    def job(self, owner: str, id: str) -> Row:
+        """One job: its record, the ids of its outputs and its place in the queue."""
+        row = self._owned(id, owner)
+        outputs = [artifact["id"] for artifact in self._store.outputs(id)]
+        return {"job": wire(row | {"outputs": outputs, "position": self._scheduler.position(row)})}
 
-    def job(self, request: JobId, owner: str, sid: str) -> Row:
-        row = self._owned(request.id, owner)
-        return {"job": wire(row | {"position": self._scheduler.ready.position(row["id"])})}
+    def cancel(self, owner: str, id: str, keep_partial: bool = False) -> Row:
+        """Stop a job in any unfinished state; with keep_partial, keep what is there."""
+        return {"job": wire(self._scheduler.cancel(self._owned(id, owner)["id"], keep_partial))}
 
-    def jobs(self, request: Jobs, owner: str, sid: str) -> Row:
-        return {"jobs": self._listed("jobs", request, owner, state=request.state)}
+    def retry(self, owner: str, id: str) -> Row:
+        """Queue a new job with the parameters and inputs of one that has ended."""
+        return {"job": wire(self._scheduler.retry(self._owned(id, owner)["id"]))}
 
-    def cancel(self, request: Cancel, owner: str, sid: str) -> Row:
-        return {"job": wire(self._scheduler.cancel(self._owned(request.id, owner)["id"], request.keep_partial))}
+    def move(self, owner: str, id: str, to: Literal["front", "back"]) -> Row:
+        """Let a job run before or after all others of its priority."""
+        return {"job": wire(self._scheduler.move(self._owned(id, owner)["id"], to == "front"))}
 
-    def retry(self, request: JobId, owner: str, sid: str) -> Row:
-        return {"job": wire(self._scheduler.retry(self._owned(request.id, owner)["id"]))}
+    def hold(self, owner: str, id: str) -> Row:
+        """Keep a job from running until `release`."""
+        return {"job": wire(self._scheduler.hold(self._owned(id, owner)["id"]))}
 
-    def move(self, request: Move, owner: str, sid: str) -> Row:
-        return {"job": wire(self._scheduler.move(self._owned(request.id, owner)["id"], request.to == "front"))}
+    def release(self, owner: str, id: str) -> Row:
+        """Let a held job run."""
+        return {"job": wire(self._scheduler.release(self._owned(id, owner)["id"]))}
 
-    def hold(self, request: JobId, owner: str, sid: str) -> Row:
-        return {"job": wire(self._scheduler.hold(self._owned(request.id, owner)["id"]))}
+    def queue(self, owner: str, action: Literal["status", "pause", "resume"] = "status") -> Row:
+        """Whether the queue is paused, and the workers; `pause` lets running jobs finish and starts no others."""
+        if action != "status":
+            self._scheduler.pause(action == "pause")
+        return {"paused": self._scheduler.paused, "workers": self._pool.describe()}
 
-    def release(self, request: JobId, owner: str, sid: str) -> Row:
-        return {"job": wire(self._scheduler.release(self._owned(request.id, owner)["id"]))}
-
-    def queue(self, request: Queue, owner: str, sid: str) -> Row:
-        if request.action != "status":
-            self._scheduler.pause(request.action == "pause")
-        return {
-            "paused": self._scheduler.paused,
-            "queued": len(self._scheduler.ready),
-            "workers": self._pool.describe(),
-        }
-
-    def artifact(self, request: JobId, owner: str, sid: str) -> Row:
-        row = self._store.one("SELECT * FROM artifacts WHERE id = ? AND owner = ?", request.id, owner)
-        if row is None:
-            raise UnknownArtifact(f"there is no artifact {request.id[:100]!r}.")
-        return {"artifact": wire(row)}
-
-    def artifacts(self, request: Artifacts, owner: str, sid: str) -> Row:
-        return {"artifacts": self._listed("artifacts", request, owner, job=request.job)}
-
-    def sessions(self, request: Nothing, owner: str, sid: str) -> Row:
-        return {"sessions": self._store.all("SELECT * FROM sessions WHERE owner = ? ORDER BY created DESC", owner)}
-
-    def session(self, request: Session, owner: str, sid: str) -> Row:
-        """Open a session, made if need be; `memorised` replaces what is remembered for the jobs it names."""
-        known = self._store.one("SELECT * FROM sessions WHERE id = ? AND owner = ?", request.id, owner)
-        row = known or {"id": request.id, "name": request.id, "owner": owner, "created": now(), "memorised": {}}
-        if request.memorised is not None or not known:
-            row["memorised"] |= request.memorised or {}
-            self._store.write(lambda tx: tx.insert("sessions", row, "OR REPLACE"))
-        return {"session": row}
-
-    def subscribe(self, request: Subscribe, owner: str, sid: str) -> Row:
-        """Follow all jobs, one session or one job. Events after `since` are replayed before the live ones."""
-        room = room_of(owner, request.session, request.job)
-        for old in self._sio.rooms(sid):
-            if old != sid:
-                self._sio.leave_room(sid, old)
-        since, resync = self._store.last_event(), False
-        if request.since is not None:
-            resync = not self._store.oldest_event() - 1 <= request.since <= since
-            since = since if resync else request.since
-        while len(page := self._store.events_after(since, REPLAY_PAGE)) == REPLAY_PAGE:
-            since = self._replay(page, room, sid)
+    @pydantic.validate_call
+    def subscribe(
+        self, owner: str, since: Annotated[int | None, Field(ge=0)] = None, session: Name | None = None,
+        job: str | None = None, *, socket: str,
+    ) -> Row:  # fmt: skip
+        """Follow all jobs, one session or one job. State events after `since` are replayed before the live ones;
+        `resync` says that they are not all kept any more (or that the server is another): ask for what you need."""
+        room = room_of(owner, session, job)
+        for old in self._sio.rooms(socket):
+            if old != socket:
+                self._sio.leave_room(socket, old)
+        oldest, newest = self._store.kept_events()
+        resync = since is not None and not oldest - 1 <= since <= newest
+        since = newest if since is None or resync else since
+        while since < newest:  # the long past, page by page
+            since = self._replay(since, room, socket)
             self._sio.sleep(0)
         with self._store.quiet():  # nothing is published between the last one replayed and the first live one
-            since = self._replay(self._store.events_after(since, -1), room, sid) or since
-            self._sio.enter_room(sid, room)
-            self._sio.enter_room(sid, EVERYONE)
+            since = self._replay(since, room, socket)
+            self._sio.enter_room(socket, room)
+            self._sio.enter_room(socket, EVERYONE)
         return {"seq": since, "resync": resync}
 
-    def _replay(self, events: list[Row], room: str, sid: str) -> int:
-        for event in events:
+    def _replay(self, since: int, room: str, sid: str) -> int:
+        page = self._store.all("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", since, REPLAY_PAGE)
+        for event in page:
             if {room, EVERYONE} & {*rooms(event)}:
                 self._sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=sid)
-        return events[-1]["seq"] if events else 0
+        return page[-1]["seq"] if page else since
 
     def _owned(self, job: str, owner: str) -> Row:
         row = self._store.job(job)
         if row["owner"] != owner:
-            raise NotFound(f"there is no job {job}.")
+            raise NotFound(f"there is no job {job[:100]}.")
         return row
 
-    def _listed(self, table: str, request: Listing, owner: str, **columns: Any) -> list[Row]:
-        """The newest rows first."""
-        wanted = {"owner": owner, "session": request.session, **columns}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        where = " AND ".join([f"{name} = ?" for name in given] + (["id < ?"] if request.before else []))
-        values = [*given.values(), *([request.before] if request.before else [])]
-        return [
-            wire(row)
-            for row in self._store.all(
-                f"SELECT * FROM {table} WHERE {where} ORDER BY id DESC LIMIT ?", *values, request.limit
-            )
-        ]
+
+def invalid(error: pydantic.ValidationError) -> InvalidParams:
+    """All bad fields of a request at once."""
+    errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()][:50]
+    text = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors)
+    return InvalidParams(f"{text}.", field=errors[0]["field"], errors=errors)

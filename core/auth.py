@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
-from core.errors import CoreError, Forbidden, Unauthorized
+from core.errors import Forbidden, Unauthorized
 
 OWNER = "local"  # whoever holds the token of this machine
 
 
 def token_file() -> Path:
-    return Path(platformdirs.user_config_path("stable-core")) / "token"
+    return platformdirs.user_config_path("stable-core") / "token"
 
 
 def read_token() -> str:
@@ -47,7 +47,7 @@ class Guard:
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
         try:
             self.check_source(environ)
-        except CoreError as error:
+        except Forbidden as error:
             body = json.dumps({"ok": False, "error": error.wire()}).encode()
             start_response("403 Forbidden", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
             return [body]
@@ -65,17 +65,15 @@ class Guard:
         if origin is not None and origin != f"{environ['wsgi.url_scheme']}://{host}":
             raise Forbidden(f"pages of {origin[:100]} may not use this server.")
 
-    def owner(self, environ: dict[str, Any], token: str | None = None) -> str:
+    def owner(self, environ: dict[str, Any], token: Any = None) -> str:
         """Who sent this: by `token`, a Bearer header or the cookie. Raises Unauthorized."""
         try:
-            cookies = SimpleCookie(environ.get("HTTP_COOKIE", ""))
+            cookie = SimpleCookie(environ.get("HTTP_COOKIE", "")).get(self.cookie)
         except CookieError:
-            cookies = SimpleCookie()
+            cookie = None
         bearer = environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
-        given = token or bearer or (cookies[self.cookie].value if self.cookie in cookies else "")
-        if not isinstance(given, str) or not hmac.compare_digest(given.encode(), self._token.encode()):
-            raise Unauthorized(
-                "a right token is needed." if given else "no token was sent.",
-                hint=f"It is in {token_file()} on the server's machine.",
-            )
+        given = str(token or bearer or (cookie.value if cookie else ""))
+        if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode()):
+            problem = "the token is wrong." if given else "no token was sent."
+            raise Unauthorized(problem, hint=f"The right one is in {token_file()} on the server's machine.")
         return OWNER

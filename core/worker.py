@@ -23,7 +23,7 @@ from core.artifacts import Blobs
 from core.errors import Cancelled, CoreError, OutOfMemory, PluginError
 from core.library.models import Models
 from core.plugin import Context, Plugin, Result, describe, signature
-from core.types import IMAGE, KINDS
+from core.types import KINDS
 
 NAMESPACE = "/worker"
 HEARTBEAT_SECONDS = 5
@@ -183,7 +183,7 @@ class Worker:
             texts["stable-core"] = json.dumps(record)
         json.dumps(result.facts, allow_nan=False)  # raises here rather than on the wire
         data = kind.encode(result.value, texts)
-        facts = {"width": result.value.width, "height": result.value.height} if kind.mime == IMAGE.mime else {}
+        facts = {"width": result.value.width, "height": result.value.height} if kind.mime == "image/png" else {}
         return {
             "index": index, "kind": kind.name, "mime": kind.mime, "sha256": self._blobs.write(data),
             "size_bytes": len(data), "facts": facts | result.facts,

@@ -24,7 +24,8 @@ from core.errors import (
     UnknownArtifact,
 )
 from core.jobs import Row, Store, new_id, now, wire
-from core.types import IMAGE, KINDS, open_image
+from core.library.media import open_image
+from core.types import KINDS
 
 STATUS = {Unauthorized: 401, Forbidden: 403, NotFound: 404, UnknownArtifact: 404, TooLarge: 413}
 SAFE_INLINE = (
@@ -131,8 +132,8 @@ def identify(path: Path, kind: str | None) -> tuple[str, str, Row]:
         except (BadImage, TypeMismatch) as error:
             problem = problem or error
             continue
-        if KINDS[name].mime != IMAGE.mime:
+        if KINDS[name].mime != "image/png":
             return name, KINDS[name].mime, {}
-        mime = PIL.Image.MIME.get(open_image(data).format, IMAGE.mime)
+        mime = PIL.Image.MIME.get(open_image(data).format, "image/png")
         return name, mime, {"width": value.width, "height": value.height}
     raise problem

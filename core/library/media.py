@@ -1,0 +1,104 @@
+"""How values become the bytes of files and back: pictures, texts, JSON, sounds, films.
+
+`encode_X(value, texts)` and `decode_X(data)` raise TypeMismatch, BadImage or TooLarge."""
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import PIL.Image
+import PIL.ImageOps
+import PIL.PngImagePlugin
+
+from core.errors import BadImage, TooLarge, TypeMismatch
+
+MAX_PIXELS = 150_000_000  # refused before a pixel is decoded: a bomb of a few kB can unpack to gigabytes
+MAX_TEXT_CHUNK = 500_000  # characters; Pillow refuses files whose text chunks exceed 1 MB
+
+
+def open_image(data: bytes) -> PIL.Image.Image:
+    """The picture in `data`, its header read and its size checked, not decoded yet."""
+    try:
+        picture = PIL.Image.open(io.BytesIO(data))
+    except Exception as error:
+        raise BadImage(f"these {len(data)} bytes are not a picture: {error}. Send PNG, JPEG, WebP or GIF.") from error
+    if picture.width * picture.height > MAX_PIXELS:
+        raise TooLarge(f"a picture of {picture.width}x{picture.height} is over the limit of {MAX_PIXELS:,} pixels.")
+    return picture
+
+
+def decode_image(data: bytes) -> PIL.Image.Image:
+    """Upright RGB, RGBA or L picture; `info` keeps the file's texts. Turns phone photos by their EXIF."""
+    picture = open_image(data)
+    try:
+        picture.load()
+        upright = PIL.ImageOps.exif_transpose(picture)
+    except Exception as error:
+        raise BadImage(f"the {picture.format} picture is damaged: {error}. Export it again.") from error
+    if upright.mode in ("RGB", "RGBA", "L"):
+        return upright
+    if upright.mode.startswith("I;16") or upright.mode in ("I", "F"):  # 16 bits a sample: keep the upper eight
+        return upright.convert("F").point(lambda value: value / 257).convert("L")
+    return upright.convert("RGBA" if "transparency" in picture.info or upright.mode in ("LA", "PA") else "RGB")
+
+
+def encode_image(picture: PIL.Image.Image, texts: dict[str, str]) -> bytes:
+    if not isinstance(picture, PIL.Image.Image):
+        raise TypeMismatch(f"expected a PIL image, got {type(picture).__name__}.")
+    if picture.mode not in ("RGB", "RGBA", "L"):
+        picture = picture.convert("RGB")
+    chunks = PIL.PngImagePlugin.PngInfo()
+    for key, text in texts.items():
+        chunks.add_itxt(key, text[:MAX_TEXT_CHUNK])
+    out = io.BytesIO()
+    picture.save(out, "PNG", pnginfo=chunks, compress_level=4)
+    return out.getvalue()
+
+
+def encode_text(text: str, texts: dict[str, str]) -> bytes:
+    if not isinstance(text, str):
+        raise TypeMismatch(f"expected text, got {type(text).__name__}.")
+    return text.encode("utf-8", "replace")
+
+
+def decode_text(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise TypeMismatch(f"the text is not UTF-8: {error}.") from error
+
+
+def encode_json(value: Any, texts: dict[str, str]) -> bytes:
+    try:
+        return json.dumps(value, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeMismatch(f"expected a JSON value: {error}.") from error
+
+
+def decode_json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise TypeMismatch(f"the bytes are not JSON: {error}.") from error
+
+
+def check_magic(name: str, signatures: tuple[tuple[int, bytes], ...]) -> Callable[..., bytes]:
+    def check(data: bytes, texts: dict[str, str] | None = None) -> bytes:
+        if isinstance(data, bytes) and any(data[at : at + len(magic)] == magic for at, magic in signatures):
+            return data
+        raise TypeMismatch(f"expected the bytes of a file with {name}, got something else.")
+
+    return check
+
+
+wav = check_magic("WAV audio", ((8, b"WAVE"),))
+mp4 = check_magic("MP4 video", ((4, b"ftyp"),))
+
+
+def encode_mask(picture: PIL.Image.Image, texts: dict[str, str]) -> bytes:
+    return encode_image(picture.convert("L") if isinstance(picture, PIL.Image.Image) else picture, texts)
+
+
+def decode_mask(data: bytes) -> PIL.Image.Image:
+    return decode_image(data).convert("L")

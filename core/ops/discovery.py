@@ -1,0 +1,114 @@
+"""Finds plugins and learns what they announce: their code runs in a child process, the server only reads JSON."""
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from core.catalogue import Catalogue, PluginInfo
+from core.config import ROOT, Config, tomllib
+from core.errors import CoreError, InvalidParams
+from core.ops import environments
+from core.plugin import API_VERSION
+from core.types import KINDS
+
+DESCRIBE_SECONDS = 30
+
+
+def discover(config: Config, catalogue: Catalogue) -> None:
+    """All folders with a plugin.toml. Unreadable ones are refused, the others wait for `load`."""
+    for path in sorted(path for root in config.plugins for path in root.glob("*/plugin.toml")):
+        info = PluginInfo(path.parent.name, path.parent)
+        try:
+            info.manifest = tomllib.loads(path.read_text("utf-8"))
+            if info.manifest.get("api") != API_VERSION:
+                raise InvalidParams(f"it asks for api = {info.manifest.get('api')}, this server has {API_VERSION}.")
+            if info.manifest.get("name") != info.name:
+                raise InvalidParams(f"its name is {info.manifest.get('name')!r}, its folder {info.name!r}.")
+        except (CoreError, OSError, ValueError) as error:
+            info.status, info.error = "refused", f"plugin.toml: {error}"
+        catalogue.plugins.setdefault(info.name, info)
+
+
+def load(
+    info: PluginInfo,
+    config: Config,
+    catalogue: Catalogue,
+    say: Callable[[str], None],
+    run_blocking: Callable[..., Any],
+) -> None:
+    """Install the plugin's environment if need be, ask what it announces (or read the cache), and announce that.
+
+    Afterwards its status is ready, or refused with the reason."""
+    if info.status == "refused":
+        return
+    try:
+        info.python = run_blocking(environments.ensure, info.folder, config.environments, say, config.torch_backend)
+        cache = config.data / "descriptions" / f"{_content_hash(info)}.json"
+        if not cache.exists():
+            run_blocking(_describe_in_child, info, cache)
+        info.jobs = [_checked(job) for job in json.loads(cache.read_text("utf-8"))]
+        for job in info.jobs:
+            _override(job, config.overrides.get(f"{info.name}.{job['name']}", {}))
+        catalogue.announce(info)
+        info.status, info.error = "ready", None
+    except (CoreError, environments.InstallError) as error:
+        info.status, info.error = "refused", str(error)
+
+
+def _content_hash(info: PluginInfo) -> str:
+    digest = hashlib.sha256(str(info.python).encode())
+    for path in sorted((*info.folder.rglob("*.py"), *info.folder.glob("*.toml"), *(ROOT / "core").glob("*.py"))):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _describe_in_child(info: PluginInfo, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    answer, log = target.with_suffix(".new"), target.with_suffix(".log")
+    command = [str(info.python), "-m", "core.worker", "--describe", str(info.folder), str(answer)]
+    with log.open("wb") as output:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT, start_new_session=True
+        )
+        try:
+            child.wait(DESCRIBE_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            child.kill()
+            raise InvalidParams(f"it did not describe itself within {DESCRIBE_SECONDS} s; see {log}.") from error
+    if not answer.exists():
+        last = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["it printed nothing"]
+        raise InvalidParams(f"importing it failed (exit code {child.returncode}): {last[0][:500]}")
+    answer.replace(target)
+
+
+def _checked(job: Any) -> dict[str, Any]:
+    """The description of one job as the server needs it; a plugin may have announced nonsense."""
+    try:
+        ports = [*job["inputs"].values(), job["output"]]
+        kinds = {port["kind"] for port in ports}
+        if not (job["name"].isidentifier() and kinds <= KINDS.keys() and int(job["concurrency"]) >= 1):
+            raise ValueError(f"{job['name']!r} has a bad name, type or concurrency")
+        jsonschema.Draft202012Validator.check_schema(job["params"])
+    except (KeyError, TypeError, ValueError, AttributeError, jsonschema.SchemaError) as error:
+        raise InvalidParams(f"it announces a job that makes no sense: {error}.") from error
+    return job
+
+
+def _override(job: dict[str, Any], changes: dict[str, dict[str, Any]]) -> None:
+    """The user's own defaults, bounds and steps from config.toml."""
+    for param, values in changes.items():
+        schema = job["params"].get("properties", {}).get(param)
+        if schema is None:
+            raise InvalidParams(f"config.toml overrides {param} of {job['name']}, which does not exist.")
+        if unknown := values.keys() - {"default", "minimum", "maximum", "step"}:
+            raise InvalidParams(
+                f"config.toml overrides {', '.join(unknown)} of {param}; only bounds, default and step can be."
+            )
+        schema |= {key: value for key, value in values.items() if key != "step"}
+        if "step" in values:
+            schema["ui"] = schema.get("ui", {}) | {"step": values["step"]}
