@@ -31,7 +31,6 @@ if __name__ == "__main__":
 import logging
 import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -44,13 +43,16 @@ from core.artifacts import Blobs
 from core.auth import Guard, read_token
 from core.catalogue import Catalogue
 from core.config import Config, load
-from core.errors import CoreError, Internal
+from core.errors import CoreError
 from core.jobs import Store
 from core.library.events import Library
 from core.library.exports import export
+from core.library.queue import Queue
 from core.ops import devices, discovery
 from core.ops.start import arguments, greet
+from core.rest import serving
 from core.rest.http import create_app
+from core.rest.source import SameSource
 from core.scheduler import Scheduler
 from core.workers import Pool
 
@@ -82,8 +84,10 @@ class Server:
                 run_blocking, export, config.outputs, row, outputs, blobs.path
             ),
         )  # fmt: skip
-        self.api = Api(self.sio, config, self.store, self.catalogue, self.scheduler, self.pool)
-        for handler in Library(config, self.store, self.catalogue).handlers:
+        self.api = Api(self.sio, config, self.store, self.catalogue, self.scheduler)
+        library = Library(config, self.store, self.catalogue)
+        queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
+        for handler in (*library.handlers, *queue.handlers):
             self.api.bind(handler)
 
     def _publish(self, event: dict[str, Any]) -> None:
@@ -91,29 +95,18 @@ class Server:
 
     def start(self) -> None:
         """Listen and take up the stored queue; raises Internal if the port is taken."""
-        listener = listen(self.config.host, self.config.port)
+        listener = serving.listen(self.config.host, self.config.port)
         port = listener.getsockname()[1]
         host = "127.0.0.1" if self.config.host in ("0.0.0.0", "::") else self.config.host
         self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        self.app.wsgi_app = self.guard = self.api.guard = Guard(self.app.wsgi_app, self.token, port)
+        self.guard = self.api.guard = Guard(self.token, port)
+        self.app.wsgi_app = SameSource(self.app.wsgi_app)
         self.unfinished = self.scheduler.recover()
         discovery.discover(self.config, self.catalogue)
         self.pool.url = self.address
-        self.sio.start_background_task(self._serve, listener)
+        self.sio.start_background_task(serving.serve, listener, self.app, self.config.async_mode)
         self.sio.start_background_task(self._repeat, 0.2, self.pool.watch)
         self.sio.start_background_task(self._repeat, 5, self._maintain)
-
-    def _serve(self, listener: socket.socket) -> None:
-        if self.config.async_mode == "eventlet":
-            import eventlet.wsgi
-
-            eventlet.wsgi.server(listener, self.app, log_output=False, max_size=20_000, debug=False)
-        else:
-            import werkzeug.serving
-
-            logging.getLogger("werkzeug").setLevel(logging.ERROR)
-            name, fd = self.config.host, listener.fileno()
-            werkzeug.serving.make_server(name, 0, self.app, threaded=True, fd=fd).serve_forever()
 
     def _repeat(self, seconds: float, function: Callable[[], None]) -> None:
         while self.running:
@@ -139,20 +132,6 @@ class Server:
         self.running = False
         self.pool.stop()
         self._maintain()
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket without Nagle's delay, which would cost 44 ms a round trip."""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if os.name == "posix":
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen(1024)
-    except OSError as error:
-        raise Internal(f"cannot listen on {host} port {port}: {error.strerror}. Choose another with --port.") from error
-    return listener
 
 
 def main() -> int:

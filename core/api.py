@@ -18,7 +18,6 @@ from core.errors import CoreError, Internal, InvalidParams, NotFound, Unauthoriz
 from core.jobs import Row, Store, wire
 from core.library.media import MAX_PIXELS
 from core.scheduler import Scheduler
-from core.workers import Pool
 
 VERSION = "0.1.0"
 REPLAY_PAGE = 500
@@ -59,29 +58,24 @@ def rooms(about: Row) -> list[str]:
 class Api:
     """Binds the events to the kernel. `bind` adds a handler: `handler(owner, **request)` returns the answer."""
 
-    def __init__(
-        self, sio: socketio.Server, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, pool: Pool
-    ):
+    def __init__(self, sio: socketio.Server, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler):
         self._sio, self._config, self._store = sio, config, store
-        self._catalogue, self._scheduler, self._pool = catalogue, scheduler, pool
+        self._catalogue, self._scheduler = catalogue, scheduler
         self.guard: Guard
         self.handlers: dict[str, Callable[..., Row]] = {}
         self._owners: dict[str, str] = {}  # by socket
         sio.on("connect", self._connect)
         sio.on("disconnect", lambda sid, reason: self._owners.pop(sid, None))
         sio.on("*", self._unknown)
-        for handler in (
-            self.hello, self.plugins, self.submit, self.flow, self.job, self.cancel, self.retry, self.move,
-            self.hold, self.release, self.queue,
-        ):  # fmt: skip
+        for handler in (self.hello, self.plugins, self.submit, self.flow, self.cancel):
             self.bind(handler)
-        sio.on("subscribe", lambda sid, data=None: self.answer(self.subscribe, data, sid, socket=sid))
+        sio.on("subscribe", lambda sid, *data: self.answer(self.subscribe, data, sid, socket=sid))
         self.handlers["subscribe"] = self.subscribe
 
     def bind(self, handler: Callable[..., Row]) -> None:
         self.handlers[handler.__name__] = handler
         checked = pydantic.validate_call(handler)
-        self._sio.on(handler.__name__, lambda sid, data=None: self.answer(checked, data, sid))
+        self._sio.on(handler.__name__, lambda sid, *data: self.answer(checked, data, sid))
 
     def _connect(self, sid: str, environ: Row, auth: Any) -> None:
         try:
@@ -94,13 +88,13 @@ class Api:
         error = NotFound(f"there is no event {str(event)[:100]!r}." + (f" Did you mean {near[0]}?" if near else ""))
         return {"ok": False, "error": error.wire()}
 
-    def answer(self, handler: Callable[..., Row], data: Any, sid: str, **more: Any) -> Row:
+    def answer(self, handler: Callable[..., Row], data: tuple, sid: str, **more: Any) -> Row:
         """Do what is asked and say so; whatever goes wrong becomes data."""
         try:
-            data = {} if data is None else data
-            if not isinstance(data, dict) or data.keys() & {"owner", *more}:
+            request = data[0] if data and data[0] is not None else {}
+            if len(data) > 1 or not isinstance(request, dict) or request.keys() & {"owner", *more}:
                 raise InvalidParams("send one JSON object with the fields of the event.")
-            return {"ok": True, **handler(self._owners[sid], **data, **more)}
+            return {"ok": True, **handler(self._owners[sid], **request, **more)}
         except pydantic.ValidationError as error:
             problem = invalid(error)
         except CoreError as error:
@@ -130,37 +124,9 @@ class Api:
         """Queue several jobs, all or none; later ones may use results of earlier ones by their local names."""
         return {"jobs": [wire(row) for row in self._scheduler.submit([job.model_dump() for job in jobs], owner)]}
 
-    def job(self, owner: str, id: str) -> Row:
-        """One job: its record, the ids of its outputs and its place in the queue."""
-        row = self._owned(id, owner)
-        outputs = [artifact["id"] for artifact in self._store.outputs(id)]
-        return {"job": wire(row | {"outputs": outputs, "position": self._scheduler.position(row)})}
-
     def cancel(self, owner: str, id: str, keep_partial: bool = False) -> Row:
         """Stop a job in any unfinished state; with keep_partial, keep what is there."""
-        return {"job": wire(self._scheduler.cancel(self._owned(id, owner)["id"], keep_partial))}
-
-    def retry(self, owner: str, id: str) -> Row:
-        """Queue a new job with the parameters and inputs of one that has ended."""
-        return {"job": wire(self._scheduler.retry(self._owned(id, owner)["id"]))}
-
-    def move(self, owner: str, id: str, to: Literal["front", "back"]) -> Row:
-        """Let a job run before or after all others of its priority."""
-        return {"job": wire(self._scheduler.move(self._owned(id, owner)["id"], to == "front"))}
-
-    def hold(self, owner: str, id: str) -> Row:
-        """Keep a job from running until `release`."""
-        return {"job": wire(self._scheduler.hold(self._owned(id, owner)["id"]))}
-
-    def release(self, owner: str, id: str) -> Row:
-        """Let a held job run."""
-        return {"job": wire(self._scheduler.release(self._owned(id, owner)["id"]))}
-
-    def queue(self, owner: str, action: Literal["status", "pause", "resume"] = "status") -> Row:
-        """Whether the queue is paused, and the workers; `pause` lets running jobs finish and starts no others."""
-        if action != "status":
-            self._scheduler.pause(action == "pause")
-        return {"paused": self._scheduler.paused, "workers": self._pool.describe()}
+        return {"job": wire(self._scheduler.cancel(self._store.job(id, owner)["id"], keep_partial))}
 
     @pydantic.validate_call
     def subscribe(
@@ -177,26 +143,20 @@ class Api:
         resync = since is not None and not oldest - 1 <= since <= newest
         since = newest if since is None or resync else since
         while since < newest:  # the long past, page by page
-            since = self._replay(since, room, socket)
+            since = self._replay(since, REPLAY_PAGE, room, socket)
             self._sio.sleep(0)
         with self._store.quiet():  # nothing is published between the last one replayed and the first live one
-            since = self._replay(since, room, socket)
+            since = self._replay(since, -1, room, socket)
             self._sio.enter_room(socket, room)
             self._sio.enter_room(socket, EVERYONE)
         return {"seq": since, "resync": resync}
 
-    def _replay(self, since: int, room: str, sid: str) -> int:
-        page = self._store.all("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", since, REPLAY_PAGE)
+    def _replay(self, since: int, limit: int, room: str, sid: str) -> int:
+        page = self._store.all("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", since, limit)
         for event in page:
             if {room, EVERYONE} & {*rooms(event)}:
                 self._sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=sid)
         return page[-1]["seq"] if page else since
-
-    def _owned(self, job: str, owner: str) -> Row:
-        row = self._store.job(job)
-        if row["owner"] != owner:
-            raise NotFound(f"there is no job {job[:100]}.")
-        return row
 
 
 def invalid(error: pydantic.ValidationError) -> InvalidParams:

@@ -1,20 +1,15 @@
-"""Who may talk to the server: a token for people and apps, and a check of Host and Origin against foreign web pages."""
+"""Who may talk to the server: whoever holds the token. Foreign web pages are kept out by core/rest/source.py."""
 
 import hmac
-import ipaddress
-import json
 import os
 import secrets
-import socket
-from collections.abc import Callable, Iterable
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import platformdirs
 
-from core.errors import Forbidden, Unauthorized
+from core.errors import Unauthorized
 
 OWNER = "local"  # whoever holds the token of this machine
 
@@ -36,34 +31,10 @@ def read_token() -> str:
 
 
 class Guard:
-    """WSGI middleware in front of everything, and the check of tokens.
+    """Knows the token, and the cookie's name, which has the port in it: servers on one machine keep apart."""
 
-    Refuses a Host that is a foreign DNS name (rebinding) and an Origin that is not this server, port included."""
-
-    def __init__(self, app: Callable, token: str, port: int):
-        self._app, self._token, self.cookie = app, token, f"stable_core_{port}"
-        self._names = {"localhost", socket.gethostname().lower()}
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
-        try:
-            self.check_source(environ)
-        except Forbidden as error:
-            body = json.dumps({"ok": False, "error": error.wire()}).encode()
-            start_response("403 Forbidden", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-            return [body]
-        return self._app(environ, start_response)
-
-    def check_source(self, environ: dict[str, Any]) -> None:
-        host, origin = environ.get("HTTP_HOST", ""), environ.get("HTTP_ORIGIN")
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            known = name in self._names or bool(ipaddress.ip_address(name))
-        except ValueError:
-            known = False
-        if not known:
-            raise Forbidden(f"the Host {host[:100]!r} is not this server. Use its IP address or localhost.")
-        if origin is not None and origin != f"{environ['wsgi.url_scheme']}://{host}":
-            raise Forbidden(f"pages of {origin[:100]} may not use this server.")
+    def __init__(self, token: str, port: int):
+        self._token, self.cookie = token, f"stable_core_{port}"
 
     def owner(self, environ: dict[str, Any], token: Any = None) -> str:
         """Who sent this: by `token`, a Bearer header or the cookie. Raises Unauthorized."""

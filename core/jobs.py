@@ -185,10 +185,10 @@ class Store:
     def one(self, sql: str, *args: Any) -> Row | None:
         return next(iter(self.all(sql, *args)), None)
 
-    def job(self, job: str) -> Row:
-        """Raises NotFound."""
+    def job(self, job: str, owner: str | None = None) -> Row:
+        """Raises NotFound, also if it belongs to somebody else than `owner`."""
         row = self.one("SELECT * FROM jobs WHERE id = ?", job)
-        if row is None:
+        if row is None or owner not in (None, row["owner"]):
             raise NotFound(f"there is no job {job[:100]}.", job=job[:100])
         return row
 

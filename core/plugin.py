@@ -1,20 +1,19 @@
 """The plugin API, version 1: all that a plugin may import from stable-core.
 
 A plugin is a class whose methods marked with @job are announced as name, function, input types, output type
-and parameter class. The annotations of the method say all five; `describe` turns them into JSON."""
+and parameter class. The annotations of the method say all five; core/ops/describe.py turns them into JSON."""
 
-import inspect
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pydantic
 
 from core.errors import BadImage, Cancelled, InvalidParams, ModelNotFound, OutOfMemory, TypeMismatch
-from core.types import Audio, Image, Json, Mask, Text, Video, port
+from core.types import Audio, Image, Json, Mask, Text, Video
 
 __all__ = [
     "Plugin", "job", "Params", "param", "Context", "Result", "Image", "Mask", "Text", "Json", "Audio", "Video",
@@ -125,39 +124,3 @@ class Context:
 
     def log(self, text: str) -> None:
         self._send("log", {"text": str(text)[:10_000]})
-
-
-def signature(function: Callable) -> tuple[dict[str, dict[str, Any]], dict[str, Any], str | None, str | None, Any]:
-    """(inputs, output, name of the Params argument, name of the Context argument, Params class) of a job method."""
-    hints = get_type_hints(function, include_extras=True)
-    if "return" not in hints:
-        raise TypeMismatch(f"job {function.__name__}: say what it returns, for example `-> Image`.")
-    output = port(hints.pop("return"))
-    inputs, params_name, context_name, params_class = {}, None, None, Params
-    for name in list(inspect.signature(function).parameters)[1:]:
-        if name not in hints:
-            raise TypeMismatch(f"job {function.__name__}: argument {name} needs an annotation.")
-        if inspect.isclass(hints[name]) and issubclass(hints[name], Params):
-            params_name, params_class = name, hints[name]
-        elif hints[name] is Context:
-            context_name = name
-        else:
-            inputs[name] = port(hints[name])
-    return inputs, output, params_name, context_name, params_class
-
-
-def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
-    """The announced jobs of a plugin class, as JSON: what clients render forms from and submit is checked against."""
-    jobs = []
-    for name, function in inspect.getmembers(plugin, inspect.isfunction):
-        if not (options := getattr(function, "__job__", None)):
-            continue
-        inputs, output, _, _, params_class = signature(function)
-        schema = params_class.model_json_schema()
-        if options["affinity"] and options["affinity"] not in schema.get("properties", {}):
-            raise InvalidParams(f"job {name}: affinity names {options['affinity']}, which is not a parameter.")
-        help = inspect.cleandoc(function.__doc__ or "")
-        jobs.append({"name": name, "help": help, "inputs": inputs, "output": output, "params": schema, **options})
-    if not jobs:
-        raise InvalidParams(f"{plugin.__name__} announces no job. Mark a method with @job().")
-    return jobs

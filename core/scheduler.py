@@ -12,7 +12,7 @@ from typing import Any
 from core.catalogue import Catalogue, JobType
 from core.config import Config
 from core.errors import Cancelled, Conflict, DependencyFailed, InvalidParams, QueueFull, TypeMismatch, UnknownArtifact
-from core.jobs import PRIORITIES, TERMINAL, UNFINISHED, Row, Store, Transaction, new_id, now
+from core.jobs import PRIORITIES, UNFINISHED, Row, Store, Transaction, new_id, now
 from core.types import fits
 
 AGING_SECONDS = 600
@@ -133,13 +133,6 @@ class Scheduler:
         sql = "SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? LIMIT 16"
         return len(self._store.all(sql, plugin))
 
-    def position(self, row: Row) -> int | None:
-        """How many queued jobs of the same plugin come before this one."""
-        if row["state"] != "queued":
-            return None
-        sql = "SELECT count(*) AS jobs FROM jobs WHERE state = 'queued' AND plugin = ? AND (class, rank) < (?, ?)"
-        return self._store.all(sql, row["plugin"], row["class"], row["rank"])[0]["jobs"]
-
     def age(self) -> None:
         """Called now and then: what has waited for long rises by a class."""
         sql = "UPDATE jobs SET class = class - 1, queued = ? WHERE state = 'queued' AND class > 0 AND queued < ?"
@@ -198,43 +191,3 @@ class Scheduler:
             row = self._change(job, ("running",), cancel="keep" if keep_partial else "discard")
             self.stop_running(row)
         return row
-
-    def retry(self, job: str) -> Row:
-        """A new job with the stored parameters and inputs of one that has ended."""
-        row = self._store.job(job)
-        if row["state"] not in TERMINAL:
-            raise Conflict(f"job {job} is {row['state']}; retry is for jobs that have ended.", job=job)
-        keys = ("params", "inputs", "priority", "session", "embed_metadata")
-        return self.submit([{"job": row["name"], "hold": False} | {key: row[key] for key in keys}], row["owner"])[0]
-
-    def hold(self, job: str) -> Row:
-        return self._change(job, ("waiting", "queued"), state="held")
-
-    def release(self, job: str) -> Row:
-        def change(tx: Transaction) -> Row:
-            waits = tx.one("SELECT job FROM waits WHERE job = ?", job)
-            return tx.update_job(job, ("held",), state="waiting" if waits else "queued", queued=now())
-
-        row = self._store.write(change)
-        self.dispatch({row["plugin"]})
-        return row
-
-    def move(self, job: str, front: bool) -> Row:
-        """To the front or the back of what is queued in its class."""
-
-        def change(tx: Transaction) -> Row:
-            sql = "SELECT rank FROM jobs WHERE state = 'queued' AND plugin = ? AND class = ? ORDER BY rank"
-            row = self._store.job(job)
-            edge = tx.one(f"{sql} {'' if front else 'DESC'} LIMIT 1", row["plugin"], row["class"]) or row
-            return tx.update_job(job, ("held", "waiting", "queued"), rank=edge["rank"] + (-1 if front else 1))
-
-        return self._store.write(change)
-
-    def pause(self, paused: bool) -> None:
-        def change(tx: Transaction) -> None:
-            tx.insert("meta", {"key": "paused", "value": "yes" if paused else "no"}, "OR REPLACE")
-            tx.event("queue", {"paused": paused}, {})
-
-        self._store.write(change)
-        self.paused = paused
-        self.dispatch({*self._catalogue.plugins})

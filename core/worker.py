@@ -1,9 +1,7 @@
 """Inside a worker process: loads one plugin, runs its jobs, and tells the server until the server has heard it.
 
-`python -m core.worker` reads its settings as one line of JSON from stdin and ends when stdin closes.
-`python -m core.worker --describe FOLDER FILE` writes what the plugin announces to FILE."""
+`python -m core.worker` reads its settings as one line of JSON from stdin and ends when stdin closes."""
 
-import importlib.util
 import io
 import json
 import os
@@ -22,30 +20,12 @@ import socketio
 from core.artifacts import Blobs
 from core.errors import Cancelled, CoreError, OutOfMemory, PluginError
 from core.library.models import Models
-from core.plugin import Context, Plugin, Result, describe, signature
+from core.ops.describe import load_plugin, signature
+from core.plugin import Context, Result
 from core.types import KINDS
 
 NAMESPACE = "/worker"
 HEARTBEAT_SECONDS = 5
-
-
-def load_plugin(folder: Path) -> type[Plugin]:
-    """Import a plugin's folder as a package and return its one Plugin class, else raise PluginError."""
-    name = f"stable_core_plugin_{folder.name}"
-    spec = importlib.util.spec_from_file_location(
-        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    classes = [
-        each
-        for each in vars(module).values()
-        if isinstance(each, type) and issubclass(each, Plugin) and each.__module__.startswith(name)
-    ]
-    if len(classes) != 1:
-        raise PluginError(f"{folder.name}/__init__.py must define one subclass of Plugin, it defines {len(classes)}.")
-    return classes[0]
 
 
 class Worker:
@@ -57,6 +37,7 @@ class Worker:
         self._loading = threading.Lock()
         self._loaded = False
         self._contexts: dict[str, Context] = {}  # running jobs, by lease
+        self._early_cancels: dict[str, dict[str, Any]] = {}
         self._outbox: dict[str, dict[str, Any]] = {}  # results the server has not acknowledged, by lease
         self._sending = threading.Lock()  # a packet with an attachment is several frames, which must not interleave
         self._socket = socketio.Client(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
@@ -94,10 +75,15 @@ class Worker:
         scratch = Path(self._settings["scratch"]) / lease
         context = Context(message["id"], scratch, self._models, lambda event, body: self._tell(lease, event, body))
         self._contexts[lease] = context
+        if early := self._early_cancels.pop(lease, None):
+            self._cancel(early)
         threading.Thread(target=self._run, args=(message, context), daemon=True, name=message["name"]).start()
 
     def _cancel(self, message: dict[str, Any]) -> None:
-        if context := self._contexts.get(message["lease"]):
+        lease = message["lease"]
+        if lease not in self._contexts:  # each message has a thread of its own, so this may overtake `run`
+            self._early_cancels[lease] = message
+        if context := self._contexts.get(lease):
             context.keep_partial = message["keep_partial"]
             context._cancelled.set()
 
@@ -228,10 +214,6 @@ def _end_with_stdin() -> None:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--describe"]:
-        folder, target = map(Path, sys.argv[2:4])
-        target.write_text(json.dumps(describe(load_plugin(folder))), "utf-8")
-        return
     settings = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     Worker(settings).serve()

@@ -3,29 +3,24 @@
 A worker connects back as a Socket.IO client on the namespace /worker. Handing it a job makes a lease; every message
 about the job carries it, and what carries another is refused."""
 
-import json
-import os
 import secrets
 import shutil
-import signal
-import subprocess
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import socketio
 
 from core.catalogue import Catalogue
-from core.config import ROOT, Config
+from core.config import Config
 from core.errors import Cancelled, Conflict, CoreError, NotFound, PluginError, Timeout, WorkerDied
 from core.jobs import Row, Store, Transaction, new_id, now
+from core.ops.processes import LocalProcess
 from core.scheduler import Scheduler
 
 NAMESPACE = "/worker"
-LOG_BYTES = 10_000_000  # a plugin that prints without end loses its old lines, not our disk
 START_SECONDS = 120  # a worker that has not connected by then is taken for dead
 
 
@@ -47,8 +42,7 @@ class Worker:
     plugin: str
     device: str
     token: str
-    process: subprocess.Popen
-    log: Path
+    process: LocalProcess
     heard: float
     sid: str | None = None
     ready: bool = False  # connected, and told what it runs
@@ -85,7 +79,7 @@ class Pool:
 
     def dispatch(self, plugins: set[str]) -> None:
         """Hand out what can run now. Whoever comes while somebody is at it only says what to look at, too."""
-        self._wanted |= plugins
+        self._wanted.update(plugins)
         while self._wanted and self.url and self._dispatching.acquire(blocking=False):
             try:
                 while self._wanted and not self._scheduler.paused:
@@ -121,25 +115,14 @@ class Pool:
     def _start(self, plugin: str, device: str) -> None:
         info, data = self._catalogue.plugins[plugin], self._config.data
         token, log = secrets.token_urlsafe(24), data / "logs" / f"{plugin}-{device.replace(':', '')}.log"
-        log.parent.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [str(info.python), "-m", "core.worker"], stdin=subprocess.PIPE, stdout=output, stderr=output,
-                cwd=ROOT, start_new_session=True, env=environment,
-            )  # fmt: skip
-        shipped = [model for each in self._catalogue.plugins.values() for model in each.models()]
         settings = {
             "url": self.url, "token": token, "plugin": plugin, "folder": str(info.folder), "device": device,
             "blobs": str(data / "blobs"), "fsync": self._config.durability == "power",
-            "scratch": str(data / "scratch"), "models": str(self._config.models), "shipped_models": shipped,
+            "scratch": str(data / "scratch"), "models": str(self._config.models),
+            "shipped_models": [model for each in self._catalogue.plugins.values() for model in each.models()],
         }  # fmt: skip
-        self.workers[token] = Worker(plugin, device, token, process, log, time.monotonic())
-        try:
-            process.stdin.write(json.dumps(settings).encode() + b"\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has ended already: `watch` will say so
+        process = LocalProcess(info.python, settings, log)
+        self.workers[token] = Worker(plugin, device, token, process, time.monotonic())
 
     def _connect(self, sid: str, environ: Row, auth: Any) -> None:
         worker = self.workers.get(auth.get("token")) if isinstance(auth, dict) else None
@@ -281,25 +264,15 @@ class Pool:
                     run.failure = Timeout(text, job=run.job["id"])
             silent = moment - worker.heard > (silence if worker.connected else max(START_SECONDS, silence))
             if silent or any(run.failure for run in worker.runs.values()):
-                self._kill(worker)
-            if worker.process.poll() is not None:
+                worker.process.kill()
+            if worker.process.exit_code() is not None:
                 self._died(worker)
-            elif worker.log.stat().st_size > LOG_BYTES:
-                os.truncate(worker.log, 0)  # opened for appending, so the process goes on at the new end
-
-    def _kill(self, worker: Worker) -> None:
-        """End the process and all that it started."""
-        try:
-            os.killpg(worker.process.pid, signal.SIGKILL) if os.name == "posix" else worker.process.kill()
-        except ProcessLookupError:
-            pass
-        worker.process.wait(5)
 
     def _died(self, worker: Worker) -> None:
         """Its jobs run again. One that was alone inside is blamed, and fails after `attempts` deaths."""
         del self.workers[worker.token]
-        worker.process.stdin.close()
-        code, killed = worker.process.returncode, any(run.failure for run in worker.runs.values())
+        worker.process.kill()  # what it started may still run
+        code, killed = worker.process.exit_code(), any(run.failure for run in worker.runs.values())
         blamed = len(worker.runs) == 1 and not killed
         for run in worker.runs.values():
             job = run.job["id"]
@@ -309,7 +282,9 @@ class Pool:
             if row["cancel"]:
                 failure = failure or Cancelled("the job was cancelled.", job=job)
             elif blamed and row["deaths"] + 1 >= self._config.attempts:
-                hint = f"See {worker.log}. Its parameters and inputs are kept: retry it when the cause is mended."
+                hint = (
+                    f"See {worker.process.log}. Its parameters and inputs are kept: retry it when the cause is mended."
+                )
                 failure = WorkerDied(
                     f"the job ended its worker {row['deaths'] + 1} times (exit code {code}).", hint=hint
                 )
@@ -327,7 +302,10 @@ class Pool:
     def _refuse(self, worker: Worker, code: int) -> None:
         """Its processes end before they connect, so its jobs must not wait for ever. They can be retried."""
         info = self._catalogue.plugins[worker.plugin]
-        info.status, info.error = "refused", f"its worker ends at the start (exit code {code}); see {worker.log}."
+        info.status, info.error = (
+            "refused",
+            f"its worker ends at the start (exit code {code}); see {worker.process.log}.",
+        )
         for row in self._store.all("SELECT id FROM jobs WHERE plugin = ? AND state = 'queued'", info.name):
             error = PluginError(f"{info.name}: {info.error}", job=row["id"]).wire()
             self._scheduler.end(row["id"], "failed", states=("queued",), error=error)
@@ -344,8 +322,8 @@ class Pool:
         """End all workers: a closed stdin tells them to, and after 2 s they are killed."""
         self.url, deadline = "", time.monotonic() + 2
         for worker in self.workers.values():
-            worker.process.stdin.close()
+            worker.process.ask_to_end()
         for worker in self.workers.values():
-            while worker.process.poll() is None and time.monotonic() < deadline:
+            while worker.process.exit_code() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
-            self._kill(worker)
+            worker.process.kill()

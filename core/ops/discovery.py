@@ -62,7 +62,7 @@ def load(
 
 def _content_hash(info: PluginInfo) -> str:
     digest = hashlib.sha256(str(info.python).encode())
-    for path in sorted((*info.folder.rglob("*.py"), *info.folder.glob("*.toml"), *(ROOT / "core").glob("*.py"))):
+    for path in sorted((*info.folder.rglob("*.py"), *info.folder.glob("*.toml"), *(ROOT / "core").rglob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 
@@ -70,7 +70,7 @@ def _content_hash(info: PluginInfo) -> str:
 def _describe_in_child(info: PluginInfo, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     answer, log = target.with_suffix(".new"), target.with_suffix(".log")
-    command = [str(info.python), "-m", "core.worker", "--describe", str(info.folder), str(answer)]
+    command = [str(info.python), "-m", "core.ops.describe", str(info.folder), str(answer)]
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT, start_new_session=True

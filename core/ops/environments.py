@@ -171,15 +171,17 @@ def build(recipe: Recipe, folder: Path, say: Say, held: Any) -> None:
     say(f"Making the environment of {recipe.name} in {folder}.")
     (folder / "complete").unlink(missing_ok=True)
     uv("venv", "--quiet", "--clear", "--python", sys.executable, str(folder), say=say, held=held)
-    sync = ["pip", "sync", "--python", str(folder), "--require-hashes", "--compile-bytecode", *torch, str(lock_file)]
+    sync = ["pip", "sync", "--python", str(folder), "--require-hashes", *torch, str(lock_file)]
     try:  # what is in uv's cache is linked from there, without network and almost without disk
         uv(*sync, "--offline", say=say, held=held)
     except InstallError:
         needed = int(size_in_bytes(recipe.download) * UNPACKED) if recipe.backend != "cpu" else 0  # a tenth of CUDA
-        amount = f" ({recipe.download} to fetch, {bootstrap.size(needed)} on disk, once)" if needed else ""
+        amount = f" (once; to fetch: {recipe.download}; on disk: {bootstrap.size(needed)})" if needed else ""
         bootstrap.check_space(folder, needed)
         say(f"Installing the packages of {recipe.name}{amount}.")
         uv(*sync, say=say, held=held)
+    say(f"Compiling {recipe.name} to byte code, for quick starts.")
+    uv(*sync, "--compile-bytecode", say=say, held=held)
     (folder / "complete").touch()
     say(f"Installed {recipe.name}.")
 

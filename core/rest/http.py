@@ -39,6 +39,11 @@ SAFE_INLINE = (
     "application/json",
 )
 PAGE = ROOT / "clients" / "plain"
+PAGE_TYPES = {".js": "text/javascript", ".css": "text/css"}  # what the system says may differ: on Windows it often does
+PAGE_POLICY = (  # what the page may load and do: only what comes from this server
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 COOKIE_SECONDS = 365 * 24 * 3600
 
 
@@ -64,19 +69,26 @@ def create_app(
     @app.get("/")
     def page() -> Any:
         if token := flask.request.args.get("token"):
-            guard().owner(flask.request.environ, token)
+            try:
+                guard().owner(flask.request.environ, token)
+            except Unauthorized:
+                return flask.redirect("/#wrong-token")  # the locked page shows what has this id
             answer = flask.redirect("/")
             answer.set_cookie(guard().cookie, token, COOKIE_SECONDS, httponly=True, samesite="Strict")
             return answer
         try:
             guard().owner(flask.request.environ)
         except Unauthorized:
-            return flask.send_from_directory(PAGE, "locked.html"), 401
-        return flask.send_from_directory(PAGE, "index.html")
+            return page_file("locked.html"), 401
+        return page_file("index.html")
 
     @app.get("/plain/<path:name>")
     def page_file(name: str) -> Any:
-        return flask.send_from_directory(PAGE, name)
+        answer = flask.send_from_directory(PAGE, name, mimetype=PAGE_TYPES.get(Path(name).suffix))
+        answer.headers["Content-Security-Policy"] = PAGE_POLICY
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Referrer-Policy"] = "no-referrer"
+        return answer
 
     @app.route("/artifacts", methods=["POST", "PUT"])
     def upload() -> Any:

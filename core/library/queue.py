@@ -1,0 +1,86 @@
+"""What people do with jobs after submitting them: look, retry, hold, reorder, pause. Handlers, bound by the API."""
+
+from collections.abc import Callable
+from typing import Literal
+
+from core.catalogue import Catalogue
+from core.errors import Conflict
+from core.jobs import TERMINAL, Row, Store, Transaction, now, wire
+from core.scheduler import Scheduler
+from core.workers import Pool
+
+RECENT = 20  # finished jobs whose mean time is the forecast
+
+
+class Queue:
+    def __init__(self, store: Store, catalogue: Catalogue, scheduler: Scheduler, pool: Pool):
+        self._store, self._catalogue, self._scheduler, self._pool = store, catalogue, scheduler, pool
+        self.handlers: list[Callable[..., Row]] = [
+            self.job, self.retry, self.hold, self.release, self.move, self.queue,
+        ]  # fmt: skip
+
+    def job(self, owner: str, id: str) -> Row:
+        """One job: its record, the ids of its outputs and, while it is queued, its position and eta_seconds."""
+        row = self._store.job(id, owner)
+        row["outputs"] = [artifact["id"] for artifact in self._store.outputs(id)]
+        if row["state"] == "queued":
+            sql = "SELECT count(*) AS jobs FROM jobs WHERE state = 'queued' AND plugin = ? AND (class, rank) < (?, ?)"
+            row["position"] = self._store.all(sql, row["plugin"], row["class"], row["rank"])[0]["jobs"]
+            times = (
+                "SELECT finished - started AS time FROM jobs WHERE state = 'done' AND name = ? ORDER BY id DESC LIMIT ?"
+            )
+            mean = self._store.all(f"SELECT avg(time) AS time FROM ({times})", row["name"], RECENT)[0]["time"]
+            row["eta_seconds"] = None if mean is None else round(mean * (row["position"] + 1), 1)
+        return {"job": wire(row)}
+
+    def retry(self, owner: str, id: str) -> Row:
+        """Queue a new job with the parameters and inputs of one that has ended."""
+        row = self._store.job(id, owner)
+        if row["state"] not in TERMINAL:
+            raise Conflict(f"job {id} is {row['state']}; retry is for jobs that have ended.", job=id)
+        keys = ("params", "inputs", "priority", "session", "embed_metadata")
+        request = {"job": row["name"], "hold": False} | {key: row[key] for key in keys}
+        return {"job": wire(self._scheduler.submit([request], owner)[0])}
+
+    def hold(self, owner: str, id: str) -> Row:
+        """Keep a job from running until `release`."""
+        self._store.job(id, owner)
+        return {"job": wire(self._store.write(lambda tx: tx.update_job(id, ("waiting", "queued"), state="held")))}
+
+    def release(self, owner: str, id: str) -> Row:
+        """Let a held job run."""
+        self._store.job(id, owner)
+
+        def change(tx: Transaction) -> Row:
+            waits = tx.one("SELECT job FROM waits WHERE job = ?", id)
+            return tx.update_job(id, ("held",), state="waiting" if waits else "queued", queued=now())
+
+        row = self._store.write(change)
+        self._scheduler.dispatch({row["plugin"]})
+        return {"job": wire(row)}
+
+    def move(self, owner: str, id: str, to: Literal["front", "back"]) -> Row:
+        """Let a job run before or after all others of its priority."""
+        row = self._store.job(id, owner)
+        order, step = ("", -1) if to == "front" else ("DESC", 1)
+        sql = f"SELECT rank FROM jobs WHERE state = 'queued' AND plugin = ? AND class = ? ORDER BY rank {order} LIMIT 1"
+
+        def change(tx: Transaction) -> Row:
+            edge = tx.one(sql, row["plugin"], row["class"]) or row
+            return tx.update_job(id, ("held", "waiting", "queued"), rank=edge["rank"] + step)
+
+        return {"job": wire(self._store.write(change))}
+
+    def queue(self, owner: str, action: Literal["status", "pause", "resume"] = "status") -> Row:
+        """Whether the queue is paused, and the workers; `pause` lets running jobs finish and starts no others."""
+        if action != "status":
+            paused = action == "pause"
+
+            def change(tx: Transaction) -> None:
+                tx.insert("meta", {"key": "paused", "value": "yes" if paused else "no"}, "OR REPLACE")
+                tx.event("queue", {"paused": paused}, {})
+
+            self._store.write(change)
+            self._scheduler.paused = paused
+            self._scheduler.dispatch({*self._catalogue.plugins})
+        return {"paused": self._scheduler.paused, "workers": self._pool.describe()}

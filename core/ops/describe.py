@@ -1,0 +1,74 @@
+"""What a plugin's code announces, read from its annotations. `python -m core.ops.describe FOLDER FILE` writes JSON.
+
+This runs plugin code: in the worker, and in a child process of the server under the plugin's own Python."""
+
+import importlib.util
+import inspect
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from core.errors import InvalidParams, PluginError, TypeMismatch
+from core.plugin import Context, Params, Plugin
+from core.types import port
+
+
+def load_plugin(folder: Path) -> type[Plugin]:
+    """Import a plugin's folder as a package and return its one Plugin class, else raise PluginError."""
+    name = f"stable_core_plugin_{folder.name}"
+    spec = importlib.util.spec_from_file_location(
+        name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    classes = [
+        each
+        for each in vars(module).values()
+        if isinstance(each, type) and issubclass(each, Plugin) and each.__module__.startswith(name)
+    ]
+    if len(classes) != 1:
+        raise PluginError(f"{folder.name}/__init__.py must define one subclass of Plugin, it defines {len(classes)}.")
+    return classes[0]
+
+
+def signature(function: Callable) -> tuple[dict[str, dict[str, Any]], dict[str, Any], str | None, str | None, Any]:
+    """(inputs, output, name of the Params argument, name of the Context argument, Params class) of a job method."""
+    hints = get_type_hints(function, include_extras=True)
+    if "return" not in hints:
+        raise TypeMismatch(f"job {function.__name__}: say what it returns, for example `-> Image`.")
+    output = port(hints.pop("return"))
+    inputs, params_name, context_name, params_class = {}, None, None, Params
+    for name in list(inspect.signature(function).parameters)[1:]:
+        if name not in hints:
+            raise TypeMismatch(f"job {function.__name__}: argument {name} needs an annotation.")
+        if inspect.isclass(hints[name]) and issubclass(hints[name], Params):
+            params_name, params_class = name, hints[name]
+        elif hints[name] is Context:
+            context_name = name
+        else:
+            inputs[name] = port(hints[name])
+    return inputs, output, params_name, context_name, params_class
+
+
+def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
+    """The announced jobs of a plugin class, as JSON: what clients render forms from and submit is checked against."""
+    jobs = []
+    for name, function in inspect.getmembers(plugin, inspect.isfunction):
+        if not (options := getattr(function, "__job__", None)):
+            continue
+        inputs, output, _, _, params_class = signature(function)
+        schema = params_class.model_json_schema()
+        if options["affinity"] and options["affinity"] not in schema.get("properties", {}):
+            raise InvalidParams(f"job {name}: affinity names {options['affinity']}, which is not a parameter.")
+        help = inspect.cleandoc(function.__doc__ or "")
+        jobs.append({"name": name, "help": help, "inputs": inputs, "output": output, "params": schema, **options})
+    if not jobs:
+        raise InvalidParams(f"{plugin.__name__} announces no job. Mark a method with @job().")
+    return jobs
+
+
+if __name__ == "__main__":
+    Path(sys.argv[2]).write_text(json.dumps(describe(load_plugin(Path(sys.argv[1])))), "utf-8")

@@ -1,0 +1,53 @@
+"""Worker processes of this machine: started with their settings, killed with all that they started."""
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from core.config import ROOT
+
+LOG_BYTES = 10_000_000  # a plugin that prints without end loses its old lines, not our disk
+
+
+class LocalProcess:
+    """`python -m core.worker` under `python`, in a process group of its own; what it prints goes to `log`.
+
+    `settings` reach it through stdin, which stays open: when it closes, the worker ends."""
+
+    def __init__(self, python: Path, settings: dict[str, Any], log: Path):
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [str(python), "-m", "core.worker"], stdin=subprocess.PIPE, stdout=output, stderr=output,
+                cwd=ROOT, start_new_session=True, env=environment,
+            )  # fmt: skip
+        self.pid = self._process.pid
+        try:
+            self._process.stdin.write(json.dumps(settings).encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended already, as `exit_code` will say
+
+    def exit_code(self) -> int | None:
+        """None while it runs. Called often, so this is where the log is kept short."""
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES:
+            os.truncate(self.log, 0)  # opened for appending, so the process goes on at the new end
+        return self._process.poll()
+
+    def ask_to_end(self) -> None:
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
+
+    def kill(self) -> None:
+        try:
+            os.killpg(self.pid, signal.SIGKILL) if os.name == "posix" else self._process.kill()
+        except ProcessLookupError:
+            pass
+        self._process.wait(5)
