@@ -119,16 +119,17 @@ def test_complete_environment_is_answered_in_silence(place):
     environments.lock(plugin)
     place.forget()
     python = place.ensure(plugin)
-    assert "Installing the packages of paint (1 MB to fetch, 2 MB on disk, once)." in place.said
+    assert "Installing the packages of paint (once; to fetch: 1 MB; on disk: 2 MB)." in place.said
     place.said.clear()
     assert place.ensure(plugin) == python and place.said == []
 
 
-def test_second_environment_comes_from_the_cache_without_a_fetch(place):
+def test_second_environment_needs_no_network(place, monkeypatch):
     place.ensure(place.plugin("tinymodel\n"))
     place.said.clear()
+    monkeypatch.setenv("UV_OFFLINE", "1")
     place.ensure(place.plugin("tinymodel\n", name="twin"))
-    assert [line.split()[0] for line in place.said] == ["Locking", "Making", "Installed"]
+    assert [line.split()[0] for line in place.said] == ["Locking", "Making", "Compiling", "Installed"]
 
 
 def test_lock_has_hashes_and_applies_overrides(place):
