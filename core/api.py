@@ -81,7 +81,7 @@ class Api:
         try:
             self._owners[sid] = self.guard.owner(environ, auth.get("token") if isinstance(auth, dict) else None)
         except Unauthorized as error:
-            raise socketio.exceptions.ConnectionRefusedError(error.wire()) from None
+            raise socketio.exceptions.ConnectionRefusedError(str(error), error.wire()) from None
 
     def _unknown(self, event: str, sid: str, *data: Any) -> Row:
         near = difflib.get_close_matches(str(event), self.handlers, n=1)
