@@ -1,0 +1,1 @@
+"""Programs that use the server through its socket, as anybody's could."""

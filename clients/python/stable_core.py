@@ -1,0 +1,670 @@
+"""Uses a stable-core server from Python: submits jobs, follows them through broken connections, fetches results.
+
+    with Client() as client:
+        client.run("txt2img", prompt="a red circle on a blue background")[0].save("circle.png")
+
+This file works alone; it needs python-socketio[client] and requests. Everything in it may be used from many threads."""
+
+import io
+import json
+import logging
+import os
+import queue
+import random
+import re
+import sys
+import threading
+import time
+import uuid
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import engineio
+import requests
+import socketio
+
+log = logging.getLogger("stable_core")
+log.addHandler(logging.NullHandler())
+ARTIFACT_ID = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}(\.\d+)?")
+TERMINAL = ("done", "failed", "cancelled")
+ANSWER_SECONDS = 30  # without an answer, a call is sent again
+SILENCE_SECONDS = 15  # without an event, a wait asks how its job is
+TICK_SECONDS = 0.5  # how long Ctrl-C may take where Python cannot interrupt a wait
+SUFFIXES = {"image": ".png", "mask": ".png", "text": ".txt", "json": ".json", "audio": ".wav", "video": ".mp4"}
+
+
+class ServerError(Exception):
+    """What went wrong, as the server tells it: branch on the class or on `code`; `message` and `hint` are for people.
+
+    `field` is the first bad field, `errors` lists all of them as {"field", "message"}, `job` is the job's id."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, code: str = "", field=None, hint=None, job=None, errors=None):
+        super().__init__(message)
+        self.message, self.code = message, code or self.code
+        self.field, self.hint, self.job, self.errors = field, hint, job, errors or []
+
+    def __init_subclass__(cls) -> None:
+        cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+    @staticmethod
+    def from_wire(body: dict[str, Any]) -> "ServerError":
+        kinds = {kind.code: kind for kind in ServerError.__subclasses__()}
+        details = {key: body.get(key) for key in ("field", "hint", "job", "errors")}
+        return kinds.get(body.get("code"), ServerError)(body["message"], code=body.get("code"), **details)
+
+
+class InvalidParams(ServerError): ...
+
+
+class UnknownJob(ServerError): ...
+
+
+class UnknownArtifact(ServerError): ...
+
+
+class TypeMismatch(ServerError): ...
+
+
+class BadImage(ServerError): ...
+
+
+class TooLarge(ServerError): ...
+
+
+class ModelNotFound(ServerError): ...
+
+
+class DependencyFailed(ServerError): ...
+
+
+class QueueFull(ServerError): ...
+
+
+class Unauthorized(ServerError): ...
+
+
+class Forbidden(ServerError): ...
+
+
+class NotFound(ServerError): ...
+
+
+class Conflict(ServerError): ...
+
+
+class PluginError(ServerError): ...
+
+
+class OutOfMemory(ServerError): ...
+
+
+class WorkerDied(ServerError): ...
+
+
+class Timeout(ServerError): ...
+
+
+class Cancelled(ServerError): ...
+
+
+class Internal(ServerError): ...
+
+
+class Unreachable(ServerError):
+    """No server answers: the one error here that no server sends."""
+
+
+class Event(NamedTuple):
+    """`type`: job (a new state), artifact (a result), progress, preview, log. `data`: what the server sent with it."""
+
+    type: str
+    data: dict[str, Any]
+
+
+class Artifact:
+    """A result or an upload. Give it to another job as an input, or fetch its content."""
+
+    def __init__(self, client: "Client", id: str, record: dict[str, Any] | None = None):
+        self._client, self.id, self._record = client, id, record
+
+    def __repr__(self) -> str:
+        return f"<Artifact {self.id}>"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the server keeps about it: kind, mime, size_bytes, name, job, session, facts (seed, width ...)."""
+        if self._record is None:
+            self._record = self._client.call("artifact", {"id": self.id})["artifact"]
+        return self._record
+
+    @property
+    def kind(self) -> str:
+        return self.record["kind"]
+
+    def bytes(self) -> bytes:
+        """The file's content: PNG for an image of a job, what was uploaded for an upload."""
+        return self._client._http("GET", f"/artifacts/{self.id}").content
+
+    def image(self) -> Any:
+        """A PIL image; needs Pillow."""
+        import PIL.Image
+
+        return PIL.Image.open(io.BytesIO(self.bytes()))
+
+    def text(self) -> str:
+        return self.bytes().decode("utf-8")
+
+    def save(self, path: str | os.PathLike = ".") -> Path:
+        """Write the file, or one named after it in the folder `path`; returns where it is."""
+        path = Path(path)
+        if path.is_dir():  # a name from elsewhere must not lead out of the folder
+            path /= Path(self.record.get("name") or f"{self.id}{SUFFIXES.get(self.kind, '')}").name
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+        part.write_bytes(self.bytes())
+        part.replace(path)
+        return path
+
+
+class Job:
+    """A submitted job. Its `state` and `record` follow the server's while the client is open."""
+
+    def __init__(self, client: "Client"):
+        self._client, self._lock, self._seq = client, threading.Lock(), 0
+        self._inboxes: list[queue.SimpleQueue] = []
+        self._artifacts: dict[str, dict[str, Any]] = {}
+        self.record: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.record.get('name')} {self.state}>"
+
+    @property
+    def id(self) -> str:
+        return self.record["id"]
+
+    @property
+    def state(self) -> str:
+        """held, waiting, queued, running, done, failed or cancelled."""
+        return self.record["state"]
+
+    @property
+    def error(self) -> ServerError | None:
+        """Why it failed or was cancelled."""
+        return ServerError.from_wire(self.record["error"]) if self.record.get("error") else None
+
+    @property
+    def outputs(self) -> list[Artifact]:
+        """The results in order; while it runs, those that are there already."""
+        if self.state in TERMINAL and "outputs" not in self.record:
+            self.refresh()
+        ids = self.record["outputs"] if self.state in TERMINAL else list(self._artifacts)
+        return [Artifact(self._client, id, self._artifacts.get(id)) for id in ids]
+
+    def events(self, timeout: float | None = None) -> Iterator[Event]:
+        """What happens to this job, beginning with its present state and ending with its last.
+
+        Goes on through broken connections and restarts of the server; raises TimeoutError after `timeout` seconds."""
+        inbox: queue.SimpleQueue = queue.SimpleQueue()
+        with self._lock:
+            for record in self._artifacts.values():
+                inbox.put(Event("artifact", record))
+            inbox.put(Event("job", dict(self.record)))
+            self._inboxes.append(inbox)
+        heard = start = time.monotonic()
+        try:
+            while True:
+                try:
+                    event = inbox.get(timeout=TICK_SECONDS)
+                except queue.Empty:
+                    event = None
+                now = time.monotonic()
+                if isinstance(event, ServerError):
+                    raise event
+                if event:
+                    heard = now
+                    yield event
+                    if event.type == "job" and event.data["state"] in TERMINAL:
+                        return
+                if timeout is not None and now > start + timeout:
+                    raise TimeoutError(f"job {self.id} is {self.state} after {timeout:g} s, and goes on.")
+                if now > heard + SILENCE_SECONDS:
+                    heard = now
+                    self._reconcile()
+        finally:
+            with self._lock:
+                self._inboxes.remove(inbox)
+
+    def wait(
+        self,
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+        on_preview: Callable[[bytes], None] | None = None,
+        timeout: float | None = None,
+    ) -> list[Artifact]:
+        """The outputs, once it is done; raises what made it fail, Cancelled, or TimeoutError.
+
+        `on_progress` gets {"step", "total", "phase"}, `on_preview` the bytes of a JPEG."""
+        for event in self.events(timeout):
+            if event.type == "progress" and on_progress:
+                on_progress(event.data)
+            elif event.type == "preview" and on_preview:
+                on_preview(event.data["image"])
+        if self.state != "done":
+            raise self.error or Internal(f"job {self.id} is {self.state} without a reason.")
+        return self.outputs
+
+    def cancel(self, keep_partial: bool = False) -> None:
+        """Stop it; no error if it is cancelled already. With `keep_partial`, the outputs so far stay."""
+        try:
+            self._client.call("cancel", {"id": self.id, "keep_partial": keep_partial})
+        except Conflict:
+            if self.refresh().state != "cancelled":
+                raise
+
+    def retry(self) -> "Job":
+        """The same again, as a new job."""
+        return self._client._attach(self._client.call("retry", {"id": self.id}, repeat=False)["job"])
+
+    def refresh(self) -> "Job":
+        """Ask the server how it is now."""
+        self._learn(self._client.call("job", {"id": self.id})["job"])
+        return self
+
+    def _reconcile(self) -> None:
+        """Catch up on what events did not tell. A job that the server does not know any more has failed."""
+        try:
+            if self._client.online:
+                self.refresh()
+        except Unreachable:
+            pass  # asked again when the connection is back
+        except ServerError as error:
+            self._tell(error)
+
+    def _receive(self, type: str, body: dict[str, Any]) -> None:
+        if type == "job" and body["seq"] > self._seq:  # a replay may repeat what was heard
+            self._seq = body["seq"]
+            self._learn(body)
+            return
+        if type == "artifact":
+            self._artifacts[body["id"]] = body
+        if type != "job":
+            self._tell(Event(type, body))
+
+    def _learn(self, record: dict[str, Any], newest: bool = True) -> None:
+        """Take over a record. Not the `newest`, or after the end: what events have told meanwhile counts more."""
+        with self._lock:
+            known = self.record.get("state")
+            newest = newest and known not in TERMINAL
+            self.record = self.record | record if newest else record | self.record
+        if self.state != known:
+            self._tell(Event("job", dict(self.record)))
+
+    def _tell(self, event: Event | ServerError) -> None:
+        with self._lock:
+            for inbox in self._inboxes:
+                inbox.put(event)
+
+
+class Client:
+    """A connection to a server, made now and again whenever it breaks. `with Client() as client:` closes it.
+
+    `url` (or STABLE_CORE_URL, else http://127.0.0.1:7777) may hold ?token=, as the server prints it. `token` (or
+    STABLE_CORE_TOKEN) is found in this user's settings where the server is on this machine. `session` is the one
+    that jobs and uploads go to. A call waits `patience` seconds for a lost server before it raises Unreachable; a
+    job's `wait` and `events` wait for as long as it takes."""
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, session: str = "default", patience: float = 60
+    ):
+        parts = urlsplit(url or os.environ.get("STABLE_CORE_URL") or "http://127.0.0.1:7777")
+        self.url, self.session, self.patience = f"{parts.scheme}://{parts.netloc}", session, patience
+        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        in_url = parse_qs(parts.query).get("token", [None])[0]
+        # This machine's token is for this machine's server: another host must not get to see it.
+        self._token = token or in_url or os.environ.get("STABLE_CORE_TOKEN") or (local and read_token()) or ""
+        self._requests = requests.Session()
+        self._requests.trust_env = not local  # no proxy is of use on the way to oneself
+        self._requests.headers["Authorization"] = f"Bearer {self._token}"
+        self._lock, self._online, self._closed = threading.Lock(), threading.Event(), threading.Event()
+        self._socket: socketio.Client | None = None
+        self._pending: set[queue.SimpleQueue] = set()
+        self._fatal: ServerError | None = None
+        self._seq: int | None = None  # of the newest event heard: where a replay begins
+        self._jobs: weakref.WeakValueDictionary[str, Job] = weakref.WeakValueDictionary()  # by id and client_ref
+        self._plugins: list[dict[str, Any]] | None = None
+        self._connect()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.close()
+
+    @property
+    def online(self) -> bool:
+        return self._online.is_set() and not self._fatal
+
+    def close(self) -> None:
+        """Leave. Jobs go on without us; waits for them raise Unreachable."""
+        self._closed.set()
+        self._fail(Unreachable("the client was closed."))
+        if socket := self._socket:
+            socket.disconnect()
+        self._requests.close()
+
+    def plugins(self) -> list[dict[str, Any]]:
+        """The plugins with the jobs they announce: their inputs, output, and parameters as a JSON Schema."""
+        plugins = self._plugins or self.call("plugins")["plugins"]
+        self._plugins = plugins if all(each["status"] != "installing" for each in plugins) else None
+        return plugins
+
+    def describe(self, job: str) -> dict[str, Any] | None:
+        """The announcement of `plugin.job` or `job`; None if there is none or it is not the only one."""
+        announced = [
+            about | {"name": f"{plugin['name']}.{about['name']}"}
+            for plugin in self.plugins()
+            for about in plugin["jobs"]
+            if job in (f"{plugin['name']}.{about['name']}", about["name"])
+        ]
+        return announced[0] if len(announced) == 1 else None
+
+    def choices(self, list: str, search: str = "") -> list[str]:
+        """All entries of a list that a parameter's `choices_from` names."""
+        found, total = [], 1
+        while len(found) < total:
+            answer = self.call("choices", {"list": list, "search": search, "offset": len(found), "limit": 1000})
+            found, total = found + answer["choices"], answer["total"] if answer["choices"] else 0
+        return found
+
+    def submit(
+        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None, **options: Any
+    ) -> Job:
+        """Put a job into the queue. Once this returns, it is not lost, whatever crashes.
+
+        An input is an Artifact or its id, a Job (its outputs), {"job": id, "index": k}, or something to upload: a PIL
+        image, bytes, a Path, a text, a file name where the job takes no text; or a list of these. `options`: priority
+        ("interactive", "normal", "batch"), session, hold, embed_metadata, client_ref."""
+        return self._submit("submit", [{"job": job, "params": params, "inputs": inputs, **options}])[0]
+
+    def flow(self, jobs: Iterable[dict[str, Any]]) -> list[Job]:
+        """Submit several jobs as one: all or none. Each is a dict of `submit`'s arguments.
+
+        With an "id", later ones can use its outputs: {"job": "upscale", "inputs": {"image": {"job": "first"}}}."""
+        return self._submit("flow", list(jobs))
+
+    def run(
+        self,
+        job: str,
+        /,
+        *,
+        on_progress: Callable[[dict[str, Any]], None] | None = None,
+        on_preview: Callable[[bytes], None] | None = None,
+        timeout: float | None = None,
+        **values: Any,
+    ) -> list[Artifact]:
+        """Submit, wait, and return the outputs. `values` are parameters and inputs together, told apart by name."""
+        ports = (self.describe(job) or {"inputs": {}})["inputs"]
+        inputs = {name: value for name, value in values.items() if name in ports}
+        params = {name: value for name, value in values.items() if name not in ports}
+        return self.submit(job, params, inputs).wait(on_progress, on_preview, timeout)
+
+    def upload(self, value: Any, *, kind: str | None = None, name: str | None = None) -> Artifact:
+        """Store a PIL image, bytes, a text or the file at a Path; `kind` (image, text ...) is guessed if not given."""
+        if isinstance(value, str):
+            value = value.encode()
+        elif isinstance(value, os.PathLike):
+            value, name = Path(value).read_bytes(), name or Path(value).name
+        elif hasattr(value, "save"):
+            out = io.BytesIO()
+            (value if value.mode in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA") else value.convert("RGB")).save(
+                out, "PNG"
+            )
+            value = out.getvalue()
+        elif not isinstance(value, bytes | bytearray):
+            value = json.dumps(value).encode()
+        if len(value) > self.limits["upload_bytes"]:
+            raise TooLarge(f"{len(value):,} bytes are over the server's limit of {self.limits['upload_bytes']:,}.")
+        query = {"kind": kind, "name": name, "session": self.session}
+        record = self._http("PUT", "/artifacts", params=query, data=bytes(value)).json()["artifact"]
+        return Artifact(self, record["id"], record)
+
+    def download(self, artifact: str | Artifact, path: str | os.PathLike = ".") -> Path:
+        """Save an artifact as the file `path`, or into the folder `path`; returns where it is."""
+        return (Artifact(self, artifact) if isinstance(artifact, str) else artifact).save(path)
+
+    def cancel(self, job: str | Job, keep_partial: bool = False) -> None:
+        (self.job(job) if isinstance(job, str) else job).cancel(keep_partial)
+
+    def job(self, id: str) -> Job:
+        """A job that was submitted before, by anyone with our token; follow it like one's own."""
+        return self._attach(self.call("job", {"id": id})["job"])
+
+    def jobs(self, *, state: str | None = None, session: str | None = None, limit: int = 50) -> list[Job]:
+        """The newest first."""
+        return [self._attach(record) for record in self._listed("jobs", limit, state=state, session=session)]
+
+    def artifacts(self, *, job: str | None = None, session: str | None = None, limit: int = 50) -> list[Artifact]:
+        """The newest first."""
+        records = self._listed("artifacts", limit, job=job, session=session)
+        return [Artifact(self, record["id"], record) for record in records]
+
+    def queue(self, action: str = "status") -> dict[str, Any]:
+        """{"paused", "queued", "workers"} after the `action`: status, pause or resume."""
+        return self.call("queue", {"action": action})
+
+    def call(self, event: str, data: dict[str, Any] | None = None, *, repeat: bool = True) -> dict[str, Any]:
+        """The answer to any event of the protocol, or the error it names as an exception.
+
+        If the connection breaks before the answer, it is sent again once there is a new one, unless `repeat` is False:
+        then nobody knows whether it was heard, and Unreachable says so."""
+        if (size := len(json.dumps(data)) + 1000) > self.limits["message_bytes"]:
+            limit = self.limits["message_bytes"]
+            raise TooLarge(f"{event}: a message of {size:,} bytes is over the server's limit of {limit:,}.")
+        deadline = time.monotonic() + self.patience
+        while True:
+            self._online.wait(max(0, deadline - time.monotonic()))
+            if self._fatal:
+                raise self._fatal
+            answer = self._ask(self._socket, event, data)
+            if answer:
+                break
+            if not repeat or time.monotonic() > deadline:
+                raise Unreachable(f"the connection to {self.url} broke before {event} was answered.")
+        if not answer["ok"]:
+            raise ServerError.from_wire(answer["error"])
+        return answer
+
+    def _submit(self, event: str, requests: list[dict[str, Any]]) -> list[Job]:
+        """Every request has a reference of its own: sent again after a lost answer, it gives the same job."""
+        jobs = [Job(self) for _ in requests]
+        messages = []
+        for job, request in zip(jobs, requests, strict=True):
+            about = self.describe(request["job"]) or {"inputs": {}}  # unknown: the server says which are known
+            message = {"session": self.session, "client_ref": uuid.uuid4().hex} | request
+            inputs = (request.get("inputs") or {}).items()
+            message["inputs"] = {name: self._input(value, about["inputs"].get(name)) for name, value in inputs}
+            message["params"] = request.get("params") or {}
+            messages.append({key: value for key, value in message.items() if value is not None})
+            self._jobs[message["client_ref"]] = job  # its first event may come before the answer
+        answer = self.call(event, messages[0] if event == "submit" else {"jobs": messages})
+        records = [answer["job"]] if event == "submit" else answer["jobs"]
+        return [self._attach(record, job) for record, job in zip(records, jobs, strict=True)]
+
+    def _input(self, value: Any, port: dict[str, Any] | None) -> Any:
+        if isinstance(value, list | tuple):
+            return [self._input(each, port) for each in value]
+        if value is None or port is None or (isinstance(value, dict) and value.keys() <= {"job", "index"}):
+            return value
+        if isinstance(value, Artifact):
+            return value.id
+        if isinstance(value, Job):
+            return {"job": value.id}
+        if isinstance(value, str) and ARTIFACT_ID.fullmatch(value):
+            return value
+        if isinstance(value, str) and port["kind"] not in ("text", "json"):
+            value = Path(value)
+        return self.upload(value, kind=port["kind"]).id
+
+    def _attach(self, record: dict[str, Any], job: Job | None = None) -> Job:
+        """The one Job object of a record; events find it from now on."""
+        job = self._jobs.setdefault(record["id"], job or Job(self))
+        job._learn(record, newest=False)
+        return job
+
+    def _listed(self, event: str, limit: int, **wanted: Any) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        wanted = {key: value for key, value in wanted.items() if value is not None}
+        while len(found) < limit:
+            before = {"before": found[-1]["id"]} if found else {}
+            page = self.call(event, wanted | before | {"limit": min(1000, limit - len(found))})[event]
+            found += page
+            if not page:
+                break
+        return found
+
+    def _http(self, method: str, path: str, **options: Any) -> requests.Response:
+        """A request over HTTP, sent again while the server is away; raises what the server answers as an error."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                answer = self._requests.request(method, self.url + path, timeout=(10, 300), **options)
+                break
+            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
+                if self._fatal or time.monotonic() > deadline:
+                    raise self._fatal or Unreachable(f"{self.url} does not answer {method} {path}.") from error
+                time.sleep(TICK_SECONDS)
+        if not answer.ok:
+            raise http_error(answer)
+        return answer
+
+    def _connect(self) -> None:
+        """Make a connection and catch up on the events since the last one."""
+        refusals: list[Any] = []
+        socket = _Socket(reconnection=False, handle_sigint=False, logger=log, engineio_logger=log)
+        socket.on("*", self._received)
+        socket.on("connect_error", refusals.append)
+        socket.on("disconnect", lambda reason: self._lost(socket))
+        with self._lock:
+            self._socket = socket
+        try:
+            socket.connect(self.url, auth={"token": self._token}, transports=["websocket"], wait_timeout=10)
+        except socketio.exceptions.ConnectionError as error:
+            raise self._refusal(refusals) from error
+        hello = self._ask(socket, "hello", None)
+        answer = hello and self._ask(socket, "subscribe", {} if self._seq is None else {"since": self._seq})
+        with self._lock:
+            if not answer or self._socket is not socket:
+                raise Unreachable(f"the connection to {self.url} broke at once.")
+            self.limits = hello["limits"]
+            self._seq = answer["seq"] if answer["resync"] else max(self._seq or 0, answer["seq"])
+            self._online.set()
+        if answer["resync"]:  # the server does not know all events since the last one any more
+            for job in list(self._jobs.values()):
+                job._reconcile()
+
+    def _refusal(self, refusals: list[Any]) -> ServerError:
+        """Why no connection came about; the socket's library does not tell."""
+        for refusal in refusals:
+            if isinstance(refusal, dict) and isinstance(refusal.get("data"), dict) and "code" in refusal["data"]:
+                return ServerError.from_wire(refusal["data"])
+        try:
+            answer = self._requests.get(self.url + "/healthz", timeout=5)
+        except requests.RequestException:
+            hint = "Start one with: python3 server.py - or say where it is with STABLE_CORE_URL or url."
+            return Unreachable(f"no server answers at {self.url}.", hint=hint)
+        if answer.ok and "version" in answer.text:
+            return Unreachable(f"the server at {self.url} did not accept the connection.")
+        return http_error(answer)
+
+    def _ask(self, socket: socketio.Client | None, event: str, data: Any) -> dict[str, Any] | None:
+        """Send and wait for the answer; None if the connection broke or stayed silent."""
+        box: queue.SimpleQueue = queue.SimpleQueue()
+        try:
+            with self._lock:
+                if socket is None or socket is not self._socket:
+                    return None
+                self._pending.add(box)
+                socket.emit(event, data, callback=box.put)
+            return box.get(timeout=ANSWER_SECONDS)
+        except (socketio.exceptions.SocketIOError, queue.Empty):
+            return None
+        finally:
+            self._pending.discard(box)
+
+    def _received(self, event: str, body: Any = None) -> None:
+        if not isinstance(body, dict):
+            return
+        key = body.get("job") if event == "artifact" else body.get("id")
+        job = self._jobs.get(key) or self._jobs.get(body.get("client_ref"))
+        if event == "plugins":
+            self._plugins = None
+        elif job and event in ("job", "artifact", "progress", "preview", "log"):
+            self._jobs.setdefault(key, job)._receive(event, body)
+        if "seq" in body and self._seq is not None:
+            self._seq = max(self._seq, body["seq"])
+
+    def _lost(self, socket: socketio.Client) -> None:
+        with self._lock:
+            if self._socket is not socket:
+                return
+            self._socket, was_online = None, self._online.is_set()
+            self._online.clear()
+            for box in self._pending:
+                box.put(None)
+        if was_online and not self._closed.is_set():
+            threading.Thread(target=self._reconnect, name="stable-core reconnect", daemon=True).start()
+
+    def _reconnect(self) -> None:
+        delay = 0.1
+        while not self._closed.wait(delay * random.uniform(0.5, 1)):
+            try:
+                return self._connect()
+            except Unreachable:
+                delay = min(delay * 2, 5)
+            except ServerError as error:  # a new token, for example: waiting does not help
+                return self._fail(error)
+
+    def _fail(self, error: ServerError) -> None:
+        self._fatal = self._fatal or error
+        self._online.set()  # whoever waits for the connection is to see the error instead
+        for job in list(self._jobs.values()):
+            job._tell(self._fatal)
+
+
+class _InOrder(engineio.Client):
+    """Handles messages one after the other. By default each gets a thread: then events overtake each other, and a
+    preview's header and its bytes may be swapped."""
+
+    def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
+        return super()._trigger_event(event, *args, **options | {"run_async": False})
+
+
+class _Socket(socketio.Client):
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return _InOrder
+
+
+def http_error(answer: requests.Response) -> ServerError:
+    try:
+        return ServerError.from_wire(answer.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        return Unreachable(
+            f"what answers at {answer.url.split('?')[0]} is not a stable-core server (status {answer.status_code})."
+        )
+
+
+def read_token() -> str | None:
+    """The token that a server of this user on this machine made, None if there was none yet."""
+    if sys.platform == "win32":
+        folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "stable-core"
+    elif sys.platform == "darwin":
+        folder = Path.home() / "Library" / "Application Support"
+    else:
+        folder = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    try:
+        return (folder / "stable-core" / "token").read_text().strip()
+    except OSError:
+        return None
