@@ -142,6 +142,7 @@ def test_lock_has_hashes_and_applies_overrides(place):
     assert sum("--hash=sha256:" in line for line in lines) == 3
 
 
+@pytest.mark.slow
 def test_old_environment_stays_when_a_new_one_is_made(place):
     plugin = place.plugin("tinymodel\n")
     old = place.ensure(plugin)
@@ -165,6 +166,7 @@ def test_plugin_can_use_another_s_environment(place):
     assert place.ensure(place.plugin(toml='share = "paint"', name="brush")) == place.ensure(paint)
 
 
+@pytest.mark.slow
 def test_half_made_environment_is_made_again(place):
     plugin = place.plugin("tinymodel\n")
     python = place.ensure(plugin)
@@ -174,6 +176,7 @@ def test_half_made_environment_is_made_again(place):
     subprocess.run([place.ensure(plugin), "-c", "import tinymodel"], check=True)
 
 
+@pytest.mark.slow
 def test_environment_whose_python_is_gone_is_made_again(place):
     plugin = place.plugin("tinymodel\n")
     python = place.ensure(plugin)
@@ -182,6 +185,7 @@ def test_environment_whose_python_is_gone_is_made_again(place):
     assert modules(place.ensure(plugin)) == "tinymodel 1.0,tinyworker 1.0"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL and its orphans are POSIX")
 def test_killed_installer_s_orphan_is_waited_for_and_its_work_repaired(place):
     plugin = place.plugin("tinymodel\n")
@@ -202,6 +206,7 @@ def test_killed_installer_s_orphan_is_waited_for_and_its_work_repaired(place):
     assert modules(Path(output.splitlines()[-1])) == "tinymodel 1.0,tinyworker 1.0"
 
 
+@pytest.mark.slow
 def test_two_installers_at_once_make_one_environment(place):
     plugin = place.plugin("tinymodel\n")
     environments.lock(plugin)
