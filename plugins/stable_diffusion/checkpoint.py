@@ -1,5 +1,6 @@
 """Where weights come from: folders in diffusers layout, safetensors only; the last few stay loaded."""
 
+import functools
 import hashlib
 import json
 import threading
@@ -57,7 +58,7 @@ class Checkpoints:
         while not self._lock.acquire(timeout=0.1):  # another job is loading
             ctx.raise_if_cancelled()
         try:
-            key = (name, *((path, path.stat().st_mtime_ns, path.stat().st_size) for path in weight_files(name, folder)))
+            key = name, stamped(weight_files(name, folder))
             if key not in self._loaded:
                 while len(self._loaded) >= KEEP:
                     self._loaded.popitem(last=False)
@@ -83,10 +84,16 @@ def weight_files(name: str, folder: Path) -> list[Path]:
     return files
 
 
-def short_hash(files: list[Path]) -> str:
-    """The first 10 hex digits of the sha256 of the files' bytes, one file after the other."""
+def stamped(files: list[Path]) -> tuple[tuple[Path, int, int], ...]:
+    """The files with the time of their last change and their size: what they hold has changed when this has."""
+    return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+
+
+@functools.lru_cache
+def short_hash(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """The first 10 hex digits of the sha256 of the bytes of `stamped` files, one file after the other."""
     digest = hashlib.sha256()
-    for path in files:
+    for path, _, _ in files:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
                 digest.update(block)
@@ -122,7 +129,7 @@ def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
         previewer = Previewer(autoencoder)
     return Checkpoint(
         name=name,
-        hash=short_hash(weight_files(name, folder)),
+        hash=short_hash(stamped(weight_files(name, folder))),
         text=TextEncoder(tokenizer, clip),
         denoiser=Denoiser(unet, noise.alphas_cumprod, noise.config.prediction_type),
         autoencoder=autoencoder,
