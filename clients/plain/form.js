@@ -71,7 +71,7 @@ export function makeForm(job, call, limits, saved) {
     for (const each of error?.errors ?? (error ? [error] : [])) {
       const name = String(each.field ?? "").split(".")[0];
       const field = fields.find((candidate) => candidate.name === name);
-      if (field) field.showError(each.message + (each.hint ? ` ${each.hint}` : ""));
+      if (field && !field.element.hidden) field.showError(each.message + (each.hint ? ` ${each.hint}` : ""));
       else rest.push([each.message, each.hint].filter(Boolean).join(" "));
     }
     const first = element.querySelector("[aria-invalid=true]");
@@ -170,8 +170,8 @@ function control(schema, ui, call) {
   }
   if (["integer", "number"].includes(schema.type)) return numberControl(schema, ui);
   if (schema.type === "string") {
-    const long = ui.widget === "textarea";
-    const box = long ? h("textarea", { rows: 3 }) : h("input", { type: "text", autocomplete: "off" });
+    const long = ui.widget === "textarea" || schema.default?.includes("\n"); // an input would lose the line break
+    const box = long ? h("textarea", { rows: schema.maxLength <= 200 ? 1 : 3 }) : h("input", { type: "text", autocomplete: "off" });
     const empty = () => (schema.nullable ? null : "default" in schema ? "" : undefined);
     return { box, get: () => box.value || empty(), set: (value) => (box.value = value ?? "") };
   }
@@ -251,9 +251,10 @@ function inputField(name, { kind, list, optional }, limits) {
     : h("input", { type: "file", accept: ACCEPT[kind], multiple: true });
   const item = typed && list && h("button", { type: "button" }, "Add as an item");
   const note = [list ? `list of ${kind}` : kind, optional && "optional"].filter(Boolean).join(", ");
-  const help = typed ? "" : "Choose a file, or press Use at an earlier result. Several files run one after the other.";
+  const several = list ? "" : " Several run one after the other.";
+  const help = typed ? "" : `Choose a file, or press Use at an earlier result.${several}`;
   const row = fieldRow(name, h("div", {}, chips, box, item || ""), {
-    labelled: box, note, help: list ? help.split(". S")[0] : help,
+    labelled: box, note, help,
   });
   let items = []; // {artifact} or {uploading}
 

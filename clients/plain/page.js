@@ -10,10 +10,10 @@ const $ = (id) => document.getElementById(id);
 const jobs = new Map(); // id: {record, outputs, card, progress, preview}
 const dirty = new Set(); // jobs to draw with the next frame
 let catalogue = {}; // announced jobs by full name
-let form, limits, lastEvent, refreshing;
+let form, limits, lastEvent, refreshing, complaint;
 let shown = PAGE;
 
-const socket = new Socket(received, (state, wait) => connectionChanged(state, wait).catch(complain));
+const socket = new Socket(received, (state, wait) => connectionChanged(state, wait).catch((error) => socket.connected && complain(error)));
 
 async function connectionChanged(state, wait) {
   const tell = (...text) => $("connection").replaceChildren(...text);
@@ -88,7 +88,7 @@ function choose(name) {
   const job = catalogue[name];
   $("choice").value = name;
   $("about").textContent = job.help;
-  complain(null);
+  $("form-error").hidden = true;
   try {
     form = { name, ...makeForm(job, (event, data) => socket.call(event, data), limits, saved) };
     $("fields").replaceChildren(form.element);
@@ -102,35 +102,46 @@ function remember() {
   localStorage.setItem(`values ${form.name}`, JSON.stringify(form.state()));
 }
 
+/** Says for a while that something could not be done. */
 function complain(error) {
-  $("form-error").textContent = error ? [error.message, error.hint].filter(Boolean).join(" ") : "";
-  $("form-error").hidden = !error?.message;
+  clearTimeout(complaint);
+  $("notice").textContent = sentence(error);
+  $("notice").hidden = false;
+  complaint = setTimeout(() => ($("notice").hidden = true), 10_000);
 }
+
+function showErrors(shownForm, error) {
+  $("form-error").textContent = shownForm.showErrors(error);
+  $("form-error").hidden = !$("form-error").textContent;
+}
+
+const sentence = ({ message, hint }) => [message, hint].filter(Boolean).join(" ");
 
 async function submit(event) {
   event.preventDefault();
-  const { name, values, showErrors } = form;
+  const sent = form;
   const reference = [...crypto.getRandomValues(new Uint32Array(4))].join("-"); // sent twice, it is still one job
   $("said").textContent = socket.connected ? "" : "Waits for the connection …";
   remember();
   try {
-    const { job } = await socket.call("submit", { job: name, ...(await values()), client_ref: reference });
-    showErrors(null);
-    complain(null);
-    $("said").textContent = `Queued at ${clock(job.created)}`;
+    const { job } = await socket.call("submit", { job: sent.name, ...(await sent.values()), client_ref: reference });
+    showErrors(sent, null);
+    $("said").textContent = `Queued at ${new Date(job.created * 1000).toLocaleTimeString()}`;
     merge(job);
     arrange();
   } catch (error) {
     $("said").textContent = "";
-    complain({ message: showErrors(error) });
+    showErrors(sent, error);
   }
 }
 
-/** Puts a job's parameters and inputs into the form. */
-async function reuse({ record }) {
+/** Puts a job's parameters, with the seed that it really had, and its inputs into the form. */
+async function reuse({ record, outputs }) {
   if (!(record.name in catalogue)) return complain(new Error(`No plugin announces ${record.name} just now.`));
   choose(record.name);
-  form.fill(record.params);
+  const seed = Object.entries(form.job.params.properties ?? {}).find(([, { ui }]) => ui?.widget === "seed")?.[0];
+  const drawn = outputs.values().next().value?.facts.seed;
+  form.fill({ ...record.params, ...(seed && drawn !== undefined && { [seed]: drawn }) });
   for (const [name, items] of Object.entries(record.inputs)) {
     const found = items.map(async (item) => {
       if (typeof item === "string") return [(await socket.call("artifact", { id: item })).artifact];
@@ -156,13 +167,16 @@ async function refresh() {
   ];
   clearTimeout(refreshing);
   refreshing = null;
-  const [newest, running, { paused, queued }] = await Promise.all(asked);
+  const [newest, running, { paused }] = await Promise.all(asked);
   for (const record of [...newest.jobs.slice(0, shown), ...running.jobs]) merge(record);
-  $("older").hidden = newest.jobs.length <= shown;
+  const more = newest.jobs.length > shown;
+  $("older").hidden = !more;
   $("pause").hidden = false;
   $("pause").textContent = paused ? "Resume the queue" : "Pause the queue";
   $("pause").dataset.action = paused ? "resume" : "pause";
-  $("counts").textContent = `${running.jobs.length} running · ${queued} ${paused ? "paused" : "queued"}`;
+  const queued = newest.jobs.filter(({ state }) => state === "queued").length;
+  const parts = [`${running.jobs.length} running`, `${queued}${more && queued ? "+" : ""} queued`, paused && "queue paused"];
+  $("counts").textContent = parts.filter(Boolean).join(" · ");
   document.title = running.jobs.length ? `${running.jobs.length} running · stable-core` : "stable-core";
   arrange();
 }
@@ -227,7 +241,8 @@ function draw(job) {
   dirty.add(job);
 }
 
-function paint({ record, outputs, progress, preview, card }) {
+function paint(job) {
+  const { record, outputs, progress, preview, card } = job;
   const { state, params, error, metrics } = record;
   const running = state === "running";
   card.element.id = record.id;
@@ -235,7 +250,7 @@ function paint({ record, outputs, progress, preview, card }) {
   if (running) paintProgress(card, progress);
   paintResults(card, outputs, running && preview, record.name);
   card.error.hidden = state !== "failed";
-  card.error.textContent = error ? [error.message, error.hint].filter(Boolean).join(" ") : "";
+  card.error.textContent = error ? sentence(error) : "";
   const seconds = metrics?.total_seconds;
   card.time.textContent = clock(record.created) + (seconds === undefined ? "" : ` · ${duration(seconds)}`);
   if (card.drawn === state || !params) return;
@@ -252,11 +267,11 @@ function paint({ record, outputs, progress, preview, card }) {
       h("dt", {}, words(key)), h("dd", {}, typeof value === "string" ? value : JSON.stringify(value)),
     ]),
   );
-  const again = { done: "Run again", failed: "Retry", cancelled: "Retry" }[state];
+  const again = { done: "Again", failed: "Retry", cancelled: "Retry" }[state];
   const act = (label, event) => button(label, () => socket.call(event, { id: record.id }).then(({ job }) => merge(job)));
   card.actions.replaceChildren(
     ...(again ? [act(again, "retry")] : [act("Cancel", "cancel")]),
-    ...(state === "held" ? [act("Release", "release")] : []), button("Edit", () => reuse({ record })),
+    ...(state === "held" ? [act("Release", "release")] : []), button("Edit", () => reuse(job)),
   );
 }
 
@@ -344,13 +359,14 @@ function summary({ name, params }) {
   const properties = catalogue[name]?.params.properties ?? {};
   const prompt = Object.keys(params).find((key) => properties[key]?.ui?.widget === "textarea" && params[key]);
   const changed = Object.entries(params).filter(([key, value]) => value !== properties[key]?.default);
-  return prompt ? params[prompt] : changed.map(([key, value]) => `${words(key)} ${JSON.stringify(value)}`).join(" · ") || "Default values";
+  return prompt ? params[prompt] : changed.map(([key, value]) => `${words(key)} ${JSON.stringify(value)}`).join(" · ") || "Usual values";
 }
 
 function clock(seconds) {
   const time = new Date(seconds * 1000);
   const today = time.toDateString() === new Date().toDateString();
-  return today ? time.toLocaleTimeString() : time.toLocaleString();
+  const short = { hour: "numeric", minute: "2-digit" };
+  return today ? time.toLocaleTimeString([], short) : time.toLocaleString([], { ...short, day: "numeric", month: "short" });
 }
 
 function duration(seconds) {
@@ -363,7 +379,10 @@ $("form").addEventListener("input", ({ target }) => target !== $("choice") && re
 $("form").addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) $("form").requestSubmit();
 });
-$("choice").addEventListener("change", () => choose($("choice").value));
+$("choice").addEventListener("change", () => {
+  choose($("choice").value);
+  remember();
+});
 $("defaults").addEventListener("click", () => {
   form.fill({});
   remember();
