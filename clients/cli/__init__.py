@@ -1,0 +1,1 @@
+"""The command line, `python3 -m clients.cli`: the SDK for people and scripts, made from what the server announces."""

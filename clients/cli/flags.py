@@ -1,0 +1,207 @@
+"""Makes the flags of a job from its announced schema: their types, bounds, defaults and help."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from clients.cli import show
+from clients.python.stable_core import ARTIFACT_ID
+
+IMAGES = ("image", "mask")
+BOUNDS = {
+    "minimum": ("at least", lambda value, bound: value >= bound),
+    "maximum": ("at most", lambda value, bound: value <= bound),
+    "exclusiveMinimum": ("more than", lambda value, bound: value > bound),
+    "exclusiveMaximum": ("less than", lambda value, bound: value < bound),
+}
+
+
+def resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema without references, and without the `or null` of an optional one."""
+    inner = schema
+    if "$ref" in schema:
+        inner = definitions[schema["$ref"].split("/")[-1]]
+    for key in ("anyOf", "allOf"):
+        choices = [each for each in schema.get(key, []) if each.get("type") != "null"]
+        if len(choices) == 1:
+            inner = choices[0]
+    if inner is schema:
+        return schema
+    return resolve(
+        {**inner, **{key: schema[key] for key in schema if key not in ("$ref", "anyOf", "allOf")}}, definitions
+    )
+
+
+def bounds(schema: dict[str, Any]) -> str:
+    """ "1 to 150", "at least 1", "more than 0": what is allowed, in words."""
+    if "minimum" in schema and "maximum" in schema:
+        text = f"{schema['minimum']:g} to {schema['maximum']:g}"
+    else:
+        text = ", ".join(f"{words} {schema[key]:g}" for key, (words, _) in BOUNDS.items() if key in schema)
+    if "multipleOf" in schema:
+        text += f"{' ' if text else ''}in steps of {schema['multipleOf']:g}"
+    return text
+
+
+def number(schema: dict[str, Any]) -> Callable[[str], int | float]:
+    """Reads a number and refuses one that is out of bounds before the server has to."""
+
+    def read(text: str) -> int | float:
+        try:
+            value = int(text) if schema["type"] == "integer" else float(text)
+        except ValueError:
+            kind = "a whole number" if schema["type"] == "integer" else "a number"
+            raise argparse.ArgumentTypeError(f"must be {kind}, got {text!r}.") from None
+        for key, (_, holds) in BOUNDS.items():
+            if key in schema and not holds(value, schema[key]):
+                raise argparse.ArgumentTypeError(f"must be {bounds(schema)}, got {text}.")
+        return value
+
+    return read
+
+
+def from_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be JSON: {error}.") from None
+
+
+def input_of(kind: str) -> Callable[[str], Any]:
+    """Reads an input: an artifact's id, a file, - for what is piped in; for texts also the text itself."""
+
+    def read(text: str) -> Any:
+        if ARTIFACT_ID.fullmatch(text):
+            return text
+        if text == "-":
+            return sys.stdin.buffer.read()
+        if kind == "text" and not text.startswith("@"):
+            return text.encode()  # never taken for an id or a file
+        path = Path(text.removeprefix("@") if kind == "text" else text)
+        if not path.is_file():
+            raise argparse.ArgumentTypeError(f"there is no file {str(path)!r}, and it is no artifact's id.")
+        return path
+
+    return read
+
+
+class JobParser(argparse.ArgumentParser):
+    """The flags of one job. `read` gives (own options, params, inputs); only what was given is sent, so that the
+    server's defaults count."""
+
+    def __init__(self, about: dict[str, Any], own: argparse.ArgumentParser, choices: Callable[[str], list[str]]):
+        super().__init__(prog=f"clients.cli run {about['name']}", add_help=False, allow_abbrev=False)
+        self._about, self._own, self._choices = about, own, choices
+        self._taken = {string for action in own._actions for string in action.option_strings} | {"--help", "-h"}
+        self._inputs: dict[str, str] = {}
+        self._params: dict[str, str] = {}
+        self._rows: dict[str, list[tuple[str, str, list[str]]]] = {}  # for the help: flag, help, what is allowed
+        self.add_argument("-h", "--help", action="help")
+        for name, port in about["inputs"].items():
+            self._add_input(name, port)
+        definitions = about["params"].get("$defs", {})
+        required = about["params"].get("required", [])
+        for name, schema in about["params"].get("properties", {}).items():
+            self._add_param(name, resolve(schema, definitions), name in required)
+        for action in own._actions:
+            self._add_action(action)
+            shown = ", ".join(action.option_strings) + (f" {action.metavar}" if action.metavar else "")
+            self._rows.setdefault("Result and queue", []).append((shown, action.help or "", []))
+
+    def _flag(self, name: str, kind: str) -> str:
+        """The flag of a parameter or input, another one where that is ours or taken already."""
+        flag = "--" + name.replace("_", "-")
+        flag = flag if flag not in self._taken else f"--{kind}-{flag[2:]}"
+        self._taken.add(flag)
+        return flag
+
+    def _add_input(self, name: str, port: dict[str, Any]) -> None:
+        flag, kind = self._flag(name, "input"), port["kind"]
+        metavar = "TEXT" if kind == "text" else "FILE"
+        self._inputs[f"input {name}"] = name
+        self.add_argument(
+            flag, dest=f"input {name}", type=input_of(kind), nargs="+", metavar=metavar, required=not port["optional"],
+            default=argparse.SUPPRESS,
+        )  # fmt: skip
+        many = "several" if port["list"] else "for several, it runs once for each"
+        what = "text, @FILE" if kind == "text" else f"{kind} file"
+        need = [] if port["optional"] else ["needed"]
+        row = (f"{flag} {metavar} ...", f"{what}, artifact id, or - for what is piped in; {many}.".capitalize(), need)
+        self._rows.setdefault("Input", []).append(row)
+
+    def _add_param(self, name: str, schema: dict[str, Any], required: bool) -> None:
+        flag, type, dest = self._flag(name, "param"), schema.get("type"), f"param {name}"
+        self._params[dest] = name
+        common: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS, "required": required}
+        metavar, allowed = name.upper(), ""
+        if "enum" in schema or "const" in schema:
+            values = {str(value): value for value in schema.get("enum", [schema.get("const")])}
+            metavar, allowed = "CHOICE", ", ".join(values)
+            self.add_argument(flag, type=self._choice(values), **common)
+        elif type == "boolean":
+            metavar, allowed = "", f"or --no-{flag[2:]}"
+            self.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+        elif type in ("integer", "number"):
+            metavar, allowed = "N" if type == "integer" else "X", bounds(schema)
+            self.add_argument(flag, type=number(schema), **common)
+        elif type == "string":
+            metavar = "TEXT"
+            self.add_argument(flag, type=str, **common)
+        else:
+            metavar = "JSON"
+            self.add_argument(flag, type=from_json, **common)
+        ui = schema.get("ui", {})
+        facts = [
+            f"{allowed} {ui.get('unit', '')}".strip(),
+            f"list:{ui['choices_from']}" if "choices_from" in ui else "",
+        ]
+        if required:
+            facts.append("needed")
+        elif schema.get("default") not in (None, ""):
+            facts.append(f"default {show.value(schema['default'])}")
+        group = ui.get("group") or ("Advanced" if ui.get("advanced") else "Parameters")
+        row = (f"{flag} {metavar}".strip(), schema.get("description", ""), [fact for fact in facts if fact])
+        self._rows.setdefault(group.capitalize(), []).append(row)
+
+    def _choice(self, values: dict[str, Any]) -> Callable[[str], Any]:
+        def read(text: str) -> Any:
+            if text not in values:
+                raise argparse.ArgumentTypeError(f"must be one of {', '.join(values)}, got {text!r}.")
+            return values[text]
+
+        return read
+
+    def format_help(self) -> str:
+        return show.job_help(self._about, self._rows, self._listed)
+
+    def _listed(self, fact: str) -> str:
+        """A fact for the help; of a list that the server keeps, its first entries."""
+        name = fact.removeprefix("list:")
+        if name == fact:
+            return fact
+        entries = self._choices(name)
+        more = f" and {len(entries) - 5} more: choices {name}" if len(entries) > 5 else ""
+        return (", ".join(entries[:5]) + more) or f"none yet in {name}"
+
+    def error(self, message: str) -> None:
+        self._own.error(f"{self._about['name']}: {self._readable(message)}")
+
+    def _readable(self, message: str) -> str:
+        """argparse says `argument --steps: must be 1 to 150`; we say `--steps must be 1 to 150`."""
+        head, _, rest = message.removeprefix("argument ").partition(": ")
+        return f"{head} {rest}" if message.startswith("argument ") else message.replace("arguments are", "flags are")
+
+    def read(self, words: list[str]) -> tuple[argparse.Namespace, dict[str, Any], dict[str, Any]]:
+        flags = self.parse_args(words)
+        given = vars(flags)
+        params = {name: given[dest] for dest, name in self._params.items() if dest in given}
+        inputs = {name: given[dest] for dest, name in self._inputs.items() if dest in given}
+        ports = self._about["inputs"]
+        return (
+            flags,
+            params,
+            {name: items if ports[name]["list"] or len(items) > 1 else items[0] for name, items in inputs.items()},
+        )
