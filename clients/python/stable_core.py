@@ -489,9 +489,21 @@ class Client:
             message["params"] = request.get("params") or {}
             messages.append({key: value for key, value in message.items() if value is not None})
             self._jobs[message["client_ref"]] = job  # its first event may come before the answer
-        answer = self.call(event, messages[0] if event == "submit" else {"jobs": messages})
+        answer = self._call_when_installed(event, messages[0] if event == "submit" else {"jobs": messages})
         records = [answer["job"]] if event == "submit" else answer["jobs"]
         return [self._attach(record, job) for record, job in zip(records, jobs, strict=True)]
+
+    def _call_when_installed(self, event: str, message: dict[str, Any]) -> dict[str, Any]:
+        """A server that has just started may not have loaded the job's plugin yet: that is worth waiting for."""
+        deadline = time.monotonic() + self.patience
+        while True:
+            try:
+                return self.call(event, message)
+            except UnknownJob:
+                loading = any(plugin["status"] == "installing" for plugin in self.plugins())
+                if not loading or time.monotonic() > deadline:
+                    raise
+            time.sleep(TICK_SECONDS)
 
     def _input(self, value: Any, port: dict[str, Any] | None) -> Any:
         if isinstance(value, list | tuple):
