@@ -83,11 +83,12 @@ class Bad(Plugin):
         ctx.log(str(child.pid))
         time.sleep(300)
 """
+ONE = "class {}(Plugin):\n    @job()\n    def work(self) -> Text: ...\n"
 REFUSED = {
     "no_import": "import a_module_that_is_nowhere",
     "leaves": "import sys; sys.exit(0)",
     "silent": "x = 1",
-    "two": "class A(Plugin):\n    @job()\n    def a(self) -> Text: ...\nclass B(Plugin):\n    @job()\n    def b(self) -> Text: ...",
+    "two": ONE.format("A") + ONE.format("B"),
     "untyped": "class U(Plugin):\n    @job()\n    def a(self, number: int) -> Text: ...",
     "no_return": "class U(Plugin):\n    @job()\n    def a(self): ...",
     "no_jobs": "class U(Plugin):\n    pass",

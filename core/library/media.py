@@ -14,6 +14,7 @@ import PIL.PngImagePlugin
 from core.errors import BadImage, TooLarge, TypeMismatch
 
 MAX_PIXELS = 150_000_000  # refused before a pixel is decoded: a bomb of a few kB can unpack to gigabytes
+PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard would warn earlier
 MAX_TEXT_CHUNK = 500_000  # characters; Pillow refuses files whose text chunks exceed 1 MB
 
 
@@ -21,6 +22,8 @@ def open_image(data: bytes) -> PIL.Image.Image:
     """The picture in `data`, its header read and its size checked, not decoded yet."""
     try:
         picture = PIL.Image.open(io.BytesIO(data))
+    except PIL.Image.DecompressionBombError as error:
+        raise TooLarge(f"the picture is over the limit of {MAX_PIXELS:,} pixels: {error}") from error
     except Exception as error:
         raise BadImage(f"these {len(data)} bytes are not a picture: {error}. Send PNG, JPEG, WebP or GIF.") from error
     if picture.width * picture.height > MAX_PIXELS:

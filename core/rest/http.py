@@ -98,7 +98,9 @@ def create_app(
             raise TooLarge(
                 f"the upload of {size:,} bytes is over the limit of {config.max_upload_bytes:,} (max_upload_bytes)."
             )
-        sha256, size = blobs.receive(flask.request.stream, config.max_upload_bytes, run_blocking)
+        chunked = "chunked" in flask.request.headers.get("Transfer-Encoding", "").lower()
+        stream = flask.request.environ["wsgi.input"] if chunked else flask.request.stream  # Flask takes that for empty
+        sha256, size = blobs.receive(stream, config.max_upload_bytes, run_blocking)
         kind, mime, facts = run_blocking(identify, blobs.path(sha256), flask.request.args.get("kind"))
         row = {
             "id": new_id(), "job": None, "idx": 0, "kind": kind, "sha256": sha256, "size_bytes": size, "mime": mime,

@@ -1,0 +1,169 @@
+"""The server process: what it imports, prints, refuses, and how it stops."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+from tests.serving import ROOT, serve
+from tests.wire import Wire
+
+HELLO = """
+class Hello(Plugin):
+    @job()
+    def hello(self) -> Text:
+        return "hello"
+"""
+INSPECT = """
+import sys, time
+from pathlib import Path
+import eventlet
+eventlet.monkey_patch()
+import server
+from core.config import load
+
+config = load(Path(sys.argv[1]), {"port": 0})
+running = server.Server(config)
+running.start()
+running.load_plugins(print)
+rows = running.scheduler.submit([{"job": "hello", "params": {}, "inputs": {}, "priority": "normal", "session": "s",
+                                  "hold": False, "embed_metadata": "full"}], "local")
+while running.store.job(rows[0]["id"])["state"] != "done":
+    time.sleep(0.02)
+print("ready:", [name for name, each in running.catalogue.plugins.items() if each.status == "ready"])
+print("torch:", [name for name in sys.modules if name.partition(".")[0] in ("torch", "numpy", "diffusers")])
+print("plugins:", [name for name in sys.modules if "stable_core_plugin" in name or name.startswith("plugins")])
+running.stop()
+"""
+
+
+def test_the_running_server_imports_neither_torch_nor_a_plugin():
+    with serve({"hello": HELLO}) as server:
+        server.stop()
+        command = [sys.executable, "-W", "ignore", "-c", INSPECT, str(server.folder / "config.toml")]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "ready: ['hello']" in found.stdout, found.stdout + found.stderr
+    assert "torch: []" in found.stdout and "plugins: []" in found.stdout
+
+
+def test_the_server_loads_no_library_of_torch():
+    with serve({"hello": HELLO}) as server, Wire(server) as wire:
+        wire.ended(wire.submit("hello"))
+        with open(f"/proc/{server.process.pid}/maps") as maps:
+            assert "torch" not in maps.read()
+
+
+def test_it_prints_version_address_devices_outputs_and_plugins():
+    with serve({"hello": HELLO, "broken": "import nowhere"}) as server:
+        assert f"http://127.0.0.1:{server.port}/?token={server.token}" in server.log
+        for line in ("devices   cpu", "outputs   ", "plugin    hello: hello", "refused   broken: "):
+            assert f"\n{line}" in server.log
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_stops_cleanly_within_five_seconds_with_a_job_running(number):
+    source = HELLO.replace('return "hello"', 'time.sleep(60); return ""')
+    with serve({"hello": source}) as server:
+        with Wire(server) as wire:
+            job = wire.submit("hello")
+            wire.until(lambda: "running" in wire.states(job))
+            before = time.monotonic()
+            server.process.send_signal(number)
+            assert server.process.wait(10) == 0 and time.monotonic() - before < 5
+        assert server.log.rstrip().endswith("Stopping.")
+
+
+def run_server(tmp_path, *flags, config=""):
+    (tmp_path / "config.toml").write_text(config)
+    command = [sys.executable, "server.py", "--config", str(tmp_path / "config.toml"), "--data", str(tmp_path / "data")]
+    return subprocess.run([*command, *flags], cwd=ROOT, capture_output=True, text=True, timeout=60)
+
+
+def test_a_taken_port_is_one_clear_message(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run_server(tmp_path, "--port", str(taken.getsockname()[1]))
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "cannot listen on 127.0.0.1 port" in done.stderr and "--port" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "config, says",
+    [
+        ("prot = 1", "prot: Extra inputs are not permitted"),
+        ("port = 99999", "port: Input should be less than or equal to 65535, got 99999"),
+        ("port = ", "cannot read the settings"),
+        ('durability = "maybe"', "durability: Input should be 'process' or 'power'"),
+    ],
+)
+def test_bad_settings_are_told_by_name(tmp_path, config, says):
+    done = run_server(tmp_path, config=config)
+    assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_corrupt_queue_stops_the_start_with_a_way_out(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "jobs.db").write_bytes(b"garbage" * 1000)
+    done = run_server(tmp_path, "--port", "0")
+    assert done.returncode == 1 and "move the file away" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_setting_overrides_defaults_and_bounds_of_a_plugin():
+    source = textwrap.dedent("""
+    class P(Params):
+        size: int = param(1, ge=1, le=8, help="Size.")
+    class Sized(Plugin):
+        @job()
+        def sized(self, params: P) -> Text:
+            return str(params.size)
+    """)
+    with serve({"sized": source}, overrides={"sized.sized": {"size": {"default": 3, "maximum": 4}}}) as server:
+        with Wire(server) as wire:
+            assert wire.text(wire.ended(wire.submit("sized"))["outputs"][0]) == "3"
+            assert wire.call("submit", {"job": "sized", "params": {"size": 5}})["error"]["field"] == "size"
+
+
+def test_the_token_is_readable_by_its_user_alone():
+    with serve({"hello": HELLO}) as server:
+        path = server.folder / "config" / "stable-core" / "token"
+        assert path.read_text().strip() == server.token
+        assert os.name != "posix" or path.stat().st_mode & 0o777 == 0o600
+
+
+def test_pictures_appear_in_the_outputs_folder_with_their_metadata():
+    source = """
+    import PIL.Image
+    class P(Params):
+        prompt: str = param("red", help="Colour.")
+    class Draw(Plugin):
+        @job()
+        def draw(self, params: P) -> Image:
+            facts = {"seed": 5, "infotext": f"{params.prompt}\\nSteps: 1, Seed: 5"}
+            return Result(PIL.Image.new("RGB", (8, 8), params.prompt), facts)
+    """
+    import io
+    import json
+
+    import PIL.Image
+
+    with serve({"draw": source}) as server, Wire(server) as wire:
+        texts = {}
+        for embed in ("full", "minimal", "none"):
+            job = wire.submit("draw", {"prompt": "red"}, embed_metadata=embed)
+            output = wire.ended(job)["outputs"][0]
+            texts[embed] = PIL.Image.open(io.BytesIO(wire.download(output).content)).text
+            assert wire.call("artifact", {"id": output})["artifact"]["facts"]["seed"] == 5
+        files = wire.until(
+            lambda: len(found := sorted(server.folder.glob("outputs/*/*-draw-5-red-*.png"))) == 3 and found
+        )
+    assert texts["none"] == {} and json.loads(texts["minimal"]["stable-core"]).keys() == {"artifact"}
+    assert texts["full"]["parameters"] == "red\nSteps: 1, Seed: 5"
+    record = json.loads(texts["full"]["stable-core"])
+    assert record["name"] == "draw.draw" and record["params"] == {"prompt": "red"}
+    assert len(files) == 3
