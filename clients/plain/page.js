@@ -314,10 +314,10 @@ function makeFigure(artifact, name) {
     ? h("a", { href: url, target: "_blank" },
         h("img", { loading: "lazy", alt: `Result ${idx + 1} of ${name}`, width: facts.width, height: facts.height, src: url }))
     : kind === "audio" || kind === "video" ? h(kind, { controls: true, preload: "metadata", src: url }) : text;
-  const known = [picture && `${facts.width} × ${facts.height}`, "seed" in facts && `seed ${facts.seed}`];
+  const known = ["seed" in facts && `seed ${facts.seed}`, picture && `${facts.width} × ${facts.height}`].filter(Boolean).join(" · ");
   const menu = h("details", { className: "menu" }, h("summary", {}, "Use"));
   menu.addEventListener("toggle", () => menu.open && fillMenu(menu, artifact));
-  const caption = h("figcaption", {}, h("span", {}, known.filter(Boolean).join(" · ")),
+  const caption = h("figcaption", {}, h("span", { title: known }, known),
     h("a", { href: url, download: "" }, "Save"), menu);
   return h("figure", { className: kind }, content, caption);
 }
