@@ -1,0 +1,41 @@
+"""The first picture: what `server.py --demo` does with the server it has started."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from core.config import ROOT
+from core.ops import discovery
+
+PLUGIN, SEED, STEPS = "stable_diffusion", 1, 20
+
+
+def run(server: Any, prompt: str, out: Path) -> int:
+    """Install the plugin that draws, then submit `prompt` through the command line, an ordinary client in a process of
+    its own; the picture goes to `out`. Returns 0 if it is there."""
+    info = server.catalogue.plugins.get(PLUGIN)
+    if not info:
+        print(f"The demo needs the plugin {PLUGIN}, which is not among the plugins' folders.", file=sys.stderr)
+        return 1
+    discovery.load(
+        info,
+        server.config,
+        server.catalogue,
+        lambda line: print(line, file=sys.stderr, flush=True),
+        server.run_blocking,
+    )
+    if info.status != "ready":
+        print(f"{PLUGIN}: {info.error}", file=sys.stderr)
+        return 1
+    server.scheduler.paused = False  # whatever was said before, the demo is to draw now
+    sys.stdout.flush()
+    job = ["run", f"{PLUGIN}.txt2img", f"--prompt={prompt}", f"--seed={SEED}", f"--steps={STEPS}"]
+    client = subprocess.Popen(
+        [sys.executable, "-m", "clients.cli", *job, "--priority=interactive", f"--out={out.resolve()}"],
+        cwd=ROOT, env=os.environ | {"STABLE_CORE_URL": server.address, "STABLE_CORE_TOKEN": server.token},
+    )  # fmt: skip
+    while client.poll() is None:  # never blocks: the server runs in this process
+        server.sio.sleep(0.05)
+    return 0 if client.returncode == 0 else 1
