@@ -47,8 +47,9 @@ class Batcher:
         self._inbox: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
         self._waiting: dict[Hashable, deque[Call]] = {}  # groups of calls, the one whose turn it is first
         self._hub: greenlet.greenlet | None = None
-        self._lock = threading.Lock()  # of _closed: nothing may come into the inbox after the None
-        self._closed = False
+        self._lock = threading.Lock()  # of the next two
+        self._flying: set[Member] = set()
+        self._ended: BaseException | None = None  # why there will be no more answers
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self._thread.start()
 
@@ -58,8 +59,9 @@ class Batcher:
         As soon as `stopped()` is true, the call in which `work` waits raises Cancelled, once."""
         member = Member(work, stopped)
         with self._lock:
-            if self._closed:
-                raise Cancelled("the plugin is being unloaded.")
+            if self._ended:
+                raise self._ended
+            self._flying.add(member)
             self._inbox.put(member)
         return member.future
 
@@ -71,20 +73,23 @@ class Batcher:
 
     def close(self) -> None:
         """Cancel all that is in flight and end the thread."""
-        with self._lock:
-            self._closed = True
-            self._inbox.put(None)
+        self._inbox.put(None)
         self._thread.join()
 
     @torch.inference_mode()  # holds for this thread, so for all greenlets in it
     def _run(self) -> None:
-        self._hub = greenlet.getcurrent()
-        while self._join():
-            self._tell_stopped()
-            if self._waiting:
-                self._turn()
-        while self._waiting:
-            self._tell_stopped(everybody=True)
+        self._hub, reason = greenlet.getcurrent(), Cancelled("the plugin is being unloaded.")
+        try:
+            while self._join():
+                self._tell_stopped()
+                if self._waiting:
+                    self._turn()
+        except BaseException as error:  # a mistake in this class: nobody shall wait for ever because of it
+            reason = error
+        with self._lock:
+            self._ended = reason
+        for member in self._flying:
+            member.future.set_exception(reason)
 
     def _join(self) -> bool:
         """Start the members that came in; with nothing else to do, wait for one. False: it is time to end."""
@@ -95,9 +100,9 @@ class Batcher:
             self._resume(member, member.routine.switch)
         return True
 
-    def _tell_stopped(self, everybody: bool = False) -> None:
+    def _tell_stopped(self) -> None:
         for call in [call for calls in self._waiting.values() for call in calls]:
-            if everybody or (not call.member.told and call.member.stopped()):
+            if not call.member.told and call.member.stopped():
                 call.member.told = True
                 self._waiting[call.function, call.alike].remove(call)
                 self._resume(call.member, call.member.routine.throw, Cancelled("the job was cancelled."))
@@ -133,10 +138,16 @@ class Batcher:
         try:
             said = go(*values)
         except BaseException as error:  # whatever a work raises is its own affair
+            self._leave(member)
             member.future.set_exception(error)
+            return
+        if member.routine.dead:
+            self._leave(member)
+            member.future.set_result(said)
         else:
-            if member.routine.dead:
-                member.future.set_result(said)
-            else:
-                said.member = member
-                self._waiting.setdefault((said.function, said.alike), deque()).append(said)
+            said.member = member
+            self._waiting.setdefault((said.function, said.alike), deque()).append(said)
+
+    def _leave(self, member: Member) -> None:
+        with self._lock:
+            self._flying.remove(member)

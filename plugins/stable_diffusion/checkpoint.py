@@ -103,6 +103,8 @@ def short_hash(files: tuple[tuple[Path, int, int], ...]) -> str:
 def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
     """Load a model in float32 on a CPU and float16 elsewhere; looks at ctx for a cancel between its parts."""
     dtype = torch.float32 if device in ("cpu", "mps") else torch.float16
+    # Tensor cores like their channels last; on a CPU in float32 that made the UNet 1.2 times slower.
+    memory_format = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
 
     def part(cls: type, index: int, **dtype: torch.dtype) -> torch.nn.Module:
         ctx.raise_if_cancelled()
@@ -114,7 +116,7 @@ def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
             raise
         except Exception as error:  # the libraries raise nearly anything for a damaged file
             raise bad_model(name, f"{path} cannot be loaded: {error}") from error
-        return model.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        return model.to(device, memory_format=memory_format).eval().requires_grad_(False)
 
     clip = part(CLIPTextModel, 0, dtype=dtype)
     unet = part(UNet2DConditionModel, 1, torch_dtype=dtype)

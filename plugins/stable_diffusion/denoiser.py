@@ -38,8 +38,7 @@ class Denoiser:
         self.levels = PREDICTIONS[prediction](self._predict, alphas, quantize=False)
 
     def _predict(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        x = x.to(self._unet.dtype, memory_format=torch.channels_last)
-        return self._unet(x, t, context).sample.float()
+        return self._unet(x.to(self._unet.dtype), t, context).sample.float()
 
     def denoise(self, asks: list[Ask]) -> list[Tensor]:
         """Guided estimates of the latents without noise, each float32 (1, C, h, w), by one call of the UNet.

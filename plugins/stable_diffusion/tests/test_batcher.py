@@ -160,7 +160,17 @@ def test_close_cancels_what_is_in_flight_and_refuses_more():
             batcher.call(device.double, 1)
 
     future = batcher.submit(endless)
+    batcher.submit(lambda: None).result(10)
     batcher.close()
     assert isinstance(future.exception(10), Cancelled)
     with pytest.raises(Cancelled, match="unloaded"):
         batcher.submit(endless)
+
+
+def test_a_mistake_of_the_batcher_itself_leaves_nobody_waiting(batcher, device, monkeypatch):
+    futures = [batcher.submit(chain(batcher, device, value, 2, most=8)) for value in (1, 10)]
+    monkeypatch.setattr(batcher, "_answers", None)
+    device.free.set()
+    assert all(isinstance(future.exception(10), TypeError) for future in futures)
+    with pytest.raises(TypeError):
+        batcher.submit(lambda: None)

@@ -7,7 +7,7 @@ import pydantic
 import pytest
 from sd import ImageToImage, StableDiffusion, TextToImage
 
-from core.plugin import describe
+from core.ops.describe import describe
 
 JOBS = {job["name"]: job for job in describe(StableDiffusion)}
 
