@@ -74,9 +74,9 @@ export function makeForm(job, call, limits, saved) {
       if (field && !field.element.hidden) field.showError(each.message + (each.hint ? ` ${each.hint}` : ""));
       else rest.push([each.message, each.hint].filter(Boolean).join(" "));
     }
-    const first = element.querySelector("[aria-invalid=true]");
-    if (first?.closest("details")) first.closest("details").open = true;
-    first?.focus();
+    const bad = element.querySelectorAll("[aria-invalid=true]");
+    for (const each of bad) each.closest("details")?.setAttribute("open", "");
+    bad[0]?.focus();
     return rest.join(" ");
   }
 

@@ -187,7 +187,7 @@ function merge(record) {
   if (job && UNFINISHED.includes(record.state) && !UNFINISHED.includes(job.record.state)) return;
   if (job) Object.assign(job.record, record);
   else {
-    const fresh = { record, outputs: new Map(), card: makeCard() };
+    const fresh = { record, outputs: new Map(), card: makeCard(record.id) };
     jobs.set(record.id, fresh);
     if (record.state === "running" || !UNFINISHED.includes(record.state)) readOutputs(fresh).catch(complain);
   }
@@ -224,14 +224,14 @@ function forget(job) {
 }
 
 /** The empty parts of a job's card; `paint` fills them. */
-function makeCard() {
+function makeCard(id) {
   const parts = {
     media: h("div", { className: "media" }), name: h("h2"), state: h("span", { className: "state" }),
     bar: h("progress", { max: 1 }), step: h("p", { className: "step" }), summary: h("summary"), params: h("dl"),
     error: h("p", { className: "error" }), time: h("time"), actions: h("div", { className: "row" }), figures: new Map(),
   };
   const { media, name, state, bar, step, summary, params, error, time, actions } = parts;
-  parts.element = h("article", {}, media, h("div", { className: "title" }, name, state), bar, step,
+  parts.element = h("article", { id }, media, h("div", { className: "title" }, name, state), bar, step,
     h("details", {}, summary, params), error, h("div", { className: "foot" }, time, actions));
   return parts;
 }
@@ -245,7 +245,6 @@ function paint(job) {
   const { record, outputs, progress, preview, card } = job;
   const { state, params, error, metrics } = record;
   const running = state === "running";
-  card.element.id = record.id;
   card.bar.hidden = card.step.hidden = !running;
   if (running) paintProgress(card, progress);
   paintResults(card, outputs, running && preview, record.name);

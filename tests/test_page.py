@@ -1,0 +1,414 @@
+"""The plain page, driven in a real Chromium against real servers."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+
+import PIL.Image
+import pytest
+
+from tests.serving import ROOT, serve
+
+playwright = pytest.importorskip("playwright.sync_api")
+expect = playwright.expect
+expect.set_options(timeout=20_000)
+pytestmark = pytest.mark.browser
+
+FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
+EVIL = "<img src=x onerror=\"document.title = 'owned'\">"
+DEMO = '''
+from typing import Any, Literal
+import pydantic, PIL.Image
+
+class Point(pydantic.BaseModel):
+    x: int = 0
+
+class All(Params):
+    title: str = param("untitled", order=1, help="A line.")
+    prompt: str = param("a cat", widget="textarea", order=2, help="What it shows.")
+    count: int = param(3, ge=1, le=9, unit="pieces", help="How many.")
+    scale: float = param(1.5, ge=0, le=4, step=0.25, widget="slider", group="size", help="How large.")
+    seed: int = param(-1, ge=-1, widget="seed", group="size", help="Where chance begins.")
+    style: Literal["plain", "sketch", 7] = param("plain", help="How it looks.")
+    model: str = param("", choices_from="models/checkpoint", help="Who draws.")
+    tile: bool = param(False, help="Without seams.")
+    overlap: int | None = param(None, visible_if={"tile": True}, help="Only for tiles.")
+    tags: list[str] = param(["a"], advanced=True, help="Words.")
+    point: Point = param(Point(), advanced=True, help="Where.")
+    separator: str = param("\\n", advanced=True, help="Between lines.")
+
+class Secret(Params):
+    name: str = param(help="Nobody knows.")
+    steps: int = param(4, le=10, advanced=True, help="How many.")
+
+class Said(Params):
+    words: str = param("hello", widget="textarea", help="EVIL")
+
+class Paint(Params):
+    steps: int = param(3, ge=1, help="How many.")
+    seed: int = param(-1, widget="seed", help="Which.")
+
+class Demo(Plugin):
+    @job()
+    def echo(self, params: All) -> Json:
+        """Return the parameters."""
+        return params.model_dump()
+
+    @job()
+    def strict(self, note: Text | None, params: Secret) -> Text:
+        return params.name
+
+    @job()
+    def say(self, params: Said) -> Text:
+        """EVIL"""
+        return params.words
+
+    @job()
+    def fail(self, params: Said) -> Text:
+        raise InvalidParams(params.words, hint="Say something else.")
+
+    @job()
+    def paint(self, params: Paint, ctx: Context) -> Image:
+        picture = PIL.Image.new("RGB", (32, 16), (255, 0, 0))
+        for step in range(params.steps):
+            ctx.progress(step, params.steps, "brushing")
+            ctx.preview(picture)
+            ctx.raise_if_cancelled()
+            time.sleep(0.3 if step else 0)
+        return Result(picture, {"seed": 42})
+
+    @job()
+    def mirror(self, image: Image, notes: list[Text] | None, params: Params) -> Image:
+        return image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
+'''.replace("EVIL", EVIL.replace('"', '\\"'))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    find = lambda: next(filter(None, map(shutil.which, names)), None)  # noqa: E731
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if not find() and root and shutil.which("apt-get"):
+        for command in ("update", "install -y --no-install-recommends chromium"):
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            subprocess.run(
+                ["apt-get", *command.split()], env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, **quiet
+            )
+    if not find():
+        pytest.skip("no Chromium was found: install it, on Debian with apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        flags = FLAGS + (["--no-sandbox"] if root else [])  # Chromium's sandbox does not work for root
+        browser = driver.chromium.launch(executable_path=find(), args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serve({"demo": DEMO, "text": ROOT / "plugins" / "text"}) as running:
+        for name in ("small.safetensors", "large.safetensors"):
+            (running.folder / "models" / "checkpoint").mkdir(parents=True, exist_ok=True)
+            (running.folder / "models" / "checkpoint" / name).touch()
+        yield running
+
+
+@pytest.fixture
+def open_page(browser, server):
+    """A function that opens the page in a browser of its own, which knows nothing yet."""
+    contexts, complaints = [], []
+
+    def open_page(job=None, running=server):
+        context = browser.new_context()
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+        page.goto(f"{running.url}/?token={running.token}")
+        expect(page.locator("#connection")).to_have_text("Connected")
+        if job:
+            page.select_option("#choice", job)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    usual = ("ERR_CONNECTION_REFUSED", "WebSocket connection", "400 (BAD REQUEST)")  # no server, a refused upload
+    assert [text for text in complaints if not any(words in text for words in usual)] == []
+
+
+def field(page, name):
+    return page.locator(f"[data-field={name}]")
+
+
+def control(page, name):
+    return field(page, name).locator("input:not([type=range]), select, textarea")
+
+
+def run(page):
+    """Submit the form and return the card of the new job."""
+    known = page.locator("article").evaluate_all("cards => cards.map(card => card.id)")
+    page.click("#form [type=submit]")
+    card = page.locator("article" + "".join(f':not([id="{each}"])' for each in known))
+    expect(card).to_have_count(1)
+    return page.locator(f'[id="{card.get_attribute("id")}"]')
+
+
+def test_form_is_rendered_from_the_schema(open_page):
+    page = open_page("demo.echo")
+    expect(page.locator("#about")).to_have_text("Return the parameters.")
+    order = page.locator("#fields [data-field]").evaluate_all("rows => rows.map(row => row.dataset.field)")
+    assert order[:2] == ["title", "prompt"] and set(order[-3:]) == {"tags", "point", "separator"}
+    expect(field(page, "count").locator("label")).to_have_text("Count in pieces")
+    expect(field(page, "count").locator(".help")).to_have_text("How many.")
+    slider = page.get_by_role("group", name="Size").locator("input[type=range]")
+    assert [slider.get_attribute(name) for name in ("min", "max", "step")] == ["0", "4", "0.25"]
+    expect(control(page, "prompt")).to_have_value("a cat")
+    assert control(page, "prompt").evaluate("box => box.tagName") == "TEXTAREA"
+    assert control(page, "style").locator("option").all_text_contents() == ["plain", "sketch", "7"]
+    models = control(page, "model").locator("option")
+    expect(models).to_have_text(["none", "large.safetensors", "small.safetensors"])
+    expect(control(page, "separator")).to_be_hidden()
+    page.get_by_text("Advanced").click()
+    expect(control(page, "separator")).to_have_value("\n")
+
+
+def test_field_shows_only_when_its_condition_holds(open_page):
+    page = open_page("demo.echo")
+    expect(control(page, "overlap")).to_be_hidden()
+    page.get_by_label("Tile").check()
+    expect(control(page, "overlap")).to_be_visible()
+
+
+def test_values_arrive_as_they_were_entered(open_page, server):
+    page = open_page("demo.echo")
+    page.get_by_text("Advanced").click()
+    entered = {"title": "two words", "count": "5", "scale": "2.25", "seed": "12", "overlap": "3", "tags": '["b", "c"]'}
+    page.get_by_label("Tile").check()
+    for name, value in entered.items():
+        control(page, name).fill(value)
+    control(page, "point").fill('{"x": 4}')
+    control(page, "style").select_option(label="7")
+    control(page, "model").select_option("large.safetensors")
+    card = run(page)
+    expect(card.locator(".state")).to_have_text("done")
+    assert json.loads(card.locator("pre").inner_text()) == {
+        "title": "two words", "prompt": "a cat", "count": 5, "scale": 2.25, "seed": 12, "style": 7,
+        "model": "large.safetensors", "tile": True, "overlap": 3, "tags": ["b", "c"], "point": {"x": 4},
+        "separator": "\n",
+    }  # fmt: skip
+
+
+def test_values_are_remembered_for_each_job(open_page):
+    page = open_page("demo.echo")
+    control(page, "title").fill("remember me")
+    page.select_option("#choice", "demo.say")
+    control(page, "words").fill("me too")
+    page.reload()
+    expect(control(page, "words")).to_have_value("me too")
+    page.select_option("#choice", "demo.echo")
+    expect(control(page, "title")).to_have_value("remember me")
+    page.get_by_role("button", name="Defaults").click()
+    expect(control(page, "title")).to_have_value("untitled")
+
+
+def test_errors_of_the_server_show_at_their_fields(open_page):
+    page = open_page("demo.strict")
+    page.get_by_text("Advanced").click()
+    control(page, "steps").fill("99")
+    page.get_by_text("Advanced").click()
+    page.click("#form [type=submit]")
+    expect(field(page, "name").locator(".error")).to_contain_text("required")
+    expect(field(page, "steps").locator(".error")).to_contain_text("99 is greater than the maximum of 10")
+    expect(control(page, "name")).to_be_focused()
+    control(page, "name").fill("known")
+    control(page, "steps").fill("9")
+    expect(run(page).locator("pre")).to_have_text("known")
+    expect(page.locator("#form .error:visible")).to_have_count(0)
+
+
+def test_result_of_one_job_is_the_input_of_another(open_page, server):
+    page = open_page("demo.paint")
+    card = run(page)
+    card.get_by_text("Use", exact=True).click()
+    card.get_by_role("button", name="mirror: image").click()
+    expect(page.locator("#choice")).to_have_value("demo.mirror")
+    mirrored = run(page)
+    expect(mirrored.locator("figure img")).to_have_attribute("width", "32")
+    with server.client() as client:
+        ancestor = client.job(card.get_attribute("id")).outputs[0].id
+        assert client.job(mirrored.get_attribute("id")).record["inputs"]["image"] == [ancestor]
+
+
+def test_files_and_texts_are_uploaded(open_page, server):
+    page = open_page("demo.mirror")
+    out = io.BytesIO()
+    PIL.Image.linear_gradient("L").rotate(90).save(out, "PNG")
+    picture = {"name": "slope.png", "mimeType": "image/png", "buffer": out.getvalue()}
+    control(page, "image").set_input_files(picture)
+    expect(field(page, "image").locator("li")).to_contain_text("slope.png")
+    for note in ("one", "two"):
+        control(page, "notes").fill(note)
+        page.get_by_role("button", name="Add as an item").click()
+    card = run(page)
+    expect(card.locator("figure img")).to_have_count(1)
+    with server.client() as client:
+        job = client.job(card.get_attribute("id"))
+        assert job.outputs[0].image().getpixel((0, 0)) == PIL.Image.linear_gradient("L").getpixel((0, 255))
+        assert len(job.record["inputs"]["notes"]) == 2
+
+
+def test_file_that_is_no_picture_is_refused_at_its_field(open_page):
+    page = open_page("demo.mirror")
+    control(page, "image").set_input_files({"name": "not.png", "mimeType": "image/png", "buffer": b"not a picture"})
+    expect(field(page, "image").locator(".error")).to_contain_text("not a picture")
+    expect(field(page, "image").locator("li")).to_have_count(0)
+
+
+def test_running_job_shows_progress_and_preview_and_can_be_cancelled(open_page):
+    page = open_page("demo.paint")
+    control(page, "steps").fill("200")
+    card = run(page)
+    expect(card.locator(".step")).to_contain_text("of 200")
+    expect(card.locator(".step")).to_contain_text("left")
+    preview = card.get_by_alt_text("Preview of demo.paint")
+    expect(preview).to_be_visible()
+    assert preview.evaluate("image => image.decode().then(() => image.naturalWidth)") == 32
+    card.get_by_role("button", name="Cancel").click()
+    expect(card.locator(".state")).to_have_text("cancelled")
+    expect(preview).to_have_count(0)
+
+
+def test_jobs_are_submitted_without_waiting_and_the_queue_pauses(open_page):
+    page = open_page("demo.say")
+    page.get_by_role("button", name="Pause the queue").click()
+    expect(page.locator("#counts")).to_contain_text("queue paused")
+    before = page.locator("article").count()
+    for _ in range(3):
+        page.click("#form [type=submit]")
+    expect(page.locator("article.queued")).to_have_count(3)
+    page.get_by_role("button", name="Resume the queue").click()
+    expect(page.locator("article.queued")).to_have_count(0)
+    assert page.locator("article").count() == before + 3
+
+
+def test_failed_job_says_why_and_is_retried(open_page):
+    page = open_page("demo.fail")
+    control(page, "words").fill("Not this.")
+    card = run(page)
+    expect(card.locator("p.error")).to_have_text("Not this. Say something else.")
+    failed = page.locator("article.failed").count()
+    card.get_by_role("button", name="Retry").click()
+    expect(page.locator("article.failed")).to_have_count(failed + 1)
+
+
+def test_edit_brings_back_parameters_and_the_seed_that_was_drawn(open_page):
+    page = open_page("demo.paint")
+    control(page, "steps").fill("2")
+    card = run(page)
+    expect(card.locator("figcaption")).to_contain_text("seed 42 · 32 × 16")
+    page.get_by_role("button", name="Defaults").click()
+    card.get_by_role("button", name="Edit").click()
+    expect(control(page, "steps")).to_have_value("2")
+    expect(control(page, "seed")).to_have_value("42")
+
+
+def test_two_pages_see_the_same_jobs(open_page):
+    mine, other = open_page("demo.paint"), open_page()
+    card = run(mine)
+    twin = other.locator(f'[id="{card.get_attribute("id")}"]')
+    expect(twin.locator(".state")).to_have_text("running")
+    expect(twin.locator("figure img")).to_be_visible()
+    ids = "cards => cards.map(card => card.id)"
+    assert mine.locator("article").evaluate_all(ids) == other.locator("article").evaluate_all(ids)
+
+
+def test_page_catches_up_after_the_server_was_killed(open_page):
+    with serve({"demo": DEMO}) as server:
+        page = open_page("demo.paint", server)
+        control(page, "steps").fill("5")
+        card = run(page)
+        expect(card.locator(".state")).to_have_text("running")
+        server.kill()
+        expect(page.locator("#connection")).to_contain_text("Connection lost, trying again")
+        page.click("#form [type=submit]")  # waits for the connection
+        server.start()
+        expect(page.locator("#connection")).to_contain_text("Connected again, caught up on", timeout=30_000)
+        expect(page.locator("article.done")).to_have_count(2, timeout=30_000)
+        expect(page.locator("article")).to_have_count(2)
+
+
+def test_plugin_that_is_refused_is_named_with_its_reason(open_page):
+    with serve({"demo": DEMO, "broken": "import nonsense"}) as server:
+        page = open_page(None, server)
+        expect(page.locator("#plugins")).to_contain_text("broken was refused: ")
+        expect(page.locator("#plugins")).to_contain_text("No module named 'nonsense'")
+
+
+def test_browser_without_the_token_is_locked_out_until_it_has_it(browser, server):
+    page = browser.new_page()
+    assert page.goto(server.url).status == 401
+    expect(page.get_by_role("heading")).to_have_text("This server is locked")
+    expect(page.get_by_text("That token was not right")).to_be_hidden()
+    page.get_by_label("Or paste the token here").fill("a guess")
+    page.get_by_role("button", name="Unlock").click()
+    expect(page.get_by_text("That token was not right")).to_be_visible()
+    page.get_by_label("Or paste the token here").fill(server.token)
+    page.get_by_role("button", name="Unlock").click()
+    expect(page.locator("#connection")).to_have_text("Connected")
+    assert page.url == server.url + "/"  # the token is not left in the address
+    page.close()
+
+
+def test_text_of_a_job_is_never_executed(open_page):
+    page = open_page("demo.say")
+    control(page, "words").fill(EVIL)
+    card = run(page)
+    expect(card.locator("pre")).to_have_text(EVIL)
+    expect(card.locator("> details > summary")).to_have_text(EVIL)
+    expect(field(page, "words").locator(".help")).to_have_text(EVIL)
+    page.select_option("#choice", "demo.fail")
+    control(page, "words").fill(EVIL)
+    expect(run(page).locator("p.error")).to_contain_text(EVIL)
+    assert page.locator("img:not([src^='/artifacts/'])").count() == 0
+    assert "owned" not in page.title()
+
+
+def test_page_talks_to_its_own_server_alone(browser, server):
+    page = browser.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    policy = page.goto(f"{server.url}/?token={server.token}").headers["content-security-policy"]
+    expect(page.locator("#connection")).to_have_text("Connected")
+    assert asked and all(url.startswith(server.url) for url in asked)
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    page.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280, 3840])
+def test_nothing_is_wider_than_the_window(browser, server, width, scheme):
+    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page.goto(f"{server.url}/?token={server.token}")
+    page.select_option("#choice", "demo.say")
+    control(page, "words").fill("W" * 500)
+    expect(run(page).locator("pre")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.close()
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+def test_picture_from_the_page_is_the_picture_from_the_sdk(open_page):
+    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as server, server.client() as client:
+        page = open_page("stable_diffusion.txt2img", server)
+        control(page, "prompt").fill("a red circle on a blue background")
+        control(page, "steps").fill("4")
+        control(page, "seed").fill("7")
+        card = run(page)
+        expect(card.locator("figure img")).to_be_visible(timeout=180_000)
+        drawn = client.job(card.get_attribute("id")).outputs[0].image()
+        [same] = client.run("txt2img", prompt="a red circle on a blue background", steps=4, seed=7)
+        assert drawn.tobytes() == same.image().tobytes()
