@@ -327,6 +327,7 @@ def test_the_last_preview_looks_like_the_picture(draw, make_context):
     assert difference(*small) < 20
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers with NumPy 2
 def test_pictures_are_those_of_the_bare_diffusers_pipeline(plugin, draw):
     from diffusers import EulerDiscreteScheduler, StableDiffusionPipeline
 
