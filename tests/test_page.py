@@ -86,7 +86,7 @@ class Demo(Plugin):
 '''.replace("EVIL", EVIL.replace('"', '\\"'))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
     names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
     find = lambda: next(filter(None, map(shutil.which, names)), None)  # noqa: E731
@@ -135,7 +135,7 @@ def open_page(browser, server):
     yield open_page
     for context in contexts:
         context.close()
-    usual = ("ERR_CONNECTION_REFUSED", "WebSocket connection", "400 (BAD REQUEST)")  # no server, a refused upload
+    usual = ("ERR_CONNECTION_REFUSED", "WebSocket connection", "400 (BAD", "401 (UN")  # no server, refused, locked
     assert [text for text in complaints if not any(words in text for words in usual)] == []
 
 
@@ -338,6 +338,17 @@ def test_page_catches_up_after_the_server_was_killed(open_page):
         expect(page.locator("#connection")).to_contain_text("Connected again, caught up on", timeout=30_000)
         expect(page.locator("article.done")).to_have_count(2, timeout=30_000)
         expect(page.locator("article")).to_have_count(2)
+
+
+def test_page_says_that_its_permission_is_gone(open_page):
+    with serve({"demo": DEMO}) as server:
+        page = open_page(None, server)
+        server.kill()
+        next(server.folder.glob("**/stable-core/token")).write_text("another")
+        server.start()
+        expect(page.locator("#connection")).to_have_text("This page has lost its permission. Unlock it")
+        page.get_by_role("link", name="Unlock it").click()
+        expect(page.get_by_role("heading")).to_have_text("This server is locked")
 
 
 def test_plugin_that_is_refused_is_named_with_its_reason(open_page):

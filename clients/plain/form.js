@@ -37,13 +37,11 @@ export function makeForm(job, call, limits, saved) {
     if (ui.advanced) advanced.append(row);
     else if (!ui.group) element.append(row);
     else {
-      if (!groups.has(ui.group)) {
-        groups.set(ui.group, h("fieldset", {}, h("legend", {}, words(ui.group))));
-        element.append(groups.get(ui.group));
-      }
+      if (!groups.has(ui.group)) groups.set(ui.group, h("fieldset", {}, h("legend", {}, words(ui.group))));
       groups.get(ui.group).append(row);
     }
   }
+  element.append(...groups.values());
   if (advanced.children.length > 1) element.append(advanced);
   fill(saved?.params ?? {});
   for (const field of inputs) field.setText(saved?.texts?.[field.name] ?? "");

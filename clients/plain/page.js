@@ -10,6 +10,7 @@ const $ = (id) => document.getElementById(id);
 const jobs = new Map(); // id: {record, outputs, card, progress, preview}
 const dirty = new Set(); // jobs to draw with the next frame
 let catalogue = {}; // announced jobs by full name
+let installing = new Set(); // names of plugins
 let form, limits, lastEvent, refreshing, complaint;
 let shown = PAGE;
 
@@ -21,8 +22,9 @@ async function connectionChanged(state, wait) {
   if (state === "refused") return tell("This page has lost its permission. ", h("a", { href: "/" }, "Unlock it"));
   if (state === "lost") {
     const soon = wait < 1500 ? "" : ` in ${Math.round(wait / 1000)} s`;
-    return tell(`Connection lost, trying again${soon}. Jobs go on meanwhile.`);
+    return tell(`Connection lost, trying again${soon}. Your jobs are safe.`);
   }
+  $("notice").hidden = true;
   const since = lastEvent;
   const { seq, resync } = await socket.call("subscribe", since === undefined ? {} : { since });
   if (resync) for (const job of jobs.values()) forget(job);
@@ -45,6 +47,8 @@ function received(event, body) {
   if (event === "job") {
     const { outputs, seq, ...changed } = body;
     Object.assign(job.record, changed);
+    URL.revokeObjectURL(job.preview);
+    job.progress = job.preview = undefined;
     if (!UNFINISHED.includes(body.state)) readEnd(job).catch(complain);
   } else if (event === "artifact") job.outputs.set(body.id, body);
   else if (event === "progress") {
@@ -60,12 +64,14 @@ function received(event, body) {
 async function readPlugins() {
   const { plugins } = await socket.call("plugins");
   const others = plugins.filter(({ status }) => status !== "ready");
+  installing = new Set(plugins.filter(({ status }) => status === "installing").map(({ name }) => name));
   $("plugins").replaceChildren(
     ...others.map(({ name, status, error }) =>
       h("li", {}, h("b", {}, name), status === "refused" ? ` was refused: ${error}` : " is being installed …"),
     ),
   );
   const announced = plugins.flatMap((plugin) => plugin.jobs.map((job) => [`${plugin.name}.${job.name}`, job]));
+  if (form && !announced.length && installing.size) return; // the server has just started: they will come back
   catalogue = Object.fromEntries(announced);
   $("choice").replaceChildren(
     ...plugins.filter(({ jobs }) => jobs.length).map((plugin) =>
@@ -124,7 +130,7 @@ async function submit(event) {
   $("said").textContent = socket.connected ? "" : "Waits for the connection …";
   remember();
   try {
-    const { job } = await socket.call("submit", { job: sent.name, ...(await sent.values()), client_ref: reference });
+    const job = await queue({ job: sent.name, ...(await sent.values()), client_ref: reference });
     showErrors(sent, null);
     $("said").textContent = `Queued at ${new Date(job.created * 1000).toLocaleTimeString()}`;
     merge(job);
@@ -132,6 +138,20 @@ async function submit(event) {
   } catch (error) {
     $("said").textContent = "";
     showErrors(sent, error);
+  }
+}
+
+/** Submits a request; if the server has just started, waits until it has the plugin. */
+async function queue(request) {
+  for (;;) {
+    try {
+      return (await socket.call("submit", request)).job;
+    } catch (error) {
+      if (error.code === "unknown_job") await readPlugins();
+      if (error.code !== "unknown_job" || !installing.has(request.job.split(".")[0])) throw error;
+      $("said").textContent = "Waits for the plugin …";
+      await new Promise((resolve) => setTimeout(resolve, 500));
+    }
   }
 }
 
@@ -395,5 +415,8 @@ document.addEventListener("click", ({ target }) => {
   for (const menu of document.querySelectorAll(".menu[open]")) menu.open = menu.contains(target);
 });
 document.addEventListener("keydown", ({ key }) => {
-  if (key === "Escape") for (const menu of document.querySelectorAll(".menu[open]")) menu.open = false;
+  const menu = key === "Escape" && document.querySelector(".menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.firstChild.focus();
 });
