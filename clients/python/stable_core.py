@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import engineio
 import requests
@@ -29,6 +29,7 @@ import socketio
 log = logging.getLogger("stable_core")
 log.addHandler(logging.NullHandler())
 ARTIFACT_ID = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}(\.\d+)?")
+LOCAL = ("localhost", "127.0.0.1", "::1")
 TERMINAL = ("done", "failed", "cancelled")
 ANSWER_SECONDS = 30  # without an answer, a call is sent again
 SILENCE_SECONDS = 15  # without an event, a wait asks how its job is
@@ -210,9 +211,10 @@ class Job:
         Goes on through broken connections and restarts of the server; raises TimeoutError after `timeout` seconds."""
         inbox: queue.SimpleQueue = queue.SimpleQueue()
         with self._lock:
-            for record in self._artifacts.values():
-                inbox.put(Event("artifact", record))
-            inbox.put(Event("job", dict(self.record)))
+            known = [Event("artifact", record) for record in self._artifacts.values()]
+            known.insert(len(known) if self.state in TERMINAL else 0, Event("job", dict(self.record)))
+            for event in known:
+                inbox.put(event)
             self._inboxes.append(inbox)
         heard = start = time.monotonic()
         try:
@@ -220,7 +222,7 @@ class Job:
                 try:
                     event = inbox.get(timeout=TICK_SECONDS)
                 except queue.Empty:
-                    event = None
+                    event = self._client._fatal
                 now = time.monotonic()
                 if isinstance(event, ServerError):
                     raise event
@@ -321,12 +323,9 @@ class Client:
     ):
         parts = urlsplit(url or os.environ.get("STABLE_CORE_URL") or "http://127.0.0.1:7777")
         self.url, self.session, self.patience = f"{parts.scheme}://{parts.netloc}", session, patience
-        local = parts.hostname in ("localhost", "127.0.0.1", "::1")
-        in_url = parse_qs(parts.query).get("token", [None])[0]
-        # This machine's token is for this machine's server: another host must not get to see it.
-        self._token = token or in_url or os.environ.get("STABLE_CORE_TOKEN") or (local and read_token()) or ""
+        self._token = token or find_token(parts)
         self._requests = requests.Session()
-        self._requests.trust_env = not local  # no proxy is of use on the way to oneself
+        self._requests.trust_env = parts.hostname not in LOCAL  # no proxy is of use on the way to oneself
         self._requests.headers["Authorization"] = f"Bearer {self._token}"
         self._lock, self._online, self._closed = threading.Lock(), threading.Event(), threading.Event()
         self._socket: socketio.Client | None = None
@@ -635,15 +634,13 @@ class Client:
             try:
                 return self._connect()
             except Unreachable:
-                delay = min(delay * 2, 5)
+                delay = min(delay * 2, 2)
             except ServerError as error:  # a new token, for example: waiting does not help
                 return self._fail(error)
 
     def _fail(self, error: ServerError) -> None:
         self._fatal = self._fatal or error
         self._online.set()  # whoever waits for the connection is to see the error instead
-        for job in list(self._jobs.values()):
-            job._tell(self._fatal)
 
 
 class _InOrder(engineio.Client):
@@ -668,8 +665,15 @@ def http_error(answer: requests.Response) -> ServerError:
         )
 
 
-def read_token() -> str | None:
-    """The token that a server of this user on this machine made, None if there was none yet."""
+def find_token(url: SplitResult) -> str:
+    """The token for the server at `url`: in the URL, in STABLE_CORE_TOKEN, or the one of this user on this machine,
+    which is for this machine's server: no other may get to see it."""
+    in_url = parse_qs(url.query).get("token", [""])[0]
+    return in_url or os.environ.get("STABLE_CORE_TOKEN") or (read_token() if url.hostname in LOCAL else "")
+
+
+def read_token() -> str:
+    """What a server of this user on this machine wrote down, "" if there was none yet."""
     if sys.platform == "win32":
         folder = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "stable-core"
     elif sys.platform == "darwin":
@@ -679,4 +683,4 @@ def read_token() -> str | None:
     try:
         return (folder / "stable-core" / "token").read_text().strip()
     except OSError:
-        return None
+        return ""

@@ -1,0 +1,362 @@
+"""The command line, run as people and scripts run it: what it prints where, and how it ends."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import PIL.Image
+import pytest
+
+from clients.python import Client
+from tests.serving import ROOT, serve, wait_until
+
+DEMO = """
+from collections.abc import Iterator
+from typing import Literal
+import PIL.Image
+
+class DrawParams(Params):
+    prompt: str = param("", help="What to draw.")
+    steps: int = param(3, ge=1, le=150, help="How often to improve it.", group="sampling")
+    delay: float = param(0.01, ge=0, lt=10, unit="seconds", help="Time for a step.", advanced=True)
+    colour: Literal["red", "blue"] = param("red", help="Of the picture.")
+    model: str = param("small", choices_from="models/checkpoint", help="Who draws.")
+    tidy: bool = param(False, help="Whether to tidy up.")
+    sizes: list[int] | None = param(None, help="Some sizes.")
+    out: str = param("", help="A parameter called like a flag of ours.")
+
+class Demo(Plugin):
+    @job()
+    def draw(self, params: DrawParams, ctx: Context) -> Image:
+        "Draw a picture."
+        for step in range(params.steps):
+            ctx.raise_if_cancelled()
+            ctx.preview(PIL.Image.new("RGB", (8, 8)))
+            time.sleep(params.delay)
+            ctx.progress(step + 1, params.steps, "sample")
+        return PIL.Image.new("RGB", (6, 4), params.colour)
+
+    @job()
+    def turn(self, image: Image) -> Image:
+        "Turn a picture."
+        return image.rotate(180)
+
+    @job()
+    def say(self, texts: list[Text]) -> Iterator[Text]:
+        "Say texts in capitals."
+        yield from (text.upper() for text in texts)
+
+    @job()
+    def fail(self) -> Text:
+        "Fail."
+        raise ValueError("no way")
+"""
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f]")
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serve({"demo": DEMO, "broken": "import nothing_of_that_name"}) as server:
+        yield server
+
+
+@pytest.fixture
+def cli(server):
+    """cli(words) runs a command on the server; returns the finished process."""
+    return lambda *words, **options: run(server, *words, **options)
+
+
+def environment(server):
+    return os.environ | {"STABLE_CORE_URL": server.url, "STABLE_CORE_TOKEN": server.token, "COLUMNS": "100"}
+
+
+def run(server, *words, stdin=None):
+    command = [sys.executable, "-m", "clients.cli", *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, env=environment(server), input=stdin, capture_output=True, timeout=120)
+    done.stdout, done.stderr = done.stdout.decode(), done.stderr.decode()
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def on_terminal(server, *words, interrupt_at=None):
+    """What a command shows on a terminal, without colours, and its exit code; Ctrl-C once `interrupt_at` is seen."""
+    import pty
+
+    terminal, screen = pty.openpty()
+    command = [sys.executable, "-m", "clients.cli", *words]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(server), stdin=screen, stdout=screen, stderr=screen, start_new_session=True
+    )
+    os.close(screen)
+    shown = ""
+    while data := read_terminal(terminal):
+        shown += data
+        if interrupt_at and interrupt_at in shown:
+            process.send_signal(signal.SIGINT)
+            interrupt_at = None
+    os.close(terminal)
+    return re.sub(r"\x1b\[[\d;?]*[a-zA-Z]", "", shown), process.wait()
+
+
+def read_terminal(terminal):
+    try:
+        return os.read(terminal, 4096).decode("utf-8", "replace")
+    except OSError:  # how Linux says that the last process has left
+        return ""
+
+
+def pixel(path, at):
+    with PIL.Image.open(path) as picture:
+        return picture.convert("RGB").getpixel(at)
+
+
+def test_run_saves_the_result_and_prints_its_path(cli, tmp_path):
+    done = cli("run", "draw", "--colour", "blue", "--out", tmp_path / "new" / "a.png")
+    assert (done.stdout, done.returncode) == (f"{tmp_path / 'new' / 'a.png'}\n", 0)
+    assert pixel(tmp_path / "new" / "a.png", (0, 0)) == (0, 0, 255)
+
+
+def test_texts_are_printed_as_they_are(cli):
+    done = cli("run", "say", "--texts", "one", "two")
+    assert done.stdout == "ONE\nTWO\n"
+
+
+def test_several_results_are_numbered(cli, tmp_path):
+    done = cli("run", "say", "--texts", "a", "b", "--out", tmp_path / "said.txt")
+    assert done.stdout.split() == [str(tmp_path / "said-1.txt"), str(tmp_path / "said-2.txt")]
+    assert (tmp_path / "said-2.txt").read_text() == "B"
+
+
+def test_piped_progress_is_a_few_plain_lines(cli):
+    done = cli("run", "draw", "--steps", "150", "--delay", "0.005")
+    lines = done.stderr.splitlines()
+    assert "running: demo.draw" in lines and "sample 150/150" in lines
+    assert re.fullmatch(r"done: demo.draw in [\d.]+ s, \d+ previews?", lines[-2])
+    assert len(lines) < 12 and not CONTROL.search(done.stdout + done.stderr)
+
+
+def test_inputs_come_from_files_ids_and_pipes(cli, tmp_path):
+    path = tmp_path / "in.png"
+    picture = PIL.Image.new("RGB", (2, 1), "red")
+    picture.putpixel((0, 0), (0, 0, 255))
+    picture.save(path)
+    uploaded = json.loads(cli("run", "turn", "--image", path, "--json").stdout)["job"]["inputs"]["image"][0]
+    for given, stdin in ((path, None), (uploaded, None), ("-", path.read_bytes())):
+        assert cli("run", "turn", "--image", given, "--out", tmp_path / "out.png", stdin=stdin).returncode == 0
+        assert pixel(tmp_path / "out.png", (1, 0)) == (0, 0, 255)
+
+
+def test_one_picture_after_the_other_runs_once_for_each(cli, tmp_path):
+    paths = [tmp_path / "1.png", tmp_path / "2.png"]
+    for path in paths:
+        PIL.Image.new("RGB", (2, 2)).save(path)
+    assert len(cli("run", "turn", "--image", *paths, "--out", tmp_path / "both").stdout.split()) == 2
+
+
+def test_help_shows_groups_bounds_units_and_defaults(cli):
+    help = cli("run", "draw", "--help")
+    assert help.returncode == 0 and not CONTROL.search(help.stdout)
+    lines = [" ".join(line.split()) for line in help.stdout.splitlines()]
+    assert lines[0] == "run demo.draw Draw a picture."
+    assert lines[lines.index("Sampling") + 1] == "--steps N How often to improve it. 1 to 150; default 3"
+    assert (
+        lines[lines.index("Advanced") + 1]
+        == "--delay X Time for a step. at least 0, less than 10 seconds; default 0.01"
+    )
+    assert "--colour CHOICE Of the picture. red, blue; default red" in lines
+    assert "--tidy Whether to tidy up. or --no-tidy; default off" in lines
+    assert "--param-out TEXT A parameter called like a flag of ours." in lines
+
+
+def test_needed_inputs_are_named(cli):
+    done = cli("run", "turn")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "demo.turn: the following flags are required: --image" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("flag", "value", "says"),
+    [
+        ("--steps", "151", "--steps must be 1 to 150, got 151."),
+        ("--steps", "many", "--steps must be a whole number, got 'many'."),
+        ("--delay", "10", "--delay must be at least 0, less than 10, got 10."),
+        ("--colour", "pink", "--colour must be one of red, blue, got 'pink'."),
+        ("--sizes", "[1", "--sizes must be JSON"),
+        ("--prio", "1", "unrecognized arguments: --prio 1"),
+        ("--out", "a.jpg", "--out a.jpg: results of demo.draw are PNG files."),
+    ],
+)
+def test_what_is_out_of_bounds_is_refused_before_it_is_sent(server, cli, flag, value, says):
+    with server.client() as client:
+        before = len(client.jobs(limit=1000))
+        done = cli("run", "draw", flag, value)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert says in done.stderr
+        assert len(client.jobs(limit=1000)) == before
+
+
+def test_what_the_server_refuses_is_bad_usage(cli):
+    done = cli("run", "draw", "--sizes", '["x"]')
+    assert done.returncode == 2 and "sizes" in done.stderr
+
+
+def test_given_flags_are_the_parameters(cli):
+    answer = json.loads(cli("run", "draw", "--sizes", "[1, 2]", "--tidy", "--param-out", "there", "--json").stdout)
+    params = answer["job"]["params"]
+    assert (params["sizes"], params["tidy"], params["out"], params["steps"]) == ([1, 2], True, "there", 3)
+    assert [output["kind"] for output in answer["outputs"]] == ["image"]
+
+
+def test_an_unknown_job_is_bad_usage(cli):
+    done = cli("run", "drwa")
+    assert done.returncode == 2 and "Did you mean draw?" in done.stderr
+
+
+def test_a_failed_job_is_exit_code_1(cli):
+    done = cli("run", "fail")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "ValueError: no way" in done.stderr
+
+
+def test_errors_are_json_for_scripts(cli):
+    done = cli("run", "fail", "--json")
+    error = json.loads(done.stderr)["error"]
+    assert (done.returncode, done.stdout, error["code"]) == (1, "", "plugin_error")
+    assert json.loads(cli("jobs", "--limit", "x", "--json").stderr)["error"]["code"] == "invalid_params"
+
+
+def test_every_listing_is_json_for_scripts(cli):
+    id = cli("run", "draw", "--session", "lists", "--no-wait").stdout.strip()
+    wait_until(lambda: json.loads(cli("job", id, "--json").stdout)["state"] == "done")
+    assert [job["id"] for job in json.loads(cli("jobs", "--session", "lists", "--json").stdout)] == [id]
+    assert [each["job"] for each in json.loads(cli("artifacts", "--session", "lists", "--json").stdout)] == [id]
+    assert {plugin["name"] for plugin in json.loads(cli("plugins", "--json").stdout)} == {"demo", "broken"}
+    assert json.loads(cli("queue", "--json").stdout)["paused"] is False
+
+
+def test_listings_are_whole_where_they_are_piped(cli):
+    id = cli("run", "draw", "--prompt", "x" * 50, "--no-wait").stdout.strip()
+    line = next(line for line in cli("jobs").stdout.splitlines() if id in line)
+    assert "demo.draw" in line and "x" * 50 in line
+    assert id in cli("job", id).stdout
+
+
+def test_plugins_lists_jobs_and_what_is_refused(cli):
+    shown = cli("plugins").stdout
+    assert re.search(r"demo\.say +texts → texts +Say texts in capitals\.", shown)
+    assert "nothing_of_that_name" in shown
+
+
+def test_a_queue_is_paused_and_a_job_cancelled_and_retried(cli):
+    assert cli("queue", "pause").stdout.startswith("paused")
+    id = cli("run", "draw", "--no-wait").stdout.strip()
+    assert cli("cancel", id).stdout == f"cancel  {id}\n"
+    again = cli("retry", id).stdout.strip()
+    assert cli("queue", "resume").stdout.startswith("running")
+    assert json.loads(cli("job", id, "--json").stdout)["state"] == "cancelled"
+    wait_until(lambda: json.loads(cli("job", again, "--json").stdout)["state"] == "done")
+
+
+def test_download_saves_an_artifact(cli, tmp_path):
+    artifact = json.loads(cli("run", "draw", "--json").stdout)["outputs"][0]["id"]
+    assert cli("download", artifact, "--out", tmp_path).stdout == f"{tmp_path / artifact}.png\n"
+    assert pixel(tmp_path / f"{artifact}.png", (5, 3)) == (255, 0, 0)
+
+
+def test_unknown_ids_are_errors(cli):
+    assert cli("job", "nonsense").returncode == 1
+    assert cli("cancel", "nonsense").returncode == 1
+    assert "there is no artifact" in cli("download", "nonsense").stderr
+
+
+def test_no_server_is_one_message_with_the_way_out(cli):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    done = cli("jobs", "--url", url)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"no server answers at {url}" in done.stderr and "python3 server.py" in done.stderr
+
+
+def test_a_reader_that_leaves_early_gets_no_traceback(server):
+    command = f"{sys.executable} -m clients.cli jobs --json | true"
+    done = subprocess.run(["sh", "-c", command], cwd=ROOT, env=environment(server), capture_output=True)
+    assert done.stderr == b""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo terminal")
+def test_a_terminal_gets_a_bar_with_what_is_left(server):
+    shown, code = on_terminal(server, "run", "draw", "--steps", "30", "--delay", "0.05")
+    assert code == 0
+    assert re.search(r"sample.*━.* \d+/30.* s, [\d.]+ s left", shown)
+    assert re.search(r"done.*━.* 30/30.* \d+ preview", shown)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo terminal")
+def test_ctrl_c_cancels_the_job(server):
+    words = ("run", "draw", "--steps", "150", "--delay", "0.1", "--session", "ctrl-c")
+    shown, code = on_terminal(server, *words, interrupt_at="sample")
+    assert code == 130 and "Ctrl-C again leaves at once" in shown
+    with server.client() as client:
+        assert [job.state for job in client.jobs(session="ctrl-c")] == ["cancelled"]
+
+
+def test_a_job_goes_on_while_the_server_is_killed_and_started():
+    with serve({"demo": DEMO}) as server:
+        results = []
+        words = ("run", "draw", "--steps", "100", "--delay", "0.02", "--json")
+        running = threading.Thread(target=lambda: results.append(run(server, *words)))
+        running.start()
+        with server.client() as client:
+            wait_until(lambda: client.jobs(state="running"))
+        server.kill()
+        server.start()
+        running.join()
+        assert results[0].returncode == 0
+        assert json.loads(results[0].stdout)["job"]["state"] == "done"
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+def test_the_picture_is_the_same_from_the_command_line_and_from_python(tmp_path):
+    wanted = {"prompt": "a green square on a white background", "seed": 7, "steps": 4}
+    flags = [f"--{name}={value}" for name, value in wanted.items()]
+    with serve({"stable_diffusion": ROOT / "plugins/stable_diffusion"}) as server:
+        done = run(server, "run", "txt2img", *flags, "--out", tmp_path / "a.png")
+        assert done.returncode == 0, done.stderr
+        with Client(server.url, server.token) as client:
+            picture = client.run("txt2img", **wanted)[0].image()
+    with PIL.Image.open(tmp_path / "a.png") as saved:
+        assert picture.tobytes() == saved.tobytes()
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.skipif(os.name != "posix", reason="sends a signal")
+def test_the_demo_draws_and_can_be_stopped(tmp_path):
+    command = [
+        sys.executable,
+        "server.py",
+        "--demo",
+        "--out",
+        str(tmp_path / "a.png"),
+        "--data",
+        str(tmp_path / "data"),
+    ]
+    command += ["--outputs", str(tmp_path / "outputs")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert (done.stdout, done.returncode) == (f"{tmp_path / 'a.png'}\n", 0), done.stderr
+    middle, corner = pixel(tmp_path / "a.png", (64, 64)), pixel(tmp_path / "a.png", (4, 4))
+    assert middle[0] > 150 > max(middle[1:]) and corner[2] > 150 > corner[0]
+    assert "Traceback" not in done.stderr and not CONTROL.search(done.stderr)
+    running = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stdout=-1, stderr=-1)
+    for line in running.stderr:
+        if b"running" in line:
+            os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
+    assert running.wait(20) == 1
+    running.stdout.close()
+    running.stderr.close()
