@@ -1,0 +1,144 @@
+"""What the documents name exists, what exists is named, and what they show runs."""
+
+import inspect
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import PIL.Image
+import pytest
+
+import server
+from core import errors
+from core.config import Config
+from tests.serving import ROOT, serve
+from tests.wire import Wire
+
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")]
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text("utf-8")
+
+
+def table(heading, text=PROTOCOL):
+    """The rows of the first table below a heading, each a list of cells."""
+    lines = text.split(f"\n## {heading}\n")[1].split("\n## ")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    return rows[2:]
+
+
+def quoted(text):
+    """What stands in backticks, but for whole blocks of code."""
+    return re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+
+
+@pytest.fixture(scope="module")
+def handlers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("docs")
+    config = Config(data=folder / "data", outputs=folder / "outputs", async_mode="threading")
+    return server.Server(config).api.handlers
+
+
+def test_the_protocol_names_every_event_and_no_other(handlers):
+    assert {name for row in table("You send") for name in quoted(row[0])} == handlers.keys()
+
+
+def test_the_protocol_names_every_field(handlers):
+    from core.api import Submission
+
+    for events, fields, _ in table("You send"):
+        for event in quoted(events):
+            hidden = {"owner", "socket", "submission"}
+            known = set(inspect.signature(handlers[event]).parameters) - hidden
+            known |= set(Submission.model_fields) if event == "submit" else set()
+            assert {name for name in quoted(fields) if name in known} == known, event
+
+
+def test_the_protocol_names_every_error_code():
+    assert {name for row in table("Errors") for name in quoted(row[0])} == errors.CODES.keys()
+
+
+def test_the_readme_names_every_event(handlers):
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert handlers.keys() <= {name for row in table("The socket API", readme) for name in quoted(row[0])}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(document):
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8")):
+        assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "document", [ROOT / "README.md", ROOT / "docs" / "architecture.md"], ids=lambda path: path.name
+)
+def test_files_and_folders_that_are_named_exist(document):
+    found = 0
+    for name in quoted(document.read_text("utf-8")):
+        if re.fullmatch(r"[\w./-]+/|(core|plugins|clients|tests|docs)/[\w./-]+|[\w-]+\.(py|sh|bat)", name):
+            if name == "models/checkpoint/":  # made by the user
+                continue
+            assert (ROOT / name).exists() or (ROOT / "core" / name).exists(), name
+            found += 1
+    assert found > 10
+
+
+def test_the_kernel_is_listed_whole_and_in_one_order():
+    names = [path.name for path in ROOT.glob("core/*.py") if path.name != "__init__.py"]
+    for document in ("README.md", "docs/architecture.md"):
+        text = (ROOT / document).read_text("utf-8")
+        assert all(f"{name}`" in text for name in names), document
+
+
+def test_settings_that_are_named_exist():
+    for document in DOCUMENTS:
+        for name in re.findall(r"`(\w+) = [^`]*`", document.read_text("utf-8")):
+            assert name in Config.model_fields or name in ("api", "steps"), f"{name} in {document.name}"
+
+
+def blocks(document, language):
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text("utf-8"), re.DOTALL)
+
+
+def test_the_plugin_of_the_tutorial_runs():
+    manifest, source = blocks("docs/plugins.md", "toml")[0], blocks("docs/plugins.md", "python")[0]
+    with serve({"frame": source}) as running:
+        (running.folder / "plugins" / "frame" / "plugin.toml").write_text(manifest)
+        running.restart()
+        with Wire(running) as wire:
+            out = io.BytesIO()
+            PIL.Image.new("RGB", (10, 10), "red").save(out, "PNG")
+            picture = wire.upload(out.getvalue())["artifact"]["id"]
+            job = wire.submit("frame", {"width": 2, "color": "black"}, inputs={"image": picture})
+            framed = PIL.Image.open(io.BytesIO(wire.download(wire.ended(job)["outputs"][0]).content))
+    assert framed.size == (14, 14) and framed.getpixel((0, 0)) == (0, 0, 0) and framed.getpixel((7, 7)) == (255, 0, 0)
+
+
+def test_the_plugin_of_the_readme_runs():
+    source = next(block for block in blocks("README.md", "python") if "class Shout" in block)
+    with serve({"shout": source}) as running, Wire(running) as wire:
+        text = wire.upload(b"hello", kind="text")["artifact"]["id"]
+        ended = wire.ended(wire.submit("shout", {"times": 3}, inputs={"text": text}))
+        assert wire.text(ended["outputs"][0]) == "HELLO!!!"
+
+
+@pytest.mark.torch
+def test_the_clients_of_the_readme_draw_the_same_picture(tmp_path, monkeypatch):
+    source = next(block for block in blocks("README.md", "python") if "Client" in block)
+    command = next(line for line in blocks("README.md", "")[2].splitlines() if "--seed 1" in line)
+    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as running:
+        environment = os.environ | {"STABLE_CORE_URL": running.url, "STABLE_CORE_TOKEN": running.token}
+        environment["PYTHONPATH"] = str(ROOT)
+        subprocess.run([sys.executable, "-c", source], cwd=tmp_path, env=environment, check=True, timeout=200)
+        first = PIL.Image.open(tmp_path / "circle.png").tobytes()
+        (tmp_path / "circle.png").unlink()
+        words = shlex.split(command)[1:]
+        subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, check=True, timeout=200)
+        assert PIL.Image.open(tmp_path / "circle.png").tobytes() == first
+
+
+def test_nothing_committed_is_larger_than_it_should_be():
+    weights = [path for path in ROOT.glob("plugins/stable_diffusion/builtin/**/*") if path.is_file()]
+    model = sum(path.stat().st_size for path in weights if "samples" not in path.parts)
+    assert model <= 16_000_000
