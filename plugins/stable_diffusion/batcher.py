@@ -4,6 +4,7 @@ One thread owns the device. A function that works on an image asks for device wo
 greenlet to sleep. When all are asleep, the calls that may share are run as one, and their greenlets go on with
 the answers. So each image keeps its own sampler, step and seed, and joins and leaves whenever it likes."""
 
+import atexit
 import queue
 import threading
 from collections import deque
@@ -52,6 +53,7 @@ class Batcher:
         self._ended: BaseException | None = None  # why there will be no more answers
         self._thread = threading.Thread(target=self._run, name="device", daemon=True)
         self._thread.start()
+        atexit.register(self.close)  # a thread that is inside torch when Python ends would abort the process
 
     def submit(self, work: Callable[[], Any], stopped: Callable[[], bool] = lambda: False) -> Future:
         """Run `work` on the device's thread together with all others; from any thread.
@@ -73,6 +75,7 @@ class Batcher:
 
     def close(self) -> None:
         """Cancel all that is in flight and end the thread."""
+        atexit.unregister(self.close)
         self._inbox.put(None)
         self._thread.join()
 

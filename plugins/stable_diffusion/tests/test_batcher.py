@@ -1,7 +1,10 @@
 """The batcher alone, on functions that only count."""
 
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from sd.batcher import Batcher
@@ -174,3 +177,26 @@ def test_a_mistake_of_the_batcher_itself_leaves_nobody_waiting(batcher, device, 
     assert all(isinstance(future.exception(10), TypeError) for future in futures)
     with pytest.raises(TypeError):
         batcher.submit(lambda: None)
+
+
+ENDS_WHILE_DRAWING = """
+import conftest, threading, torch
+from sd.batcher import Batcher
+batcher, begun = Batcher(), threading.Event()
+weight = torch.randn(64, 64, 3, 3)
+def convolve(values):
+    begun.set()
+    return [torch.nn.functional.conv2d(value, weight, padding=1) for value in values]
+def work():
+    while True:
+        batcher.call(convolve, torch.randn(1, 64, 64, 64))
+batcher.submit(work)
+begun.wait()
+"""
+
+
+def test_a_process_that_ends_while_images_are_in_flight_ends_well():
+    command = [sys.executable, "-c", f"import sys; sys.path[:] = {[str(Path(__file__).parent), *sys.path]!r}"]
+    command[2] += ENDS_WHILE_DRAWING
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (0, "")
