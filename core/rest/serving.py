@@ -34,5 +34,12 @@ def serve(listener: socket.socket, app: Any, async_mode: str) -> None:
     else:
         import werkzeug.serving
 
+        class Handler(werkzeug.serving.WSGIRequestHandler):
+            def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
+                """How a WebSocket ends. Its last frame would be read as HTTP, and its client wait 3 s for an answer."""
+                self.close_connection = True
+
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        werkzeug.serving.make_server("", 0, app, threaded=True, fd=listener.fileno()).serve_forever()
+        werkzeug.serving.make_server(
+            "", 0, app, threaded=True, fd=listener.fileno(), request_handler=Handler
+        ).serve_forever()
