@@ -346,14 +346,14 @@ def test_a_killed_server_does_not_disturb_a_wait():
         assert (job.record["attempt"], client.run("count", n=1)[0].text()) == (2, "counted 1")
 
 
-def test_calls_wait_for_a_server_that_comes_back():
+def test_calls_wait_for_a_server_that_comes_back(picture):
     with serve({"demo": DEMO}) as server, server.client() as client:
         server.kill()
         wait_until(lambda: not client.online)
-        with ThreadPoolExecutor() as threads:
-            text = threads.submit(lambda: client.run("count", n=2)[0].text())
+        with ThreadPoolExecutor() as threads:  # the server answers before it has loaded the plugin
+            turned = threads.submit(lambda: client.run("turn", image=picture)[0].image())
             server.start()
-            assert text.result(60) == "counted 2"
+            assert turned.result(60).getpixel((2, 1)) == (255, 0, 0)
 
 
 def test_a_server_with_a_new_token_ends_the_wait():

@@ -136,7 +136,7 @@ def wants_json(flags: argparse.Namespace) -> bool:
 
 
 def run(client: Client, flags: argparse.Namespace, own: Parser) -> int:
-    about = client.describe(flags.job)
+    about = client.describe(flags.job, wait=False)
     if about is None:  # refused, in the server's words
         client.call("submit", {"job": flags.job})
     options, params, inputs = JobParser(about, own, client.choices).read(flags.words)

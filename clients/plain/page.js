@@ -188,8 +188,8 @@ async function refresh() {
   clearTimeout(refreshing);
   refreshing = null;
   const [newest, running, { paused }] = await Promise.all(asked);
-  for (const record of [...newest.jobs.slice(0, shown), ...running.jobs]) merge(record);
-  const more = newest.jobs.length > shown;
+  const more = newest.jobs.splice(shown).length > 0;
+  for (const record of [...newest.jobs, ...running.jobs]) merge(record);
   $("older").hidden = !more;
   $("pause").hidden = false;
   $("pause").textContent = paused ? "Resume the queue" : "Pause the queue";
@@ -276,6 +276,7 @@ function paint(job) {
   card.drawn = state;
   card.element.className = `job ${state}`;
   const [plugin, name] = record.name.split(".");
+  card.name.title = record.name;
   card.name.replaceChildren(name, h("span", { className: "note" }, ` ${plugin.replaceAll("_", " ")}`));
   card.state.textContent = state;
   card.summary.textContent = summary(record);
@@ -333,10 +334,10 @@ function makeFigure(artifact, name) {
     ? h("a", { href: url, target: "_blank" },
         h("img", { loading: "lazy", alt: `Result ${idx + 1} of ${name}`, width: facts.width, height: facts.height, src: url }))
     : kind === "audio" || kind === "video" ? h(kind, { controls: true, preload: "metadata", src: url }) : text;
-  const known = ["seed" in facts && `seed ${facts.seed}`, picture && `${facts.width} × ${facts.height}`].filter(Boolean).join(" · ");
+  const size = picture ? `${facts.width} × ${facts.height}` : "";
   const menu = h("details", { className: "menu" }, h("summary", {}, "Use"));
   menu.addEventListener("toggle", () => menu.open && fillMenu(menu, artifact));
-  const caption = h("figcaption", {}, h("span", { title: known }, known),
+  const caption = h("figcaption", {}, h("span", { title: size }, "seed" in facts ? `seed ${facts.seed}` : size),
     h("a", { href: url, download: "" }, "Save"), menu);
   return h("figure", { className: kind }, content, caption);
 }

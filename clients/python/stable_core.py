@@ -175,7 +175,7 @@ class Job:
     """A submitted job. Its `state` and `record` follow the server's while the client is open."""
 
     def __init__(self, client: "Client"):
-        self._client, self._lock, self._seq = client, threading.Lock(), 0
+        self._client, self._lock = client, threading.Lock()
         self._inboxes: list[queue.SimpleQueue] = []
         self._artifacts: dict[str, dict[str, Any]] = {}
         self.record: dict[str, Any] = {}
@@ -286,14 +286,11 @@ class Job:
             self._tell(error)
 
     def _receive(self, type: str, body: dict[str, Any]) -> None:
-        if type == "job" and body["seq"] > self._seq:  # a replay may repeat what was heard
-            self._seq = body["seq"]
-            self._learn(body)
-            return
+        if type == "job":
+            return self._learn(body)
         if type == "artifact":
             self._artifacts[body["id"]] = body
-        if type != "job":
-            self._tell(Event(type, body))
+        self._tell(Event(type, body))
 
     def _learn(self, record: dict[str, Any], newest: bool = True) -> None:
         """Take over a record. Not the `newest`, or after the end: what events have told meanwhile counts more."""
@@ -360,15 +357,23 @@ class Client:
         self._plugins = plugins if all(each["status"] != "installing" for each in plugins) else None
         return plugins
 
-    def describe(self, job: str) -> dict[str, Any] | None:
-        """The announcement of `plugin.job` or `job`; None if there is none or it is not the only one."""
-        announced = [
-            about | {"name": f"{plugin['name']}.{about['name']}"}
-            for plugin in self.plugins()
-            for about in plugin["jobs"]
-            if job in (f"{plugin['name']}.{about['name']}", about["name"])
-        ]
-        return announced[0] if len(announced) == 1 else None
+    def describe(self, job: str, wait: bool = True) -> dict[str, Any] | None:
+        """The announcement of `plugin.job` or `job`; None if there is none or it is not the only one.
+
+        A server that has just started may be loading it still: with `wait`, it gets `patience` seconds."""
+        deadline = time.monotonic() + self.patience * wait
+        while True:
+            plugins = self.plugins()
+            announced = [
+                about | {"name": f"{plugin['name']}.{about['name']}"}
+                for plugin in plugins
+                for about in plugin["jobs"]
+                if job in (f"{plugin['name']}.{about['name']}", about["name"])
+            ]
+            loading = any(plugin["status"] == "installing" for plugin in plugins)
+            if announced or not loading or time.monotonic() > deadline:
+                return announced[0] if len(announced) == 1 else None
+            time.sleep(TICK_SECONDS)
 
     def choices(self, list: str, search: str = "") -> list[str]:
         """All entries of a list that a parameter's `choices_from` names."""
@@ -488,21 +493,16 @@ class Client:
             message["params"] = request.get("params") or {}
             messages.append({key: value for key, value in message.items() if value is not None})
             self._jobs[message["client_ref"]] = job  # its first event may come before the answer
-        answer = self._call_when_installed(event, messages[0] if event == "submit" else {"jobs": messages})
+        deadline, answer = time.monotonic() + self.patience, None
+        while not answer:
+            try:
+                answer = self.call(event, messages[0] if event == "submit" else {"jobs": messages})
+            except UnknownJob:  # was the server started anew meanwhile?
+                if time.monotonic() > deadline or not all(self.describe(each["job"]) for each in messages):
+                    raise
+                time.sleep(TICK_SECONDS)
         records = [answer["job"]] if event == "submit" else answer["jobs"]
         return [self._attach(record, job) for record, job in zip(records, jobs, strict=True)]
-
-    def _call_when_installed(self, event: str, message: dict[str, Any]) -> dict[str, Any]:
-        """A server that has just started may not have loaded the job's plugin yet: that is worth waiting for."""
-        deadline = time.monotonic() + self.patience
-        while True:
-            try:
-                return self.call(event, message)
-            except UnknownJob:
-                loading = any(plugin["status"] == "installing" for plugin in self.plugins())
-                if not loading or time.monotonic() > deadline:
-                    raise
-            time.sleep(TICK_SECONDS)
 
     def _input(self, value: Any, port: dict[str, Any] | None) -> Any:
         if isinstance(value, list | tuple):
@@ -569,7 +569,7 @@ class Client:
         with self._lock:
             if not answer or self._socket is not socket:
                 raise Unreachable(f"the connection to {self.url} broke at once.")
-            self.limits = hello["limits"]
+            self.limits, self._plugins = hello["limits"], None
             self._seq = answer["seq"] if answer["resync"] else max(self._seq or 0, answer["seq"])
             self._online.set()
         if answer["resync"]:  # the server does not know all events since the last one any more
