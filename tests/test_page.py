@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -120,8 +121,8 @@ def open_page(browser, server):
     """A function that opens the page in a browser of its own, which knows nothing yet."""
     contexts, complaints = [], []
 
-    def open_page(job=None, running=server):
-        context = browser.new_context()
+    def open_page(job=None, running=server, **settings):
+        context = browser.new_context(**settings)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -308,7 +309,7 @@ def test_edit_brings_back_parameters_and_the_seed_that_was_drawn(open_page):
     page = open_page("demo.paint")
     control(page, "steps").fill("2")
     card = run(page)
-    expect(card.locator("figcaption")).to_contain_text("seed 42 · 32 × 16")
+    expect(card.locator("figcaption")).to_contain_text("seed 42")
     page.get_by_role("button", name="Defaults").click()
     card.get_by_role("button", name="Edit").click()
     expect(control(page, "steps")).to_have_value("2")
@@ -335,7 +336,9 @@ def test_page_catches_up_after_the_server_was_killed(open_page):
         expect(page.locator("#connection")).to_contain_text("Connection lost, trying again")
         page.click("#form [type=submit]")  # waits for the connection
         server.start()
-        expect(page.locator("#connection")).to_contain_text("Connected again, caught up on", timeout=30_000)
+        expect(page.locator("#connection")).to_have_text(
+            re.compile(r"Connected again, caught up on \d+ events?"), timeout=30_000
+        )
         expect(page.locator("article.done")).to_have_count(2, timeout=30_000)
         expect(page.locator("article")).to_have_count(2)
 
@@ -400,14 +403,11 @@ def test_page_talks_to_its_own_server_alone(browser, server):
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280, 3840])
-def test_nothing_is_wider_than_the_window(browser, server, width, scheme):
-    page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
-    page.goto(f"{server.url}/?token={server.token}")
-    page.select_option("#choice", "demo.say")
+def test_nothing_is_wider_than_the_window(open_page, width, scheme):
+    page = open_page("demo.say", viewport={"width": width, "height": 800}, color_scheme=scheme)
     control(page, "words").fill("W" * 500)
     expect(run(page).locator("pre")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.close()
 
 
 @pytest.mark.slow
