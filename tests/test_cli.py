@@ -187,7 +187,8 @@ def test_needed_inputs_are_named(cli):
         ("--delay", "10", "--delay must be at least 0, less than 10, got 10."),
         ("--colour", "pink", "--colour must be one of red, blue, got 'pink'."),
         ("--sizes", "[1", "--sizes must be JSON"),
-        ("--prio", "1", "unrecognized arguments: --prio 1"),
+        ("--tidy", "up", "'up' belongs to no flag. Put quotes around a text with spaces."),
+        ("--step", "1", "there is no flag --step. Did you mean --steps?"),
         ("--out", "a.jpg", "--out a.jpg: results of demo.draw are PNG files."),
     ],
 )

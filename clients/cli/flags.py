@@ -1,6 +1,7 @@
 """Makes the flags of a job from its announced schema: their types, bounds, defaults and help."""
 
 import argparse
+import difflib
 import json
 import sys
 from collections.abc import Callable
@@ -38,11 +39,11 @@ def resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
 def bounds(schema: dict[str, Any]) -> str:
     """ "1 to 150", "at least 1", "more than 0": what is allowed, in words."""
     if "minimum" in schema and "maximum" in schema:
-        text = f"{schema['minimum']:g} to {schema['maximum']:g}"
+        text = f"{show.value(schema['minimum'])} to {show.value(schema['maximum'])}"
     else:
-        text = ", ".join(f"{words} {schema[key]:g}" for key, (words, _) in BOUNDS.items() if key in schema)
+        text = ", ".join(f"{words} {show.value(schema[key])}" for key, (words, _) in BOUNDS.items() if key in schema)
     if "multipleOf" in schema:
-        text += f"{' ' if text else ''}in steps of {schema['multipleOf']:g}"
+        text += f"{' ' if text else ''}in steps of {show.value(schema['multipleOf'])}"
     return text
 
 
@@ -195,7 +196,12 @@ class JobParser(argparse.ArgumentParser):
         return f"{head} {rest}" if message.startswith("argument ") else message.replace("arguments are", "flags are")
 
     def read(self, words: list[str]) -> tuple[argparse.Namespace, dict[str, Any], dict[str, Any]]:
-        flags = self.parse_args(words)
+        flags, unknown = self.parse_known_args(words)
+        if unknown and not unknown[0].startswith("-"):
+            self.error(f"{unknown[0]!r} belongs to no flag. Put quotes around a text with spaces.")
+        if unknown:
+            near = difflib.get_close_matches(unknown[0].split("=")[0], self._taken, n=1)
+            self.error(f"there is no flag {unknown[0]}." + (f" Did you mean {near[0]}?" if near else ""))
         given = vars(flags)
         params = {name: given[dest] for dest, name in self._params.items() if dest in given}
         inputs = {name: given[dest] for dest, name in self._inputs.items() if dest in given}
