@@ -89,11 +89,17 @@ class Context:
     `scratch` is a folder that is deleted after the job, `models` finds model files (`models.path(kind, name)`)."""
 
     def __init__(self, job_id: str, scratch: Path, models: Any, send: Callable[[str, dict[str, Any]], None]):
-        self.job_id, self.scratch, self.models = job_id, scratch, models
+        self.job_id, self.models, self._scratch = job_id, models, scratch
         self.keep_partial = False
         self._send = send
         self._cancelled = threading.Event()
         self._progress_at = self._preview_at = 0.0
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for this job alone, made when first asked for."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        return self._scratch
 
     @property
     def cancelled(self) -> bool:

@@ -101,7 +101,6 @@ class Worker:
         metrics: dict[str, float] = {}
         started = time.monotonic()
         try:
-            context.scratch.mkdir(parents=True, exist_ok=True)
             self._load(metrics)
             for output in self._outputs(message, context, metrics):
                 outputs.append(output)
@@ -112,7 +111,8 @@ class Worker:
         except BaseException as failure:  # a plugin may raise anything, SystemExit too
             state, error = "failed", self._error(failure, context).wire()
         finally:
-            shutil.rmtree(context.scratch, ignore_errors=True)
+            if context._scratch.exists():
+                shutil.rmtree(context._scratch, ignore_errors=True)
         metrics |= {"total_seconds": round(time.monotonic() - started, 4), "peak_memory_bytes": _memory_bytes()}
         self._outbox[lease] = {"lease": lease, "state": state, "outputs": outputs, "error": error, "metrics": metrics}
         del self._contexts[lease]
@@ -188,7 +188,6 @@ class Worker:
 
     def _send_result(self, lease: str) -> None:
         if message := self._outbox.get(lease):
-            message = {**message, "memory_bytes": _memory_bytes()}
             self._emit("finished", message, callback=lambda *answer: self._outbox.pop(lease, None))
 
     def _resend(self) -> None:

@@ -72,7 +72,7 @@ class Queue:
         return {"job": wire(self._store.write(change))}
 
     def queue(self, owner: str, action: Literal["status", "pause", "resume"] = "status") -> Row:
-        """Whether the queue is paused, and the workers; `pause` lets running jobs finish and starts no others."""
+        """Whether the queue is paused, how many jobs are queued, and the workers; `pause` lets running jobs finish and starts no others."""
         if action != "status":
             paused = action == "pause"
 
@@ -83,4 +83,5 @@ class Queue:
             self._store.write(change)
             self._scheduler.paused = paused
             self._scheduler.dispatch({*self._catalogue.plugins})
-        return {"paused": self._scheduler.paused, "workers": self._pool.describe()}
+        queued = self._store.all("SELECT count(*) AS jobs FROM jobs WHERE state = 'queued'")[0]["jobs"]
+        return {"paused": self._scheduler.paused, "queued": queued, "workers": self._pool.describe()}

@@ -120,13 +120,13 @@ def create_app(
         inline = row["mime"].startswith(SAFE_INLINE)
         answer = flask.send_file(
             blobs.path(row["sha256"]), row["mime"], as_attachment=not inline, download_name=row["name"] or row["id"],
-            etag=row["sha256"], conditional=True, max_age=COOKIE_SECONDS,
+            etag=row["sha256"], conditional=True,
         )  # fmt: skip
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Content-Security-Policy"] = (
             "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
         )
-        answer.headers["Cache-Control"] = f"private, max-age={COOKIE_SECONDS}, immutable"
+        answer.headers["Cache-Control"] = "private, no-cache"  # a later attempt may replace it; the ETag makes it cheap
         return answer
 
     return app
