@@ -263,6 +263,15 @@ def test_a_queue_is_paused_and_a_job_cancelled_and_retried(cli):
     wait_until(lambda: json.loads(cli("job", again, "--json").stdout)["state"] == "done")
 
 
+def test_a_paused_queue_is_told_to_whom_it_keeps_waiting(server, cli):
+    cli("queue", "pause")
+    with server.client() as client:
+        resume = threading.Timer(2, client.queue, ["resume"])
+        resume.start()
+        assert "The queue is paused." in cli("run", "draw").stderr
+        resume.join()
+
+
 def test_download_saves_an_artifact(cli, tmp_path):
     artifact = json.loads(cli("run", "draw", "--json").stdout)["outputs"][0]["id"]
     assert cli("download", artifact, "--out", tmp_path).stdout == f"{tmp_path / artifact}.png\n"

@@ -146,6 +146,8 @@ def run(client: Client, flags: argparse.Namespace, own: Parser) -> int:
     job = client.submit(about["name"], params, inputs, **extra)
     if hasattr(options, "no_wait"):
         return dump({"job": job.record}) if wants_json(flags) else show.out.print(job.id) or 0
+    if not wants_json(flags) and client.queue()["paused"]:
+        show.err.print("The queue is paused. The command `queue resume` lets it go on.", style="yellow")
     interrupted = follow(job, quiet=wants_json(flags))
     if job.state != "done":
         error = job.error or Cancelled("the job was cancelled.", job=job.id)
@@ -233,7 +235,7 @@ def plugins(client: Client, flags: argparse.Namespace) -> int:
         for about in plugin["jobs"]
     ]
     show.out.print()
-    show.table(rows, "what it does", "There are no jobs: no plugin is ready.")
+    show.table(rows, ["what it does"], "There are no jobs: no plugin is ready.")
     return 0
 
 
@@ -257,12 +259,12 @@ def jobs(client: Client, flags: argparse.Namespace) -> int:
         return dump(found)
     rows = [
         {
-            "id": row["id"], "job": row["name"], "state": row["state"], "age": show.age(row["created"]),
-            "session": unless_default(row["session"]), "prompt or error": summary(row),
+            "id": row["id"], "state": row["state"], "age": show.age(row["created"]),
+            "session": unless_default(row["session"]), "job": row["name"], "prompt or error": summary(row),
         }
         for row in found
     ]  # fmt: skip
-    show.table(rows, "prompt or error", "There are no such jobs.")
+    show.table(rows, ["job", "prompt or error"], "There are no such jobs.")
     return 0
 
 
@@ -334,7 +336,7 @@ def queue(client: Client, flags: argparse.Namespace) -> int:
         for each in answer["workers"]
     ]
     if rows:
-        show.table(rows, "", "")
+        show.table(rows, [], "")
     return 0
 
 
@@ -349,7 +351,7 @@ def artifacts(client: Client, flags: argparse.Namespace) -> int:
         }
         for row in found
     ]  # fmt: skip
-    show.table(rows, "name", "There are no such artifacts.")
+    show.table(rows, ["name"], "There are no such artifacts.")
     return 0
 
 

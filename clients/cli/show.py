@@ -3,12 +3,12 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from clients.python import Event, Job
@@ -53,8 +53,8 @@ def size(number: int) -> str:
     return f"{number} bytes"
 
 
-def table(rows: Iterable[dict[str, Any]], flexible: str, empty: str) -> None:
-    """Rows by header; without the columns in which nothing is. On a terminal, the `flexible` one is cut to fit."""
+def table(rows: Iterable[dict[str, Any]], flexible: Sequence[str], empty: str) -> None:
+    """Rows by header; without the columns in which nothing is. On a terminal, the `flexible` ones are cut to fit."""
     rows = [{name: "" if each is None else each for name, each in row.items()} for row in rows]
     if not rows:
         err.print(empty)
@@ -62,7 +62,7 @@ def table(rows: Iterable[dict[str, Any]], flexible: str, empty: str) -> None:
     grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     for name in names:
-        width = None if name == flexible else max(len(name), *(len(str(row[name])) for row in rows))
+        width = None if name in flexible else max(len(name), *(len(str(row[name])) for row in rows))
         grid.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width)
     for row in rows:
         grid.add_row(*(text(row[name]) for name in names))
@@ -103,7 +103,7 @@ class _State(ProgressColumn):
     """What the job does now, or that the server is away and waited for."""
 
     def __init__(self, job: Job):
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self._client = job._client
 
     def render(self, task: Any) -> Text:
@@ -116,7 +116,7 @@ class _Time(ProgressColumn):
     """How long it has taken, and will take by the speed of its present phase."""
 
     def __init__(self, started: float):
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self._started, self._ended = started, 0.0
 
     def render(self, task: Any) -> Text:
