@@ -43,7 +43,7 @@ from core.artifacts import Blobs
 from core.auth import Guard, read_token
 from core.catalogue import Catalogue
 from core.config import Config, load
-from core.errors import CoreError
+from core.errors import Conflict, CoreError
 from core.jobs import Store
 from core.library.events import Library
 from core.library.exports import export
@@ -67,6 +67,10 @@ class Server:
         self.config, self.run_blocking, self.token, self.running = config, run_blocking, read_token(), True
         power_safe = config.durability == "power"
         config.data.mkdir(parents=True, exist_ok=True)
+        self._lock = (config.data / "lock").open("a+")
+        if not bootstrap.try_lock(self._lock):
+            hint = "Stop that one, or choose another folder with --data."
+            raise Conflict(f"another server uses the folder {config.data}.", hint=hint)
         blobs = Blobs(config.data / "blobs", power_safe)
         blobs.sweep()
         self.store = Store(config.data / "jobs.db", power_safe, run_blocking, self._publish)
@@ -103,6 +107,8 @@ class Server:
         self.app.wsgi_app = SameSource(self.app.wsgi_app)
         self.unfinished = self.scheduler.recover()
         discovery.discover(self.config, self.catalogue)
+        for info in self.catalogue.plugins.values():  # what is installed and described is there from the first moment
+            discovery.load(info, self.config, self.catalogue, print, self.run_blocking, install=False)
         self.pool.url = self.address
         self.sio.start_background_task(serving.serve, listener, self.app, self.config.async_mode)
         self.sio.start_background_task(self._repeat, 0.2, self.pool.watch)
@@ -132,6 +138,8 @@ class Server:
         self.running = False
         self.pool.stop()
         self._maintain()
+        self.store.close()
+        self._lock.close()
 
 
 def main() -> int:

@@ -61,7 +61,8 @@ class JobType:
             allowed = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known) or 'none'}."
             errors.append({"field": name[:100], "message": f"{name[:100]} is not a parameter. {allowed}"})
         complete = {name: schema["default"] for name, schema in known.items() if "default" in schema} | params
-        for error in self._validator.iter_errors({name: complete[name] for name in known if name in complete}):
+        given = {name: complete[name] for name in known if name in complete}
+        for error in map(_innermost, self._validator.iter_errors(given)):
             where = ".".join(map(str, error.absolute_path))
             missing = error.message.split("'")[1] if error.validator == "required" else ""
             text = f"{where}: {error.message[:300]}" if where else error.message[:300]
@@ -117,3 +118,8 @@ class Catalogue:
             field="job",
             hint=f"Still being installed: {installing}." if installing else None,
         )
+
+
+def _innermost(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
+    """For `int | None` and the like: what is wrong with the alternative that comes nearest."""
+    return jsonschema.exceptions.best_match([error])

@@ -21,7 +21,7 @@ UNFINISHED = ("held", "waiting", "queued", "running")
 TERMINAL = ("done", "failed", "cancelled")
 PRIORITIES = ("interactive", "normal", "batch")
 JSON_COLUMNS = {"params", "inputs", "error", "metrics", "facts", "memorised", "body"}
-HIDDEN = {"plugin", "rank", "lease", "deaths"}  # the core's own columns
+HIDDEN = {"plugin", "class", "rank", "warmth", "lease", "deaths", "alone"}  # the core's own columns
 MIGRATIONS = sorted((Path(__file__).parent / "migrations").glob("*.sql"), key=lambda path: int(path.stem))
 Row = dict[str, Any]
 T = TypeVar("T")
@@ -208,6 +208,10 @@ class Store:
         """Drop events older than the newest `events_kept` and move the write-ahead log into the file."""
         self.write(lambda tx: tx.all("DELETE FROM events WHERE seq <= ?", self.kept_events()[1] - events_kept))
         self._run_blocking(self._checkpoint)
+
+    def close(self) -> None:
+        self._db.close()
+        self._reader.close()
 
     def _checkpoint(self) -> None:
         db = self._connect()  # its own connection: nobody waits for it

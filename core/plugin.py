@@ -93,7 +93,8 @@ class Context:
         self.keep_partial = False
         self._send = send
         self._cancelled = threading.Event()
-        self._progress_at = self._preview_at = 0.0
+        self._progress_at = self._preview_at = self._phase_at = 0.0
+        self._phase: str | None = None
 
     @property
     def scratch(self) -> Path:
@@ -113,9 +114,12 @@ class Context:
     def progress(self, step: float, total: float, phase: str = "") -> None:
         """Tell that `step` of `total` is done, in `phase`; cheap, call it as often as you like."""
         now = time.monotonic()
+        if phase != self._phase:
+            self._phase, self._phase_at, self._progress_at = phase, now, 0.0
         if step >= total or now - self._progress_at >= PROGRESS_SECONDS:
             self._progress_at = now
-            self._send("progress", {"step": step, "total": total, "phase": phase})
+            eta = round((now - self._phase_at) * (total - step) / step, 2) if step > 0 else None
+            self._send("progress", {"step": step, "total": total, "phase": phase, "eta_seconds": eta})
 
     @property
     def wants_preview(self) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import engineio
 import socketio
 
 from core.artifacts import Blobs
@@ -28,6 +29,18 @@ NAMESPACE = "/worker"
 HEARTBEAT_SECONDS = 5
 
 
+class _InOrder(engineio.Client):
+    """Handles messages one after the other. By default each gets a thread, and a cancel may overtake its run."""
+
+    def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
+        return super()._trigger_event(event, *args, **options | {"run_async": False})
+
+
+class _Socket(socketio.Client):
+    def _engineio_client_class(self) -> type[engineio.Client]:
+        return _InOrder
+
+
 class Worker:
     def __init__(self, settings: dict[str, Any]):
         self._settings = settings
@@ -37,10 +50,9 @@ class Worker:
         self._loading = threading.Lock()
         self._loaded = False
         self._contexts: dict[str, Context] = {}  # running jobs, by lease
-        self._early_cancels: dict[str, dict[str, Any]] = {}
         self._outbox: dict[str, dict[str, Any]] = {}  # results the server has not acknowledged, by lease
         self._sending = threading.Lock()  # a packet with an attachment is several frames, which must not interleave
-        self._socket = socketio.Client(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
+        self._socket = _Socket(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
         self._socket.on("run", self._start, namespace=NAMESPACE)
         self._socket.on("cancel", self._cancel, namespace=NAMESPACE)
         self._socket.on("connect", self._ready, namespace=NAMESPACE)
@@ -75,15 +87,10 @@ class Worker:
         scratch = Path(self._settings["scratch"]) / lease
         context = Context(message["id"], scratch, self._models, lambda event, body: self._tell(lease, event, body))
         self._contexts[lease] = context
-        if early := self._early_cancels.pop(lease, None):
-            self._cancel(early)
         threading.Thread(target=self._run, args=(message, context), daemon=True, name=message["name"]).start()
 
     def _cancel(self, message: dict[str, Any]) -> None:
-        lease = message["lease"]
-        if lease not in self._contexts:  # each message has a thread of its own, so this may overtake `run`
-            self._early_cancels[lease] = message
-        if context := self._contexts.get(lease):
+        if context := self._contexts.get(message["lease"]):
             context.keep_partial = message["keep_partial"]
             context._cancelled.set()
 

@@ -37,7 +37,9 @@ def quoted(text):
 def handlers(tmp_path_factory):
     folder = tmp_path_factory.mktemp("docs")
     config = Config(data=folder / "data", outputs=folder / "outputs", async_mode="threading")
-    return server.Server(config).api.handlers
+    built = server.Server(config)
+    yield built.api.handlers
+    built.stop()
 
 
 def test_the_protocol_names_every_event_and_no_other(handlers):

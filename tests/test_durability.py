@@ -101,9 +101,11 @@ def test_a_cancel_that_was_acknowledged_holds_after_a_restart():
         with Wire(server) as wire:
             job = wire.submit("slow", {"seconds": 30})
             wire.until(lambda: "running" in wire.states(job))
-            os.kill(workers(wire)[0]["pid"], signal.SIGSTOP)  # it cannot hear the cancel
+            worker = workers(wire)[0]["pid"]
+            os.kill(worker, signal.SIGSTOP)  # it cannot hear the cancel
             assert wire.call("cancel", {"id": job})["ok"]
             server.kill()
+            os.kill(worker, signal.SIGCONT)
         server.restart()
         with Wire(server, since=0) as wire:
             assert wire.ended(job)["state"] == "cancelled"

@@ -107,6 +107,12 @@ def test_bad_settings_are_told_by_name(tmp_path, config, says):
     assert done.returncode == 1 and says in done.stderr and "Traceback" not in done.stderr
 
 
+def test_a_second_server_on_the_same_data_is_refused(tmp_path):
+    with serve({"hello": HELLO}) as server:
+        done = run_server(tmp_path, "--port", "0", "--data", str(server.folder / "data"))
+        assert done.returncode == 1 and "another server uses the folder" in done.stderr and "--data" in done.stderr
+
+
 def test_a_corrupt_queue_stops_the_start_with_a_way_out(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "jobs.db").write_bytes(b"garbage" * 1000)

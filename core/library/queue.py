@@ -33,13 +33,13 @@ class Queue:
             row["eta_seconds"] = None if mean is None else round(mean * (row["position"] + 1), 1)
         return {"job": wire(row)}
 
-    def retry(self, owner: str, id: str) -> Row:
+    def retry(self, owner: str, id: str, client_ref: str | None = None) -> Row:
         """Queue a new job with the parameters and inputs of one that has ended."""
         row = self._store.job(id, owner)
         if row["state"] not in TERMINAL:
             raise Conflict(f"job {id} is {row['state']}; retry is for jobs that have ended.", job=id)
         keys = ("params", "inputs", "priority", "session", "embed_metadata")
-        request = {"job": row["name"], "hold": False} | {key: row[key] for key in keys}
+        request = {"job": row["name"], "hold": False, "client_ref": client_ref} | {key: row[key] for key in keys}
         return {"job": wire(self._scheduler.submit([request], owner)[0])}
 
     def hold(self, owner: str, id: str) -> Row:
@@ -72,7 +72,7 @@ class Queue:
         return {"job": wire(self._store.write(change))}
 
     def queue(self, owner: str, action: Literal["status", "pause", "resume"] = "status") -> Row:
-        """Whether the queue is paused, how many jobs are queued, and the workers; `pause` lets running jobs finish and starts no others."""
+        """Whether the queue is paused, how many jobs are queued, and the workers. `pause` lets running jobs finish."""
         if action != "status":
             paused = action == "pause"
 

@@ -40,16 +40,21 @@ def load(
     catalogue: Catalogue,
     say: Callable[[str], None],
     run_blocking: Callable[..., Any],
+    install: bool = True,
 ) -> None:
     """Install the plugin's environment if need be, ask what it announces (or read the cache), and announce that.
 
-    Afterwards its status is ready, or refused with the reason."""
-    if info.status == "refused":
+    Afterwards its status is ready, or refused with the reason. Without `install`, only what is there is used."""
+    if info.status != "installing":
         return
     try:
-        info.python = run_blocking(environments.ensure, info.folder, config.environments, say, config.torch_backend)
+        info.python = environments.python_of(info.folder, config.environments, config.torch_backend)
+        if install and not info.python:
+            info.python = run_blocking(environments.ensure, info.folder, config.environments, say, config.torch_backend)
         cache = config.data / "descriptions" / f"{_content_hash(info)}.json"
         if not cache.exists():
+            if not install:
+                return
             run_blocking(_describe_in_child, info, cache)
         info.jobs = [_checked(job) for job in json.loads(cache.read_text("utf-8"))]
         for job in info.jobs:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from core.api import VERSION
-from core.config import Config
+from core.config import ROOT, Config
 
 
 def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -24,7 +24,7 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     flags = parser.parse_args()
     given = {name: value for name, value in vars(flags).items() if name not in own and value is not None}
     if flags.demo:
-        given.setdefault("port", 0)
+        given = {"port": 0, "data": ROOT / "data" / "demo"} | given  # a server that runs is not disturbed
     return flags, given
 
 
