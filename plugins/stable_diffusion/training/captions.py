@@ -39,11 +39,11 @@ def _colour(name: str, rng: random.Random) -> str:
     return "grey" if name == "gray" and rng.random() < 0.3 else name
 
 
-def _describe(thing: Thing, rng: random.Random, name_style: bool = True) -> str:
+def _describe(thing: Thing, rng: random.Random) -> str:
     words = []
-    if thing.size in SIZE_WORDS and rng.random() < 0.85:
+    if thing.size in SIZE_WORDS:
         words.append(rng.choice(SIZE_WORDS[thing.size]))
-    if name_style and thing.style in STYLE_WORDS and rng.random() < 0.97:
+    if thing.style in STYLE_WORDS:
         words.append(STYLE_WORDS[thing.style])
         if rng.random() < 0.3:
             rng.shuffle(words)
@@ -102,7 +102,7 @@ def _tags(scene: Scene, rng: random.Random, name_background: bool) -> str:
     tags = [_describe(scene.things[0], rng)]
     if name_background:
         tags.append(_background_tag(scene, rng))
-    if scene.layout != "center" and rng.random() < 0.95:
+    if scene.layout != "center":
         tags.append(scene.layout)
     if rng.random() < 0.6:
         rng.shuffle(tags)
@@ -135,7 +135,7 @@ def _sentence(scene: Scene, rng: random.Random, name_background: bool) -> str:
         words = _relation(scene, *descriptions, rng)
     else:
         words = descriptions[0]
-        if rng.random() < (0.2 if scene.layout == "center" else 0.95):
+        if scene.layout != "center" or rng.random() < 0.2:
             words += " " + _position_phrase(scene.layout, rng)
     if rng.random() < 0.15:
         words = f"{rng.choice(PREFIXES)} {words}"
@@ -143,7 +143,10 @@ def _sentence(scene: Scene, rng: random.Random, name_background: bool) -> str:
 
 
 def caption(scene: Scene, rng: random.Random) -> str:
-    """One wording of the scene. It may leave out what people leave out, and may hold words that mean nothing."""
+    """One wording of the scene. It may leave out colours or background, and may hold words that mean nothing.
+
+    Size, place and look are always told unless they are the usual ones (medium, in the center, solid). So a word left
+    out means something definite, and the model need not draw the mean of what it could have meant."""
     name_background = rng.random() < 0.9
     as_tags = len(scene.things) == 1 and rng.random() < 0.2
     words = (_tags if as_tags else _sentence)(scene, rng, name_background)

@@ -3,9 +3,8 @@
 A `Scene` is data; `random_scene` invents one, `draw` turns it into pixels. Shapes are given in unit coordinates: x to
 the right, y down, and the shape fills about -1..1 on both axes.
 
-Things come in a few radii, and their centres lie on corners of the autoencoder's cells of 8 x 8 pixels. So a shape
-looks the same to the networks wherever it is, and they can learn by heart what a clean edge is; with free places and
-radii a model of this size draws wobbly ones."""
+Things come in a few radii and places, with their centres on corners of the autoencoder's cells of 8 x 8 pixels. So the
+networks can learn by heart what a clean edge is; with free places and radii a model of this size draws wobbly ones."""
 
 import math
 import random
@@ -43,7 +42,6 @@ POSITIONS = {
 }
 SIZES = {"small": 20 / 128, "medium": 32 / 128, "large": 48 / 128}
 SIZES_ASIDE = {"small": 20 / 128, "medium": 24 / 128, "large": 28 / 128}
-CELL = 8 / 128
 NIGHT = ((8, 10, 38), (28, 32, 85))
 SUNSET = ((95, 45, 125), (235, 95, 85), (255, 190, 80))
 SUPERSAMPLING = 4
@@ -288,16 +286,7 @@ def _random_thing(
     return Thing(shape, rng.choice(colours), style, size, at[0], at[1], radius)
 
 
-def _shifted(at: Point, radius: float, aspect: float, rng: random.Random) -> Point:
-    """A place at most one cell away on each axis, within the picture; `aspect` is width over height."""
-    x_cell, y_cell = CELL * min(1, 1 / aspect), CELL * min(1, aspect)
-    x, y = at[0] + rng.choice([-1, 0, 0, 1]) * x_cell, at[1] + rng.choice([-1, 0, 0, 1]) * y_cell
-    x_radius, y_radius = 1.1 * radius * min(1, 1 / aspect), 1.1 * radius * min(1, aspect)
-    inside = x_radius <= x <= 1 - x_radius and y_radius <= y <= 1 - y_radius
-    return (x, y) if inside else at
-
-
-def random_scene(rng: random.Random, aspect: float = 1.0) -> Scene:
+def random_scene(rng: random.Random) -> Scene:
     """A scene as the model should learn to draw it: one thing (70 %) somewhere, or two side by side or stacked."""
     background, clashing = _random_background(rng)
     colours = [colour for colour in COLOURS if colour not in clashing]
@@ -313,9 +302,7 @@ def random_scene(rng: random.Random, aspect: float = 1.0) -> Scene:
     things = []
     for place in places:
         size = rng.choice(["small", "medium", "medium", "large"])
-        radius = layout_sizes[size]
-        at = _shifted(place, radius, aspect, rng)
-        things.append(_random_thing(rng, colours, size, at, radius, style))
+        things.append(_random_thing(rng, colours, size, place, layout_sizes[size], style))
     return Scene(background, tuple(things), layout, seed)
 
 

@@ -54,7 +54,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for (width, height), count in COUNTS.items():
         rng = random.Random(width * 1000 + height)
-        scenes = [random_scene(rng, width / height) for _ in range(int(count * options.share))]
+        scenes = [random_scene(rng) for _ in range(int(count * options.share))]
         latents = encode_scenes(vae, scenes, width, height)
         path = options.out / f"{width}x{height}.pkl"
         path.write_bytes(pickle.dumps(dict(width=width, height=height, scenes=scenes, latents=latents)))

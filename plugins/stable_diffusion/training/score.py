@@ -1,8 +1,8 @@
 """Does a picture show what its prompt says? An automatic score for "a COLOUR SHAPE on a COLOUR background".
 
-No network is involved, so the score is repeatable and cannot learn the model's habits. Every pixel goes to the nearest
-of the colours that drawings use; the border tells the background, the commonest other colour the object's; its outline
-is cut out, stretched to a square and compared with drawn outlines. Needs numpy and Pillow only."""
+No network is involved, so the score is repeatable and cannot learn the model's habits. The border tells the background;
+what differs from it is the object; its commonest colour counts as the object's colour; its outline is cut out, put on
+a square and compared with drawn outlines. Needs numpy and Pillow only."""
 
 import random
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from .drawing import COLOURS, PALETTE, POSITIONS, SHAPES, Scene, Thing, draw, ro
 
 GRID = 48
 BORDER = 6
+CONTRAST = 45.0  # about half of the distance between the two palette colours most alike
 
 
 @dataclass(frozen=True)
@@ -77,19 +78,21 @@ def _prompt(background: str, colour: str, shape: str, position: str | None) -> P
 
 def score(image: Image.Image, prompt: Prompt) -> Score:
     """Compare a picture of any size with its prompt."""
-    classes = _nearest_colours(image)
-    background = _commonest(np.concatenate([side.ravel() for side in _borders(classes)]))
-    counts = np.bincount(classes[classes != background], minlength=len(COLOURS))[: len(COLOURS)]
-    if counts.sum() < 0.002 * classes.size:
-        return Score(COLOURS[background] == prompt.background, 0, 0, 0, 0.0)
-    colour = int(counts.argmax())
-    object_mask = _without_specks(classes != background)
+    pixels = np.asarray(image.convert("RGB"), np.float32)
+    border = _border(pixels)
+    background = int(np.bincount(_nearest(border, _palette()), minlength=len(COLOURS)).argmax())
+    object_mask = _without_specks(_distance(pixels, np.median(border, axis=0)) > CONTRAST)
+    right_background = int(COLOURS[background] == prompt.background)
+    if object_mask.mean() < 0.002:
+        return Score(right_background, 0, 0, 0, 0.0)
+    colours = _object_colours(pixels)
+    colour = int(np.bincount(colours[object_mask], _votes(pixels)[object_mask], len(COLOURS)).argmax())
     left, top, right, bottom = _bounds(object_mask)
-    overlaps = _overlaps(object_mask, classes == colour)
-    height, width = classes.shape
+    overlaps = _overlaps(object_mask, object_mask & (colours == colour))
+    height, width = object_mask.shape
     position = _nearest_position((left + right) / 2 / width, (top + bottom) / 2 / height)
     return Score(
-        background=int(COLOURS[background] == prompt.background),
+        background=right_background,
         colour=int(COLOURS[colour] == prompt.colour),
         shape=int(max(overlaps, key=overlaps.get) == prompt.shape),
         position=int(prompt.position in (None, position)),
@@ -98,26 +101,43 @@ def score(image: Image.Image, prompt: Prompt) -> Score:
 
 
 @cache
-def _known_colours() -> np.ndarray:
-    """(N, 3): the palette in the order of COLOURS, then the colours of roofs, windows, stems and the like."""
+def _palette() -> np.ndarray:
+    """(12, 3) RGB in the order of COLOURS."""
+    return np.array(list(PALETTE.values()), np.float32)
+
+
+@cache
+def _details() -> np.ndarray:
+    """(N, 3) RGB of roofs, windows, stems and the like, where these are not colours of the palette."""
     roles = ["trunk", "roof", "window", "stem", "core", "ink"]
     pairs = [(name, {behind}) for name in COLOURS for behind in COLOURS]
-    extra = {role_colour(role, name, behind, PALETTE[name]) for role in roles for name, behind in pairs}
-    return np.array([*PALETTE.values(), *sorted(extra - set(PALETTE.values()))], np.float32)
+    found = {role_colour(role, name, behind, PALETTE[name]) for role in roles for name, behind in pairs}
+    return np.array(sorted(found - set(PALETTE.values())), np.float32)
 
 
-def _nearest_colours(image: Image.Image) -> np.ndarray:
-    """(H, W) indices into `_known_colours`; the extra ones are folded into 12..N and match no colour word."""
-    pixels = np.asarray(image.convert("RGB"), np.float32)
-    return ((pixels[:, :, None] - _known_colours()) ** 2).sum(-1).argmin(-1)
+def _distance(pixels: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    return np.sqrt(((pixels - colour) ** 2).sum(-1))
 
 
-def _borders(classes: np.ndarray) -> list[np.ndarray]:
-    return [classes[:BORDER], classes[-BORDER:], classes[:, :BORDER], classes[:, -BORDER:]]
+def _nearest(pixels: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """Index of the nearest of `colours` (N, 3) for pixels (..., 3)."""
+    return ((pixels[..., None, :] - colours) ** 2).sum(-1).argmin(-1)
 
 
-def _commonest(classes: np.ndarray) -> int:
-    return int(np.bincount(classes, minlength=len(COLOURS))[: len(COLOURS)].argmax())
+def _object_colours(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) indices into COLOURS; a detail's colour counts as the palette's that is nearest to it."""
+    names = np.concatenate([np.arange(len(COLOURS)), _nearest(_details(), _palette())])
+    return names[_nearest(pixels, np.concatenate([_palette(), _details()]))]
+
+
+def _votes(pixels: np.ndarray) -> np.ndarray:
+    """(H, W) what a pixel counts when the object's colour is asked: half if it looks like a roof or another detail."""
+    return np.where(_nearest(pixels, np.concatenate([_palette(), _details()])) < len(COLOURS), 1.0, 0.5)
+
+
+def _border(pixels: np.ndarray) -> np.ndarray:
+    sides = [pixels[:BORDER], pixels[-BORDER:], pixels[:, :BORDER], pixels[:, -BORDER:]]
+    return np.concatenate([side.reshape(-1, 3) for side in sides])
 
 
 def _without_specks(mask: np.ndarray) -> np.ndarray:
@@ -154,11 +174,12 @@ def _outlines(object_mask: np.ndarray, main_mask: np.ndarray) -> tuple[np.ndarra
 @cache
 def _drawn_outlines() -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
     """The outlines of every shape as the training pictures have it."""
-    white, red = COLOURS.index("white"), COLOURS.index("red")
     outlines = {}
     for shape in SHAPES:
-        classes = _nearest_colours(draw(Scene(("solid", "white"), (Thing(shape, "red", radius=0.4),)), 256, 256))
-        outlines[shape] = _outlines(classes != white, classes == red)
+        scene = Scene(("solid", "white"), (Thing(shape, "cyan", radius=0.4),))
+        pixels = np.asarray(draw(scene, 256, 256), np.float32)
+        object_mask = _distance(pixels, np.array(PALETTE["white"])) > CONTRAST
+        outlines[shape] = _outlines(object_mask, object_mask & (_object_colours(pixels) == COLOURS.index("cyan")))
     return outlines
 
 

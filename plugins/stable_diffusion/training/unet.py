@@ -33,8 +33,8 @@ from .vae import POSTERIOR_STD
 
 ALPHAS = new_scheduler().alphas_cumprod
 SNR = ALPHAS / (1 - ALPHAS)
-PAIRED_BELOW = 800
-AGREE_BELOW = 550
+PAIRED_BELOW = 600
+AGREE_BELOW = 300
 
 
 def loss_weights(largest: float = 20.0) -> torch.Tensor:
@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--unet", type=Path, help="UNet to resume from")
     parser.add_argument("--minutes", type=float, default=85)
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
-    parser.add_argument("--agreement", type=float, default=4.0, help="peak weight of caption and no caption agreeing")
+    parser.add_argument("--agreement", type=float, default=2.0, help="peak weight of caption and no caption agreeing")
     parser.add_argument("--batch", type=int, default=16)
     options = parser.parse_args()
     use_fast_cpu_kernels()
