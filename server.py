@@ -1,38 +1,21 @@
 #!/usr/bin/env python3
 """Starts the server: installs what is missing, assembles the kernel, listens, and stops cleanly."""
 
-import argparse
+import os
 import sys
-import warnings
-from pathlib import Path
 
 from core.ops import bootstrap
 
-
-def patch() -> None:
-    """Make waiting cooperative, unless async_mode says threading. Has to come before any import that could wait."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--async-mode")
-    parser.add_argument("--config", type=Path, default=bootstrap.ROOT / "config.toml")
-    flags, _ = parser.parse_known_args()
-    settings = flags.config.read_text("utf-8", "replace").splitlines() if flags.config.is_file() else []
-    chosen = flags.async_mode or next((line for line in settings if line.startswith("async_mode")), "")
-    if "threading" not in chosen:
-        with warnings.catch_warnings():  # eventlet says that it is in maintenance mode, which is known
-            warnings.simplefilter("ignore")
-            import eventlet
-        eventlet.monkey_patch()
-
-
 if __name__ == "__main__":
     bootstrap.ensure([bootstrap.ROOT / "requirements.lock"])
-    patch()
+    from core.ops import start
+
+    if start.async_mode() == "eventlet":
+        from core.rest import serving
+
+        serving.patch()
 
 import logging
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -41,15 +24,16 @@ import flask_socketio
 from core.api import Api, rooms
 from core.artifacts import Blobs
 from core.auth import Guard, read_token
-from core.catalogue import Catalogue
-from core.config import Config, load
-from core.errors import Conflict, CoreError
+from core.errors import Conflict
 from core.jobs import Store
+from core.library import plain
+from core.library.catalogue import Catalogue
 from core.library.events import Library
 from core.library.exports import export
+from core.library.following import Following
 from core.library.queue import Queue
 from core.ops import devices, discovery
-from core.ops.start import arguments, greet
+from core.ops.config import Config
 from core.rest import serving
 from core.rest.http import create_app
 from core.rest.source import SameSource
@@ -61,10 +45,8 @@ class Server:
     """Everything of a running server. `start` listens and returns; `stop` ends it and its workers."""
 
     def __init__(self, config: Config):
-        run_blocking = lambda function, *args: function(*args)  # noqa: E731
-        if config.async_mode == "eventlet":
-            from eventlet.tpool import execute as run_blocking
-        self.config, self.run_blocking, self.token, self.running = config, run_blocking, read_token(), True
+        self.config, self.token, self.running = config, read_token(), True
+        self.run_blocking = run_blocking = serving.blocking_runner(config.async_mode)
         power_safe = config.durability == "power"
         config.data.mkdir(parents=True, exist_ok=True)
         self._lock = (config.data / "lock").open("a+")
@@ -72,37 +54,37 @@ class Server:
             hint = "Stop that one, or choose another folder with --data."
             raise Conflict(f"another server uses the folder {config.data}.", hint=hint)
         blobs = Blobs(config.data / "blobs", power_safe)
-        blobs.sweep()
+        blobs.sweep(config.data / "scratch")
         self.store = Store(config.data / "jobs.db", power_safe, run_blocking, self._publish)
         self.catalogue = Catalogue()
         self.scheduler = Scheduler(config, self.store, self.catalogue)
         self.app = create_app(config, self.store, blobs, run_blocking, lambda: self.guard)
         self.sio = flask_socketio.SocketIO(
-            self.app, async_mode=config.async_mode, async_handlers=False, cors_allowed_origins="*",  # Guard checks it
-            max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20,
+            self.app, async_mode=config.async_mode, async_handlers=False, cors_allowed_origins="*",  # SameSource checks
+            max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20, json=plain.Json,
         ).server  # fmt: skip
         self.pool = Pool(
-            config, self.store, self.catalogue, self.scheduler, self.sio, devices.find(config.devices),
+            config, self.store, self.catalogue, self.scheduler, blobs, self.sio, devices.find(config.devices),
             tell=lambda event, data, row: self.sio.emit(event, data, to=rooms(row | {"job": row["id"]})),
             exported=lambda row, outputs: self.sio.start_background_task(
                 run_blocking, export, config.outputs, row, outputs, blobs.path
             ),
         )  # fmt: skip
-        self.api = Api(self.sio, config, self.store, self.catalogue, self.scheduler)
-        library = Library(config, self.store, self.catalogue)
-        queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
-        for handler in (*library.handlers, *queue.handlers):
-            self.api.bind(handler)
+        self.api = Api(self.sio, self.store, self.scheduler)
+        for part in (
+            Following(self.sio, config, self.store, self.catalogue),
+            Library(config, self.store, self.catalogue),
+            Queue(self.store, self.catalogue, self.scheduler, self.pool),
+        ):
+            for handler in part.handlers:
+                self.api.bind(handler)
 
     def _publish(self, event: dict[str, Any]) -> None:
         self.sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=rooms(event))
 
     def start(self) -> None:
         """Listen and take up the stored queue; raises Internal if the port is taken."""
-        listener = serving.listen(self.config.host, self.config.port)
-        port = listener.getsockname()[1]
-        host = "127.0.0.1" if self.config.host in ("0.0.0.0", "::") else self.config.host
-        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        listener, self.address, port = serving.listen(self.config.host, self.config.port)
         self.guard = self.api.guard = Guard(self.token, port)
         self.app.wsgi_app = SameSource(self.app.wsgi_app)
         self.unfinished = self.scheduler.recover()
@@ -128,7 +110,7 @@ class Server:
 
     def load_plugins(self, say: Callable[[str], None]) -> None:
         """Install the environments that are missing and announce every plugin's jobs, one plugin after the other."""
-        for info in self.catalogue.plugins.values():
+        for info in list(self.catalogue.plugins.values()):
             discovery.load(info, self.config, self.catalogue, say, self.run_blocking)
             about = {"name": info.name, "status": info.status, "error": info.error}
             self.store.write(lambda tx, about=about: tx.event("plugins", about, {}))
@@ -142,32 +124,7 @@ class Server:
         self._lock.close()
 
 
-def main() -> int:
-    flags, settings = arguments()
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    try:
-        server = Server(load(flags.config, settings))
-        server.start()
-    except (CoreError, OSError) as error:
-        print(f"stable-core cannot start: {error}", getattr(error, "extra", {}).get("hint") or "", file=sys.stderr)
-        return 1
-    try:
-        if flags.demo:
-            from core.ops import demo
-
-            return demo.run(server, flags.prompt, flags.out)
-        greet(server)
-        while not stopped.is_set():
-            time.sleep(0.1)
-        print("Stopping.", flush=True)
-        return 0
-    finally:
-        server.stop()
-
-
 if __name__ == "__main__":
-    code = main()
+    code = start.main(Server)
     sys.stdout.flush()
     os._exit(code)  # threads of the thread pool would be waited for

@@ -1,6 +1,7 @@
 """The Socket.IO events. Every call is acknowledged with {"ok": true, ...} or {"ok": false, "error": {...}}.
 
-A handler's signature is the event's schema: what a client may send, with types, defaults and bounds."""
+A handler's signature is the event's schema: what a client may send, with types, defaults and bounds. The way of a job
+is here; what else there is to ask is bound from core/library."""
 
 import difflib
 import logging
@@ -12,20 +13,16 @@ import socketio
 from pydantic import Field
 
 from core.auth import Guard
-from core.catalogue import Catalogue
-from core.config import Config
 from core.errors import CoreError, Internal, InvalidParams, NotFound, Unauthorized
-from core.jobs import Row, Store, wire
-from core.library.media import MAX_PIXELS
+from core.jobs import Priority, Row, Store, wire
+from core.library import plain
 from core.scheduler import Scheduler
 
 VERSION = "0.1.0"
-REPLAY_PAGE = 500
 EVERYONE = "everyone"
-Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f/\\]+$")]
-Priority = Literal["interactive", "normal", "batch"]
-State = Literal["held", "waiting", "queued", "running", "done", "failed", "cancelled"]
-Metadata = Literal["full", "minimal", "none"]
+MAX_ERRORS = 50  # told at once
+Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
+Handler = Callable[..., Row]
 log = logging.getLogger(__name__)
 
 
@@ -38,10 +35,10 @@ class Submission(pydantic.BaseModel):
     inputs: dict[str, Any] = Field({}, description='Artifact ids, {"job": id, "index": k}, or lists of these, by name.')
     priority: Priority = "normal"
     session: Name = "default"
-    client_ref: str | None = Field(None, max_length=200, description="Sent again, it gives the same job again.")
+    client_ref: Name | None = Field(None, description="Sent again, it gives the same job again.")
     hold: bool = Field(False, description="Wait until `release`.")
-    embed_metadata: Metadata = "full"
-    id: str | None = Field(None, description='Local name, which later jobs of a flow use: {"job": "a"}.')
+    embed_metadata: Literal["full", "minimal", "none"] = "full"
+    id: Name | None = Field(None, description='Local name, which later jobs of a flow use: {"job": "a"}.')
 
 
 def room_of(owner: str, session: str | None = None, job: str | None = None) -> str:
@@ -56,26 +53,23 @@ def rooms(about: Row) -> list[str]:
 
 
 class Api:
-    """Binds the events to the kernel. `bind` adds a handler: `handler(owner, **request)` returns the answer."""
+    """Binds handlers to events: `handler(owner, **request)` returns the answer. A keyword `socket` gets the socket."""
 
-    def __init__(self, sio: socketio.Server, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler):
-        self._sio, self._config, self._store = sio, config, store
-        self._catalogue, self._scheduler = catalogue, scheduler
+    def __init__(self, sio: socketio.Server, store: Store, scheduler: Scheduler):
+        self._sio, self._store, self._scheduler = sio, store, scheduler
         self.guard: Guard
-        self.handlers: dict[str, Callable[..., Row]] = {}
+        self.handlers: dict[str, Handler] = {}
         self._owners: dict[str, str] = {}  # by socket
         sio.on("connect", self._connect)
-        sio.on("disconnect", lambda sid, reason: self._owners.pop(sid, None))
+        sio.on("disconnect", lambda sid, reason=None: self._owners.pop(sid, None))
         sio.on("*", self._unknown)
-        for handler in (self.hello, self.plugins, self.submit, self.flow, self.cancel):
+        for handler in (self.submit, self.flow, self.cancel):
             self.bind(handler)
-        sio.on("subscribe", lambda sid, *data: self.answer(self.subscribe, data, sid, socket=sid))
-        self.handlers["subscribe"] = self.subscribe
 
-    def bind(self, handler: Callable[..., Row]) -> None:
-        self.handlers[handler.__name__] = handler
-        checked = pydantic.validate_call(handler)
-        self._sio.on(handler.__name__, lambda sid, *data: self.answer(checked, data, sid))
+    def bind(self, handler: Handler) -> None:
+        name = handler.__name__
+        self.handlers[name] = pydantic.validate_call(handler)
+        self._sio.on(name, lambda sid, *data: self._answer(name, sid, data))
 
     def _connect(self, sid: str, environ: Row, auth: Any) -> None:
         try:
@@ -84,36 +78,30 @@ class Api:
             raise socketio.exceptions.ConnectionRefusedError(str(error), error.wire()) from None
 
     def _unknown(self, event: str, sid: str, *data: Any) -> Row:
-        near = difflib.get_close_matches(str(event), self.handlers, n=1)
+        near = difflib.get_close_matches(str(event)[:100], self.handlers, n=1)
         error = NotFound(f"there is no event {str(event)[:100]!r}." + (f" Did you mean {near[0]}?" if near else ""))
         return {"ok": False, "error": error.wire()}
 
-    def answer(self, handler: Callable[..., Row], data: tuple, sid: str, **more: Any) -> Row:
+    def _answer(self, event: str, sid: str, data: tuple) -> Row:
         """Do what is asked and say so; whatever goes wrong becomes data."""
+        problem: CoreError
         try:
             request = data[0] if data and data[0] is not None else {}
-            if len(data) > 1 or not isinstance(request, dict) or request.keys() & {"owner", *more}:
+            if len(data) > 1 or not isinstance(request, dict) or request.keys() & {"owner", "self", "socket"}:
                 raise InvalidParams("send one JSON object with the fields of the event.")
-            return {"ok": True, **handler(self._owners[sid], **request, **more)}
+            plain.check(request)
+            if sid not in self._owners:
+                raise Unauthorized("this connection has ended.", hint="Connect again.")
+            more = {"socket": sid} if event == "subscribe" else {}
+            return {"ok": True, **self.handlers[event](self._owners[sid], **request, **more)}
         except pydantic.ValidationError as error:
-            problem = invalid(error)
+            problem = _invalid(error)
         except CoreError as error:
             problem = error
         except Exception:
-            log.exception("%s failed", handler)
+            log.exception("%s failed", event)
             problem = Internal("this failed by our own mistake; the server's log says why.")
         return {"ok": False, "error": problem.wire()}
-
-    def hello(self, owner: str) -> Row:
-        """The server's version, its limits and the caller's rights."""
-        limits = {"message_bytes": self._config.max_message_bytes, "upload_bytes": self._config.max_upload_bytes}
-        limits |= {"pixels": MAX_PIXELS, "attachments": 10}
-        about = {"server": "stable-core", "version": VERSION, "api": 1}
-        return about | {"owner": owner, "rights": ["admin"], "limits": limits}
-
-    def plugins(self, owner: str) -> Row:
-        """The plugins and the jobs they announce, with JSON Schemas and types."""
-        return {"plugins": [info.wire() for info in self._catalogue.plugins.values()]}
 
     def submit(self, owner: str, **submission: Any) -> Row:
         """Queue one job; answered when it is on the disk."""
@@ -128,39 +116,10 @@ class Api:
         """Stop a job in any unfinished state; with keep_partial, keep what is there."""
         return {"job": wire(self._scheduler.cancel(self._store.job(id, owner)["id"], keep_partial))}
 
-    @pydantic.validate_call
-    def subscribe(
-        self, owner: str, since: Annotated[int | None, Field(ge=0)] = None, session: Name | None = None,
-        job: str | None = None, *, socket: str,
-    ) -> Row:  # fmt: skip
-        """Follow all jobs, one session or one job. State events after `since` are replayed before the live ones;
-        `resync` says that they are not all kept any more (or that the server is another): ask for what you need."""
-        room = room_of(owner, session, job)
-        for old in self._sio.rooms(socket):
-            if old != socket:
-                self._sio.leave_room(socket, old)
-        oldest, newest = self._store.kept_events()
-        resync = since is not None and not oldest - 1 <= since <= newest
-        since = newest if since is None or resync else since
-        while since < newest:  # the long past, page by page
-            since = self._replay(since, REPLAY_PAGE, room, socket)
-            self._sio.sleep(0)
-        with self._store.quiet():  # nothing is published between the last one replayed and the first live one
-            since = self._replay(since, -1, room, socket)
-            self._sio.enter_room(socket, room)
-            self._sio.enter_room(socket, EVERYONE)
-        return {"seq": since, "resync": resync}
 
-    def _replay(self, since: int, limit: int, room: str, sid: str) -> int:
-        page = self._store.all("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", since, limit)
-        for event in page:
-            if {room, EVERYONE} & {*rooms(event)}:
-                self._sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=sid)
-        return page[-1]["seq"] if page else since
-
-
-def invalid(error: pydantic.ValidationError) -> InvalidParams:
+def _invalid(error: pydantic.ValidationError) -> InvalidParams:
     """All bad fields of a request at once."""
-    errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()][:50]
+    items = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
+    errors = [{"field": ".".join(map(str, item["loc"]))[:100], "message": item["msg"]} for item in items]
     text = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors)
     return InvalidParams(f"{text}.", field=errors[0]["field"], errors=errors)

@@ -52,13 +52,15 @@ class Blobs:
             os.fsync(file.fileno())
         file.close()
         target.parent.mkdir(exist_ok=True)
-        os.replace(file.name, target)
+        if not target.exists():  # Windows refuses to replace a file that somebody reads
+            os.replace(file.name, target)
         if self._fsync and os.name == "posix":  # the name, too, has to reach the disk
             folder = os.open(target.parent, os.O_RDONLY)
             os.fsync(folder)
             os.close(folder)
 
-    def sweep(self) -> None:
-        """Forget what a dead process left half-written."""
-        shutil.rmtree(self._incoming, ignore_errors=True)
+    def sweep(self, scratch: Path) -> None:
+        """Forget what dead processes left: half-written files and the folders of their jobs."""
+        for folder in (self._incoming, scratch):
+            shutil.rmtree(folder, ignore_errors=True)
         self._incoming.mkdir()

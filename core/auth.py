@@ -3,13 +3,12 @@
 import hmac
 import os
 import secrets
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from core.errors import Unauthorized
+from core.errors import Internal, Unauthorized
 
 OWNER = "local"  # whoever holds the token of this machine
 
@@ -19,7 +18,7 @@ def token_file() -> Path:
 
 
 def read_token() -> str:
-    """The token of this user on this machine, made on first use, readable by the user alone."""
+    """The token of this user on this machine, made on first use, readable by the user alone. Raises Internal."""
     path = token_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -27,7 +26,9 @@ def read_token() -> str:
             file.write(secrets.token_urlsafe(24))
     except FileExistsError:
         pass
-    return path.read_text().strip()
+    if token := path.read_text().strip():
+        return token
+    raise Internal(f"the token file {path} is empty.", hint="Delete it and start again.")
 
 
 class Guard:
@@ -38,12 +39,9 @@ class Guard:
 
     def owner(self, environ: dict[str, Any], token: Any = None) -> str:
         """Who sent this: by `token`, a Bearer header or the cookie. Raises Unauthorized."""
-        try:
-            cookie = SimpleCookie(environ.get("HTTP_COOKIE", "")).get(self.cookie)
-        except CookieError:
-            cookie = None
-        bearer = environ.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
-        given = str(token or bearer or (cookie.value if cookie else ""))
+        cookies = dict(part.strip().partition("=")[::2] for part in environ.get("HTTP_COOKIE", "").split(";"))
+        scheme, _, bearer = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+        given = str(token or (scheme == "Bearer" and bearer) or cookies.get(self.cookie, ""))
         if not hmac.compare_digest(given.encode("utf-8", "replace"), self._token.encode()):
             problem = "the token is wrong." if given else "no token was sent."
             raise Unauthorized(problem, hint=f"The right one is in {token_file()} on the server's machine.")

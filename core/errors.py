@@ -110,9 +110,3 @@ class Internal(CoreError): ...
 
 
 CODES = {cls.code(): cls for cls in CoreError.__subclasses__()}
-
-
-def from_wire(error: dict[str, Any]) -> CoreError:
-    """The exception that `error` (a dict made by `wire`) was before it crossed a socket."""
-    cls = CODES.get(error["code"], Internal)
-    return cls(error["message"], **{key: error.get(key) for key in ("field", "hint", "job", "errors")})

@@ -1,28 +1,27 @@
 """What a job is, and the durable store: one SQLite file with every job, artifact, session and event.
 
 A change is a function of a Transaction; `Store.write` returns after its commit, then the events go out in order.
-The tables are in core/migrations."""
+The tables are in core/migrations/1.sql."""
 
 import collections
-import json
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from ulid import ULID
 
 from core.errors import Conflict, Internal, NotFound
+from core.library import database
 
-UNFINISHED = ("held", "waiting", "queued", "running")
-TERMINAL = ("done", "failed", "cancelled")
-PRIORITIES = ("interactive", "normal", "batch")
-JSON_COLUMNS = {"params", "inputs", "error", "metrics", "facts", "memorised", "body"}
-HIDDEN = {"plugin", "class", "rank", "warmth", "lease", "deaths", "alone"}  # the core's own columns
-MIGRATIONS = sorted((Path(__file__).parent / "migrations").glob("*.sql"), key=lambda path: int(path.stem))
+State = Literal["held", "waiting", "queued", "running", "done", "failed", "cancelled"]
+TERMINAL: tuple[State, ...] = ("done", "failed", "cancelled")
+Priority = Literal["interactive", "normal", "batch"]
+PRIORITIES: tuple[Priority, ...] = get_args(Priority)
+HIDDEN = {"plugin", "class", "rank", "aged", "warmth", "lease", "deaths", "alone"}  # the core's own columns
 Row = dict[str, Any]
 T = TypeVar("T")
 
@@ -42,15 +41,6 @@ def wire(row: Row) -> Row:
     return {key: value for key, value in row.items() if key not in HIDDEN and value is not None}
 
 
-def _encode(row: Row) -> list[Any]:
-    return [json.dumps(value) if key in JSON_COLUMNS and value is not None else value for key, value in row.items()]
-
-
-def _decode(cursor: sqlite3.Cursor, values: tuple) -> Row:
-    row = {column[0]: value for column, value in zip(cursor.description, values, strict=True)}
-    return row | {key: json.loads(row[key]) for key in JSON_COLUMNS & row.keys() if row[key] is not None}
-
-
 class Transaction:
     """The tables inside one change; its events are numbered with it and sent once it is committed."""
 
@@ -66,7 +56,7 @@ class Transaction:
 
     def insert(self, table: str, row: Row, conflict: str = "") -> int:
         sql = f"INSERT {conflict} INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
-        return self._db.execute(sql, _encode(row)).lastrowid
+        return self._db.execute(sql, database.encode(row)).lastrowid
 
     def event(self, type: str, body: Row, about: Row) -> None:
         """Number an event for those who follow the job, session or owner of `about`; without an owner, for everyone."""
@@ -82,7 +72,7 @@ class Transaction:
         events happen once: nothing leaves a terminal state."""
         marks = ", ".join("?" * len(tuple(states)))
         sql = f"UPDATE jobs SET {' = ?, '.join(columns)} = ? WHERE id = ? AND state IN ({marks}) RETURNING *"
-        row = self.one(sql, *_encode(columns), job, *states)
+        row = self.one(sql, *database.encode(columns), job, *states)
         if row is None:
             found = self.one("SELECT state FROM jobs WHERE id = ?", job)
             if found is None:
@@ -118,29 +108,14 @@ class Store:
 
     def __init__(self, path: Path, power_safe: bool, run_blocking: Callable[..., Any], publish: Callable[[Row], None]):
         self._path, self._power_safe, self._run_blocking, self._publish = path, power_safe, run_blocking, publish
-        self._lock = threading.Lock()
+        self._lock, self._reading = threading.Lock(), threading.Lock()
         self._arrivals: collections.deque[tuple[Callable[[Transaction], Any], Future]] = collections.deque()
         try:
-            self._db, self._reader = self._connect(), self._connect()
-            self._migrate()
+            self._db, self._reader = database.connect(path, power_safe), database.connect(path, power_safe)
+            database.migrate(self._db)
         except (sqlite3.Error, OSError) as error:
             hint = "Free some disk space, check the folder's permissions, or move the file away to start empty."
             raise Internal(f"cannot use the queue {path}: {error}.", hint=hint) from error
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        db.row_factory = _decode
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute(f"PRAGMA synchronous = {'FULL' if self._power_safe else 'NORMAL'}")
-        db.execute("PRAGMA wal_autocheckpoint = 0")  # a checkpoint syncs the disk: `maintain` does it
-        return db
-
-    def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()["user_version"]
-        if version > len(MIGRATIONS):
-            raise Internal(f"{self._path} was written by a newer stable-core (schema {version}). Update this one.")
-        for number, script in enumerate(MIGRATIONS[version:], version + 1):
-            self._db.executescript(f"BEGIN; {script.read_text('utf-8')}; PRAGMA user_version = {number}; COMMIT;")
 
     def write(self, change: Callable[[Transaction], T]) -> T:
         """Run `change` in a transaction; returns its result, or raises what it raised, after the commit."""
@@ -180,7 +155,8 @@ class Store:
             outcome.set_exception(error) if error else outcome.set_result(result)
 
     def all(self, sql: str, *args: Any) -> list[Row]:
-        return self._reader.execute(sql, args).fetchall()
+        with self._reading:  # a query of another thread would keep its older view for this one, too
+            return self._reader.execute(sql, args).fetchall()
 
     def one(self, sql: str, *args: Any) -> Row | None:
         return next(iter(self.all(sql, *args)), None)
@@ -207,13 +183,8 @@ class Store:
     def maintain(self, events_kept: int) -> None:
         """Drop events older than the newest `events_kept` and move the write-ahead log into the file."""
         self.write(lambda tx: tx.all("DELETE FROM events WHERE seq <= ?", self.kept_events()[1] - events_kept))
-        self._run_blocking(self._checkpoint)
+        self._run_blocking(database.checkpoint, self._path, self._power_safe)
 
     def close(self) -> None:
         self._db.close()
         self._reader.close()
-
-    def _checkpoint(self) -> None:
-        db = self._connect()  # its own connection: nobody waits for it
-        db.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        db.close()

@@ -3,6 +3,7 @@
 A plugin is a class whose methods marked with @job are announced as name, function, input types, output type
 and parameter class. The annotations of the method say all five; core/ops/describe.py turns them into JSON."""
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -113,6 +114,8 @@ class Context:
 
     def progress(self, step: float, total: float, phase: str = "") -> None:
         """Tell that `step` of `total` is done, in `phase`; cheap, call it as often as you like."""
+        if not (math.isfinite(step) and math.isfinite(total)):
+            raise InvalidParams(f"ctx.progress needs finite numbers, got {step} of {total}.")
         now = time.monotonic()
         if phase != self._phase:
             self._phase, self._phase_at, self._progress_at = phase, now, 0.0

@@ -9,14 +9,15 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from core.catalogue import Catalogue, JobType
-from core.config import Config
-from core.errors import Cancelled, Conflict, DependencyFailed, InvalidParams, QueueFull, TypeMismatch, UnknownArtifact
-from core.jobs import PRIORITIES, UNFINISHED, Row, Store, Transaction, new_id, now
-from core.types import fits
+from core.errors import Cancelled, Conflict, InvalidParams, QueueFull
+from core.jobs import PRIORITIES, Row, Store, Transaction, new_id, now
+from core.library.catalogue import Catalogue, JobType
+from core.library.inputs import Inputs, failed
+from core.ops.config import Config
 
 AGING_SECONDS = 600
-LOOK_AHEAD = 4  # jobs among which a warm one may overtake
+AGED_AT_ONCE = 200
+LOOK_AHEAD = 4  # ranks that a warm job may overtake
 
 
 class Scheduler:
@@ -52,40 +53,35 @@ class Scheduler:
         return rows
 
     def _add_all(self, tx: Transaction, checked: list[tuple[Row, JobType, Row, Row]], owner: str) -> list[Row]:
-        count = tx.all("SELECT coalesce(sum(unfinished), 0) AS jobs FROM lanes WHERE owner = ?", owner)[0]["jobs"]
-        if count + len(checked) > self._config.max_queued:
-            raise QueueFull(f"{owner} has {count:,} unfinished jobs, the limit is {self._config.max_queued:,}.")
-        local: dict[str, Row] = {}
-        rows = []
-        for request, job, params, inputs in checked:
-            references = {
-                name: [self._reference(tx, job, name, item, owner, local) for item in items]
-                for name, items in inputs.items()
-            }
-            rows.append(self._add(tx, request, job, params, references, owner))
-            if (name := request.get("id")) in local:
+        before, inputs, rows = self._count(tx, owner), Inputs(tx, self._catalogue, owner), []
+        for request, job, params, given in checked:
+            references = inputs.check(job, given)
+            ref, name = request.get("client_ref"), request.get("id")
+            known = ref and tx.one("SELECT * FROM jobs WHERE owner = ? AND client_ref = ?", owner, ref)
+            unfinished = [] if known else inputs.unfinished(references)
+            rows.append(known or self._add(tx, request, job, params, references, unfinished, owner))
+            if name in inputs.local:
                 raise InvalidParams(f"two jobs of the flow are called {name!r}.", field="id")
-            local[request.get("id") or rows[-1]["id"]] = rows[-1]
+            inputs.local[name or rows[-1]["id"]] = rows[-1]
+        if before < self._count(tx, owner) > self._config.max_queued:
+            raise QueueFull(f"{owner} has {before:,} unfinished jobs, the limit is {self._config.max_queued:,}.")
         return rows
 
-    def _add(self, tx: Transaction, request: Row, job: JobType, params: Row, inputs: Row, owner: str) -> Row:
-        if ref := request.get("client_ref"):  # submitted before: the same job
-            if known := tx.one("SELECT * FROM jobs WHERE owner = ? AND client_ref = ?", owner, ref):
-                return known
-        needs = {item["job"] for items in inputs.values() for item in items if isinstance(item, dict)}
-        unfinished = [other for other in needs if self._unfinished(tx, other)]
+    def _count(self, tx: Transaction, owner: str) -> int:
+        return tx.all("SELECT coalesce(sum(unfinished), 0) AS jobs FROM lanes WHERE owner = ?", owner)[0]["jobs"]
+
+    def _add(
+        self, tx: Transaction, request: Row, job: JobType, params: Row, inputs: Row, unfinished: list[str], owner: str
+    ) -> Row:
         plugin, priority, time = job.plugin.name, request["priority"], now()
-        lane = "SELECT rank FROM lanes WHERE owner = ? AND plugin = ? AND priority = ?"
-        front = "SELECT rank FROM jobs WHERE state = 'queued' AND plugin = ? AND class = ? ORDER BY rank LIMIT 1"
-        class_ = PRIORITIES.index(priority)
-        ranks = tx.all(lane, owner, plugin, priority) + tx.all(front, plugin, class_)
         row = {
-            "id": new_id(), "name": job.name, "plugin": plugin, "priority": priority, "class": class_,
-            "state": "held" if request["hold"] else "waiting" if unfinished else "queued",
-            "rank": max((row["rank"] for row in ranks), default=0) + 1, "owner": owner, "session": request["session"],
-            "client_ref": ref, "params": params, "inputs": inputs, "embed_metadata": request["embed_metadata"],
-            "version": job.plugin.manifest.get("version"), "warmth": json.dumps(params.get(job.about["affinity"])),
-            "created": time, "queued": time, "attempt": 0,
+            "id": new_id(), "name": job.name, "plugin": plugin, "priority": priority,
+            "class": PRIORITIES.index(priority), "rank": self._rank(tx, owner, plugin, priority),
+            "state": "held" if request["hold"] else "waiting" if unfinished else "queued", "owner": owner,
+            "session": request["session"], "client_ref": request.get("client_ref"), "params": params, "inputs": inputs,
+            "embed_metadata": request["embed_metadata"], "version": job.plugin.manifest.get("version"),
+            "warmth": json.dumps(params.get(job.about["affinity"])), "created": time, "queued": time, "aged": time,
+            "attempt": 0,
         }  # fmt: skip
         session = {"id": row["session"], "owner": owner, "name": row["session"], "created": time}
         tx.insert("sessions", session, "OR IGNORE")
@@ -94,49 +90,48 @@ class Scheduler:
             tx.insert("waits", {"job": row["id"], "needs": other})
         return row
 
-    def _unfinished(self, tx: Transaction, job: str) -> bool:
-        state = tx.all("SELECT state FROM jobs WHERE id = ?", job)[0]["state"]
-        if state in ("failed", "cancelled"):
-            raise DependencyFailed(f"job {job}, whose result is needed, is {state}. Retry it first.", field="inputs")
-        return state in UNFINISHED
+    def _rank(self, tx: Transaction, owner: str, plugin: str, priority: str) -> float:
+        """After the owner's last job and after the one in front; with an empty queue, after whoever came furthest."""
+        mine = tx.one("SELECT rank FROM lanes WHERE owner = ? AND plugin = ? AND priority = ?", owner, plugin, priority)
+        front = self.front(tx, plugin, PRIORITIES.index(priority))
+        furthest = "SELECT coalesce(max(rank), 0) AS rank FROM lanes WHERE plugin = ? AND priority = ?"
+        clock = front if front is not None else tx.all(furthest, plugin, priority)[0]["rank"]
+        return max(clock, mine["rank"] if mine else 0) + 1
 
-    def _reference(self, tx: Transaction, job: JobType, name: str, item: Any, owner: str, local: dict[str, Row]) -> Any:
-        """An input's reference with local names replaced; raises if it does not exist or does not fit."""
-        wanted, source = job.about["inputs"][name]["kind"], None
-        if isinstance(item, str):
-            source = tx.one("SELECT owner, kind FROM artifacts WHERE id = ?", item)
-        elif isinstance(item, dict) and isinstance(item.get("job"), str) and isinstance(item.get("index", 0), int):
-            source = local.get(item["job"]) or tx.one("SELECT * FROM jobs WHERE id = ?", item["job"])
-            if source:
-                item = {**item, "job": source["id"]}
-                source = {**source, "kind": self._catalogue.find(source["name"]).about["output"]["kind"]}
-        else:
-            raise InvalidParams(f'{job.name}: {name} must be an artifact\'s id or {{"job": id}}.', field=name)
-        if source is None or source["owner"] != owner:
-            raise UnknownArtifact(
-                f"{job.name}: for {name} there is no {str(item)[:100]!r}. Upload it first.", field=name
-            )
-        if not fits(source["kind"], wanted):
-            raise TypeMismatch(f"{job.name}: {name} takes {wanted}, this is {source['kind']}.", field=name)
-        return item
+    def front(self, tx: Transaction, plugin: str, class_: int, order: str = "") -> float | None:
+        """The rank of the first (with order "DESC" the last) job that is queued in a class."""
+        sql = f"SELECT rank FROM jobs WHERE state = 'queued' AND plugin = ? AND class = ? ORDER BY rank {order} LIMIT 1"
+        return (tx.one(sql, plugin, class_) or {"rank": None})["rank"]
 
     def next(self, plugin: str, warm: str | None) -> Row | None:
         """The queued job that a worker with the model `warm` should run now."""
         near = self._store.all(
             "SELECT * FROM jobs WHERE state = 'queued' AND plugin = ? ORDER BY class, rank LIMIT ?", plugin, LOOK_AHEAD
         )
-        same = (row for row in near if row["warmth"] == warm and row["class"] == near[0]["class"])
-        return next(same, None) or next(iter(near), None)
+        for row in near:
+            if (
+                row["warmth"] == warm
+                and row["class"] == near[0]["class"]
+                and row["rank"] < near[0]["rank"] + LOOK_AHEAD
+            ):
+                return row
+        return next(iter(near), None)
 
     def queued(self, plugin: str) -> int:
         """How many jobs of a plugin are queued, counted up to a few."""
-        sql = "SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? LIMIT 16"
-        return len(self._store.all(sql, plugin))
+        return len(self._store.all("SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? LIMIT 16", plugin))
 
     def age(self) -> None:
-        """Called now and then: what has waited for long rises by a class."""
-        sql = "UPDATE jobs SET class = class - 1, queued = ? WHERE state = 'queued' AND class > 0 AND queued < ?"
-        self._store.write(lambda tx: tx.all(sql, now(), now() - AGING_SECONDS))
+        """Called now and then: what has waited for long rises by a class, to its front."""
+        old = "SELECT * FROM jobs INDEXED BY jobs_aging WHERE state = 'queued' AND class > 0 AND aged < ? LIMIT ?"
+
+        def change(tx: Transaction) -> None:
+            for row in tx.all(old, now() - AGING_SECONDS, AGED_AT_ONCE):
+                front = self.front(tx, row["plugin"], row["class"] - 1)
+                rank = row["rank"] if front is None else front
+                tx.update_job(row["id"], ("queued",), rank=rank, aged=now(), **{"class": row["class"] - 1})
+
+        self._store.write(change)
 
     def end(
         self, job: str, state: str, *, states: tuple[str, ...] = ("running",),
@@ -165,29 +160,26 @@ class Scheduler:
             row = ended.pop()
             for job in [each["job"] for each in tx.all("DELETE FROM waits WHERE needs = ? RETURNING job", row["id"])]:
                 if row["state"] != "done":
-                    text = f"job {row['id']}, whose result this one needs, is {row['state']}. Retry that one first."
-                    error = DependencyFailed(text, job=job).wire()
-                    columns = {"state": "failed", "finished": now(), "error": error}
+                    columns = {"state": "failed", "finished": now(), "error": failed(row["id"], row["state"]).wire()}
                     ended.append(tx.update_job(job, ("waiting", "held"), **columns))
                 elif tx.one("SELECT id FROM jobs WHERE id = ? AND state = 'waiting'", job):
                     if not tx.one("SELECT job FROM waits WHERE job = ?", job):
                         plugins.add(tx.update_job(job, ("waiting",), state="queued", queued=now())["plugin"])
         return plugins
 
-    def _change(self, job: str, states: tuple[str, ...], **columns: Any) -> Row:
-        return self._store.write(lambda tx: tx.update_job(job, states, **columns))
-
     def requeue(self, job: str, alone: bool = False, deaths: int = 0) -> None:
         """A running job whose worker is gone runs again, `alone` if it may have been the cause."""
-        deaths += self._store.job(job)["deaths"]
-        self._change(job, ("running",), state="queued", lease=None, worker=None, alone=int(alone), deaths=deaths)
+        columns = {"state": "queued", "lease": None, "worker": None, "alone": int(alone)}
+        columns["deaths"] = self._store.job(job)["deaths"] + deaths
+        self._store.write(lambda tx: tx.update_job(job, ("running",), **columns))
 
     def cancel(self, job: str, keep_partial: bool = False) -> Row:
         """Cancel in any unfinished state. A running job is told to stop; its terminal event comes when it has."""
         try:
             error = Cancelled("the job was cancelled before it ran.", job=job).wire()
-            row = self.end(job, "cancelled", states=("held", "waiting", "queued"), error=error)
+            return self.end(job, "cancelled", states=("held", "waiting", "queued"), error=error)
         except Conflict:
-            row = self._change(job, ("running",), cancel="keep" if keep_partial else "discard")
-            self.stop_running(row)
+            cancel = "keep" if keep_partial else "discard"
+            row = self._store.write(lambda tx: tx.update_job(job, ("running",), cancel=cancel))
+        self.stop_running(row)
         return row

@@ -2,7 +2,6 @@
 
 `python -m core.worker` reads its settings as one line of JSON from stdin and ends when stdin closes."""
 
-import io
 import json
 import os
 import shutil
@@ -10,8 +9,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +16,15 @@ import engineio
 import socketio
 
 from core.artifacts import Blobs
-from core.errors import Cancelled, CoreError, OutOfMemory, PluginError
+from core.errors import Cancelled
+from core.library import calling
 from core.library.models import Models
-from core.ops.describe import load_plugin, signature
-from core.plugin import Context, Result
-from core.types import KINDS
+from core.ops.describe import load_plugin
+from core.plugin import Context
 
 NAMESPACE = "/worker"
 HEARTBEAT_SECONDS = 5
+UNLOAD_SECONDS = 1
 
 
 class _InOrder(engineio.Client):
@@ -53,19 +51,16 @@ class Worker:
         self._outbox: dict[str, dict[str, Any]] = {}  # results the server has not acknowledged, by lease
         self._sending = threading.Lock()  # a packet with an attachment is several frames, which must not interleave
         self._socket = _Socket(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
-        self._socket.on("run", self._start, namespace=NAMESPACE)
-        self._socket.on("cancel", self._cancel, namespace=NAMESPACE)
-        self._socket.on("connect", self._ready, namespace=NAMESPACE)
+        for event, handler in (("run", self._start), ("cancel", self._cancel), ("connect", self._ready)):
+            self._socket.on(event, handler, namespace=NAMESPACE)
 
     def serve(self) -> None:
         """Connect, stay connected, and beat until the process ends."""
-        auth = {"token": self._settings["token"]}
-        self._socket.connect(
-            self._settings["url"], auth=auth, namespaces=[NAMESPACE], transports=["websocket"], retry=True
-        )
+        url, auth = self._settings["url"], {"token": self._settings["token"]}
+        self._socket.connect(url, auth=auth, namespaces=[NAMESPACE], transports=["websocket"], retry=True)
         while True:
             time.sleep(HEARTBEAT_SECONDS)
-            self._emit("beat", {"memory_bytes": _memory_bytes()})
+            self._emit("beat", {"memory_bytes": calling.memory_bytes()})
             self._resend()
 
     def _ready(self) -> None:
@@ -95,12 +90,7 @@ class Worker:
             context._cancelled.set()
 
     def _tell(self, lease: str, event: str, body: dict[str, Any]) -> None:
-        if event == "preview":
-            small = body["image"].convert("RGB")
-            out = io.BytesIO()
-            small.save(out, "JPEG", quality=80)
-            body = {"image": out.getvalue(), "width": small.width, "height": small.height}
-        self._emit(event, body | {"lease": lease})
+        self._emit(event, (calling.preview(body["image"]) if event == "preview" else body) | {"lease": lease})
 
     def _run(self, message: dict[str, Any], context: Context) -> None:
         """One job from its parameters to its result, which is put into the outbox whatever happens."""
@@ -109,18 +99,17 @@ class Worker:
         started = time.monotonic()
         try:
             self._load(metrics)
-            for output in self._outputs(message, context, metrics):
+            for output in calling.call(self._plugin, self._blobs, message, context, metrics):
                 outputs.append(output)
                 if output["streamed"]:
                     self._emit("output", {"lease": lease, "output": output})
         except Cancelled as cancelled:
             state, error = "cancelled", cancelled.wire()
         except BaseException as failure:  # a plugin may raise anything, SystemExit too
-            state, error = "failed", self._error(failure, context).wire()
+            state, error = "failed", calling.explain(failure, self._settings["plugin"], context).wire()
         finally:
-            if context._scratch.exists():
-                shutil.rmtree(context._scratch, ignore_errors=True)
-        metrics |= {"total_seconds": round(time.monotonic() - started, 4), "peak_memory_bytes": _memory_bytes()}
+            shutil.rmtree(context._scratch, ignore_errors=True)
+        metrics |= {"total_seconds": round(time.monotonic() - started, 4), "memory_bytes": calling.memory_bytes()}
         self._outbox[lease] = {"lease": lease, "state": state, "outputs": outputs, "error": error, "metrics": metrics}
         del self._contexts[lease]
         self._send_result(lease)
@@ -133,65 +122,9 @@ class Worker:
                 self._loaded = True
                 metrics["load_seconds"] = round(time.monotonic() - started, 4)
 
-    def _outputs(
-        self, message: dict[str, Any], context: Context, metrics: dict[str, float]
-    ) -> Iterator[dict[str, Any]]:
-        """Call the job's method and encode what it returns; once for each item of an input that takes one."""
-        function = getattr(type(self._plugin), message["name"].split(".")[1])
-        ports, port, params_name, context_name, params_class = signature(function)
-        arguments: dict[str, Any] = {}
-        if params_name:
-            arguments[params_name] = params_class(**message["params"])
-        if context_name:
-            arguments[context_name] = context
-        calls = [arguments]
-        for name, items in message["inputs"].items():
-            values = [
-                KINDS[ports[name]["kind"]].decode(self._blobs.path(item["sha256"]).read_bytes()) for item in items
-            ]
-            choices = [values] if ports[name]["list"] else values or [None]
-            calls = [call | {name: choice} for call in calls for choice in choices]
-        index, encoding = 0, 0.0
-        for call in calls:
-            returned = function(self._plugin, **call)
-            values = returned if port["list"] else [returned]
-            for value in values if values is not None else []:
-                encoding -= time.monotonic()
-                output = self._encode(message, index, port, value)
-                encoding += time.monotonic()
-                metrics["encode_seconds"] = round(encoding, 4)
-                yield output | {"streamed": port["list"] or len(calls) > 1}
-                index += 1
-
-    def _encode(self, message: dict[str, Any], index: int, port: dict[str, Any], value: Any) -> dict[str, Any]:
-        """Turn one returned value into a blob, with the metadata the submitter wants inside."""
-        result = value if isinstance(value, Result) else Result(value)
-        kind, texts = KINDS[port["kind"]], {}
-        record = {"artifact": f"{message['id']}.{index}"}
-        if message["embed_metadata"] == "full":
-            record |= {key: message[key] for key in ("name", "params", "inputs", "version")} | {"facts": result.facts}
-            if "infotext" in result.facts:
-                texts["parameters"] = result.facts["infotext"]
-        if message["embed_metadata"] != "none":
-            texts["stable-core"] = json.dumps(record)
-        json.dumps(result.facts, allow_nan=False)  # raises here rather than on the wire
-        data = kind.encode(result.value, texts)
-        facts = {"width": result.value.width, "height": result.value.height} if kind.mime == "image/png" else {}
-        return {
-            "index": index, "kind": kind.name, "mime": kind.mime, "sha256": self._blobs.write(data),
-            "size_bytes": len(data), "facts": facts | result.facts,
-        }  # fmt: skip
-
-    def _error(self, failure: BaseException, context: Context) -> CoreError:
-        """What the client reads; the traceback goes to the job's log and the worker's."""
-        text = "".join(traceback.format_exception(failure))
-        print(text, file=sys.stderr, flush=True)
-        context.log(text)
-        if isinstance(failure, CoreError):
-            return failure
-        if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
-            return OutOfMemory("the memory of the device did not suffice.", hint="Try a smaller size or batch.")
-        return PluginError(f"{self._settings['plugin']}: {type(failure).__name__}: {str(failure)[:500]}")
+    def unload(self) -> None:
+        if self._loaded:
+            self._plugin.unload()
 
     def _send_result(self, lease: str) -> None:
         if message := self._outbox.get(lease):
@@ -202,28 +135,22 @@ class Worker:
             self._send_result(lease)
 
 
-def _memory_bytes() -> int:
-    """Resident memory of this process, 0 where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return 0
-
-
-def _end_with_stdin() -> None:
-    """When the server is gone, stdin closes: end at once, with all that the plugin has started."""
+def _end_with_stdin(workers: list[Worker]) -> None:
+    """When the server is gone, stdin closes: unload and end, with all that the plugin has started."""
     while sys.stdin.buffer.read1(65536):
         pass
+    for worker in workers:
+        unloading = threading.Thread(target=worker.unload, daemon=True)
+        unloading.start()
+        unloading.join(UNLOAD_SECONDS)
     if os.name == "posix":
         os.killpg(0, signal.SIGKILL)
     os._exit(0)
 
 
-def main() -> None:
-    settings = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
-    Worker(settings).serve()
-
-
 if __name__ == "__main__":
-    main()
+    settings = json.loads(sys.stdin.buffer.readline())
+    workers: list[Worker] = []
+    threading.Thread(target=_end_with_stdin, args=(workers,), daemon=True).start()
+    workers.append(Worker(settings))
+    workers[0].serve()

@@ -3,8 +3,10 @@
 A worker connects back as a Socket.IO client on the namespace /worker. Handing it a job makes a lease; every message
 about the job carries it, and what carries another is refused."""
 
+import logging
 import secrets
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -13,15 +15,23 @@ from typing import Any
 
 import socketio
 
-from core.catalogue import Catalogue
-from core.config import Config
-from core.errors import Cancelled, Conflict, CoreError, NotFound, PluginError, Timeout, WorkerDied
+from core.artifacts import Blobs
+from core.errors import Cancelled, Conflict, CoreError, NotFound, PluginError, Timeout, UnknownJob, WorkerDied
 from core.jobs import Row, Store, Transaction, new_id, now
+from core.library import plain
+from core.library.catalogue import Catalogue
+from core.library.inputs import look_up
+from core.library.results import Output, outcome
+from core.ops.config import Config
 from core.ops.processes import LocalProcess
 from core.scheduler import Scheduler
+from core.types import KINDS
 
 NAMESPACE = "/worker"
 START_SECONDS = 120  # a worker that has not connected by then is taken for dead
+PAUSE_SECONDS = 2  # the server itself was stopped (a laptop asleep, Ctrl-Z) if it did not watch for longer
+FAILED_AT_ONCE = 200
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -41,7 +51,6 @@ class Run:
 class Worker:
     plugin: str
     device: str
-    token: str
     process: LocalProcess
     heard: float
     sid: str | None = None
@@ -57,25 +66,26 @@ class Pool:
     results of each job that has some."""
 
     def __init__(
-        self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, sio: socketio.Server,
-        devices: list[str], tell: Callable[[str, Row, Row], None], exported: Callable[[Row, list[Row]], None],
+        self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, blobs: Blobs,
+        sio: socketio.Server, devices: list[str], tell: Callable[[str, Row, Row], None],
+        exported: Callable[[Row, list[Row]], None],
     ):  # fmt: skip
         self._config, self._store, self._catalogue, self._scheduler = config, store, catalogue, scheduler
-        self._sio, self._tell, self._exported, self.devices = sio, tell, exported, devices
+        self._blobs, self._sio, self._tell, self._exported, self.devices = blobs, sio, tell, exported, devices
         self.workers: dict[str, Worker] = {}  # by token
         self.url = ""  # where workers find the server; nothing starts before it is set
         self._failed_starts: dict[str, int] = {}  # by plugin
         self._wanted: set[str] = set()
+        self._watched_at = time.monotonic()
         self._dispatching = threading.Lock()
         scheduler.dispatch, scheduler.stop_running = self.dispatch, self._stop_running
-        handlers: dict[str, Callable] = {
-            "connect": self._connect, "disconnect": self._disconnect, "ready": self._ready, "beat": self._run_of,
-            "output": self._produced, "finished": self._finished,
-        }  # fmt: skip
+        sio.on("connect", self._connect, namespace=NAMESPACE)
+        sio.on("disconnect", self._disconnect, namespace=NAMESPACE)
+        handlers = {"ready": self._ready, "beat": self._run_of, "output": self._produced, "finished": self._finished}
         for event in ("progress", "preview", "log"):
             handlers[event] = lambda sid, message, event=event: self._relay(event, sid, message)
         for event, handler in handlers.items():
-            sio.on(event, handler, namespace=NAMESPACE)
+            sio.on(event, lambda sid, message=None, *rest, run=handler: run(sid, _dict(message)), namespace=NAMESPACE)
 
     def dispatch(self, plugins: set[str]) -> None:
         """Hand out what can run now. Whoever comes while somebody is at it only says what to look at, too."""
@@ -84,6 +94,8 @@ class Pool:
             try:
                 while self._wanted and not self._scheduler.paused:
                     self._dispatch_plugin(self._wanted.pop())
+            except Exception:  # not the fault of whoever came here, often with a submit that is stored
+                log.exception("dispatching failed")
             finally:
                 self._dispatching.release()
             if self._scheduler.paused:
@@ -91,9 +103,11 @@ class Pool:
 
     def _dispatch_plugin(self, plugin: str) -> None:
         info = self._catalogue.plugins.get(plugin)
+        if info and info.broken:
+            self._fail_queued(plugin, PluginError(f"{plugin}: {info.error}", hint="Mend it, then retry the job."))
         if not info or info.status != "ready":
             return
-        mine = {worker.device: worker for worker in self.workers.values() if worker.plugin == plugin}
+        mine = {worker.device: worker for worker in list(self.workers.values()) if worker.plugin == plugin}
         starting = sum(not worker.ready for worker in mine.values())
         for device in self.devices:
             if device not in mine and self._scheduler.queued(plugin) > starting:
@@ -101,8 +115,9 @@ class Pool:
                 starting += 1
             while (worker := mine.get(device)) and worker.ready:
                 row = self._scheduler.next(plugin, worker.warm)
-                if not row or not self._accepts(worker, row) or not self._run(worker, row):
+                if not row or not self._accepts(worker, row):
                     break
+                self._run(worker, row)
 
     def _accepts(self, worker: Worker, row: Row) -> bool:
         """As many jobs at once as the least sociable of them allows; a suspect runs alone."""
@@ -110,7 +125,8 @@ class Pool:
         return len(allowed) == 1 or len(allowed) <= min(allowed)
 
     def _concurrency(self, row: Row) -> int:
-        return 1 if row["alone"] else self._catalogue.find(row["name"]).about["concurrency"]
+        known = self._catalogue.jobs.get(row["name"])
+        return 1 if row["alone"] or not known else known.about["concurrency"]
 
     def _start(self, plugin: str, device: str) -> None:
         info, data = self._catalogue.plugins[plugin], self._config.data
@@ -121,11 +137,14 @@ class Pool:
             "scratch": str(data / "scratch"), "models": str(self._config.models),
             "shipped_models": [model for each in self._catalogue.plugins.values() for model in each.models()],
         }  # fmt: skip
-        process = LocalProcess(info.python, settings, log)
-        self.workers[token] = Worker(plugin, device, token, process, time.monotonic())
+        try:
+            process = LocalProcess(info.python, settings, log)
+        except OSError as error:
+            return self._refuse(plugin, f"its worker cannot be started: {error}.")
+        self.workers[token] = Worker(plugin, device, process, time.monotonic())
 
     def _connect(self, sid: str, environ: Row, auth: Any) -> None:
-        worker = self.workers.get(auth.get("token")) if isinstance(auth, dict) else None
+        worker = self.workers.get(str(_dict(auth).get("token")))
         if not worker:
             raise socketio.exceptions.ConnectionRefusedError("no worker has this token")
         worker.sid, worker.connected, worker.heard = sid, True, time.monotonic()
@@ -136,63 +155,54 @@ class Pool:
             worker.sid, worker.ready = None, False
 
     def _worker(self, sid: str) -> Worker | None:
-        return next((worker for worker in self.workers.values() if worker.sid == sid), None)
+        return next((worker for worker in list(self.workers.values()) if worker.sid == sid), None)
 
     def _ready(self, sid: str, message: Row) -> None:
         """A worker is there (again): what it does not know of is sent again."""
         if worker := self._worker(sid):
             worker.ready = True
-            for run in [run for lease, run in worker.runs.items() if lease not in message["leases"]]:
-                self._send(worker, "run", run.message)
+            known = message.get("leases") or []
+            for run in list(worker.runs.values()):
+                if run.lease not in known:
+                    self._send(worker, "run", run.message)
+                if run.kill_at:
+                    self._stop_running(self._store.job(run.job["id"]))
             self.dispatch({worker.plugin})
 
     def _send(self, worker: Worker, event: str, data: Row) -> None:
         if worker.ready:
             self._sio.emit(event, data, to=worker.sid, namespace=NAMESPACE)
 
-    def _run(self, worker: Worker, row: Row) -> bool:
-        """Make a lease and hand the job to the worker. False if the job has left the queue meanwhile."""
-        lease, attempt = new_id(), row["attempt"] + 1
-        name, job = f"{worker.plugin}@{worker.device}", row["id"]
+    def _run(self, worker: Worker, row: Row) -> None:
+        """Make a lease and hand the job to the worker, if it is still queued and can run at all."""
+        job, lease, attempt, name = row["id"], new_id(), row["attempt"] + 1, f"{worker.plugin}@{worker.device}"
+        columns = {"state": "running", "attempt": attempt, "lease": lease, "worker": name, "started": now()}
         try:
-            row = self._store.write(
-                lambda tx: tx.update_job(
-                    job, ("queued",), state="running", attempt=attempt, lease=lease, worker=name, started=now()
-                )
-            )
-            inputs = {name: self._artifacts(items) for name, items in row["inputs"].items()}
+            row = self._store.write(lambda tx: tx.update_job(job, ("queued",), **columns))
         except Conflict:
-            return False
-        except NotFound as error:
+            return
+        try:
+            if row["name"] not in self._catalogue.jobs:
+                raise UnknownJob(f"{row['name']} is not announced any more.", job=job, hint="Was its plugin updated?")
+            inputs = look_up(self._store, row["inputs"])
+        except (UnknownJob, NotFound) as error:
             self._scheduler.end(job, "failed", error=error.wire())
-            return False
+            return
         keys = ("id", "name", "params", "embed_metadata", "session", "version")
         message = {key: row[key] for key in keys} | {"lease": lease, "inputs": inputs}
         worker.runs[lease] = Run(row, lease, message, self._concurrency(row), time.monotonic())
         worker.warm = row["warmth"]
         self._send(worker, "run", message)
-        return True
-
-    def _artifacts(self, items: list[Any]) -> list[Row]:
-        """The artifacts behind an input: one by its id, or all or one of the outputs of another job."""
-        found = []
-        for item in items:
-            if isinstance(item, str):
-                rows = self._store.all("SELECT * FROM artifacts WHERE id = ?", item)
-            else:
-                rows = self._store.outputs(item["job"])
-                rows = [row for row in rows if row["idx"] == item.get("index", row["idx"])]
-            if not rows:
-                raise NotFound(f"the input {item} is not there (any more).")
-            found += [{key: row[key] for key in ("id", "kind", "sha256")} for row in rows]
-        return found
+        row = self._store.job(job)
+        if row["cancel"]:  # asked for while the lease was being made
+            self._stop_running(row)
 
     def _run_of(self, sid: str, message: Row) -> Run | None:
         """The run that a worker's message is about, None if its lease is not valid (any more)."""
         if worker := self._worker(sid):
             worker.heard = time.monotonic()
             worker.memory_bytes = message.get("memory_bytes", worker.memory_bytes)
-            if run := worker.runs.get(message.get("lease")):
+            if run := worker.runs.get(str(message.get("lease"))):
                 run.progress_at = worker.heard
                 return run
         return None
@@ -200,23 +210,26 @@ class Pool:
     def _relay(self, event: str, sid: str, message: Row) -> None:
         if run := self._run_of(sid, message):
             body = {key: value for key, value in message.items() if key != "lease"}
+            plain.check([value for value in body.values() if not isinstance(value, bytes)])
             self._tell(event, body | {"id": run.job["id"]}, run.job)
 
     def _produced(self, sid: str, message: Row) -> None:
         """One output of a job that goes on."""
+        said = outcome({"state": "done", "outputs": [message.get("output")], "error": None, "metrics": {}}, self._blobs)
         if run := self._run_of(sid, message):
-            self._store.write(lambda tx: self._add_outputs(tx, run, [message["output"]]))
+            self._store.write(lambda tx: self._add_outputs(tx, run, said.outputs))
 
     def _finished(self, sid: str, message: Row) -> bool:
         """A job's end as its worker tells it, resent until acknowledged. Returns whether the lease was valid."""
         worker, run = self._worker(sid), self._run_of(sid, message)
         if not run:
             return False
-        job = run.job["id"]
+        job, said = run.job["id"], outcome(message, self._blobs)
         row = self._store.job(job)
-        state = "cancelled" if row["cancel"] else message["state"]
-        outputs = [] if row["cancel"] == "discard" else message["outputs"]
-        error = Cancelled("the job was cancelled.", job=job).wire() if state == "cancelled" else message["error"]
+        state, error = said.state, said.error
+        if row["cancel"] or state == "cancelled":
+            state, error = "cancelled", Cancelled("the job was cancelled.", job=job).wire()
+        outputs = [] if row["cancel"] == "discard" else said.outputs
 
         def store(tx: Transaction) -> None:
             if not tx.one("SELECT id FROM jobs WHERE id = ? AND lease = ?", job, run.lease):
@@ -224,38 +237,42 @@ class Pool:
             tx.all("DELETE FROM artifacts WHERE job = ? AND idx >= ?", job, len(outputs))
             self._add_outputs(tx, run, outputs)
 
-        metrics = message["metrics"] | {"queue_seconds": round(row["started"] - row["queued"], 3)}
+        metrics = said.metrics | {"queue_seconds": round(row["started"] - row["queued"], 3)}
         worker.runs.pop(run.lease)
         try:
             row = self._scheduler.end(job, state, also=store, error=error, metrics=metrics)
         except Conflict:
             return False
-        except CoreError:  # not stored, so not acknowledged: the worker sends it again
+        except Exception:  # not stored, so not acknowledged: the worker sends it again
             worker.runs[run.lease] = run
             raise
         if outputs:
             self._exported(row, self._store.outputs(job))
         return True
 
-    def _add_outputs(self, tx: Transaction, run: Run, outputs: list[Row]) -> None:
+    def _add_outputs(self, tx: Transaction, run: Run, outputs: list[Output]) -> None:
         parents = [artifact["id"] for items in run.message["inputs"].values() for artifact in items]
-        keys = ("kind", "sha256", "size_bytes", "mime", "facts")
+        about = {key: run.job[key] for key in ("owner", "session")} | {"job": run.job["id"], "review": "new"}
         for output in outputs:
-            row = {key: output[key] for key in keys} | {key: run.job[key] for key in ("owner", "session")}
-            row |= {"id": f"{run.job['id']}.{output['index']}", "job": run.job["id"], "idx": output["index"]}
-            tx.add_artifact(row | {"review": "new", "created": now()}, parents)
+            row = output.model_dump(exclude={"index"}) | about | {"idx": output.index, "created": now()}
+            row["mime"] = KINDS[output.kind].mime
+            tx.add_artifact({"id": f"{run.job['id']}.{output.index}"} | row, parents)
 
     def _stop_running(self, row: Row) -> None:
-        for worker in self.workers.values():
+        for worker in list(self.workers.values()):
             if run := worker.runs.get(row["lease"]):
-                run.kill_at = time.monotonic() + self._config.cancel_grace_seconds
+                run.kill_at = run.kill_at or time.monotonic() + self._config.cancel_grace_seconds
                 self._send(worker, "cancel", {"lease": run.lease, "keep_partial": row["cancel"] == "keep"})
 
     def watch(self) -> None:
         """Called several times a second: notices dead, silent and stubborn workers."""
-        for worker in list(self.workers.values()):
+        pause = time.monotonic() - self._watched_at - PAUSE_SECONDS
+        self._watched_at = time.monotonic()
+        for token, worker in list(self.workers.items()):
             moment, silence = time.monotonic(), self._config.heartbeat_seconds
-            for run in worker.runs.values():
+            worker.heard += max(pause, 0)  # while we were stopped ourselves, nobody could be heard
+            for run in list(worker.runs.values()):
+                run.progress_at += max(pause, 0)
                 if run.kill_at and moment > run.kill_at:
                     text = "the job was cancelled; it did not stop by itself, so its worker was stopped."
                     run.failure = Cancelled(text, job=run.job["id"])
@@ -266,57 +283,58 @@ class Pool:
             if silent or any(run.failure for run in worker.runs.values()):
                 worker.process.kill()
             if worker.process.exit_code() is not None:
-                self._died(worker)
+                self._died(token, worker)
 
-    def _died(self, worker: Worker) -> None:
+    def _died(self, token: str, worker: Worker) -> None:
         """Its jobs run again. One that was alone inside is blamed, and fails after `attempts` deaths."""
-        del self.workers[worker.token]
+        worker.ready, code = False, worker.process.exit_code()
         worker.process.kill()  # what it started may still run
-        code, killed = worker.process.exit_code(), any(run.failure for run in worker.runs.values())
-        blamed = len(worker.runs) == 1 and not killed
-        for run in worker.runs.values():
-            job = run.job["id"]
-            shutil.rmtree(self._config.data / "scratch" / run.lease, ignore_errors=True)
-            row = self._store.job(job)
-            failure = run.failure
-            if row["cancel"]:
-                failure = failure or Cancelled("the job was cancelled.", job=job)
-            elif blamed and row["deaths"] + 1 >= self._config.attempts:
-                hint = (
-                    f"See {worker.process.log}. Its parameters and inputs are kept: retry it when the cause is mended."
-                )
-                failure = WorkerDied(
-                    f"the job ended its worker {row['deaths'] + 1} times (exit code {code}).", hint=hint
-                )
-            if failure:
-                state = "cancelled" if isinstance(failure, Cancelled) else "failed"
-                self._scheduler.end(job, state, error=failure.wire(), deaths=row["deaths"] + blamed)
-            else:
-                self._scheduler.requeue(job, alone=not killed, deaths=int(blamed))
-        if not worker.connected:
+        alone = len(worker.runs) == 1 and not any(run.failure for run in worker.runs.values())
+        for run in list(worker.runs.values()):
+            self._after_death(worker, run, alone, code)
+            del worker.runs[run.lease]  # after it is stored: if the disk is full, the next round goes on here
+        del self.workers[token]
+        if not worker.connected and code not in (-signal.SIGTERM, -9):  # somebody else ended it
             self._failed_starts[worker.plugin] = self._failed_starts.get(worker.plugin, 0) + 1
             if self._failed_starts[worker.plugin] >= self._config.attempts:
-                self._refuse(worker, code)
+                self._refuse(
+                    worker.plugin, f"its worker ends at the start (exit code {code}); see {worker.process.log}."
+                )
         self.dispatch({worker.plugin})
 
-    def _refuse(self, worker: Worker, code: int) -> None:
-        """Its processes end before they connect, so its jobs must not wait for ever. They can be retried."""
-        info = self._catalogue.plugins[worker.plugin]
-        info.status, info.error = (
-            "refused",
-            f"its worker ends at the start (exit code {code}); see {worker.process.log}.",
-        )
-        for row in self._store.all("SELECT id FROM jobs WHERE plugin = ? AND state = 'queued'", info.name):
-            error = PluginError(f"{info.name}: {info.error}", job=row["id"]).wire()
-            self._scheduler.end(row["id"], "failed", states=("queued",), error=error)
+    def _after_death(self, worker: Worker, run: Run, alone: bool, code: int) -> None:
+        job = run.job["id"]
+        row, failure, also = self._store.job(job), run.failure, None
+        shutil.rmtree(self._config.data / "scratch" / run.lease, ignore_errors=True)
+        if row["cancel"]:
+            failure = failure or Cancelled("the job was cancelled.", job=job)
+            if row["cancel"] == "discard":
+                also = lambda tx: tx.all("DELETE FROM artifacts WHERE job = ?", job)  # noqa: E731
+        elif alone and row["deaths"] + 1 >= self._config.attempts:
+            text = f"the job ended its worker {row['deaths'] + 1} times (exit code {code})."
+            hint = f"See {worker.process.log}. Its parameters and inputs are kept: retry it when that is mended."
+            failure = WorkerDied(text, job=job, hint=hint)
+        if failure:
+            state = "cancelled" if isinstance(failure, Cancelled) else "failed"
+            self._scheduler.end(job, state, also=also, error=failure.wire(), deaths=row["deaths"] + alone)
+        else:  # with several inside, each is a suspect and runs alone; after a kill, nobody is
+            suspect = not any(each.failure for each in worker.runs.values())
+            self._scheduler.requeue(job, alone=suspect, deaths=int(alone))
 
-    def describe(self) -> list[Row]:
-        keys = ("plugin", "device", "ready", "memory_bytes", "warm")
-        return [
-            {key: getattr(worker, key) for key in keys}
-            | {"pid": worker.process.pid, "jobs": [run.job["id"] for run in worker.runs.values()]}
-            for worker in self.workers.values()
-        ]
+    def _refuse(self, plugin: str, error: str) -> None:
+        """It cannot run here, so its jobs must not wait for ever. They can be retried when it is mended."""
+        info = self._catalogue.plugins[plugin]
+        info.status, info.error, info.broken = "refused", error, True
+        about = {"name": plugin, "status": info.status, "error": error}
+        self._store.write(lambda tx: tx.event("plugins", about, {}))
+        self._wanted.add(plugin)
+
+    def _fail_queued(self, plugin: str, error: PluginError) -> None:
+        queued = "SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? LIMIT ?"
+        while rows := self._store.all(queued, plugin, FAILED_AT_ONCE):
+            for row in rows:
+                self._scheduler.end(row["id"], "failed", states=("queued",), error=error.wire() | {"job": row["id"]})
+            self._sio.sleep(0)
 
     def stop(self) -> None:
         """End all workers: a closed stdin tells them to, and after 2 s they are killed."""
@@ -327,3 +345,7 @@ class Pool:
             while worker.process.exit_code() is None and time.monotonic() < deadline:
                 time.sleep(0.02)
             worker.process.kill()
+
+
+def _dict(message: Any) -> Row:
+    return message if isinstance(message, dict) else {}

@@ -13,7 +13,7 @@ import pytest
 
 import server
 from core import errors
-from core.config import Config
+from core.ops.config import Config
 from tests.serving import ROOT, serve
 from tests.wire import Wire
 

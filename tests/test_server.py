@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from core.rest import serving
 from tests.serving import ROOT, serve
 from tests.wire import Wire
 
@@ -25,7 +26,7 @@ from pathlib import Path
 import eventlet
 eventlet.monkey_patch()
 import server
-from core.config import load
+from core.ops.config import load
 
 config = load(Path(sys.argv[1]), {"port": 0})
 running = server.Server(config)
@@ -173,3 +174,11 @@ def test_pictures_appear_in_the_outputs_folder_with_their_metadata():
     record = json.loads(texts["full"]["stable-core"])
     assert record["name"] == "draw.draw" and record["params"] == {"prompt": "red"}
     assert len(files) == 3
+
+
+@pytest.mark.parametrize("offset", range(5))
+@pytest.mark.parametrize("length", [0, 1, 3, 4, 1000])
+def test_taking_the_mask_off_is_the_xor_of_rfc_6455(length, offset):
+    data, mask = bytes(range(256)) * 4, (1, 200, 33, 255)
+    naive = bytes(byte ^ mask[(offset + place) % 4] for place, byte in enumerate(data[:length]))
+    assert serving.unmask(data[:length], mask, length, offset) == naive

@@ -7,7 +7,8 @@ import pytest
 
 from core.artifacts import Blobs
 from core.errors import Conflict, Internal, TooLarge
-from core.jobs import MIGRATIONS, Store, new_id
+from core.jobs import Store, new_id
+from core.library.database import MIGRATIONS
 
 
 def run(function, *args):
@@ -35,7 +36,7 @@ def job(**columns):
         "rank": 1.0,
     }
     row |= {"owner": "me", "session": "s", "params": {"text": "ü"}, "inputs": {}, "embed_metadata": "full"}
-    return row | {"created": 1.0, "queued": 1.0} | columns
+    return row | {"created": 1.0, "queued": 1.0, "aged": 1.0} | columns
 
 
 def test_what_was_written_is_there_after_reopening(tmp_path, store):

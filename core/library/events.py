@@ -1,16 +1,16 @@
 """The events about what is kept: artifacts, sessions, lists of jobs and of choices."""
 
-from collections.abc import Callable
+import re
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from core.api import Name, State
-from core.catalogue import Catalogue
-from core.config import Config
+from core.api import Handler, Name
 from core.errors import NotFound, UnknownArtifact
-from core.jobs import Row, Store, Transaction, now, wire
+from core.jobs import Row, State, Store, Transaction, now, wire
+from core.library.catalogue import Catalogue
 from core.library.models import Models
+from core.ops.config import Config
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
 
@@ -20,7 +20,7 @@ class Library:
 
     def __init__(self, config: Config, store: Store, catalogue: Catalogue):
         self._config, self._store, self._catalogue = config, store, catalogue
-        self.handlers: list[Callable[..., Row]] = [
+        self.handlers: list[Handler] = [
             self.jobs, self.artifact, self.artifacts, self.sessions, self.session, self.choices,
         ]  # fmt: skip
 
@@ -66,7 +66,7 @@ class Library:
     ) -> Row:
         """The entries of a parameter's `choices_from`, for example models/checkpoint, read anew each time."""
         kind, _, name = list.partition("/")
-        if kind != "models" or not name:
+        if kind != "models" or not re.fullmatch(r"[\w.-]{1,100}", name):
             raise NotFound(f"there is no list {list[:100]!r}. Lists are called models/KIND.")
         shipped = [model for info in self._catalogue.plugins.values() for model in info.models()]
         found = [

@@ -28,7 +28,7 @@ def export(outputs: Path, job: dict[str, Any], artifacts: list[dict[str, Any]], 
         ]
         if len(artifacts) > 1:
             parts.append(artifact["idx"])
-        name = "-".join(str(part) for part in parts if part not in (None, ""))
+        name = re.sub(r"[^\w.-]+", "-", "-".join(str(part) for part in parts if part not in (None, "")))[:150]
         path = outputs / time.strftime("%Y-%m-%d", finished) / f"{name}{KINDS[artifact['kind']].suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():

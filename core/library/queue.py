@@ -1,13 +1,16 @@
 """What people do with jobs after submitting them: look, retry, hold, reorder, pause. Handlers, bound by the API."""
 
-from collections.abc import Callable
-from typing import Literal
+import json
+from typing import Annotated, Literal
 
-from core.catalogue import Catalogue
+from pydantic import Field
+
+from core.api import Handler
 from core.errors import Conflict
 from core.jobs import TERMINAL, Row, Store, Transaction, now, wire
+from core.library.catalogue import Catalogue
 from core.scheduler import Scheduler
-from core.workers import Pool
+from core.workers import Pool, Worker
 
 RECENT = 20  # finished jobs whose mean time is the forecast
 
@@ -15,7 +18,7 @@ RECENT = 20  # finished jobs whose mean time is the forecast
 class Queue:
     def __init__(self, store: Store, catalogue: Catalogue, scheduler: Scheduler, pool: Pool):
         self._store, self._catalogue, self._scheduler, self._pool = store, catalogue, scheduler, pool
-        self.handlers: list[Callable[..., Row]] = [
+        self.handlers: list[Handler] = [
             self.job, self.retry, self.hold, self.release, self.move, self.queue,
         ]  # fmt: skip
 
@@ -33,7 +36,7 @@ class Queue:
             row["eta_seconds"] = None if mean is None else round(mean * (row["position"] + 1), 1)
         return {"job": wire(row)}
 
-    def retry(self, owner: str, id: str, client_ref: str | None = None) -> Row:
+    def retry(self, owner: str, id: str, client_ref: Annotated[str | None, Field(max_length=200)] = None) -> Row:
         """Queue a new job with the parameters and inputs of one that has ended."""
         row = self._store.job(id, owner)
         if row["state"] not in TERMINAL:
@@ -63,11 +66,11 @@ class Queue:
         """Let a job run before or after all others of its priority."""
         row = self._store.job(id, owner)
         order, step = ("", -1) if to == "front" else ("DESC", 1)
-        sql = f"SELECT rank FROM jobs WHERE state = 'queued' AND plugin = ? AND class = ? ORDER BY rank {order} LIMIT 1"
 
         def change(tx: Transaction) -> Row:
-            edge = tx.one(sql, row["plugin"], row["class"]) or row
-            return tx.update_job(id, ("held", "waiting", "queued"), rank=edge["rank"] + step)
+            edge = self._scheduler.front(tx, row["plugin"], row["class"], order)
+            rank = row["rank"] if edge is None else edge + step
+            return tx.update_job(id, ("held", "waiting", "queued"), rank=rank)
 
         return {"job": wire(self._store.write(change))}
 
@@ -84,4 +87,14 @@ class Queue:
             self._scheduler.paused = paused
             self._scheduler.dispatch({*self._catalogue.plugins})
         queued = self._store.all("SELECT count(*) AS jobs FROM jobs WHERE state = 'queued'")[0]["jobs"]
-        return {"paused": self._scheduler.paused, "queued": queued, "workers": self._pool.describe()}
+        return {
+            "paused": self._scheduler.paused,
+            "queued": queued,
+            "workers": [_about(worker) for worker in list(self._pool.workers.values())],
+        }
+
+
+def _about(worker: Worker) -> Row:
+    about = {key: getattr(worker, key) for key in ("plugin", "device", "ready", "memory_bytes")}
+    about["warm"] = json.loads(worker.warm or "null")
+    return about | {"pid": worker.process.pid, "jobs": [run.job["id"] for run in list(worker.runs.values())]}

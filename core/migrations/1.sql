@@ -7,6 +7,7 @@ CREATE TABLE jobs (
     owner TEXT NOT NULL, session TEXT NOT NULL, client_ref TEXT,
     parent TEXT, key TEXT,                            -- child of a program, found again by its key
     params TEXT NOT NULL, inputs TEXT NOT NULL, embed_metadata TEXT NOT NULL, version TEXT,
+    aged REAL NOT NULL,                               -- since when it is in its class
     warmth TEXT,                                      -- value of the parameter that decides which model is warm
     created REAL NOT NULL, queued REAL NOT NULL, started REAL, finished REAL,
     attempt INTEGER NOT NULL DEFAULT 0, lease TEXT, worker TEXT,
@@ -18,7 +19,10 @@ CREATE TABLE jobs (
 CREATE UNIQUE INDEX jobs_client_ref ON jobs (owner, client_ref) WHERE client_ref IS NOT NULL;
 CREATE UNIQUE INDEX jobs_key ON jobs (parent, key) WHERE parent IS NOT NULL;
 CREATE INDEX jobs_ready ON jobs (plugin, class, rank) WHERE state = 'queued';
+CREATE INDEX jobs_aging ON jobs (aged) WHERE state = 'queued' AND class > 0;
+CREATE INDEX jobs_done ON jobs (name, id) WHERE state = 'done';
 CREATE INDEX jobs_state ON jobs (state, id);
+CREATE INDEX jobs_owner ON jobs (owner, id);
 CREATE INDEX jobs_session ON jobs (owner, session, id);
 
 CREATE TABLE waits (job TEXT NOT NULL, needs TEXT NOT NULL, PRIMARY KEY (job, needs)) STRICT, WITHOUT ROWID;
@@ -44,6 +48,7 @@ CREATE TABLE artifacts (
     name TEXT, owner TEXT NOT NULL, session TEXT NOT NULL,
     review TEXT NOT NULL DEFAULT 'new', facts TEXT NOT NULL, created REAL NOT NULL, UNIQUE (job, idx)
 ) STRICT;
+CREATE INDEX artifacts_owner ON artifacts (owner, id);
 CREATE INDEX artifacts_session ON artifacts (owner, session, id);
 CREATE TABLE links (parent TEXT NOT NULL, child TEXT NOT NULL, PRIMARY KEY (parent, child)) STRICT, WITHOUT ROWID;
 CREATE INDEX links_child ON links (child);

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from core.config import ROOT
 from core.ops import discovery
+from core.ops.config import ROOT
 
 PLUGIN, SEED, STEPS = "stable_diffusion", 1, 20
 

@@ -40,6 +40,8 @@ def signature(function: Callable) -> tuple[dict[str, dict[str, Any]], dict[str, 
     if "return" not in hints:
         raise TypeMismatch(f"job {function.__name__}: say what it returns, for example `-> Image`.")
     output = port(hints.pop("return"))
+    if output["optional"]:
+        raise TypeMismatch(f"job {function.__name__}: an output cannot be None. Return a list, which may be empty.")
     inputs, params_name, context_name, params_class = {}, None, None, Params
     for name in list(inspect.signature(function).parameters)[1:]:
         if name not in hints:

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +12,10 @@ from typing import Any
 
 import jsonschema
 
-from core.catalogue import Catalogue, PluginInfo
-from core.config import ROOT, Config, tomllib
 from core.errors import CoreError, InvalidParams
+from core.library.catalogue import Catalogue, PluginInfo
 from core.ops import environments
+from core.ops.config import ROOT, Config, tomllib
 from core.plugin import API_VERSION
 from core.types import KINDS
 
@@ -25,13 +28,17 @@ def discover(config: Config, catalogue: Catalogue) -> None:
         info = PluginInfo(path.parent.name, path.parent)
         try:
             info.manifest = tomllib.loads(path.read_text("utf-8"))
+            if not re.fullmatch(r"[A-Za-z0-9_-]+", info.name):
+                raise InvalidParams("a plugin's name has letters, digits, _ and - only.")
             if info.manifest.get("api") != API_VERSION:
                 raise InvalidParams(f"it asks for api = {info.manifest.get('api')}, this server has {API_VERSION}.")
             if info.manifest.get("name") != info.name:
                 raise InvalidParams(f"its name is {info.manifest.get('name')!r}, its folder {info.name!r}.")
         except (CoreError, OSError, ValueError) as error:
             info.status, info.error = "refused", f"plugin.toml: {error}"
-        catalogue.plugins.setdefault(info.name, info)
+        if info.name in catalogue.plugins:
+            info.status, info.error = "refused", f"{catalogue.plugins[info.name].folder} has that name already."
+        catalogue.plugins[str(info.folder) if info.name in catalogue.plugins else info.name] = info
 
 
 def load(
@@ -61,7 +68,7 @@ def load(
             _override(job, config.overrides.get(f"{info.name}.{job['name']}", {}))
         catalogue.announce(info)
         info.status, info.error = "ready", None
-    except (CoreError, environments.InstallError) as error:
+    except (CoreError, environments.InstallError, OSError, ValueError, TypeError) as error:
         info.status, info.error = "refused", str(error)
 
 
@@ -83,9 +90,10 @@ def _describe_in_child(info: PluginInfo, target: Path) -> None:
         try:
             child.wait(DESCRIBE_SECONDS)
         except subprocess.TimeoutExpired as error:
-            child.kill()
+            os.killpg(child.pid, signal.SIGKILL) if os.name == "posix" else child.kill()
+            child.wait()
             raise InvalidParams(f"it did not describe itself within {DESCRIBE_SECONDS} s; see {log}.") from error
-    if not answer.exists():
+    if child.returncode or not answer.exists():
         last = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["it printed nothing"]
         raise InvalidParams(f"importing it failed (exit code {child.returncode}): {last[0][:500]}")
     answer.replace(target)
@@ -99,7 +107,7 @@ def _checked(job: Any) -> dict[str, Any]:
         if not (job["name"].isidentifier() and kinds <= KINDS.keys() and int(job["concurrency"]) >= 1):
             raise ValueError(f"{job['name']!r} has a bad name, type or concurrency")
         jsonschema.Draft202012Validator.check_schema(job["params"])
-    except (KeyError, TypeError, ValueError, AttributeError, jsonschema.SchemaError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError, jsonschema.SchemaError) as error:
         raise InvalidParams(f"it announces a job that makes no sense: {error}.") from error
     return job
 

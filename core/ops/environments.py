@@ -45,7 +45,7 @@ class Recipe:
 def python_of(plugin_dir: Path, envs_dir: Path, torch_backend: str = "auto") -> Path | None:
     """The interpreter of a plugin's environment if that is complete, else None. Costs milliseconds."""
     recipe = recipe_of(plugin_dir, torch_backend)
-    return complete(recipe.folder(envs_dir)) if recipe.lock.exists() else None
+    return complete(recipe.folder(envs_dir)) if recipe.lock.exists() and matches(recipe) else None
 
 
 def ensure(plugin_dir: Path, envs_dir: Path, say: Say = bootstrap.say, torch_backend: str = "auto") -> Path:

@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from core.config import ROOT
+from core.ops.config import ROOT
 
-LOG_BYTES = 10_000_000  # a plugin that prints without end loses its old lines, not our disk
+LOG_BYTES = 10_000_000  # a plugin that prints without end loses what it printed, not our disk
 
 
 class LocalProcess:
@@ -48,6 +48,5 @@ class LocalProcess:
     def kill(self) -> None:
         try:
             os.killpg(self.pid, signal.SIGKILL) if os.name == "posix" else self._process.kill()
-        except ProcessLookupError:
+        except (ProcessLookupError, PermissionError):  # ended already; macOS says the second of a zombie
             pass
-        self._process.wait(5)

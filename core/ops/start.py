@@ -1,16 +1,43 @@
-"""The command line of server.py, and what it prints at the start."""
+"""The command line of server.py, and what it prints. Light at import: the server waits to be patched first."""
 
 import argparse
+import signal
+import sys
+import threading
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from core.api import VERSION
-from core.config import ROOT, Config
+from core.ops import bootstrap
+
+if TYPE_CHECKING:
+    from server import Server
+
+
+def async_mode() -> str:
+    """The setting that has to be known before anything else is imported. What is wrong with a file is said later."""
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--async-mode")
+    parser.add_argument("--config", type=Path, default=bootstrap.ROOT / "config.toml")
+    flags, _ = parser.parse_known_args()
+    try:
+        settings = tomllib.loads(flags.config.read_text("utf-8"))
+    except (OSError, ValueError):
+        settings = {}
+    return flags.async_mode or settings.get("async_mode") or "eventlet"
 
 
 def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     """(flags of this command, settings): there is a flag for each setting of Config that is not a list or table."""
-    parser = argparse.ArgumentParser(prog="server.py", description="stable-core: a job server for AI art.")
+    from core.ops.config import Config
+
+    parser = argparse.ArgumentParser(
+        prog="server.py", description="stable-core: a job server for AI art.", allow_abbrev=False
+    )
     parser.add_argument("--demo", action="store_true", help="draw one picture with the built-in model, then stop")
     parser.add_argument("--prompt", default="a red circle on a blue background", help="what the demo draws")
     parser.add_argument("--out", type=Path, default=Path("demo.png"), help="where the demo writes the picture")
@@ -24,12 +51,47 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     flags = parser.parse_args()
     given = {name: value for name, value in vars(flags).items() if name not in own and value is not None}
     if flags.demo:
-        given = {"port": 0, "data": ROOT / "data" / "demo"} | given  # a server that runs is not disturbed
+        given = {"port": 0, "data": bootstrap.ROOT / "data" / "demo"} | given  # a server that runs is not disturbed
     return flags, given
 
 
-def greet(server: Any) -> None:
+def main(make: "type[Server]") -> int:
+    """Run a server until Ctrl-C or SIGTERM, or until the demo is over; returns the exit code."""
+    from core.errors import CoreError
+    from core.ops import config, demo
+
+    flags, settings = arguments()
+    stopped, codes = threading.Event(), []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        server = make(config.load(flags.config, settings))
+        server.start()
+    except (CoreError, OSError) as error:
+        hint = getattr(error, "extra", {}).get("hint") or ""
+        print(f"stable-core cannot start: {error} {hint}".rstrip(), file=sys.stderr)
+        return 1
+
+    def work() -> None:  # beside this thread, so that Ctrl-C is heard while plugins are installed
+        try:
+            codes.append(demo.run(server, flags.prompt, flags.out) if flags.demo else greet(server))
+        except Exception:
+            codes.append(1)
+            raise
+
+    server.sio.start_background_task(work)
+    while not stopped.is_set() and not (codes and (flags.demo or codes[0])):
+        time.sleep(0.05)
+    if not flags.demo:
+        print("Stopping.", flush=True)
+    server.stop()
+    return codes[0] if codes else 130 if flags.demo else 0
+
+
+def greet(server: "Server") -> int:
     """Version, address, devices, outputs; then, as they load, the plugins and those that are refused."""
+    from core.api import VERSION
+
     print(f"stable-core {VERSION}  {server.address}/?token={server.token}", flush=True)
     print(f"devices   {', '.join(server.pool.devices)}")
     print(f"outputs   {server.config.outputs}")
@@ -40,3 +102,4 @@ def greet(server: Any) -> None:
         jobs = ", ".join(job["name"] for job in info.jobs)
         print(f"plugin    {info.name}: {jobs}" if info.status == "ready" else f"refused   {info.name}: {info.error}")
     print("Ctrl-C stops.", flush=True)
+    return 0

@@ -1,5 +1,7 @@
 """HTTP: the page at /, artifact up- and download, a health check."""
 
+import errno
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -7,15 +9,16 @@ from typing import Any
 
 import flask
 import PIL.Image
+from werkzeug.exceptions import HTTPException
 
 from core.api import VERSION
 from core.artifacts import Blobs
 from core.auth import Guard
-from core.config import ROOT, Config
 from core.errors import (
     BadImage,
     CoreError,
     Forbidden,
+    Internal,
     InvalidParams,
     NotFound,
     TooLarge,
@@ -23,11 +26,12 @@ from core.errors import (
     Unauthorized,
     UnknownArtifact,
 )
-from core.jobs import Row, Store, new_id, now, wire
+from core.jobs import Row, Store, Transaction, new_id, now, wire
 from core.library.media import open_image
+from core.ops.config import ROOT, Config
 from core.types import KINDS
 
-STATUS = {Unauthorized: 401, Forbidden: 403, NotFound: 404, UnknownArtifact: 404, TooLarge: 413}
+STATUS = {Internal: 500, Unauthorized: 401, Forbidden: 403, NotFound: 404, UnknownArtifact: 404, TooLarge: 413}
 SAFE_INLINE = (
     "image/png",
     "image/jpeg",
@@ -44,6 +48,7 @@ PAGE_POLICY = (  # what the page may load and do: only what comes from this serv
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+MAX_TEXT_BYTES = 10_000_000  # reading more than that would stop the others for long
 COOKIE_SECONDS = 365 * 24 * 3600
 
 
@@ -57,10 +62,19 @@ def create_app(
     def failed(error: CoreError) -> Any:
         return {"ok": False, "error": error.wire()}, STATUS.get(type(error), 400)
 
-    @app.errorhandler(404)
-    @app.errorhandler(405)
-    def no_such_page(error: Any) -> Any:
-        return failed(NotFound(f"there is nothing at {flask.request.method} {flask.request.path[:200]}."))
+    @app.errorhandler(HTTPException)
+    def refused(error: HTTPException) -> Any:
+        if error.code in (404, 405):
+            return failed(NotFound(f"there is nothing at {flask.request.method} {flask.request.path[:200]}."))
+        return {"ok": False, "error": InvalidParams(f"{error.name}: {error.description}").wire()}, error.code
+
+    @app.errorhandler(Exception)
+    def broken(error: Exception) -> Any:
+        if isinstance(error, OSError) and error.errno is None:  # the client went away, or its chunks make no sense
+            return failed(InvalidParams("the request broke off or could not be read. Send it again."))
+        logging.exception("%s failed", flask.request.path)
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        return failed(Internal("the server's disk is full." if full else "this failed; the server's log says why."))
 
     @app.get("/healthz")
     def healthz() -> Any:
@@ -93,6 +107,10 @@ def create_app(
     @app.route("/artifacts", methods=["POST", "PUT"])
     def upload() -> Any:
         owner = guard().owner(flask.request.environ)
+        session = flask.request.args.get("session", "default")
+        if not 0 < len(session) <= 100 or not session.isprintable() or set(session) & {"/", "\\"}:
+            raise InvalidParams("session must be 1 to 100 printable characters without / and \\.", field="session")
+        name = "".join(filter(str.isprintable, flask.request.args.get("name", "")))[:200]
         size = flask.request.content_length
         if size is not None and size > config.max_upload_bytes:
             raise TooLarge(
@@ -100,15 +118,22 @@ def create_app(
             )
         chunked = "chunked" in flask.request.headers.get("Transfer-Encoding", "").lower()
         stream = flask.request.environ["wsgi.input"] if chunked else flask.request.stream  # Flask takes that for empty
-        sha256, size = blobs.receive(stream, config.max_upload_bytes, run_blocking)
+        try:
+            sha256, size = blobs.receive(stream, config.max_upload_bytes, run_blocking)
+        except ValueError as error:
+            raise InvalidParams(f"the upload's chunks could not be read: {error}. Send it again.") from error
         kind, mime, facts = run_blocking(identify, blobs.path(sha256), flask.request.args.get("kind"))
         row = {
             "id": new_id(), "job": None, "idx": 0, "kind": kind, "sha256": sha256, "size_bytes": size, "mime": mime,
-            "name": flask.request.args.get("name", "")[:200] or None, "owner": owner,
-            "session": flask.request.args.get("session", "default")[:100], "review": "new", "facts": facts,
-            "created": now(),
+            "name": name or None, "owner": owner, "session": session, "review": "new", "facts": facts, "created": now(),
         }  # fmt: skip
-        store.write(lambda tx: tx.add_artifact(row, []))
+
+        def change(tx: Transaction) -> None:
+            about = {"id": session, "owner": owner, "name": session, "created": row["created"]}
+            tx.insert("sessions", about, "OR IGNORE")
+            tx.add_artifact(row, [])
+
+        store.write(change)
         return {"ok": True, "artifact": wire(row)}, 201
 
     @app.get("/artifacts/<artifact>")
@@ -117,6 +142,8 @@ def create_app(
         row = store.one("SELECT * FROM artifacts WHERE id = ? AND owner = ?", artifact, owner)
         if row is None:
             raise UnknownArtifact(f"there is no artifact {artifact[:100]!r}.")
+        if not blobs.path(row["sha256"]).is_file():
+            raise UnknownArtifact(f"the bytes of artifact {artifact} are gone from the server's disk.")
         inline = row["mime"].startswith(SAFE_INLINE)
         answer = flask.send_file(
             blobs.path(row["sha256"]), row["mime"], as_attachment=not inline, download_name=row["name"] or row["id"],
@@ -138,8 +165,12 @@ def identify(path: Path, kind: str | None) -> tuple[str, str, Row]:
     Raises InvalidParams for an unknown kind, BadImage or TypeMismatch if the content is something else."""
     if kind is not None and kind not in KINDS:
         raise InvalidParams(f"kind must be one of {', '.join(KINDS)}, got {kind[:50]!r}.", field="kind")
+    if kind in ("text", "json") and path.stat().st_size > MAX_TEXT_BYTES:
+        raise TooLarge(f"a {kind} of more than {MAX_TEXT_BYTES:,} bytes is too large.", field="kind")
     data, problem = path.read_bytes(), None
-    guesses = ["image", "audio", "video", *(["json"] if data[:1] in (b"{", b"[") else []), "text"]
+    guesses = ["image", "audio", "video"]
+    if len(data) <= MAX_TEXT_BYTES:
+        guesses += (["json"] if data[:1] in (b"{", b"[") else []) + ["text"]
     for name in [kind] if kind else guesses:
         try:
             value = KINDS[name].decode(data)

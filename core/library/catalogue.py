@@ -8,9 +8,11 @@ from typing import Any
 
 import jsonschema
 
-from core.errors import InvalidParams, TooLarge, UnknownJob
+from core.errors import InvalidParams, PluginError, TooLarge, UnknownJob
 
 MAX_PARAMS = 1_000_000  # bytes of JSON
+MAX_ITEMS = 1_000  # of one input
+MAX_ERRORS = 50  # told at once
 
 
 @dataclass
@@ -22,6 +24,7 @@ class PluginInfo:
     manifest: dict[str, Any] = field(default_factory=dict)
     status: str = "installing"
     error: str | None = None
+    broken: bool = False  # refused while it ran: its queued jobs fail instead of waiting
     python: Path | None = None
     jobs: list[dict[str, Any]] = field(default_factory=list)
 
@@ -56,10 +59,10 @@ class JobType:
         if size > MAX_PARAMS:
             raise TooLarge(f"{self.name}: params take {size:,} bytes, the limit is {MAX_PARAMS:,}. Upload large data.")
         known, errors = self.about["params"].get("properties", {}), []
-        for name in params.keys() - known.keys():
+        for name in [name[:100] for name in sorted(params.keys() - known.keys())[:MAX_ERRORS]]:
             near = difflib.get_close_matches(name, known, n=1)
             allowed = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known) or 'none'}."
-            errors.append({"field": name[:100], "message": f"{name[:100]} is not a parameter. {allowed}"})
+            errors.append({"field": name, "message": f"{name} is not a parameter. {allowed}"})
         complete = {name: schema["default"] for name, schema in known.items() if "default" in schema} | params
         given = {name: complete[name] for name in known if name in complete}
         for error in map(_innermost, self._validator.iter_errors(given)):
@@ -68,6 +71,7 @@ class JobType:
             text = f"{where}: {error.message[:300]}" if where else error.message[:300]
             errors.append({"field": where or missing, "message": f"{text}."})
         if errors:
+            errors = errors[:MAX_ERRORS]
             text = " ".join(error["message"] for error in errors)
             raise InvalidParams(f"{self.name}: {text}", field=errors[0]["field"], errors=errors)
         return complete
@@ -84,6 +88,9 @@ class JobType:
         for name, port in ports.items():
             given = inputs.get(name)
             checked[name] = given if isinstance(given, list) else [] if given is None else [given]
+            if len(checked[name]) > MAX_ITEMS:
+                text = f"{self.name}: {name} has {len(checked[name]):,} items, the limit is {MAX_ITEMS:,}."
+                raise TooLarge(text, field=name)
             if not checked[name] and not port["optional"]:
                 raise InvalidParams(
                     f"{self.name} needs the input {name}: {port['kind']}. Send an artifact's id.", field=name
@@ -96,25 +103,31 @@ class Catalogue:
 
     def __init__(self) -> None:
         self.plugins: dict[str, PluginInfo] = {}
-        self._jobs: dict[str, JobType] = {}
+        self.jobs: dict[str, JobType] = {}  # by plugin.job; replaced whole
 
     def announce(self, plugin: PluginInfo) -> None:
         """Replace what a plugin announces by its `jobs`, all at once."""
-        others = {name: job for name, job in self._jobs.items() if job.plugin.name != plugin.name}
+        others = {name: job for name, job in self.jobs.items() if job.plugin.name != plugin.name}
         mine = [JobType(f"{plugin.name}.{about['name']}", plugin, about) for about in plugin.jobs]
-        self._jobs = others | {job.name: job for job in mine}
+        self.jobs = others | {job.name: job for job in mine}
 
     def find(self, name: str) -> JobType:
-        """The announced job `plugin.job`, or `job` where only one plugin has it. Raises UnknownJob."""
-        matches = [name] if name in self._jobs else [full for full in self._jobs if full.split(".")[1] == name]
+        """The announced job `plugin.job`, or `job` where only one plugin has it. Raises UnknownJob, PluginError."""
+        name = name[:100]
+        matches = [name] if name in self.jobs else [full for full in self.jobs if full.split(".")[1] == name]
         if len(matches) == 1:
-            return self._jobs[matches[0]]
+            job = self.jobs[matches[0]]
+            if job.plugin.status == "refused":
+                raise PluginError(
+                    f"{job.plugin.name} is refused: {job.plugin.error}", hint="Mend it, start the server."
+                )
+            return job
         if matches:
             raise UnknownJob(f"{name!r} is announced by several plugins: say {' or '.join(matches)}.", field="job")
-        near = difflib.get_close_matches(name, {full.split(".")[1] for full in self._jobs} | self._jobs.keys(), n=3)
+        near = difflib.get_close_matches(name, {full.split(".")[1] for full in self.jobs} | self.jobs.keys(), n=3)
         installing = ", ".join(plugin.name for plugin in self.plugins.values() if plugin.status == "installing")
         raise UnknownJob(
-            f"no plugin announces a job {name[:100]!r}." + (f" Did you mean {' or '.join(near)}?" if near else ""),
+            f"no plugin announces a job {name!r}." + (f" Did you mean {' or '.join(near)}?" if near else ""),
             field="job",
             hint=f"Still being installed: {installing}." if installing else None,
         )

@@ -1,0 +1,104 @@
+"""How a worker calls a job's method, and how what it returns becomes blobs."""
+
+import errno
+import io
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from core.artifacts import Blobs
+from core.errors import CoreError, Internal, OutOfMemory, PluginError
+from core.ops.describe import signature
+from core.plugin import Context, Plugin, Result
+from core.types import KINDS, Image
+
+MAX_FACTS = 1_000_000  # bytes of JSON
+MAX_MESSAGE = 2_000  # characters
+PREVIEW_PIXELS = 1024  # each side
+
+
+def call(
+    plugin: Plugin, blobs: Blobs, message: dict[str, Any], context: Context, metrics: dict[str, float]
+) -> Iterator[dict[str, Any]]:
+    """The outputs of the job in `message`, each as soon as it is there. The method is called once for each item of an
+    input that takes one."""
+    function = getattr(type(plugin), message["name"].split(".")[1])
+    ports, port, params_name, context_name, params_class = signature(function)
+    arguments: dict[str, Any] = {}
+    if params_name:
+        arguments[params_name] = params_class(**message["params"])
+    if context_name:
+        arguments[context_name] = context
+    calls = [arguments]
+    for name, items in message["inputs"].items():
+        decode = KINDS[ports[name]["kind"]].decode
+        values = [decode(blobs.path(item["sha256"]).read_bytes()) for item in items]
+        choices = [values] if ports[name]["list"] else values or [None]
+        calls = [arguments | {name: choice} for arguments in calls for choice in choices]
+    index, encoding = 0, 0.0
+    for arguments in calls:
+        returned = function(plugin, **arguments)
+        for value in returned if port["list"] else [returned]:
+            started = time.monotonic()
+            output = _encode(blobs, message, index, port["kind"], value)
+            encoding += time.monotonic() - started
+            metrics["encode_seconds"] = round(encoding, 4)
+            yield output | {"streamed": port["list"] or len(calls) > 1}
+            index += 1
+
+
+def _encode(blobs: Blobs, message: dict[str, Any], index: int, kind_name: str, value: Any) -> dict[str, Any]:
+    """Turn one returned value into a blob, with the metadata the submitter wants inside."""
+    result = value if isinstance(value, Result) else Result(value)
+    kind, texts = KINDS[kind_name], {}
+    record = {"artifact": f"{message['id']}.{index}"}
+    if message["embed_metadata"] == "full":
+        record |= {key: message[key] for key in ("name", "params", "inputs", "version")} | {"facts": result.facts}
+        if "infotext" in result.facts:
+            texts["parameters"] = result.facts["infotext"]
+    if message["embed_metadata"] != "none":
+        texts["stable-core"] = json.dumps(record)
+    if len(json.dumps(result.facts, allow_nan=False)) > MAX_FACTS:
+        raise PluginError(f"the facts of an output take more than {MAX_FACTS:,} bytes. Return large data as an output.")
+    data = kind.encode(result.value, texts)
+    facts = {"width": result.value.width, "height": result.value.height} if kind.mime == "image/png" else {}
+    return {
+        "index": index, "kind": kind.name, "sha256": blobs.write(data), "size_bytes": len(data),
+        "facts": facts | result.facts,
+    }  # fmt: skip
+
+
+def explain(failure: BaseException, plugin: str, context: Context) -> CoreError:
+    """What the client reads; the traceback goes to the job's log and the worker's."""
+    text = "".join(traceback.format_exception(failure))
+    print(text, file=sys.stderr, flush=True)
+    context.log(text)
+    if isinstance(failure, CoreError):
+        failure.args = (str(failure)[:MAX_MESSAGE],)
+        return failure
+    if isinstance(failure, OSError) and failure.errno == errno.ENOSPC:
+        return Internal(f"the disk of {failure.filename} is full.", hint="Free some space and retry the job.")
+    if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
+        return OutOfMemory("the memory of the device did not suffice.", hint="Try a smaller size or batch.")
+    return PluginError(f"{plugin}: {type(failure).__name__}: {str(failure)[:500]}")
+
+
+def preview(picture: Image) -> dict[str, Any]:
+    """An unfinished picture as it travels: a JPEG."""
+    small, out = picture.convert("RGB"), io.BytesIO()
+    small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
+    small.save(out, "JPEG", quality=80)
+    return {"image": out.getvalue(), "width": small.width, "height": small.height}
+
+
+def memory_bytes() -> int:
+    """Resident memory of this process, 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 0

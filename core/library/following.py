@@ -1,0 +1,62 @@
+"""What clients ask first: who is there, what is announced, and the events since they last looked."""
+
+from typing import Annotated
+
+import socketio
+from pydantic import Field
+
+from core.api import EVERYONE, VERSION, Handler, Name, room_of, rooms
+from core.jobs import Row, Store
+from core.library.catalogue import Catalogue
+from core.library.media import MAX_PIXELS
+from core.ops.config import Config
+
+REPLAY_PAGE = 500
+
+
+class Following:
+    """`handlers` are bound by the API: each is called as `handler(owner, **request)`."""
+
+    def __init__(self, sio: socketio.Server, config: Config, store: Store, catalogue: Catalogue):
+        self._sio, self._config, self._store, self._catalogue = sio, config, store, catalogue
+        self.handlers: list[Handler] = [self.hello, self.plugins, self.subscribe]
+
+    def hello(self, owner: str) -> Row:
+        """The server's version, its limits and the caller's rights."""
+        limits = {"message_bytes": self._config.max_message_bytes, "upload_bytes": self._config.max_upload_bytes}
+        limits |= {"pixels": MAX_PIXELS, "attachments": 10}
+        about = {"server": "stable-core", "version": VERSION, "api": 1}
+        return about | {"owner": owner, "rights": ["admin"], "limits": limits}
+
+    def plugins(self, owner: str) -> Row:
+        """The plugins and the jobs they announce, with JSON Schemas and types."""
+        return {"plugins": [info.wire() for info in self._catalogue.plugins.values()]}
+
+    def subscribe(
+        self, owner: str, since: Annotated[int | None, Field(ge=0)] = None, session: Name | None = None,
+        job: Name | None = None, *, socket: str,
+    ) -> Row:  # fmt: skip
+        """Follow all jobs, one session or one job. State events after `since` are replayed before the live ones;
+        `resync` says that they are not all kept any more (or that the server is another): ask for what you need."""
+        room = room_of(owner, session, job)
+        for old in self._sio.rooms(socket):
+            if old != socket:
+                self._sio.leave_room(socket, old)
+        oldest, newest = self._store.kept_events()
+        resync = since is not None and not oldest - 1 <= since <= newest
+        since = newest if since is None or resync else since
+        while since < newest:  # the long past, page by page
+            since = self._replay(since, REPLAY_PAGE, room, socket)
+            self._sio.sleep(0)
+        with self._store.quiet():  # nothing is published between the last one replayed and the first live one
+            since = self._replay(since, -1, room, socket)
+            self._sio.enter_room(socket, room)
+            self._sio.enter_room(socket, EVERYONE)
+        return {"seq": since, "resync": resync}
+
+    def _replay(self, since: int, limit: int, room: str, socket: str) -> int:
+        page = self._store.all("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", since, limit)
+        for event in page:
+            if {room, EVERYONE} & {*rooms(event)}:
+                self._sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=socket)
+        return page[-1]["seq"] if page else since

@@ -1,0 +1,46 @@
+"""What a worker may say about the end of a job. It runs plugin code, so its words are checked like a client's."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from core.artifacts import Blobs
+from core.errors import InvalidParams, PluginError
+from core.library import plain
+from core.types import KINDS
+
+
+class Output(pydantic.BaseModel):
+    """One result: a blob and what is known of it."""
+
+    index: int = Field(ge=0, lt=1 << 31)
+    kind: Literal[tuple(KINDS)]
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=0, le=1 << 53)
+    facts: dict[str, Any]
+
+
+class Outcome(pydantic.BaseModel):
+    state: Literal["done", "failed", "cancelled"]
+    outputs: Annotated[list[Output], Field(max_length=100_000)]
+    error: dict[str, Any] | None
+    metrics: dict[str, float | None]
+
+
+def outcome(message: dict[str, Any], blobs: Blobs) -> Outcome:
+    """What the message says; if it makes no sense, that the job has failed."""
+    try:
+        plain.check(message)
+        said = Outcome.model_validate(message)
+        missing = [output.sha256 for output in said.outputs if not blobs.path(output.sha256).is_file()]
+        problem = f"the bytes of {missing[0]} are not there" if missing else ""
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    except InvalidParams as error:
+        problem = str(error)
+    if problem:
+        error = PluginError(f"its worker sent a result that makes no sense: {problem}.")
+        return Outcome(state="failed", outputs=[], error=error.wire(), metrics={})
+    return said
