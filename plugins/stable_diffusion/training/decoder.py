@@ -104,7 +104,7 @@ def train(model: Path, out: Path, minutes: float, imagined: int, noise: float, r
             images = to_tensor([draw(scene) for _, scene in picked])
         else:
             scenes = [random_scene(rng) for _ in range(batch)]
-            images = draw_batch(rng, batch) if step % 8 == 3 else to_tensor([draw(scene) for scene in scenes])
+            images = draw_batch(rng, batch) if step % 4 == 3 else to_tensor([draw(scene) for scene in scenes])
             with torch.no_grad(), bf16():
                 latents = encode(vae, images)
             if step % 4 != 3:

@@ -5,6 +5,7 @@ What makes latents easy to generate is the noise on them: it forbids codes that 
 
 import argparse
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,10 +18,12 @@ POSTERIOR_STD = 0.03
 
 
 def draw_batch(rng: random.Random, count: int, side: int = 128) -> torch.Tensor:
-    """Crowded and ordinary scenes, colours shifted so that the autoencoder also serves pictures it did not draw."""
+    """Crowded, ordinary and bare scenes in shifted colours: the autoencoder also serves pictures it did not draw."""
     images = []
     for _ in range(count):
-        scene = crowded_scene(rng) if rng.random() < 0.6 else random_scene(rng)
+        scene = crowded_scene(rng) if rng.random() < 0.5 else random_scene(rng)
+        if rng.random() < 0.25:
+            scene = replace(scene, things=())
         image = draw(scene, side, side, jitter=rng.choice([0, 0, 12, 60]))
         if rng.random() < 0.03:
             image = image.resize((rng.randint(4, 12),) * 2).resize((side, side))
