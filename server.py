@@ -17,13 +17,12 @@ if __name__ == "__main__":
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import flask_socketio
 
 from core.api import Api, rooms
 from core.artifacts import Blobs
-from core.auth import Guard, read_token
+from core.auth import Guard
 from core.errors import Conflict
 from core.jobs import Store
 from core.library import plain
@@ -34,6 +33,8 @@ from core.library.following import Following
 from core.library.queue import Queue
 from core.ops import devices, discovery
 from core.ops.config import Config
+from core.ops.tokens import read_token
+from core.ops.watchdog import Watchdog
 from core.rest import serving
 from core.rest.http import create_app
 from core.rest.source import SameSource
@@ -55,7 +56,10 @@ class Server:
             raise Conflict(f"another server uses the folder {config.data}.", hint=hint)
         blobs = Blobs(config.data / "blobs", power_safe)
         blobs.sweep(config.data / "scratch")
-        self.store = Store(config.data / "jobs.db", power_safe, run_blocking, self._publish)
+        self.store = Store(
+            config.data / "jobs.db", power_safe, run_blocking,
+            publish=lambda event: self.sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=rooms(event)),
+        )  # fmt: skip
         self.catalogue = Catalogue()
         self.scheduler = Scheduler(config, self.store, self.catalogue)
         self.app = create_app(config, self.store, blobs, run_blocking, lambda: self.guard)
@@ -70,17 +74,13 @@ class Server:
                 run_blocking, export, config.outputs, row, outputs, blobs.path
             ),
         )  # fmt: skip
+        self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool)
         self.api = Api(self.sio, self.store, self.scheduler)
-        for part in (
-            Following(self.sio, config, self.store, self.catalogue),
-            Library(config, self.store, self.catalogue),
-            Queue(self.store, self.catalogue, self.scheduler, self.pool),
-        ):
-            for handler in part.handlers:
-                self.api.bind(handler)
-
-    def _publish(self, event: dict[str, Any]) -> None:
-        self.sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=rooms(event))
+        self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
+        following = Following(self.sio, config, self.store, self.catalogue)
+        library = Library(config, self.store, self.catalogue)
+        for handler in (*following.handlers, *library.handlers, *self.queue.handlers):
+            self.api.bind(handler)
 
     def start(self) -> None:
         """Listen and take up the stored queue; raises Internal if the port is taken."""
@@ -93,7 +93,7 @@ class Server:
             discovery.load(info, self.config, self.catalogue, print, self.run_blocking, install=False)
         self.pool.url = self.address
         self.sio.start_background_task(serving.serve, listener, self.app, self.config.async_mode)
-        self.sio.start_background_task(self._repeat, 0.2, self.pool.watch)
+        self.sio.start_background_task(self._repeat, 0.2, self.watchdog.watch)
         self.sio.start_background_task(self._repeat, 5, self._maintain)
 
     def _repeat(self, seconds: float, function: Callable[[], None]) -> None:
@@ -105,16 +105,13 @@ class Server:
             self.sio.sleep(seconds)
 
     def _maintain(self) -> None:
-        self.scheduler.age()
+        self.queue.age()
         self.store.maintain(self.config.events_kept)
 
     def load_plugins(self, say: Callable[[str], None]) -> None:
-        """Install the environments that are missing and announce every plugin's jobs, one plugin after the other."""
-        for info in list(self.catalogue.plugins.values()):
-            discovery.load(info, self.config, self.catalogue, say, self.run_blocking)
-            about = {"name": info.name, "status": info.status, "error": info.error}
-            self.store.write(lambda tx, about=about: tx.event("plugins", about, {}))
-            self.scheduler.dispatch({info.name})
+        """Install the environments that are missing and announce every plugin's jobs."""
+        discovery.load_all(self.config, self.catalogue, self.store, say, self.run_blocking)
+        self.scheduler.dispatch({*self.catalogue.plugins})
 
     def stop(self) -> None:
         self.running = False

@@ -20,7 +20,6 @@ from core.scheduler import Scheduler
 
 VERSION = "0.1.0"
 EVERYONE = "everyone"
-MAX_ERRORS = 50  # told at once
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
 Handler = Callable[..., Row]
 log = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ class Api:
             more = {"socket": sid} if event == "subscribe" else {}
             return {"ok": True, **self.handlers[event](self._owners[sid], **request, **more)}
         except pydantic.ValidationError as error:
-            problem = _invalid(error)
+            problem = plain.invalid(error)
         except CoreError as error:
             problem = error
         except Exception:
@@ -115,11 +114,3 @@ class Api:
     def cancel(self, owner: str, id: str, keep_partial: bool = False) -> Row:
         """Stop a job in any unfinished state; with keep_partial, keep what is there."""
         return {"job": wire(self._scheduler.cancel(self._store.job(id, owner)["id"], keep_partial))}
-
-
-def _invalid(error: pydantic.ValidationError) -> InvalidParams:
-    """All bad fields of a request at once."""
-    items = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
-    errors = [{"field": ".".join(map(str, item["loc"]))[:100], "message": item["msg"]} for item in items]
-    text = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors)
-    return InvalidParams(f"{text}.", field=errors[0]["field"], errors=errors)

@@ -1,34 +1,12 @@
 """Who may talk to the server: whoever holds the token. Foreign web pages are kept out by core/rest/source.py."""
 
 import hmac
-import os
-import secrets
-from pathlib import Path
 from typing import Any
 
-import platformdirs
-
-from core.errors import Internal, Unauthorized
+from core.errors import Unauthorized
+from core.ops.tokens import token_file
 
 OWNER = "local"  # whoever holds the token of this machine
-
-
-def token_file() -> Path:
-    return platformdirs.user_config_path("stable-core") / "token"
-
-
-def read_token() -> str:
-    """The token of this user on this machine, made on first use, readable by the user alone. Raises Internal."""
-    path = token_file()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(24))
-    except FileExistsError:
-        pass
-    if token := path.read_text().strip():
-        return token
-    raise Internal(f"the token file {path} is empty.", hint="Delete it and start again.")
 
 
 class Guard:

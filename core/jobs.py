@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from ulid import ULID
 
@@ -23,7 +23,6 @@ Priority = Literal["interactive", "normal", "batch"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
 HIDDEN = {"plugin", "class", "rank", "aged", "warmth", "lease", "deaths", "alone"}  # the core's own columns
 Row = dict[str, Any]
-T = TypeVar("T")
 
 
 def new_id() -> str:
@@ -117,7 +116,7 @@ class Store:
             hint = "Free some disk space, check the folder's permissions, or move the file away to start empty."
             raise Internal(f"cannot use the queue {path}: {error}.", hint=hint) from error
 
-    def write(self, change: Callable[[Transaction], T]) -> T:
+    def write(self, change: Callable[[Transaction], Any]) -> Any:
         """Run `change` in a transaction; returns its result, or raises what it raised, after the commit."""
         outcome: Future = Future()
         self._arrivals.append((change, outcome))
@@ -171,18 +170,13 @@ class Store:
     def outputs(self, job: str) -> list[Row]:
         return self.all("SELECT * FROM artifacts WHERE job = ? ORDER BY idx", job)
 
-    def kept_events(self) -> tuple[int, int]:
-        """The numbers of the oldest and the newest event that can be replayed."""
-        row = self.all("SELECT min(seq) AS oldest, max(seq) AS newest FROM events")[0]
-        return row["oldest"] or 1, row["newest"] or 0
-
     def quiet(self) -> threading.Lock:
         """While it is held (`with store.quiet():`), nothing is committed or published."""
         return self._lock
 
     def maintain(self, events_kept: int) -> None:
         """Drop events older than the newest `events_kept` and move the write-ahead log into the file."""
-        self.write(lambda tx: tx.all("DELETE FROM events WHERE seq <= ?", self.kept_events()[1] - events_kept))
+        self.write(lambda tx: tx.all("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", events_kept))
         self._run_blocking(database.checkpoint, self._path, self._power_safe)
 
     def close(self) -> None:

@@ -20,7 +20,6 @@ __all__ = [
     "Plugin", "job", "Params", "param", "Context", "Result", "Image", "Mask", "Text", "Json", "Audio", "Video",
     "BadImage", "Cancelled", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch",
 ]  # fmt: skip
-API_VERSION = 1
 PROGRESS_SECONDS, PREVIEW_SECONDS = 0.05, 0.25  # more often than this is not sent
 
 

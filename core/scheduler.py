@@ -2,7 +2,7 @@
 
 Order: highest priority class first, inside it by rank, with a bounded preference for jobs whose model is warm. A new
 job's rank is one more than its owner's last one and than that of the job now in front: so owners take turns, and each
-owner's jobs run oldest first. Jobs that have waited for AGING_SECONDS rise by a class. All of this is in the store, so
+owner's jobs run oldest first. Jobs that have waited for long rise by a class. All of this is in the store, so
 nothing has to be rebuilt after a start."""
 
 import json
@@ -15,8 +15,6 @@ from core.library.catalogue import Catalogue, JobType
 from core.library.inputs import Inputs, failed
 from core.ops.config import Config
 
-AGING_SECONDS = 600
-AGED_AT_ONCE = 200
 LOOK_AHEAD = 4  # ranks that a warm job may overtake
 
 
@@ -120,18 +118,6 @@ class Scheduler:
     def queued(self, plugin: str) -> int:
         """How many jobs of a plugin are queued, counted up to a few."""
         return len(self._store.all("SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? LIMIT 16", plugin))
-
-    def age(self) -> None:
-        """Called now and then: what has waited for long rises by a class, to its front."""
-        old = "SELECT * FROM jobs INDEXED BY jobs_aging WHERE state = 'queued' AND class > 0 AND aged < ? LIMIT ?"
-
-        def change(tx: Transaction) -> None:
-            for row in tx.all(old, now() - AGING_SECONDS, AGED_AT_ONCE):
-                front = self.front(tx, row["plugin"], row["class"] - 1)
-                rank = row["rank"] if front is None else front
-                tx.update_job(row["id"], ("queued",), rank=rank, aged=now(), **{"class": row["class"] - 1})
-
-        self._store.write(change)
 
     def end(
         self, job: str, state: str, *, states: tuple[str, ...] = ("running",),

@@ -3,15 +3,12 @@
 A type is an `Annotated` Python type whose annotation, a `Kind`, knows how a value becomes bytes and back.
 A plugin writes `image: Image` and gets a `PIL.Image.Image`."""
 
-import types
-from collections import abc
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any
 
 import PIL.Image
 
-from core.errors import TypeMismatch
 from core.library import media
 
 
@@ -47,22 +44,6 @@ Audio = Annotated[bytes, KINDS["audio"]]
 """The bytes of a WAV file."""
 Video = Annotated[bytes, KINDS["video"]]
 """The bytes of an MP4 file."""
-
-
-def port(annotation: Any) -> dict[str, Any]:
-    """{"kind", "list", "optional"} of an input's or output's annotation; raises TypeMismatch for other types.
-
-    A generator of Images counts as a list of them."""
-    if isinstance(kind := getattr(annotation, "__metadata__", (None,))[0], Kind):
-        return {"kind": kind.name, "list": False, "optional": False}
-    origin, args = get_origin(annotation), get_args(annotation)
-    if origin in (Union, types.UnionType) and len(args) == 2 and type(None) in args:
-        return port(args[0] if args[1] is type(None) else args[1]) | {"optional": True}
-    if origin in (list, abc.Iterator, abc.Iterable, abc.Generator):
-        return port(args[0]) | {"list": True}
-    if annotation is str:
-        return port(Text)
-    raise TypeMismatch(f"{annotation!r} cannot flow between jobs. Use one of {', '.join(KINDS)}, lists or | None.")
 
 
 def fits(given: str, wanted: str) -> bool:

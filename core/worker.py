@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import engineio
 import socketio
 
 from core.artifacts import Blobs
 from core.errors import Cancelled
 from core.library import calling
 from core.library.models import Models
+from core.library.ordered import OrderedClient
 from core.ops.describe import load_plugin
 from core.plugin import Context
 
@@ -27,30 +27,18 @@ HEARTBEAT_SECONDS = 5
 UNLOAD_SECONDS = 1
 
 
-class _InOrder(engineio.Client):
-    """Handles messages one after the other. By default each gets a thread, and a cancel may overtake its run."""
-
-    def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
-        return super()._trigger_event(event, *args, **options | {"run_async": False})
-
-
-class _Socket(socketio.Client):
-    def _engineio_client_class(self) -> type[engineio.Client]:
-        return _InOrder
-
-
 class Worker:
     def __init__(self, settings: dict[str, Any]):
         self._settings = settings
-        self._plugin = load_plugin(Path(settings["folder"]))(Path(settings["folder"]))
+        self.plugin = load_plugin(Path(settings["folder"]))(Path(settings["folder"]))
         self._blobs = Blobs(Path(settings["blobs"]), settings["fsync"])
         self._models = Models(Path(settings["models"]), settings["shipped_models"])
         self._loading = threading.Lock()
-        self._loaded = False
+        self.loaded = False
         self._contexts: dict[str, Context] = {}  # running jobs, by lease
         self._outbox: dict[str, dict[str, Any]] = {}  # results the server has not acknowledged, by lease
         self._sending = threading.Lock()  # a packet with an attachment is several frames, which must not interleave
-        self._socket = _Socket(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
+        self._socket = OrderedClient(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
         for event, handler in (("run", self._start), ("cancel", self._cancel), ("connect", self._ready)):
             self._socket.on(event, handler, namespace=NAMESPACE)
 
@@ -99,7 +87,7 @@ class Worker:
         started = time.monotonic()
         try:
             self._load(metrics)
-            for output in calling.call(self._plugin, self._blobs, message, context, metrics):
+            for output in calling.call(self.plugin, self._blobs, message, context, metrics):
                 outputs.append(output)
                 if output["streamed"]:
                     self._emit("output", {"lease": lease, "output": output})
@@ -116,15 +104,11 @@ class Worker:
 
     def _load(self, metrics: dict[str, float]) -> None:
         with self._loading:
-            if not self._loaded:
+            if not self.loaded:
                 started = time.monotonic()
-                self._plugin.load(self._settings["device"])
-                self._loaded = True
+                self.plugin.load(self._settings["device"])
+                self.loaded = True
                 metrics["load_seconds"] = round(time.monotonic() - started, 4)
-
-    def unload(self) -> None:
-        if self._loaded:
-            self._plugin.unload()
 
     def _send_result(self, lease: str) -> None:
         if message := self._outbox.get(lease):
@@ -139,8 +123,8 @@ def _end_with_stdin(workers: list[Worker]) -> None:
     """When the server is gone, stdin closes: unload and end, with all that the plugin has started."""
     while sys.stdin.buffer.read1(65536):
         pass
-    for worker in workers:
-        unloading = threading.Thread(target=worker.unload, daemon=True)
+    for worker in [each for each in workers if each.loaded]:
+        unloading = threading.Thread(target=worker.plugin.unload, daemon=True)
         unloading.start()
         unloading.join(UNLOAD_SECONDS)
     if os.name == "posix":

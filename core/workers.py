@@ -1,12 +1,10 @@
-"""Worker processes: started when there is work, one for each plugin and device, watched, and killed when they must be.
+"""Worker processes: started when there is work, one for each plugin and device. core/ops/watchdog.py watches them.
 
 A worker connects back as a Socket.IO client on the namespace /worker. Handing it a job makes a lease; every message
 about the job carries it, and what carries another is refused."""
 
 import logging
 import secrets
-import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +14,7 @@ from typing import Any
 import socketio
 
 from core.artifacts import Blobs
-from core.errors import Cancelled, Conflict, CoreError, NotFound, PluginError, Timeout, UnknownJob, WorkerDied
+from core.errors import Cancelled, Conflict, CoreError, NotFound, UnknownJob
 from core.jobs import Row, Store, Transaction, new_id, now
 from core.library import plain
 from core.library.catalogue import Catalogue
@@ -28,9 +26,6 @@ from core.scheduler import Scheduler
 from core.types import KINDS
 
 NAMESPACE = "/worker"
-START_SECONDS = 120  # a worker that has not connected by then is taken for dead
-PAUSE_SECONDS = 2  # the server itself was stopped (a laptop asleep, Ctrl-Z) if it did not watch for longer
-FAILED_AT_ONCE = 200
 log = logging.getLogger(__name__)
 
 
@@ -74,9 +69,7 @@ class Pool:
         self._blobs, self._sio, self._tell, self._exported, self.devices = blobs, sio, tell, exported, devices
         self.workers: dict[str, Worker] = {}  # by token
         self.url = ""  # where workers find the server; nothing starts before it is set
-        self._failed_starts: dict[str, int] = {}  # by plugin
         self._wanted: set[str] = set()
-        self._watched_at = time.monotonic()
         self._dispatching = threading.Lock()
         scheduler.dispatch, scheduler.stop_running = self.dispatch, self._stop_running
         sio.on("connect", self._connect, namespace=NAMESPACE)
@@ -103,8 +96,6 @@ class Pool:
 
     def _dispatch_plugin(self, plugin: str) -> None:
         info = self._catalogue.plugins.get(plugin)
-        if info and info.broken:
-            self._fail_queued(plugin, PluginError(f"{plugin}: {info.error}", hint="Mend it, then retry the job."))
         if not info or info.status != "ready":
             return
         mine = {worker.device: worker for worker in list(self.workers.values()) if worker.plugin == plugin}
@@ -140,7 +131,7 @@ class Pool:
         try:
             process = LocalProcess(info.python, settings, log)
         except OSError as error:
-            return self._refuse(plugin, f"its worker cannot be started: {error}.")
+            return self.refuse(plugin, f"its worker cannot be started: {error}.")
         self.workers[token] = Worker(plugin, device, process, time.monotonic())
 
     def _connect(self, sid: str, environ: Row, auth: Any) -> None:
@@ -148,7 +139,6 @@ class Pool:
         if not worker:
             raise socketio.exceptions.ConnectionRefusedError("no worker has this token")
         worker.sid, worker.connected, worker.heard = sid, True, time.monotonic()
-        self._failed_starts.pop(worker.plugin, None)
 
     def _disconnect(self, sid: str, reason: str) -> None:
         if worker := self._worker(sid):
@@ -264,77 +254,12 @@ class Pool:
                 run.kill_at = run.kill_at or time.monotonic() + self._config.cancel_grace_seconds
                 self._send(worker, "cancel", {"lease": run.lease, "keep_partial": row["cancel"] == "keep"})
 
-    def watch(self) -> None:
-        """Called several times a second: notices dead, silent and stubborn workers."""
-        pause = time.monotonic() - self._watched_at - PAUSE_SECONDS
-        self._watched_at = time.monotonic()
-        for token, worker in list(self.workers.items()):
-            moment, silence = time.monotonic(), self._config.heartbeat_seconds
-            worker.heard += max(pause, 0)  # while we were stopped ourselves, nobody could be heard
-            for run in list(worker.runs.values()):
-                run.progress_at += max(pause, 0)
-                if run.kill_at and moment > run.kill_at:
-                    text = "the job was cancelled; it did not stop by itself, so its worker was stopped."
-                    run.failure = Cancelled(text, job=run.job["id"])
-                elif moment - run.progress_at > self._config.stall_seconds:
-                    text = f"no progress for {self._config.stall_seconds:g} s (stall_seconds)."
-                    run.failure = Timeout(text, job=run.job["id"])
-            silent = moment - worker.heard > (silence if worker.connected else max(START_SECONDS, silence))
-            if silent or any(run.failure for run in worker.runs.values()):
-                worker.process.kill()
-            if worker.process.exit_code() is not None:
-                self._died(token, worker)
-
-    def _died(self, token: str, worker: Worker) -> None:
-        """Its jobs run again. One that was alone inside is blamed, and fails after `attempts` deaths."""
-        worker.ready, code = False, worker.process.exit_code()
-        worker.process.kill()  # what it started may still run
-        alone = len(worker.runs) == 1 and not any(run.failure for run in worker.runs.values())
-        for run in list(worker.runs.values()):
-            self._after_death(worker, run, alone, code)
-            del worker.runs[run.lease]  # after it is stored: if the disk is full, the next round goes on here
-        del self.workers[token]
-        if not worker.connected and code not in (-signal.SIGTERM, -9):  # somebody else ended it
-            self._failed_starts[worker.plugin] = self._failed_starts.get(worker.plugin, 0) + 1
-            if self._failed_starts[worker.plugin] >= self._config.attempts:
-                self._refuse(
-                    worker.plugin, f"its worker ends at the start (exit code {code}); see {worker.process.log}."
-                )
-        self.dispatch({worker.plugin})
-
-    def _after_death(self, worker: Worker, run: Run, alone: bool, code: int) -> None:
-        job = run.job["id"]
-        row, failure, also = self._store.job(job), run.failure, None
-        shutil.rmtree(self._config.data / "scratch" / run.lease, ignore_errors=True)
-        if row["cancel"]:
-            failure = failure or Cancelled("the job was cancelled.", job=job)
-            if row["cancel"] == "discard":
-                also = lambda tx: tx.all("DELETE FROM artifacts WHERE job = ?", job)  # noqa: E731
-        elif alone and row["deaths"] + 1 >= self._config.attempts:
-            text = f"the job ended its worker {row['deaths'] + 1} times (exit code {code})."
-            hint = f"See {worker.process.log}. Its parameters and inputs are kept: retry it when that is mended."
-            failure = WorkerDied(text, job=job, hint=hint)
-        if failure:
-            state = "cancelled" if isinstance(failure, Cancelled) else "failed"
-            self._scheduler.end(job, state, also=also, error=failure.wire(), deaths=row["deaths"] + alone)
-        else:  # with several inside, each is a suspect and runs alone; after a kill, nobody is
-            suspect = not any(each.failure for each in worker.runs.values())
-            self._scheduler.requeue(job, alone=suspect, deaths=int(alone))
-
-    def _refuse(self, plugin: str, error: str) -> None:
+    def refuse(self, plugin: str, error: str) -> None:
         """It cannot run here, so its jobs must not wait for ever. They can be retried when it is mended."""
         info = self._catalogue.plugins[plugin]
         info.status, info.error, info.broken = "refused", error, True
         about = {"name": plugin, "status": info.status, "error": error}
         self._store.write(lambda tx: tx.event("plugins", about, {}))
-        self._wanted.add(plugin)
-
-    def _fail_queued(self, plugin: str, error: PluginError) -> None:
-        queued = "SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? LIMIT ?"
-        while rows := self._store.all(queued, plugin, FAILED_AT_ONCE):
-            for row in rows:
-                self._scheduler.end(row["id"], "failed", states=("queued",), error=error.wire() | {"job": row["id"]})
-            self._sio.sleep(0)
 
     def stop(self) -> None:
         """End all workers: a closed stdin tells them to, and after 2 s they are killed."""

@@ -15,7 +15,8 @@ import PIL.Image
 import pytest
 
 from clients.python import stable_core as sdk
-from core import auth, errors
+from core import errors
+from core.ops import tokens
 from tests.serving import ROOT, serve, wait_until
 
 DEMO = """
@@ -311,12 +312,12 @@ def test_nobody_there_says_how_to_start_one():
 def test_the_token_is_found_where_the_server_puts_it(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     assert sdk.read_token() == ""
-    assert sdk.read_token() == "" != auth.read_token() == sdk.read_token()
+    assert sdk.read_token() == "" != tokens.read_token() == sdk.read_token()
 
 
 def test_this_machines_token_goes_to_no_other(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    token = auth.read_token()
+    token = tokens.read_token()
     found = {url: sdk.find_token(urlsplit(url)) for url in ("http://[::1]:7777", "http://10.0.0.1:7777/?token=ours")}
     assert list(found.values()) == [token, "ours"]
     assert sdk.find_token(urlsplit("http://example.org:7777")) == ""

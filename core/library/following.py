@@ -42,7 +42,8 @@ class Following:
         for old in self._sio.rooms(socket):
             if old != socket:
                 self._sio.leave_room(socket, old)
-        oldest, newest = self._store.kept_events()
+        kept = self._store.all("SELECT min(seq) AS oldest, max(seq) AS newest FROM events")[0]
+        oldest, newest = kept["oldest"] or 1, kept["newest"] or 0
         resync = since is not None and not oldest - 1 <= since <= newest
         since = newest if since is None or resync else since
         while since < newest:  # the long past, page by page

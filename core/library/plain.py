@@ -4,9 +4,12 @@ import json
 import math
 from typing import Any
 
+import pydantic
+
 from core.errors import InvalidParams
 
 MAX_DEPTH = 64
+MAX_ERRORS = 50  # told at once
 
 
 class Json:
@@ -53,3 +56,11 @@ def _problem(item: Any) -> str | None:
             return "half a surrogate pair"
         return None
     return None if item is None else f"{type(item).__name__}"
+
+
+def invalid(error: pydantic.ValidationError) -> InvalidParams:
+    """All bad fields of a request at once."""
+    items = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
+    errors = [{"field": ".".join(map(str, item["loc"]))[:100], "message": item["msg"]} for item in items]
+    text = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors)
+    return InvalidParams(f"{text}.", field=errors[0]["field"], errors=errors)

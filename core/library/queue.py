@@ -12,6 +12,7 @@ from core.library.catalogue import Catalogue
 from core.scheduler import Scheduler
 from core.workers import Pool, Worker
 
+AGING_SECONDS, AGED_AT_ONCE = 600, 200
 RECENT = 20  # finished jobs whose mean time is the forecast
 
 
@@ -21,6 +22,18 @@ class Queue:
         self.handlers: list[Handler] = [
             self.job, self.retry, self.hold, self.release, self.move, self.queue,
         ]  # fmt: skip
+
+    def age(self) -> None:
+        """Called now and then: what has waited for long rises by a class, to its front."""
+        old = "SELECT * FROM jobs INDEXED BY jobs_aging WHERE state = 'queued' AND class > 0 AND aged < ? LIMIT ?"
+
+        def change(tx: Transaction) -> None:
+            for row in tx.all(old, now() - AGING_SECONDS, AGED_AT_ONCE):
+                front = self._scheduler.front(tx, row["plugin"], row["class"] - 1)
+                rank = row["rank"] if front is None else front
+                tx.update_job(row["id"], ("queued",), rank=rank, aged=now(), **{"class": row["class"] - 1})
+
+        self._store.write(change)
 
     def job(self, owner: str, id: str) -> Row:
         """One job: its record, the ids of its outputs and, while it is queued, its position and eta_seconds."""

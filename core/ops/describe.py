@@ -6,13 +6,15 @@ import importlib.util
 import inspect
 import json
 import sys
+import types
+from collections import abc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from core.errors import InvalidParams, PluginError, TypeMismatch
 from core.plugin import Context, Params, Plugin
-from core.types import port
+from core.types import KINDS, Kind, Text
 
 
 def load_plugin(folder: Path) -> type[Plugin]:
@@ -32,6 +34,22 @@ def load_plugin(folder: Path) -> type[Plugin]:
     if len(classes) != 1:
         raise PluginError(f"{folder.name}/__init__.py must define one subclass of Plugin, it defines {len(classes)}.")
     return classes[0]
+
+
+def port(annotation: Any) -> dict[str, Any]:
+    """{"kind", "list", "optional"} of an input's or output's annotation; raises TypeMismatch for other types.
+
+    A generator of Images counts as a list of them."""
+    if isinstance(kind := getattr(annotation, "__metadata__", (None,))[0], Kind):
+        return {"kind": kind.name, "list": False, "optional": False}
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType) and len(args) == 2 and type(None) in args:
+        return port(args[0] if args[1] is type(None) else args[1]) | {"optional": True}
+    if origin in (list, abc.Iterator, abc.Iterable, abc.Generator):
+        return port(args[0]) | {"list": True}
+    if annotation is str:
+        return port(Text)
+    raise TypeMismatch(f"{annotation!r} cannot flow between jobs. Use one of {', '.join(KINDS)}, lists or | None.")
 
 
 def signature(function: Callable) -> tuple[dict[str, dict[str, Any]], dict[str, Any], str | None, str | None, Any]:

@@ -13,12 +13,13 @@ from typing import Any
 import jsonschema
 
 from core.errors import CoreError, InvalidParams
+from core.jobs import Store
 from core.library.catalogue import Catalogue, PluginInfo
 from core.ops import environments
 from core.ops.config import ROOT, Config, tomllib
-from core.plugin import API_VERSION
 from core.types import KINDS
 
+API_VERSION = 1  # of core/plugin.py
 DESCRIBE_SECONDS = 30
 
 
@@ -70,6 +71,16 @@ def load(
         info.status, info.error = "ready", None
     except (CoreError, environments.InstallError, OSError, ValueError, TypeError) as error:
         info.status, info.error = "refused", str(error)
+
+
+def load_all(
+    config: Config, catalogue: Catalogue, store: Store, say: Callable[[str], None], run_blocking: Callable[..., Any]
+) -> None:
+    """One plugin after the other; everybody is told about each."""
+    for info in list(catalogue.plugins.values()):
+        load(info, config, catalogue, say, run_blocking)
+        about = {"name": info.name, "status": info.status, "error": info.error}
+        store.write(lambda tx, about=about: tx.event("plugins", about, {}))
 
 
 def _content_hash(info: PluginInfo) -> str:
