@@ -313,7 +313,7 @@ def test_progress_tells_phases_in_order_and_ends_full(draw, make_context):
     draw(ctx, batch_size=2)
     told = [body for event, body in ctx.told if event == "progress"]
     assert list(dict.fromkeys(body["phase"] for body in told)) == ["load", "sample", "decode"]
-    assert told[-1] == {"step": 2, "total": 2, "phase": "decode"}
+    assert told[-1] == {"step": 2, "total": 2, "phase": "decode", "eta_seconds": 0}
     steps = [body["step"] for body in told if body["phase"] == "sample"]
     assert steps == sorted(steps) and steps[-1] == 4
 
