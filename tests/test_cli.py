@@ -367,6 +367,5 @@ def test_the_demo_draws_and_can_be_stopped(tmp_path):
     for line in running.stderr:
         if b"running" in line:
             os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
-    assert running.wait(20) == 1
-    running.stdout.close()
-    running.stderr.close()
+    with running:
+        assert running.wait(20) == 130

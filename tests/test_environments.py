@@ -227,7 +227,7 @@ def test_changed_requirements_ask_for_a_new_lock(place):
     (plugin / "requirements.txt").write_text("tinymodel  # a comment changes nothing\n")
     place.ensure(plugin)
     (plugin / "requirements.txt").write_text("tinymodel>=1\n")
-    environments.python_of(plugin, place.envs).unlink()
+    assert environments.python_of(plugin, place.envs) is None
     assert f"python -m core.ops.environments lock {plugin}" in refusal(place, plugin)
 
 
