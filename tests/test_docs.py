@@ -128,7 +128,7 @@ def test_the_plugin_of_the_readme_runs():
 @pytest.mark.torch
 def test_the_clients_of_the_readme_draw_the_same_picture(tmp_path, monkeypatch):
     source = next(block for block in blocks("README.md", "python") if "Client" in block)
-    command = next(line for line in blocks("README.md", "")[2].splitlines() if "--seed 1" in line)
+    command = next(line for line in blocks("README.md", "")[2].splitlines() if "--seed 12" in line)
     with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as running:
         environment = os.environ | {"STABLE_CORE_URL": running.url, "STABLE_CORE_TOKEN": running.token}
         environment["PYTHONPATH"] = str(ROOT)

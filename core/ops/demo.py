@@ -9,7 +9,7 @@ from typing import Any
 from core.ops import discovery
 from core.ops.config import ROOT
 
-PLUGIN, SEED, STEPS = "stable_diffusion", 1, 20
+PLUGIN, SEED, STEPS = "stable_diffusion", 12, 20
 
 
 def run(server: Any, prompt: str, out: Path) -> int:
