@@ -16,6 +16,8 @@ import websocket
 from tests.serving import serve
 from tests.wire import Wire
 
+pytestmark = pytest.mark.slow
+
 PLUGIN = """
 from typing import Any
 

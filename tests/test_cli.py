@@ -315,6 +315,7 @@ def test_ctrl_c_cancels_the_job(server):
         assert [job.state for job in client.jobs(session="ctrl-c")] == ["cancelled"]
 
 
+@pytest.mark.slow
 def test_a_job_goes_on_while_the_server_is_killed_and_started():
     with serve({"demo": DEMO}) as server:
         results = []

@@ -68,6 +68,7 @@ def test_jobs_survive_the_death_of_the_server(durability):
             assert wire.call("job", {"id": running})["job"]["attempt"] == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_with_several_jobs_inside_costs_none_of_them():
     with serve({"slow": SLOW}) as server, Wire(server) as wire:
         jobs = [wire.submit("slow", {"seconds": 1, "text": str(k)}) for k in range(3)]
@@ -111,6 +112,7 @@ def test_a_cancel_that_was_acknowledged_holds_after_a_restart():
             assert wire.ended(job)["state"] == "cancelled"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("on_start, paused", [("run", False), ("pause", True), ("last", True)])
 def test_on_start_says_whether_a_paused_queue_goes_on(on_start, paused):
     with serve({"slow": SLOW}, on_start=on_start) as server:
@@ -124,6 +126,7 @@ def test_on_start_says_whether_a_paused_queue_goes_on(on_start, paused):
             wire.until(lambda: wire.call("job", {"id": job})["job"]["state"] == "done")
 
 
+@pytest.mark.slow
 def test_random_kills_lose_nothing_and_double_nothing():
     """Four rounds here; the long run is a benchmark."""
     chance = random.Random(7)

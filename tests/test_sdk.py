@@ -335,6 +335,7 @@ def test_a_message_over_the_limit_is_refused_before_it_is_sent():
         assert client.run("count", n=1)[0].text() == "counted 1"
 
 
+@pytest.mark.slow
 def test_a_killed_server_does_not_disturb_a_wait():
     with serve({"demo": DEMO}) as server, server.client() as client:
         job = client.submit("count", {"n": 100, "delay": 0.02})
@@ -367,6 +368,7 @@ def test_a_server_with_a_new_token_ends_the_wait():
             job.wait(timeout=30)
 
 
+@pytest.mark.slow
 def test_no_state_is_missed_or_told_twice_through_a_broken_cable(server):
     with Cable(server) as cable, sdk.Client(cable.url, server.token) as client:
         job = client.submit("numbers", {"n": 40, "delay": 0.05})
@@ -392,6 +394,7 @@ def test_a_submission_whose_answer_is_lost_is_not_doubled(server, client):
     assert len(client.jobs(session="lost")) == 1
 
 
+@pytest.mark.slow
 def test_a_client_that_was_away_too_long_catches_up_all_the_same():
     with serve({"demo": DEMO}, events_kept=100) as server, server.client() as other, Cable(server) as cable:
         with sdk.Client(cable.url, server.token) as client:
