@@ -2,18 +2,17 @@
 """Starts the server: installs what is missing, assembles the kernel, listens, and stops cleanly."""
 
 import os
+import signal
 import sys
 
 from core.ops import bootstrap
 
 if __name__ == "__main__":
     bootstrap.ensure([bootstrap.ROOT / "requirements.lock"])
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `main` listens: a KeyboardInterrupt inside an import is lost
     from core.ops import start
 
-    if start.async_mode() == "eventlet":
-        from core.rest import serving
-
-        serving.patch()
+    start.patch()
 
 import logging
 from collections.abc import Callable

@@ -110,8 +110,7 @@ class Store:
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._arrivals: collections.deque[tuple[Callable[[Transaction], Any], Future]] = collections.deque()
         try:
-            self._db, self._reader = database.connect(path, power_safe), database.connect(path, power_safe)
-            database.migrate(self._db)
+            self._db, self._reader = database.open_pair(path, power_safe)
         except (sqlite3.Error, OSError) as error:
             hint = "Free some disk space, check the folder's permissions, or move the file away to start empty."
             raise Internal(f"cannot use the queue {path}: {error}.", hint=hint) from error

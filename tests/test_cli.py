@@ -370,3 +370,5 @@ def test_the_demo_draws_and_can_be_stopped(tmp_path):
             os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to all processes of the command
     with running:
         assert running.wait(20) == 130
+    shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path / "a.png") not in shown  # its client has ended, too

@@ -22,7 +22,9 @@ def published():
 
 @pytest.fixture(params=[False, True], ids=["process", "power"])
 def store(tmp_path, request, published):
-    return Store(tmp_path / "jobs.db", request.param, run, published.append)
+    store = Store(tmp_path / "jobs.db", request.param, run, published.append)
+    yield store
+    store.close()
 
 
 def job(**columns):
@@ -44,6 +46,7 @@ def test_what_was_written_is_there_after_reopening(tmp_path, store):
     store.write(lambda tx: tx.add_job(row))
     again = Store(tmp_path / "jobs.db", False, run, lambda event: None)
     assert again.job(row["id"])["params"] == {"text": "ü"}
+    again.close()
 
 
 def test_an_error_in_a_change_undoes_that_change_alone(store, published):
@@ -103,6 +106,7 @@ def test_changes_that_arrive_during_a_commit_share_the_next_one(tmp_path):
     for thread in [first, *others]:
         thread.join()
     assert len(commits) == 2 and len(store.all("SELECT id FROM jobs")) == 11
+    store.close()
 
 
 def test_old_events_are_dropped_and_new_numbers_go_on(store):

@@ -1,5 +1,6 @@
 """How rows are kept in SQLite: connections, JSON columns, the migrations in core/migrations."""
 
+import contextlib
 import json
 import sqlite3
 from pathlib import Path
@@ -11,13 +12,27 @@ JSON_COLUMNS = {"params", "inputs", "error", "metrics", "facts", "memorised", "b
 MIGRATIONS = sorted((Path(__file__).parents[1] / "migrations").glob("*.sql"), key=lambda path: int(path.stem))
 
 
+def open_pair(path: Path, power_safe: bool) -> tuple[sqlite3.Connection, sqlite3.Connection]:
+    """A writer, which brings the tables to the newest version, and a reader."""
+    with contextlib.ExitStack() as opened:
+        writer = opened.enter_context(contextlib.closing(connect(path, power_safe)))
+        migrate(writer)
+        reader = connect(path, power_safe)
+        opened.pop_all()
+    return writer, reader
+
+
 def connect(path: Path, power_safe: bool) -> sqlite3.Connection:
     """Rows come as dicts. Durable against the death of any process; with `power_safe` against a power cut."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     db.row_factory = _decode
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute(f"PRAGMA synchronous = {'FULL' if power_safe else 'NORMAL'}")
-    db.execute("PRAGMA wal_autocheckpoint = 0")  # a checkpoint syncs the disk: it is done on a schedule
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {'FULL' if power_safe else 'NORMAL'}")
+        db.execute("PRAGMA wal_autocheckpoint = 0")  # a checkpoint syncs the disk: it is done on a schedule
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 

@@ -24,8 +24,8 @@ DESCRIBE_SECONDS = 30
 
 
 def discover(config: Config, catalogue: Catalogue) -> None:
-    """All folders with a plugin.toml. Unreadable ones are refused, the others wait for `load`."""
-    for path in sorted(path for root in config.plugins for path in root.glob("*/plugin.toml")):
+    """All packages in plugin folders. Those without a good plugin.toml are refused, the others wait for `load`."""
+    for path in sorted(path.with_name("plugin.toml") for root in config.plugins for path in root.glob("*/__init__.py")):
         info = PluginInfo(path.parent.name, path.parent)
         try:
             info.manifest = tomllib.loads(path.read_text("utf-8"))
@@ -70,7 +70,7 @@ def load(
         catalogue.announce(info)
         info.status, info.error = "ready", None
     except (CoreError, environments.InstallError, OSError, ValueError, TypeError) as error:
-        info.status, info.error = "refused", str(error)
+        info.status, info.error = "refused", str(error).removeprefix(f"{info.name}: ")
 
 
 def load_all(

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from server import Server
 
 
-def async_mode() -> str:
-    """The setting that has to be known before anything else is imported. What is wrong with a file is said later."""
+def patch() -> None:
+    """Make waiting cooperative if async_mode says so, which has to be known before anything else is imported. What is
+    wrong with the settings is said later."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
@@ -28,7 +29,10 @@ def async_mode() -> str:
         settings = tomllib.loads(flags.config.read_text("utf-8"))
     except (OSError, ValueError):
         settings = {}
-    return flags.async_mode or settings.get("async_mode") or "eventlet"
+    if (flags.async_mode or settings.get("async_mode") or "eventlet") == "eventlet":
+        from core.rest import serving
+
+        serving.patch()
 
 
 def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -39,8 +43,8 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
         prog="server.py", description="stable-core: a job server for AI art.", allow_abbrev=False
     )
     parser.add_argument("--demo", action="store_true", help="draw one picture with the built-in model, then stop")
-    parser.add_argument("--prompt", default="a red circle on a blue background", help="what the demo draws")
-    parser.add_argument("--out", type=Path, default=Path("demo.png"), help="where the demo writes the picture")
+    parser.add_argument("--prompt", help='what the demo draws; default: "a red circle on a blue background"')
+    parser.add_argument("--out", type=Path, help="where the demo writes the picture; default: demo.png")
     parser.add_argument("--config", type=Path, help="settings file; default: config.toml beside server.py")
     own = {action.dest for action in parser._actions}
     settings = parser.add_argument_group("settings, each also a key of config.toml")
@@ -49,6 +53,11 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
             text = f"{field.description} Default: {field.default}".replace("%", "%%")
             settings.add_argument("--" + name.replace("_", "-"), metavar="X", help=text)
     flags = parser.parse_args()
+    if not flags.demo and (flags.prompt is not None or flags.out):
+        parser.error(
+            "--prompt and --out belong to --demo. A running server draws with: python3 -m clients.cli run txt2img"
+        )
+    flags.prompt, flags.out = flags.prompt or "a red circle on a blue background", flags.out or Path("demo.png")
     given = {name: value for name, value in vars(flags).items() if name not in own and value is not None}
     if flags.demo:
         given = {"port": 0, "data": bootstrap.ROOT / "data" / "demo"} | given  # a server that runs is not disturbed
@@ -74,13 +83,16 @@ def main(make: "type[Server]") -> int:
 
     def work() -> None:  # beside this thread, so that Ctrl-C is heard while plugins are installed
         try:
-            codes.append(demo.run(server, flags.prompt, flags.out) if flags.demo else greet(server))
+            codes.append(demo.run(server, flags.prompt, flags.out, stopped) if flags.demo else greet(server))
         except Exception:
             codes.append(1)
             raise
 
     server.sio.start_background_task(work)
     while not stopped.is_set() and not (codes and (flags.demo or codes[0])):
+        time.sleep(0.05)
+    deadline = time.monotonic() + demo.CANCEL_SECONDS + 1
+    while flags.demo and not codes and time.monotonic() < deadline:  # its client must not outlive us
         time.sleep(0.05)
     if not flags.demo:
         print("Stopping.", flush=True)
