@@ -18,6 +18,7 @@ from core.errors import Cancelled, Conflict, CoreError, NotFound, UnknownJob
 from core.jobs import Row, Store, Transaction, new_id, now
 from core.library import plain
 from core.library.catalogue import Catalogue
+from core.library.exports import EXPORTED
 from core.library.inputs import look_up
 from core.library.results import Output, outcome
 from core.ops.config import Config
@@ -58,7 +59,7 @@ class Worker:
 
 class Pool:
     """`tell(event, data, row)` emits to the clients that follow the job `row`; `exported(row, outputs)` gets the
-    results of each job that has some."""
+    results of each job that has some for the outputs folder."""
 
     def __init__(
         self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, blobs: Blobs,
@@ -236,7 +237,7 @@ class Pool:
         except Exception:  # not stored, so not acknowledged: the worker sends it again
             worker.runs[run.lease] = run
             raise
-        if outputs:
+        if any(output.kind in EXPORTED for output in outputs):
             self._exported(row, self._store.outputs(job))
         return True
 
