@@ -259,8 +259,7 @@ class Pool:
         """It cannot run here, so its jobs must not wait for ever. They can be retried when it is mended."""
         info = self._catalogue.plugins[plugin]
         info.status, info.error, info.broken = "refused", error, True
-        about = {"name": plugin, "status": info.status, "error": error}
-        self._store.write(lambda tx: tx.event("plugins", about, {}))
+        self._store.write(lambda tx: tx.event("plugins", info.brief(), {}))
 
     def stop(self) -> None:
         """End all workers: a closed stdin tells them to, and after 2 s they are killed."""

@@ -31,7 +31,11 @@ class PluginInfo:
     def wire(self) -> dict[str, Any]:
         keys = ("version", "title", "description", "author", "licence", "homepage")
         about = {key: self.manifest[key] for key in keys if key in self.manifest}
-        return {"name": self.name, "status": self.status, "error": self.error, "jobs": self.jobs, **about}
+        return {**self.brief(), "jobs": self.jobs, **about}
+
+    def brief(self) -> dict[str, Any]:
+        """What the event `plugins` tells."""
+        return {"name": self.name, "status": self.status, "error": self.error}
 
     def models(self) -> list[dict[str, Any]]:
         """The [[models]] that the plugin ships, with absolute paths."""

@@ -79,8 +79,7 @@ def load_all(
     """One plugin after the other; everybody is told about each."""
     for info in list(catalogue.plugins.values()):
         load(info, config, catalogue, say, run_blocking)
-        about = {"name": info.name, "status": info.status, "error": info.error}
-        store.write(lambda tx, about=about: tx.event("plugins", about, {}))
+        store.write(lambda tx, info=info: tx.event("plugins", info.brief(), {}))
 
 
 def _content_hash(info: PluginInfo) -> str:

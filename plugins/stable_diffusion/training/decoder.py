@@ -14,8 +14,8 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from .captions import caption
 from .drawing import Scene, draw, random_scene
-from .models import TOKENS, bf16, new_scheduler, psnr, save, to_tensor, training_clock, use_fast_cpu_kernels
-from .vae import decode, draw_batch, encode, picture_loss
+from .models import TOKENS, bf16, new_scheduler, save, to_tensor, training_clock, use_fast_cpu_kernels
+from .vae import decode, draw_batch, encode, picture_loss, report
 
 
 class Imagination:
@@ -118,9 +118,7 @@ def train(model: Path, out: Path, minutes: float, imagined: int, noise: float, r
         optimizer.step()
         optimizer.zero_grad()
         if step % 100 == 0:
-            with torch.no_grad(), bf16():
-                made = decode(vae, encode(vae, held_out))
-            print(f"{step:6} {seconds:5.0f} s  loss {loss.item():.4f}  {psnr(made, held_out):.2f} dB", flush=True)
+            report(vae, held_out, step, seconds, loss)
             save(vae, out)
     save(vae, out)
 

@@ -41,6 +41,13 @@ def decode(vae: AutoencoderKL, latents: torch.Tensor) -> torch.Tensor:
     return vae.decoder(vae.post_quant_conv(latents / LATENT_SCALE)).float()
 
 
+def report(vae: AutoencoderKL, held_out: torch.Tensor, step: int, seconds: float, loss: torch.Tensor) -> None:
+    """Print how well drawings (N, 3, H, W) that are not trained on come back."""
+    with torch.no_grad(), bf16():
+        made = decode(vae, encode(vae, held_out))
+    print(f"{step:6} {seconds:5.0f} s  loss {loss.item():.4f}  {psnr(made, held_out):.2f} dB", flush=True)
+
+
 def picture_loss(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     """Absolute error of values and of horizontal and vertical gradients."""
     error = made - wanted
@@ -96,9 +103,7 @@ def train(out: Path, minutes: float, init: Path | None, noise: float, anchor: fl
         optimizer.step()
         optimizer.zero_grad()
         if step % 100 == 0:
-            with torch.no_grad(), bf16():
-                made = decode(vae, encode(vae, held_out))
-            print(f"{step:6} {seconds:5.0f} s  loss {loss.item():.4f}  {psnr(made, held_out):.2f} dB", flush=True)
+            report(vae, held_out, step, seconds, loss)
             save(vae, out)
     fix_posterior(vae)
     if not init:
