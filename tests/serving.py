@@ -24,8 +24,9 @@ class Running:
 
     `restart` listens on the same port with the same data, as after a crash."""
 
-    def __init__(self, folder, plugins, settings):
+    def __init__(self, folder, plugins, settings, before_start=lambda folder: None):
         self.folder, self.log_file = folder, folder / "server.log"
+        before_start(folder)
         for name, source in plugins.items():
             self.write_plugin(name, source)
         own = {name: folder / name for name in ("data", "outputs", "models")}
@@ -91,12 +92,13 @@ class Running:
 
 
 @contextlib.contextmanager
-def serve(plugins, **settings):
-    """A running server with `plugins`, {name: source or folder}. `settings` are keys of config.toml.
+def serve(plugins, before_start=lambda folder: None, **settings):
+    """A running server with `plugins`, {name: source or folder}. `settings` are keys of config.toml;
+    `before_start(folder)` may put something into its folders.
 
     STABLE_CORE_TEST_ASYNC_MODE (or async_mode=) chooses how it waits: eventlet or threading."""
     with tempfile.TemporaryDirectory(prefix="stable-core-") as folder:
-        server = Running(Path(folder), plugins, settings)
+        server = Running(Path(folder), plugins, settings, before_start)
         try:
             yield server
         finally:
