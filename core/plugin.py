@@ -60,14 +60,23 @@ class Plugin:
         """Give back what `load` and the jobs took."""
 
 
-def job(*, affinity: str | None = None, concurrency: int = 1) -> Callable[[Callable], Callable]:
+def job(
+    *, affinity: str | None = None, concurrency: int | None = None, light: bool = False, program: bool = False,
+    memory: int = 0,
+) -> Callable[[Callable], Callable]:  # fmt: skip
     """Mark a method as an announced job.
 
     `affinity` names the parameter that decides which model is warm: jobs with equal values are preferred on the
-    worker that has it. `concurrency` jobs may run inside one worker at once, each on its own thread."""
+    worker that has it. `concurrency` jobs may run inside one worker at once, each on its own thread (1, programs 8).
+    `light` jobs take less than a second of CPU and return Text or Json: they are answered at once, without queue or
+    record. A `program` submits other jobs with `ctx.submit` and waits for them with `ctx.gather`. Both run in a
+    process of the plugin's own on the CPU, without `load`. `memory`: bytes that the device should have free; what
+    was measured counts more."""
 
     def mark(function: Callable) -> Callable:
-        function.__job__ = {"affinity": affinity, "concurrency": concurrency}
+        jobs_at_once = concurrency or (8 if program else 1)
+        options = {"affinity": affinity, "concurrency": jobs_at_once, "light": light, "program": program}
+        function.__job__ = options | {"memory": memory}
         return function
 
     return mark

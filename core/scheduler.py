@@ -7,6 +7,7 @@ nothing has to be rebuilt after a start."""
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import Cancelled, Conflict, InvalidParams, QueueFull
@@ -16,10 +17,20 @@ from core.library.inputs import Inputs, failed
 from core.ops.config import Config
 
 LOOK_AHEAD = 4  # ranks that a warm job may overtake
+CHILDREN = "SELECT id FROM jobs WHERE parent = ?"
+
+
+@dataclass
+class After:
+    """What is to be done once a change is committed."""
+
+    plugins: set[str] = field(default_factory=set)  # with jobs that may run now
+    stopped: list[Row] = field(default_factory=list)  # running jobs that were cancelled
+    parents: set[str | None] = field(default_factory=set)  # programs of which a child has ended
 
 
 class Scheduler:
-    """Moves jobs between their states. `dispatch` and `stop_running` are the worker pool's, set by it."""
+    """Moves jobs between their states. `dispatch`, `stop_running` and `tell_progress` are the worker pool's."""
 
     def __init__(self, config: Config, store: Store, catalogue: Catalogue):
         self._config, self._store, self._catalogue = config, store, catalogue
@@ -27,6 +38,7 @@ class Scheduler:
         self.paused = config.on_start == "pause" or (config.on_start == "last" and last["value"] == "yes")
         self.dispatch: Callable[[set[str]], None] = lambda plugins: None
         self.stop_running: Callable[[Row], None] = lambda row: None
+        self.tell_progress: Callable[[str], None] = lambda program: None
 
     def recover(self) -> int:
         """After a start: jobs that ran are queued again, not counting against them. Returns how many are unfinished."""
@@ -37,16 +49,26 @@ class Scheduler:
                 self.requeue(row["id"])
         return self._store.all("SELECT coalesce(sum(unfinished), 0) AS jobs FROM lanes")[0]["jobs"]
 
-    def submit(self, requests: list[Row], owner: str) -> list[Row]:
-        """Accept all of `requests` or refuse all. Returns the records, after they are on the disk.
+    def submit(
+        self, requests: list[Row], owner: str, allowed: Callable[[Transaction], None] | None = None
+    ) -> list[Row]:
+        """Accept all of `requests` or refuse all; also if `allowed` raises. Returns the records, after they are on
+        the disk.
 
-        A request: id (local name, optional), job, params, inputs, priority, session, client_ref, hold, embed_metadata.
+        A request: id (local name, optional), job, params, inputs, priority, session, client_ref, hold, embed_metadata;
+        for the child of a program parent and key.
         An input is an artifact's id, {"job": id or local name of an earlier one, "index": k}, or a list of these."""
         checked = []
         for request in requests:
             job = self._catalogue.find(request["job"])
             checked.append((request, job, job.check(request["params"]), job.check_inputs(request["inputs"])))
-        rows = self._store.write(lambda tx: self._add_all(tx, checked, owner))
+
+        def change(tx: Transaction) -> list[Row]:
+            if allowed:
+                allowed(tx)
+            return self._add_all(tx, checked, owner)
+
+        rows = self._store.write(change)
         self.dispatch({row["plugin"] for row in rows})
         return rows
 
@@ -54,8 +76,7 @@ class Scheduler:
         before, inputs, rows = self._count(tx, owner), Inputs(tx, self._catalogue, owner), []
         for request, job, params, given in checked:
             references = inputs.check(job, given)
-            ref, name = request.get("client_ref"), request.get("id")
-            known = ref and tx.one("SELECT * FROM jobs WHERE owner = ? AND client_ref = ?", owner, ref)
+            known, name = self._known(tx, request, owner), request.get("id")
             unfinished = [] if known else inputs.unfinished(references)
             rows.append(known or self._add(tx, request, job, params, references, unfinished, owner))
             if name in inputs.local:
@@ -64,6 +85,13 @@ class Scheduler:
         if before < self._count(tx, owner) > self._config.max_queued:
             raise QueueFull(f"{owner} has {before:,} unfinished jobs, the limit is {self._config.max_queued:,}.")
         return rows
+
+    def _known(self, tx: Transaction, request: Row, owner: str) -> Row | None:
+        """The job that an equal request has made before."""
+        if parent := request.get("parent"):
+            return tx.one("SELECT * FROM jobs WHERE parent = ? AND key = ?", parent, request["key"])
+        ref = request.get("client_ref")
+        return tx.one("SELECT * FROM jobs WHERE owner = ? AND client_ref = ?", owner, ref) if ref else None
 
     def _count(self, tx: Transaction, owner: str) -> int:
         return tx.all("SELECT coalesce(sum(unfinished), 0) AS jobs FROM lanes WHERE owner = ?", owner)[0]["jobs"]
@@ -74,12 +102,12 @@ class Scheduler:
         plugin, priority, time = job.plugin.name, request["priority"], now()
         row = {
             "id": new_id(), "name": job.name, "plugin": plugin, "priority": priority,
-            "class": PRIORITIES.index(priority), "rank": self._rank(tx, owner, plugin, priority),
+            "class": PRIORITIES.index(priority), "rank": self._rank(tx, owner, job, priority),
             "state": "held" if request["hold"] else "waiting" if unfinished else "queued", "owner": owner,
             "session": request["session"], "client_ref": request.get("client_ref"), "params": params, "inputs": inputs,
             "embed_metadata": request["embed_metadata"], "version": job.plugin.manifest.get("version"),
             "warmth": json.dumps(params.get(job.about["affinity"])), "created": time, "queued": time, "aged": time,
-            "attempt": 0,
+            "attempt": 0, "program": int(job.about["program"]), "parent": request.get("parent"), "key": request.get("key"),
         }  # fmt: skip
         session = {"id": row["session"], "owner": owner, "name": row["session"], "created": time}
         tx.insert("sessions", session, "OR IGNORE")
@@ -88,24 +116,24 @@ class Scheduler:
             tx.insert("waits", {"job": row["id"], "needs": other})
         return row
 
-    def _rank(self, tx: Transaction, owner: str, plugin: str, priority: str) -> float:
+    def _rank(self, tx: Transaction, owner: str, job: JobType, priority: str) -> float:
         """After the owner's last job and after the one in front; with an empty queue, after whoever came furthest."""
+        plugin = job.plugin.name
         mine = tx.one("SELECT rank FROM lanes WHERE owner = ? AND plugin = ? AND priority = ?", owner, plugin, priority)
-        front = self.front(tx, plugin, PRIORITIES.index(priority))
+        front = self.front(tx, plugin, job.about["program"], PRIORITIES.index(priority))
         furthest = "SELECT coalesce(max(rank), 0) AS rank FROM lanes WHERE plugin = ? AND priority = ?"
         clock = front if front is not None else tx.all(furthest, plugin, priority)[0]["rank"]
         return max(clock, mine["rank"] if mine else 0) + 1
 
-    def front(self, tx: Transaction, plugin: str, class_: int, order: str = "") -> float | None:
+    def front(self, tx: Transaction, plugin: str, program: int, class_: int, order: str = "") -> float | None:
         """The rank of the first (with order "DESC" the last) job that is queued in a class."""
-        sql = f"SELECT rank FROM jobs WHERE state = 'queued' AND plugin = ? AND class = ? ORDER BY rank {order} LIMIT 1"
-        return (tx.one(sql, plugin, class_) or {"rank": None})["rank"]
+        queued = "SELECT rank FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? AND class = ?"
+        return (tx.one(f"{queued} ORDER BY rank {order} LIMIT 1", plugin, program, class_) or {"rank": None})["rank"]
 
-    def next(self, plugin: str, warm: str | None) -> Row | None:
-        """The queued job that a worker with the model `warm` should run now."""
-        near = self._store.all(
-            "SELECT * FROM jobs WHERE state = 'queued' AND plugin = ? ORDER BY class, rank LIMIT ?", plugin, LOOK_AHEAD
-        )
+    def next(self, plugin: str, program: bool, warm: str | None) -> Row | None:
+        """The queued job (or program) that a worker with the model `warm` should run now."""
+        queued = "SELECT * FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? ORDER BY class, rank LIMIT ?"
+        near = self._store.all(queued, plugin, program, LOOK_AHEAD)
         for row in near:
             if (
                 row["warmth"] == warm
@@ -115,43 +143,54 @@ class Scheduler:
                 return row
         return next(iter(near), None)
 
-    def queued(self, plugin: str) -> int:
-        """How many jobs of a plugin are queued, counted up to a few."""
-        return len(self._store.all("SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? LIMIT 16", plugin))
+    def queued(self, plugin: str, program: bool) -> int:
+        """How many jobs (or programs) of a plugin are queued, counted up to a few."""
+        queued = "SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? LIMIT 16"
+        return len(self._store.all(queued, plugin, program))
 
     def end(
         self, job: str, state: str, *, states: tuple[str, ...] = ("running",),
         also: Callable[[Transaction], None] | None = None, **columns: Any,
     ) -> Row:  # fmt: skip
         """The one way into a terminal state; `also` writes what belongs to it in the same transaction."""
-        settled: set[str] = set()
+        after = After()
 
         def change(tx: Transaction) -> Row:
             if also:
                 also(tx)
             row = tx.update_job(job, states, state=state, finished=now(), lease=None, **columns)
-            settled.update(self._settle(tx, row))
+            self._settle(tx, row, after)
+            if state != "done":
+                self._cancel_children(tx, job, False, after)
             return row
 
         row = self._store.write(change)
-        self.dispatch({row["plugin"], *settled})
+        self._follow_up(after)
         return row
 
-    def _settle(self, tx: Transaction, row: Row) -> set[str]:
+    def _settle(self, tx: Transaction, row: Row, after: After) -> None:
         """Those that waited for `row`: queued if it is done and was the last one, else failed, and so on down.
 
-        Returns the plugins that have new queued jobs."""
-        ended, plugins = [row], set()
+        A program that waits goes on when its children have ended, whichever way."""
+        after.plugins.add(row["plugin"])
+        ended = [row]
         while ended:
             row = ended.pop()
+            after.parents.add(row["parent"])
             for job in [each["job"] for each in tx.all("DELETE FROM waits WHERE needs = ? RETURNING job", row["id"])]:
-                if row["state"] != "done":
+                if row["state"] != "done" and row["parent"] != job:
                     columns = {"state": "failed", "finished": now(), "error": failed(row["id"], row["state"]).wire()}
                     ended.append(tx.update_job(job, ("waiting", "held"), **columns))
                 elif tx.one("SELECT id FROM jobs WHERE id = ? AND state = 'waiting'", job):
-                    if not tx.one("SELECT job FROM waits WHERE job = ?", job):
-                        plugins.add(tx.update_job(job, ("waiting",), state="queued", queued=now())["plugin"])
-        return plugins
+                    if not tx.one("SELECT job FROM waits WHERE job = ? LIMIT 1", job):
+                        after.plugins.add(tx.update_job(job, ("waiting",), state="queued", queued=now())["plugin"])
+
+    def _follow_up(self, after: After) -> None:
+        for row in after.stopped:
+            self.stop_running(row)
+        for parent in after.parents - {None}:
+            self.tell_progress(parent)
+        self.dispatch(after.plugins)
 
     def requeue(self, job: str, alone: bool = False, deaths: int = 0) -> None:
         """A running job whose worker is gone runs again, `alone` if it may have been the cause."""
@@ -159,13 +198,49 @@ class Scheduler:
         columns["deaths"] = self._store.job(job)["deaths"] + deaths
         self._store.write(lambda tx: tx.update_job(job, ("running",), **columns))
 
+    def wait(self, job: str, lease: str, children: list[str]) -> None:
+        """A program leaves its worker until those of its `children` that are unfinished have ended."""
+
+        def change(tx: Transaction) -> Row:
+            row = tx.one("SELECT attempt FROM jobs WHERE id = ? AND lease = ?", job, lease)
+            if row is None:
+                raise Conflict(f"the lease {lease} is not valid any more.", job=job)
+            unfinished = {each["id"] for each in tx.all(f"{CHILDREN} AND finished IS NULL", job)}
+            for child in unfinished.intersection(children):
+                tx.insert("waits", {"job": job, "needs": child}, "OR IGNORE")
+            state = "waiting" if unfinished.intersection(children) else "queued"
+            columns = {"state": state, "queued": now(), "lease": None, "worker": None}
+            return tx.update_job(job, ("running",), attempt=row["attempt"] - 1, **columns)  # goes on where it was
+
+        self.dispatch({self._store.write(change)["plugin"]})
+
     def cancel(self, job: str, keep_partial: bool = False) -> Row:
-        """Cancel in any unfinished state. A running job is told to stop; its terminal event comes when it has."""
+        """Cancel a job, and its children, in any unfinished state. Those that run are told to stop; their terminal
+        events come when they have."""
+        after = After()
+
+        def change(tx: Transaction) -> Row:
+            row = self._cancel(tx, job, keep_partial, after)
+            self._cancel_children(tx, job, keep_partial, after)
+            return row
+
+        row = self._store.write(change)
+        self._follow_up(after)
+        return row
+
+    def _cancel(self, tx: Transaction, job: str, keep_partial: bool, after: After) -> Row:
         try:
             error = Cancelled("the job was cancelled before it ran.", job=job).wire()
-            return self.end(job, "cancelled", states=("held", "waiting", "queued"), error=error)
+            columns = {"state": "cancelled", "finished": now(), "error": error}
+            row = tx.update_job(job, ("held", "waiting", "queued"), **columns)
+            self._settle(tx, row, after)
         except Conflict:
-            cancel = "keep" if keep_partial else "discard"
-            row = self._store.write(lambda tx: tx.update_job(job, ("running",), cancel=cancel))
-        self.stop_running(row)
+            row = tx.update_job(job, ("running",), cancel="keep" if keep_partial else "discard")
+            after.stopped.append(row)
         return row
+
+    def _cancel_children(self, tx: Transaction, job: str, keep_partial: bool, after: After) -> None:
+        """The newest first: what waits for another one goes before that does."""
+        for child in tx.all(f"{CHILDREN} AND finished IS NULL ORDER BY id DESC", job):
+            self._cancel(tx, child["id"], keep_partial, after)
+            self._cancel_children(tx, child["id"], keep_partial, after)

@@ -102,11 +102,11 @@ class Pool:
         mine = {worker.device: worker for worker in list(self.workers.values()) if worker.plugin == plugin}
         starting = sum(not worker.ready for worker in mine.values())
         for device in self.devices:
-            if device not in mine and self._scheduler.queued(plugin) > starting:
+            if device not in mine and self._scheduler.queued(plugin, False) > starting:
                 self._start(plugin, device)
                 starting += 1
             while (worker := mine.get(device)) and worker.ready:
-                row = self._scheduler.next(plugin, worker.warm)
+                row = self._scheduler.next(plugin, False, worker.warm)
                 if not row or not self._accepts(worker, row):
                     break
                 self._run(worker, row)

@@ -1,8 +1,12 @@
-"""How rows are kept in SQLite: connections, JSON columns, the migrations in core/migrations."""
+"""How rows are kept in SQLite: changes and their events in groups, JSON columns, the migrations in core/migrations."""
 
+import collections
 import contextlib
 import json
 import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,108 @@ from core.errors import Internal
 
 JSON_COLUMNS = {"params", "inputs", "error", "metrics", "facts", "memorised", "body"}
 MIGRATIONS = sorted((Path(__file__).parents[1] / "migrations").glob("*.sql"), key=lambda path: int(path.stem))
+
+Row = dict[str, Any]
+Change = Callable[[Any], Any]
+
+
+class Tables:
+    """The tables inside one change; its events are numbered with it and sent once it is committed."""
+
+    def __init__(self, db: sqlite3.Connection):
+        self._db = db
+        self.events: list[Row] = []
+
+    def all(self, sql: str, *args: Any) -> list[Row]:
+        return self._db.execute(sql, args).fetchall()
+
+    def one(self, sql: str, *args: Any) -> Row | None:
+        return next(iter(self.all(sql, *args)), None)
+
+    def insert(self, table: str, row: Row, conflict: str = "") -> int:
+        sql = f"INSERT {conflict} INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
+        return self._db.execute(sql, encode(row)).lastrowid
+
+    def event(self, type: str, body: Row, about: Row) -> None:
+        """Number an event for those who follow the job, session or owner of `about`; without an owner, for everyone."""
+        row = {key: about.get(key) for key in ("job", "session", "owner")} | {"type": type, "body": body}
+        self.events.append(row | {"seq": self.insert("events", row)})
+
+
+class Database:
+    """The SQLite file. One writer that groups the changes which arrive while a commit runs; readers see commits only.
+
+    `run_blocking(function)` runs what may take over a millisecond without stopping the other sockets,
+    `publish(event)` receives every event once, in the order of its `seq`."""
+
+    transaction = Tables
+
+    def __init__(self, path: Path, power_safe: bool, run_blocking: Callable[..., Any], publish: Callable[[Row], None]):
+        self._path, self._power_safe, self._run_blocking, self._publish = path, power_safe, run_blocking, publish
+        self._lock, self._reading = threading.Lock(), threading.Lock()
+        self._arrivals: collections.deque[tuple[Change, Future]] = collections.deque()
+        try:
+            self._db, self._reader = open_pair(path, power_safe)
+        except (sqlite3.Error, OSError) as error:
+            hint = "Free some disk space, check the folder's permissions, or move the file away to start empty."
+            raise Internal(f"cannot use the queue {path}: {error}.", hint=hint) from error
+
+    def write(self, change: Change) -> Any:
+        """Run `change` in a transaction; returns its result, or raises what it raised, after the commit."""
+        outcome: Future = Future()
+        self._arrivals.append((change, outcome))
+        with self._lock:
+            if not outcome.done():
+                self._commit([self._arrivals.popleft() for _ in range(len(self._arrivals))])
+        return outcome.result()
+
+    def _commit(self, group: list[tuple[Change, Future]]) -> None:
+        """Each change in a savepoint of its own, so that its error is nobody else's; one commit for all."""
+        results, events = [], []
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for change, _ in group:
+                transaction = self.transaction(self._db)
+                self._db.execute("SAVEPOINT change")
+                try:
+                    results.append((change(transaction), None))
+                    events += transaction.events
+                except sqlite3.OperationalError:
+                    raise
+                except Exception as error:
+                    results.append((None, error))
+                    self._db.execute("ROLLBACK TO change")
+                self._db.execute("RELEASE change")
+            self._run_blocking(self._db.execute, "COMMIT") if self._power_safe else self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            failure = Internal(f"the queue could not be written: {error}.", hint="Is the disk full?")
+            results, events = [(None, failure)] * len(group), []
+        for event in events:
+            self._publish(event)
+        for (_, outcome), (result, error) in zip(group, results, strict=True):
+            outcome.set_exception(error) if error else outcome.set_result(result)
+
+    def all(self, sql: str, *args: Any) -> list[Row]:
+        with self._reading:  # a query of another thread would keep its older view for this one, too
+            return self._reader.execute(sql, args).fetchall()
+
+    def one(self, sql: str, *args: Any) -> Row | None:
+        return next(iter(self.all(sql, *args)), None)
+
+    def quiet(self) -> threading.Lock:
+        """While it is held (`with store.quiet():`), nothing is committed or published."""
+        return self._lock
+
+    def maintain(self, events_kept: int) -> None:
+        """Drop events older than the newest `events_kept` and move the write-ahead log into the file."""
+        self.write(lambda tx: tx.all("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", events_kept))
+        self._run_blocking(checkpoint, self._path, self._power_safe)
+
+    def close(self) -> None:
+        self._db.close()
+        self._reader.close()
 
 
 def open_pair(path: Path, power_safe: bool) -> tuple[sqlite3.Connection, sqlite3.Connection]:

@@ -29,7 +29,7 @@ class Queue:
 
         def change(tx: Transaction) -> None:
             for row in tx.all(old, now() - AGING_SECONDS, AGED_AT_ONCE):
-                front = self._scheduler.front(tx, row["plugin"], row["class"] - 1)
+                front = self._scheduler.front(tx, row["plugin"], row["program"], row["class"] - 1)
                 rank = row["rank"] if front is None else front
                 tx.update_job(row["id"], ("queued",), rank=rank, aged=now(), **{"class": row["class"] - 1})
 
@@ -40,8 +40,9 @@ class Queue:
         row = self._store.job(id, owner)
         row["outputs"] = [artifact["id"] for artifact in self._store.outputs(id)]
         if row["state"] == "queued":
-            sql = "SELECT count(*) AS jobs FROM jobs WHERE state = 'queued' AND plugin = ? AND (class, rank) < (?, ?)"
-            row["position"] = self._store.all(sql, row["plugin"], row["class"], row["rank"])[0]["jobs"]
+            sql = "SELECT count(*) AS jobs FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? AND (class, rank) < (?, ?)"
+            values = [row[key] for key in ("plugin", "program", "class", "rank")]
+            row["position"] = self._store.all(sql, *values)[0]["jobs"]
             times = (
                 "SELECT finished - started AS time FROM jobs WHERE state = 'done' AND name = ? ORDER BY id DESC LIMIT ?"
             )
@@ -81,7 +82,7 @@ class Queue:
         order, step = ("", -1) if to == "front" else ("DESC", 1)
 
         def change(tx: Transaction) -> Row:
-            edge = self._scheduler.front(tx, row["plugin"], row["class"], order)
+            edge = self._scheduler.front(tx, row["plugin"], row["program"], row["class"], order)
             rank = row["rank"] if edge is None else edge + step
             return tx.update_job(id, ("held", "waiting", "queued"), rank=rank)
 

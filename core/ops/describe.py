@@ -79,7 +79,11 @@ def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
     for name, function in inspect.getmembers(plugin, inspect.isfunction):
         if not (options := getattr(function, "__job__", None)):
             continue
-        inputs, output, _, _, params_class = signature(function)
+        inputs, output, _, context_name, params_class = signature(function)
+        if options["light"] and (options["program"] or output["kind"] not in ("text", "json")):
+            raise InvalidParams(f"job {name}: a light job returns Text or Json, and is no program.")
+        if options["program"] and not context_name:
+            raise InvalidParams(f"job {name}: a program needs an argument `ctx: Context`, to submit jobs with.")
         schema = params_class.model_json_schema()
         if options["affinity"] and options["affinity"] not in schema.get("properties", {}):
             raise InvalidParams(f"job {name}: affinity names {options['affinity']}, which is not a parameter.")

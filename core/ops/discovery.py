@@ -114,8 +114,10 @@ def _checked(job: Any) -> dict[str, Any]:
     try:
         ports = [*job["inputs"].values(), job["output"]]
         kinds = {port["kind"] for port in ports}
-        if not (job["name"].isidentifier() and kinds <= KINDS.keys() and int(job["concurrency"]) >= 1):
-            raise ValueError(f"{job['name']!r} has a bad name, type or concurrency")
+        numbers = int(job["concurrency"]) >= 1 and int(job["memory"]) >= 0
+        flags = {type(job["light"]), type(job["program"])} == {bool}
+        if not (job["name"].isidentifier() and kinds <= KINDS.keys() and numbers and flags):
+            raise ValueError(f"{job['name']!r} has a bad name, type, concurrency or memory")
         jsonschema.Draft202012Validator.check_schema(job["params"])
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, jsonschema.SchemaError) as error:
         raise InvalidParams(f"it announces a job that makes no sense: {error}.") from error
