@@ -49,30 +49,25 @@ class Scheduler:
                 self.requeue(row["id"])
         return self._store.all("SELECT coalesce(sum(unfinished), 0) AS jobs FROM lanes")[0]["jobs"]
 
-    def submit(
-        self, requests: list[Row], owner: str, allowed: Callable[[Transaction], None] | None = None
-    ) -> list[Row]:
-        """Accept all of `requests` or refuse all; also if `allowed` raises. Returns the records, after they are on
-        the disk.
+    def submit(self, requests: list[Row], owner: str, lease: str | None = None) -> list[Row]:
+        """Accept all of `requests` or refuse all. Returns the records, after they are on the disk.
 
-        A request: id (local name, optional), job, params, inputs, priority, session, client_ref, hold, embed_metadata;
-        for the child of a program parent and key.
-        An input is an artifact's id, {"job": id or local name of an earlier one, "index": k}, or a list of these."""
+        A request: id (local name, optional), job, params, inputs, priority, session, client_ref, hold, embed_metadata.
+        An input is an artifact's id, {"job": id or local name of an earlier one, "index": k}, or a list of these.
+        Those of a program, which has the `lease`, also have parent and key."""
         checked = []
         for request in requests:
             job = self._catalogue.find(request["job"])
             checked.append((request, job, job.check(request["params"]), job.check_inputs(request["inputs"])))
-
-        def change(tx: Transaction) -> list[Row]:
-            if allowed:
-                allowed(tx)
-            return self._add_all(tx, checked, owner)
-
-        rows = self._store.write(change)
+        rows = self._store.write(lambda tx: self._add_all(tx, checked, owner, lease))
         self.dispatch({row["plugin"] for row in rows})
         return rows
 
-    def _add_all(self, tx: Transaction, checked: list[tuple[Row, JobType, Row, Row]], owner: str) -> list[Row]:
+    def _add_all(
+        self, tx: Transaction, checked: list[tuple[Row, JobType, Row, Row]], owner: str, lease: str | None
+    ) -> list[Row]:
+        if lease and not tx.one("SELECT id FROM jobs WHERE lease = ? AND cancel IS NULL", lease):
+            raise Cancelled("the program was cancelled, or runs elsewhere.")
         before, inputs, rows = self._count(tx, owner), Inputs(tx, self._catalogue, owner), []
         for request, job, params, given in checked:
             references = inputs.check(job, given)
@@ -107,7 +102,8 @@ class Scheduler:
             "session": request["session"], "client_ref": request.get("client_ref"), "params": params, "inputs": inputs,
             "embed_metadata": request["embed_metadata"], "version": job.plugin.manifest.get("version"),
             "warmth": json.dumps(params.get(job.about["affinity"])), "created": time, "queued": time, "aged": time,
-            "attempt": 0, "program": int(job.about["program"]), "parent": request.get("parent"), "key": request.get("key"),
+            "attempt": 0, "program": int(job.about["program"]),
+            "parent": request.get("parent"), "key": request.get("key"),
         }  # fmt: skip
         session = {"id": row["session"], "owner": owner, "name": row["session"], "created": time}
         tx.insert("sessions", session, "OR IGNORE")

@@ -40,9 +40,9 @@ class Queue:
         row = self._store.job(id, owner)
         row["outputs"] = [artifact["id"] for artifact in self._store.outputs(id)]
         if row["state"] == "queued":
-            sql = "SELECT count(*) AS jobs FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? AND (class, rank) < (?, ?)"
+            ahead = "state = 'queued' AND plugin = ? AND program = ? AND (class, rank) < (?, ?)"
             values = [row[key] for key in ("plugin", "program", "class", "rank")]
-            row["position"] = self._store.all(sql, *values)[0]["jobs"]
+            row["position"] = self._store.all(f"SELECT count(*) AS jobs FROM jobs WHERE {ahead}", *values)[0]["jobs"]
             times = (
                 "SELECT finished - started AS time FROM jobs WHERE state = 'done' AND name = ? ORDER BY id DESC LIMIT ?"
             )
