@@ -1,0 +1,71 @@
+"""What each number has to be. The only place that says so: the table, the JSON lines and the tests read it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Goal:
+    """`sign` is <= or >=."""
+
+    sign: str
+    bound: float
+
+    def met(self, value):
+        return value <= self.bound if self.sign == "<=" else value >= self.bound
+
+    def __str__(self):
+        return f"{self.sign} {self.bound:g}"
+
+
+def at_most(bound):
+    return Goal("<=", bound)
+
+
+def at_least(bound):
+    return Goal(">=", bound)
+
+
+BENCHMARKS = ("queue", "server", "sockets", "txt2img", "batching", "cancel", "chaos")
+GOALS = {
+    ("queue", "process: serial, p50"): at_most(2),
+    ("queue", "process: 3,000 queued"): at_least(1000),
+    ("queue", "process: submit at 100,000 / empty"): at_most(1.2),
+    ("queue", "process: dispatch at 100,000 / empty"): at_most(1.2),
+    ("queue", "power: submit at 100,000 / empty"): at_most(1.2),
+    ("queue", "power: dispatch at 100,000 / empty"): at_most(1.2),
+    ("server", "idle memory"): at_most(100),
+    ("server", "time to listen"): at_most(1.5),
+    ("sockets", "progress to all, p99"): at_most(250),
+    ("sockets", "events dropped"): at_most(0),
+    ("txt2img", "whole stack / bare pipeline"): at_least(0.97),
+    ("batching", "8 at once / one after the other"): at_least(2.2),
+    ("batching", "8 at once / the pipeline's batch of 8"): at_least(0.9),
+    ("cancel", "running job, over one step"): at_most(50),
+    ("cancel", "job that ignores it"): at_most(6),
+    ("chaos", "jobs lost"): at_most(0),
+    ("chaos", "results doubled"): at_most(0),
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    benchmark: str
+    metric: str
+    value: float
+    unit: str
+
+    @property
+    def goal(self):
+        return GOALS.get((self.benchmark, self.metric))
+
+    @property
+    def ok(self):
+        """None where there is no goal: the number is there to explain another."""
+        return None if self.goal is None else self.goal.met(self.value)
+
+    def row(self):
+        """One line of --json."""
+        return {
+            "benchmark": self.benchmark, "metric": self.metric, "value": self.value, "unit": self.unit,
+            "goal": None if self.goal is None else str(self.goal), "ok": self.ok,
+        }  # fmt: skip

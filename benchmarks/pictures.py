@@ -1,0 +1,66 @@
+"""The two sides of the comparison of pictures: a server with stable_diffusion, and the bare pipeline beside it."""
+
+import contextlib
+import json
+import subprocess
+import time
+
+from benchmarks.light import Light
+from core.ops import environments
+from tests.serving import ROOT, serve
+
+PLUGIN = ROOT / "plugins/stable_diffusion"
+PROMPT = "a red circle on a blue background"
+
+
+class Bare:
+    """The pipeline in a process of its own, in the plugin's environment and on the server's device."""
+
+    def __init__(self, device):
+        python = environments.ensure(PLUGIN, ROOT / ".envs")
+        self._process = subprocess.Popen(
+            [str(python), "-W", "ignore", "-m", "benchmarks.bare_pipeline", str(PLUGIN / "builtin"), device],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+        self._answer()
+
+    def seconds(self, batch, steps, seed):
+        self._process.stdin.write(json.dumps({"batch": batch, "steps": steps, "seed": seed}) + "\n")
+        self._process.stdin.flush()
+        return float(self._answer())
+
+    def _answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the bare pipeline has ended with exit code {self._process.wait()}")
+        return line
+
+    def close(self):
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+@contextlib.contextmanager
+def both_sides():
+    """(server, clients, bare pipeline): eight clients, with the model loaded on both sides."""
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(serve({"stable_diffusion": PLUGIN}))
+        clients = [stack.enter_context(Light(server)) for _ in range(8)]
+        submit(clients[0], steps=1, seed=0)
+        clients[0].until("done")
+        device = clients[0].call("queue")["workers"][0]["device"]
+        bare = stack.enter_context(contextlib.closing(Bare(device)))
+        yield server, clients, bare
+
+
+def submit(client, steps, seed):
+    """Ask for one picture; the bare pipeline draws the same one. Returns its job's id."""
+    client.events.clear()
+    return client.submit("txt2img", prompt=PROMPT, steps=steps, seed=seed, sampler="Euler")
+
+
+def timed(action):
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
