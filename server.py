@@ -61,7 +61,7 @@ class Server:
         )  # fmt: skip
         self.catalogue = Catalogue()
         self.scheduler = Scheduler(config, self.store, self.catalogue)
-        self.app = create_app(config, self.store, blobs, run_blocking, lambda: self.guard)
+        self.app = create_app(config, self.store, blobs, run_blocking, lambda: self.api)
         self.sio = flask_socketio.SocketIO(
             self.app, async_mode=config.async_mode, async_handlers=False, cors_allowed_origins="*",  # SameSource checks
             max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20, json=plain.Json,
@@ -84,7 +84,7 @@ class Server:
     def start(self) -> None:
         """Listen and take up the stored queue; raises Internal if the port is taken."""
         listener, self.address, port = serving.listen(self.config.host, self.config.port)
-        self.guard = self.api.guard = Guard(self.token, port)
+        self.api.guard = Guard(self.token, port)
         self.app.wsgi_app = SameSource(self.app.wsgi_app)
         self.unfinished = self.scheduler.recover()
         discovery.discover(self.config, self.catalogue)

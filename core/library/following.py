@@ -42,10 +42,8 @@ class Following:
         for old in self._sio.rooms(socket):
             if old != socket:
                 self._sio.leave_room(socket, old)
-        kept = self._store.all("SELECT min(seq) AS oldest, max(seq) AS newest FROM events")[0]
-        oldest, newest = kept["oldest"] or 1, kept["newest"] or 0
-        resync = since is not None and not oldest - 1 <= since <= newest
-        since = newest if since is None or resync else since
+        newest, _ = start_after(self._store, None)
+        since, resync = start_after(self._store, since)
         while since < newest:  # the long past, page by page
             since = self._replay(since, REPLAY_PAGE, room, socket)
             self._sio.sleep(0)
@@ -61,3 +59,11 @@ class Following:
             if {room, EVERYONE} & {*rooms(event)}:
                 self._sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=socket)
         return page[-1]["seq"] if page else since
+
+
+def start_after(store: Store, since: int | None) -> tuple[int, bool]:
+    """The event after which a replay starts, and whether what was asked for is not (all) kept any more."""
+    kept = store.all("SELECT min(seq) AS oldest, max(seq) AS newest FROM events")[0]
+    oldest, newest = kept["oldest"] or 1, kept["newest"] or 0
+    resync = since is not None and not oldest - 1 <= since <= newest
+    return newest if since is None or resync else since, resync

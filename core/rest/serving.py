@@ -89,7 +89,8 @@ def serve(listener: socket.socket, app: Any, async_mode: str) -> None:
     if async_mode == "eventlet":
         import eventlet.wsgi
 
-        eventlet.wsgi.server(listener, app, log_output=False, max_size=CONNECTIONS, debug=False)
+        # minimum_chunk_size: else a stream of events would be kept back until there are 16 kB of it
+        eventlet.wsgi.server(listener, app, log_output=False, max_size=CONNECTIONS, debug=False, minimum_chunk_size=1)
     else:
         import werkzeug.serving
 

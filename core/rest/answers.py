@@ -1,0 +1,315 @@
+"""What the server says, as models: the answer to each event, the events it sends, errors. Documents come from these.
+
+A field whose default is None is left out where it does not apply; one without a default may be null but is there."""
+
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from core.errors import CODES
+from core.jobs import Priority, State
+from core.types import KINDS
+
+KindName = Literal[tuple(KINDS)]
+Review = Literal["new", "picked", "rejected"]
+
+
+def _absent(schema: dict[str, Any]) -> None:
+    """A field that defaults to None is absent, not null."""
+    for field in schema.get("properties", {}).values():
+        if "default" in field and field["default"] is None:
+            del field["default"]
+            kept = [each for each in field.pop("anyOf", []) if each != {"type": "null"}]
+            field.update(kept[0] if len(kept) == 1 else {"anyOf": kept} if kept else {})
+
+
+class Said(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(json_schema_extra=_absent)
+
+
+class BadField(Said):
+    field: str
+    message: str
+
+
+class Problem(Said):
+    """What went wrong. Branch on `code`."""
+
+    code: Literal[tuple(CODES)]
+    message: str
+    field: str | None = None
+    hint: str | None = Field(None, description="What to do about it.")
+    job: str | None = None
+    errors: list[BadField] | None = Field(None, description="All bad fields, where there are several.")
+
+
+class Refusal(Said):
+    ok: Literal[False]
+    error: Problem
+
+
+class JobRecord(Said):
+    id: str
+    name: str = Field(description="plugin.job")
+    state: State
+    priority: Priority
+    owner: str
+    session: str
+    client_ref: str | None = None
+    parent: str | None = Field(None, description="The program that submitted it.")
+    key: str | None = Field(None, description="Its name inside that program.")
+    children: int | None = Field(None, description="Of a program: the jobs that it has submitted.")
+    children_ended: int | None = None
+    params: dict[str, Any]
+    inputs: dict[str, list[Any]] = Field(description='Artifact ids or {"job": id, "index": k}, by name.')
+    embed_metadata: Literal["full", "minimal", "none"]
+    version: str | None = Field(None, description="Of the plugin.")
+    created: float
+    queued: float
+    started: float | None = None
+    finished: float | None = None
+    attempt: int
+    worker: str | None = None
+    cancel: Literal["discard", "keep"] | None = Field(None, description="Asked for; the job has not stopped yet.")
+    error: Problem | None = None
+    metrics: dict[str, float | None] | None = None
+
+
+class JobDetail(JobRecord):
+    outputs: list[str] = Field(description="Artifact ids, in order.")
+    position: int | None = Field(None, description="Jobs ahead of it, while it is queued.")
+    eta_seconds: float | None = None
+
+
+class ArtifactRecord(Said):
+    id: str
+    job: str | None = Field(None, description="The job that made it; an upload has none.")
+    idx: int
+    kind: KindName
+    sha256: str
+    size_bytes: int
+    mime: str
+    name: str | None = None
+    owner: str
+    session: str
+    review: Review
+    facts: dict[str, Any]
+    created: float
+
+
+class SessionRecord(Said):
+    id: str
+    owner: str
+    name: str
+    created: float
+    memorised: dict[str, Any]
+
+
+class PortRecord(Said):
+    kind: KindName
+    list: bool
+    optional: bool
+
+
+class AnnouncedJob(Said):
+    name: str
+    help: str
+    inputs: dict[str, PortRecord]
+    output: PortRecord
+    params: dict[str, Any] = Field(description="JSON Schema; hints for forms are under `ui`.")
+    affinity: str | None = Field(description="The parameter that decides which model is warm.")
+    concurrency: int
+    light: bool = Field(description="Answered at once, by `call`.")
+    program: bool = Field(description="Submits other jobs.")
+    memory: int = Field(description="Bytes that the device should have free.")
+
+
+class PluginBrief(Said):
+    name: str
+    status: Literal["installing", "ready", "refused"]
+    error: str | None = Field(description="Why it was refused.")
+
+
+class PluginRecord(PluginBrief):
+    jobs: list[AnnouncedJob]
+    version: str | None = None
+    title: str | None = None
+    description: str | None = None
+    author: str | None = None
+    licence: str | None = None
+    homepage: str | None = None
+
+
+class WorkerRecord(Said):
+    plugin: str
+    device: str
+    ready: bool
+    memory_bytes: int
+    warm: Any = Field(description="The value of the affinity parameter that it has loaded.")
+    pid: int
+    jobs: list[str]
+
+
+class Limits(Said):
+    message_bytes: int
+    upload_bytes: int
+    pixels: int
+    attachments: int
+
+
+class Answer(Said):
+    ok: Literal[True]
+
+
+class HelloAnswer(Answer):
+    server: Literal["stable-core"]
+    version: str
+    api: Literal[1]
+    owner: str
+    rights: list[str]
+    limits: Limits
+
+
+class PluginsAnswer(Answer):
+    plugins: list[PluginRecord]
+
+
+class ChoicesAnswer(Answer):
+    choices: list[str]
+    total: int
+
+
+class JobAnswer(Answer):
+    job: JobRecord
+
+
+class JobDetailAnswer(Answer):
+    job: JobDetail
+
+
+class JobsAnswer(Answer):
+    jobs: list[JobRecord]
+
+
+class QueueAnswer(Answer):
+    paused: bool
+    queued: int
+    workers: list[WorkerRecord]
+
+
+class ArtifactAnswer(Answer):
+    artifact: ArtifactRecord
+
+
+class ArtifactsAnswer(Answer):
+    artifacts: list[ArtifactRecord]
+
+
+class SessionAnswer(Answer):
+    session: SessionRecord
+
+
+class SessionsAnswer(Answer):
+    sessions: list[SessionRecord]
+
+
+class SubscribeAnswer(Answer):
+    seq: int = Field(description="The last event that was replayed.")
+    resync: bool = Field(description="Events are missing: ask for what you need.")
+
+
+class HealthAnswer(Answer):
+    version: str
+    time: float
+
+
+ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
+    "hello": HelloAnswer,
+    "plugins": PluginsAnswer,
+    "choices": ChoicesAnswer,
+    "submit": JobAnswer,
+    "flow": JobsAnswer,
+    "job": JobDetailAnswer,
+    "jobs": JobsAnswer,
+    "cancel": JobAnswer,
+    "retry": JobAnswer,
+    "hold": JobAnswer,
+    "release": JobAnswer,
+    "move": JobAnswer,
+    "queue": QueueAnswer,
+    "artifact": ArtifactAnswer,
+    "artifacts": ArtifactsAnswer,
+    "sessions": SessionsAnswer,
+    "session": SessionAnswer,
+    "subscribe": SubscribeAnswer,
+}
+
+
+class Numbered(Said):
+    seq: int = Field(description="Grows with every stored event; they can be replayed.")
+
+
+class JobEvent(Numbered):
+    """A job is in a new state."""
+
+    id: str
+    name: str
+    state: State
+    session: str
+    parent: str | None = None
+    client_ref: str | None = None
+    attempt: int
+    outputs: list[str] | None = Field(None, description="Artifact ids, with a terminal state.")
+    error: Problem | None = None
+
+
+class ArtifactEvent(Numbered, ArtifactRecord):
+    """A new result or upload."""
+
+
+class QueueEvent(Numbered):
+    """The queue was paused or goes on."""
+
+    paused: bool
+
+
+class PluginsEvent(Numbered, PluginBrief):
+    """A plugin became ready or was refused."""
+
+
+class ProgressEvent(Said):
+    """How far a running job is."""
+
+    id: str
+    step: float
+    total: float
+    phase: str
+    eta_seconds: float | None = Field(description="Until this phase ends.")
+
+
+class PreviewEvent(Said):
+    """An unfinished picture; only the latest matters."""
+
+    id: str
+    width: int
+    height: int
+    image: Annotated[bytes, Field(description="JPEG, as a binary attachment.")]
+
+
+class LogEvent(Said):
+    """A line that a job wrote."""
+
+    id: str
+    text: str
+
+
+EVENTS: dict[str, type[Said]] = {  # what the server sends
+    "job": JobEvent,
+    "artifact": ArtifactEvent,
+    "queue": QueueEvent,
+    "plugins": PluginsEvent,
+    "progress": ProgressEvent,
+    "preview": PreviewEvent,
+    "log": LogEvent,
+}

@@ -1,0 +1,114 @@
+"""REST twins of the Socket.IO events: the same handlers, the same checks, the same errors, at /api/v1."""
+
+import functools
+import inspect
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, get_origin
+
+import flask
+
+from core.api import Api
+from core.errors import InvalidParams, NotFound, TooLarge
+from core.jobs import Row
+from core.library import plain
+
+BASE = "/api/v1"
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Twin:
+    """`{name}` in the path is a field of the event; `fixed` are fields that the path says without naming them.
+
+    What GET cannot express as query parameters (objects) is not for GET; what changes something neither."""
+
+    event: str
+    method: str
+    path: str
+    fixed: Row = field(default_factory=dict)
+
+    @property
+    def said(self) -> set[str]:
+        """The fields that the path says."""
+        return {part[1:-1] for part in self.path.split("/") if part.startswith("{")} | self.fixed.keys()
+
+
+TWINS = (
+    Twin("hello", "GET", "/hello"),
+    Twin("plugins", "GET", "/plugins"),
+    Twin("choices", "GET", "/choices"),
+    Twin("submit", "POST", "/jobs"),
+    Twin("flow", "POST", "/flows"),
+    Twin("jobs", "GET", "/jobs"),
+    Twin("job", "GET", "/jobs/{id}"),
+    Twin("cancel", "POST", "/jobs/{id}/cancel"),
+    Twin("retry", "POST", "/jobs/{id}/retry"),
+    Twin("hold", "POST", "/jobs/{id}/hold"),
+    Twin("release", "POST", "/jobs/{id}/release"),
+    Twin("move", "POST", "/jobs/{id}/move"),
+    Twin("queue", "GET", "/queue", {"action": "status"}),
+    Twin("queue", "POST", "/queue/pause", {"action": "pause"}),
+    Twin("queue", "POST", "/queue/resume", {"action": "resume"}),
+    Twin("artifact", "GET", "/artifacts/{id}"),
+    Twin("artifacts", "GET", "/artifacts"),
+    Twin("sessions", "GET", "/sessions"),
+    Twin("session", "PATCH", "/sessions/{id}"),
+)
+STREAMED = {"subscribe": "/events"}  # what has no twin but a stream: core/rest/stream.py
+
+
+def mount(app: flask.Flask, api: Callable[[], Api], max_bytes: int) -> None:
+    """Add the routes. `api()` has the handlers once they are bound; bodies hold at most `max_bytes`."""
+    for twin in TWINS:
+        path = BASE + twin.path.replace("{", "<").replace("}", ">")
+        view = functools.partial(_answer, twin, api, max_bytes)
+        app.add_url_rule(path, f"{twin.method} {twin.path}", view, methods=[twin.method])
+
+
+def _answer(twin: Twin, api: Callable[[], Api], max_bytes: int, **path: str) -> Row:
+    owner = api().guard.owner(flask.request.environ)
+    if twin.event not in (handlers := api().handlers):
+        raise NotFound(f"this server has no {twin.event}.")
+    given = query(handlers[twin.event]) if twin.method == "GET" else body(max_bytes)
+    said = path | twin.fixed
+    for name in given.keys() & (said.keys() | {"owner", "self", "socket"}):
+        raise InvalidParams(f"{name[:100]} is said by the path or the token. Leave it out.", field=name[:100])
+    plain.check(given)
+    return {"ok": True, **handlers[twin.event](owner, **given, **said)}
+
+
+def query(handler: Callable[..., Row]) -> Row:
+    """The query parameters, one value each, but for those that the handler takes a list of."""
+    known = inspect.signature(handler, eval_str=True).parameters
+    lists = {name for name, each in known.items() if get_origin(each.annotation) is list}
+    found = flask.request.args.to_dict(flat=False)
+    for name, values in found.items():
+        if len(values) > 1 and name not in lists:
+            raise InvalidParams(f"{name[:100]} is given {len(values)} times. Say it once.", field=name[:100])
+    return {name: values if name in lists else values[0] for name, values in found.items()}
+
+
+def body(max_bytes: int) -> Row:
+    """The JSON object in the body, {} where there is none. Raises InvalidParams, TooLarge."""
+    if flask.request.args:
+        raise InvalidParams(f"{flask.request.method} takes its fields as JSON in the body, not in the address.")
+    data = b"" if (flask.request.content_length or 0) > max_bytes else stream().read(max_bytes + 1)
+    if max(len(data), flask.request.content_length or 0) > max_bytes:
+        raise TooLarge(f"the request is over the limit of {max_bytes:,} bytes (max_message_bytes). Upload large data.")
+    if data and flask.request.mimetype != JSON:
+        raise InvalidParams(f"the body has to be JSON. Send it with the header Content-Type: {JSON}.")
+    try:
+        given = json.loads(data or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise InvalidParams(f"the body is not JSON: {str(error)[:200]}.") from error
+    if not isinstance(given, dict):
+        raise InvalidParams("send one JSON object with the fields of the event.")
+    return given
+
+
+def stream() -> Any:
+    """The request's body. Flask takes one of unknown length for empty."""
+    chunked = "chunked" in flask.request.headers.get("Transfer-Encoding", "").lower()
+    return flask.request.environ["wsgi.input"] if chunked else flask.request.stream
