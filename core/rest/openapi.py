@@ -79,7 +79,7 @@ def _twin(twin: Twin, handler: Handler) -> Row:
         name[0].lower() + name[1:], TAGS.get(twin.path.split("/")[1], "About"), inspect.getdoc(handler) or "", 200,
         _json("As asked.", known), READING if twin.method == "GET" else WRITING,
     )  # fmt: skip
-    operation["parameters"] = _in_path(twin.path)
+    operation["parameters"] = _in_path(twin.path, query_schemas(request_model(twin.event, handler)))
     if twin.method == "GET":
         operation["parameters"] += _in_query(model)
     elif model.model_fields:
@@ -116,7 +116,7 @@ def _bytes() -> dict[str, Row]:
         "304": {"description": "It is what If-None-Match says."},
         "416": {"description": "The file has no such range.", "content": {JSON: {"schema": _schema(answers.Refusal)}}},
     }
-    fetch["parameters"] = _in_path("/{id}") + _in_header(
+    fetch["parameters"] = _in_path("/{id}", {"id": TEXT}) + _in_header(
         {name: {"schema": TEXT} for name in ("Range", "If-Range", "If-None-Match")}, False
     )
     health = _operation(
@@ -153,7 +153,7 @@ def _resumable() -> dict[str, Row]:
     drop = _operation("dropUpload", "Bytes", "Forget an upload; an artifact it became stays.", 204, _empty({}),
                       (*READING, 412))  # fmt: skip
     for operation in (look, go_on, drop):
-        operation["parameters"] = _in_path("/{id}") + _in_header(TUS) + operation.get("parameters", [])
+        operation["parameters"] = _in_path("/{id}", {"id": TEXT}) + _in_header(TUS) + operation.get("parameters", [])
     return {
         uploads.PATH: {"options": options | {"security": []}, "post": begin},
         f"{uploads.PATH}/{{id}}": {"head": look, "patch": go_on, "delete": drop},
@@ -187,9 +187,9 @@ def _binary(mime: str) -> Row:
     return {"required": True, "content": {mime: {"schema": BINARY}}}
 
 
-def _in_path(path: str) -> list[Row]:
+def _in_path(path: str, fields: dict[str, Row]) -> list[Row]:
     names = [part[1:-1] for part in path.split("/") if part.startswith("{")]
-    return [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in names]
+    return [{"name": name, "in": "path", "required": True, "schema": fields[name]} for name in names]
 
 
 def _in_query(model: Model) -> list[Row]:

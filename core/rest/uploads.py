@@ -19,7 +19,7 @@ import flask
 import PIL.Image
 import pydantic
 from pydantic import Field
-from werkzeug.exceptions import ClientDisconnected
+from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed
 from werkzeug.http import http_date
 
 from core.api import Api, Name
@@ -87,7 +87,7 @@ def mount(
         if not id:
             return uploads.begin(owner)
         if method not in answers:
-            raise InvalidParams("send HEAD, PATCH or DELETE, or one of them as X-HTTP-Method-Override.")
+            raise MethodNotAllowed([*answers])
         return answers[method](owner, id)
 
     @app.after_request
