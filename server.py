@@ -77,7 +77,7 @@ class Server:
         self.api = Api(self.sio, self.store, self.scheduler)
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
         following = Following(self.sio, config, self.store, self.catalogue)
-        library = Library(config, self.store, self.catalogue)
+        library = Library(config, self.store, self.catalogue, self.scheduler)
         for handler in (*following.handlers, *library.handlers, *self.queue.handlers):
             self.api.bind(handler)
 

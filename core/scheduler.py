@@ -7,26 +7,17 @@ nothing has to be rebuilt after a start."""
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import Cancelled, Conflict, InvalidParams, QueueFull
 from core.jobs import PRIORITIES, Row, Store, Transaction, new_id, now
 from core.library.catalogue import Catalogue, JobType
-from core.library.inputs import Inputs, failed
+from core.library.inputs import Inputs
+from core.library.waiting import After, settle
 from core.ops.config import Config
 
 LOOK_AHEAD = 4  # ranks that a warm job may overtake
 CHILDREN = "SELECT id FROM jobs WHERE parent = ?"
-
-
-@dataclass
-class After:
-    """What is to be done once a change is committed."""
-
-    plugins: set[str] = field(default_factory=set)  # with jobs that may run now
-    stopped: list[Row] = field(default_factory=list)  # running jobs that were cancelled
-    parents: set[str | None] = field(default_factory=set)  # programs of which a child has ended
 
 
 class Scheduler:
@@ -53,7 +44,8 @@ class Scheduler:
         """Accept all of `requests` or refuse all. Returns the records, after they are on the disk.
 
         A request: id (local name, optional), job, params, inputs, priority, session, client_ref, hold, embed_metadata.
-        An input is an artifact's id, {"job": id or local name of an earlier one, "index": k}, or a list of these.
+        An input is an artifact's id, {"job": id or local name of an earlier one, "index": k}, or a list of these;
+        with "review": "picked" in it, it takes what a person has picked of that job's outputs, and waits for that.
         Those of a program, which has the `lease`, also have parent and key."""
         checked = []
         for request in requests:
@@ -155,33 +147,16 @@ class Scheduler:
             if also:
                 also(tx)
             row = tx.update_job(job, states, state=state, finished=now(), lease=None, **columns)
-            self._settle(tx, row, after)
+            settle(tx, after, row)
             if state != "done":
                 self._cancel_children(tx, job, False, after)
             return row
 
         row = self._store.write(change)
-        self._follow_up(after)
+        self.follow_up(after)
         return row
 
-    def _settle(self, tx: Transaction, row: Row, after: After) -> None:
-        """Those that waited for `row`: queued if it is done and was the last one, else failed, and so on down.
-
-        A program that waits goes on when its children have ended, whichever way."""
-        after.plugins.add(row["plugin"])
-        ended = [row]
-        while ended:
-            row = ended.pop()
-            after.parents.add(row["parent"])
-            for job in [each["job"] for each in tx.all("DELETE FROM waits WHERE needs = ? RETURNING job", row["id"])]:
-                if row["state"] != "done" and row["parent"] != job:
-                    columns = {"state": "failed", "finished": now(), "error": failed(row["id"], row["state"]).wire()}
-                    ended.append(tx.update_job(job, ("waiting", "held"), **columns))
-                elif tx.one("SELECT id FROM jobs WHERE id = ? AND state = 'waiting'", job):
-                    if not tx.one("SELECT job FROM waits WHERE job = ? LIMIT 1", job):
-                        after.plugins.add(tx.update_job(job, ("waiting",), state="queued", queued=now())["plugin"])
-
-    def _follow_up(self, after: After) -> None:
+    def follow_up(self, after: After) -> None:
         for row in after.stopped:
             self.stop_running(row)
         for parent in after.parents - {None}:
@@ -221,7 +196,7 @@ class Scheduler:
             return row
 
         row = self._store.write(change)
-        self._follow_up(after)
+        self.follow_up(after)
         return row
 
     def _cancel(self, tx: Transaction, job: str, keep_partial: bool, after: After) -> Row:
@@ -229,7 +204,7 @@ class Scheduler:
             error = Cancelled("the job was cancelled before it ran.", job=job).wire()
             columns = {"state": "cancelled", "finished": now(), "error": error}
             row = tx.update_job(job, ("held", "waiting", "queued"), **columns)
-            self._settle(tx, row, after)
+            settle(tx, after, row)
         except Conflict:
             row = tx.update_job(job, ("running",), cancel="keep" if keep_partial else "discard")
             after.stopped.append(row)

@@ -14,7 +14,7 @@ from typing import Any
 import socketio
 
 from core.artifacts import Blobs
-from core.errors import Cancelled, Conflict, CoreError, NotFound, UnknownJob
+from core.errors import Cancelled, Conflict, CoreError, UnknownJob
 from core.jobs import Row, Store, Transaction, new_id, now
 from core.library import plain
 from core.library.catalogue import Catalogue
@@ -176,7 +176,7 @@ class Pool:
             if row["name"] not in self._catalogue.jobs:
                 raise UnknownJob(f"{row['name']} is not announced any more.", job=job, hint="Was its plugin updated?")
             inputs = look_up(self._store, row["inputs"])
-        except (UnknownJob, NotFound) as error:
+        except CoreError as error:  # an input, say, is not there any more
             self._scheduler.end(job, "failed", error=error.wire())
             return
         keys = ("id", "name", "params", "embed_metadata", "session", "version")

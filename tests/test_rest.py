@@ -255,7 +255,8 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
         "submit": {"job": "say", "client_ref": "document"}, "flow": {"jobs": [{"job": "say"}]}, "job": {"id": done},
         "release": {"id": held}, "hold": {"id": held}, "move": {"id": held, "to": "back"}, "cancel": {"id": held},
         "retry": {"id": done}, "choices": {"list": "models/vae"}, "artifact": {"id": artifact},
-        "session": {"id": "documented", "memorised": {"say": {}}},
+        "session": {"id": "documented", "memorised": {"say": {}}}, "review": {"ids": [artifact], "state": "picked"},
+        "lineage": {"id": artifact}, "compare": {"a": artifact, "b": artifact},
     }  # fmt: skip
     wire.call("queue", {"action": "pause"})
     for event in [*calls, *(ANSWERS.keys() - calls.keys())]:

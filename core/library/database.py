@@ -12,7 +12,7 @@ from typing import Any
 
 from core.errors import Internal
 
-JSON_COLUMNS = {"params", "inputs", "error", "metrics", "facts", "memorised", "body"}
+JSON_COLUMNS = {"params", "inputs", "error", "metrics", "facts", "memorised", "memorised_at", "body"}
 MIGRATIONS = sorted((Path(__file__).parents[1] / "migrations").glob("*.sql"), key=lambda path: int(path.stem))
 
 Row = dict[str, Any]

@@ -1,27 +1,41 @@
 """The events about what is kept: artifacts, sessions, lists of jobs and of choices."""
 
+import json
 import re
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from core.api import Handler, Name
-from core.errors import NotFound, UnknownArtifact
-from core.jobs import Row, State, Store, Transaction, now, wire
-from core.library.catalogue import Catalogue
+from core.errors import NotFound, PluginError, TooLarge, UnknownJob
+from core.jobs import Row, State, Store, Transaction, new_id, now, wire
+from core.library.catalogue import MAX_PARAMS, Catalogue
+from core.library.lineage import Lineage, parents
 from core.library.models import Models
+from core.library.review import Review, owned
 from core.ops.config import Config
+from core.scheduler import Scheduler
 
 Limit = Annotated[int, Field(ge=1, le=1000)]
+MEMORISED = 200  # jobs whose parameters a session tells
+# The newest job of each name, name by name: as many steps as there are names, however many jobs the session has.
+NEWEST = """WITH RECURSIVE mine(name) AS (
+    SELECT min(name) FROM jobs WHERE owner = ?1 AND session = ?2 AND parent IS NULL UNION ALL
+    SELECT (SELECT min(name) FROM jobs WHERE owner = ?1 AND session = ?2 AND parent IS NULL AND name > mine.name)
+    FROM mine WHERE mine.name IS NOT NULL LIMIT ?3
+) SELECT jobs.name, jobs.id, params FROM mine JOIN jobs ON jobs.id = (
+    SELECT max(id) FROM jobs WHERE owner = ?1 AND session = ?2 AND parent IS NULL AND name = mine.name
+)"""
 
 
 class Library:
     """`handlers` are bound by the API: each is called as `handler(owner, **request)`."""
 
-    def __init__(self, config: Config, store: Store, catalogue: Catalogue):
+    def __init__(self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler):
         self._config, self._store, self._catalogue = config, store, catalogue
         self.handlers: list[Handler] = [
             self.jobs, self.artifact, self.artifacts, self.sessions, self.session, self.choices,
+            *Review(store, scheduler).handlers, *Lineage(store).handlers,
         ]  # fmt: skip
 
     def jobs(
@@ -40,26 +54,44 @@ class Library:
 
     def artifact(self, owner: str, id: str) -> Row:
         """What is known of one result or upload. Its bytes are at /artifacts/ID."""
-        row = self._store.one("SELECT * FROM artifacts WHERE id = ? AND owner = ?", id, owner)
-        if row is None:
-            raise UnknownArtifact(f"there is no artifact {id[:100]!r}.")
-        return {"artifact": wire(row)}
+        row = owned(self._store, id, owner)
+        return {"artifact": wire(row | {"parents": parents(self._store, id)})}
 
     def sessions(self, owner: str) -> Row:
         """The sessions, the newest first."""
-        return {"sessions": self._store.all("SELECT * FROM sessions WHERE owner = ? ORDER BY created DESC", owner)}
+        sql = "SELECT id, owner, name, created FROM sessions WHERE owner = ? ORDER BY created DESC"
+        return {"sessions": self._store.all(sql, owner)}
 
     def session(self, owner: str, id: Name, name: Name | None = None, memorised: dict[str, Any] | None = None) -> Row:
-        """Open a session, made if need be; give it a name, remember parameters by job name."""
+        """Open a session, made if need be; give it a name, remember parameters by job name. What is submitted in a
+        session is remembered by itself; the latest counts."""
+        given = {self._full_name(job): params for job, params in (memorised or {}).items()}
 
         def change(tx: Transaction) -> Row:
-            row = {"id": id, "owner": owner, "name": id, "created": now(), "memorised": {}}
-            row = tx.one("SELECT * FROM sessions WHERE id = ? AND owner = ?", id, owner) or row
-            row |= {"name": name or row["name"], "memorised": row["memorised"] | (memorised or {})}
-            tx.insert("sessions", row, "OR REPLACE")
+            row = {"id": id, "owner": owner, "name": id, "created": now(), "memorised": {}, "memorised_at": {}}
+            old = tx.one("SELECT * FROM sessions WHERE id = ? AND owner = ?", id, owner)
+            row |= old or {}
+            row |= {"name": name or row["name"], "memorised": row["memorised"] | given}
+            row["memorised_at"] = row["memorised_at"] | dict.fromkeys(given, new_id())
+            if len(json.dumps(row["memorised"])) > MAX_PARAMS:
+                raise TooLarge(f"a session remembers at most {MAX_PARAMS:,} bytes.", field="memorised")
+            if row != old:
+                tx.insert("sessions", row, "OR REPLACE")
+                tx.event("session", {key: row[key] for key in ("id", "name", "created")}, row | {"session": id})
             return row
 
-        return {"session": self._store.write(change)}
+        row = self._store.write(change)
+        since = row.pop("memorised_at")
+        for job in self._store.all(NEWEST, owner, id, MEMORISED):
+            if since.get(job["name"], "") < job["id"]:
+                row["memorised"][job["name"]] = job["params"]
+        return {"session": row}
+
+    def _full_name(self, job: str) -> str:
+        try:
+            return self._catalogue.find(job).name
+        except (UnknownJob, PluginError):
+            return job
 
     def choices(
         self, owner: str, list: str, search: str = "", offset: Annotated[int, Field(ge=0)] = 0, limit: Limit = 200

@@ -1,6 +1,7 @@
 """What an input means: checked when a job is submitted, looked up when it runs.
 
-A reference is an artifact's id, {"job": id} for all outputs of another job, or {"job": id, "index": k} for one."""
+A reference is an artifact's id, {"job": id} for all outputs of another job, or {"job": id, "index": k} for one. With
+"review": "picked" it is a review gate: a person has to look at these outputs first, and only the picked ones count."""
 
 from typing import Any
 
@@ -8,6 +9,8 @@ from core.errors import DependencyFailed, InvalidParams, NotFound, TypeMismatch,
 from core.jobs import TERMINAL, Row, Store, Transaction
 from core.library.catalogue import Catalogue, JobType
 from core.types import fits
+
+References = dict[str, list[Any]]
 
 
 class Inputs:
@@ -17,7 +20,7 @@ class Inputs:
         self._tx, self._catalogue, self._owner = tx, catalogue, owner
         self.local: dict[str, Row] = {}
 
-    def check(self, job: JobType, inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    def check(self, job: JobType, inputs: References) -> References:
         """The references with local names replaced; raises if one does not exist or does not fit."""
         return {name: [self._check(job, name, item) for item in items] for name, items in inputs.items()}
 
@@ -25,13 +28,14 @@ class Inputs:
         source = None
         if isinstance(item, str):
             source = self._tx.one("SELECT owner, kind FROM artifacts WHERE id = ?", item)
-        elif isinstance(item, dict) and isinstance(item.get("job"), str) and isinstance(item.get("index", 0), int):
+        elif _is_reference(item):
             found = self.local.get(item["job"]) or self._tx.one("SELECT * FROM jobs WHERE id = ?", item["job"])
             if found:
-                item = {"job": found["id"]} | ({"index": item["index"]} if "index" in item else {})
+                item = {**item, "job": found["id"]}
                 source = {**found, "kind": self._catalogue.find(found["name"]).about["output"]["kind"]}
         else:
-            raise InvalidParams(f'{job.name}: {name} must be an artifact\'s id or {{"job": id}}.', field=name)
+            text = f'{job.name}: {name} must be an artifact\'s id, {{"job": id}} or {{"job": id, "index": number}}; '
+            raise InvalidParams(text + 'to the latter two, "review": "picked" may be added.', field=name)
         if source is None or source["owner"] != self._owner:
             text = f"{job.name}: for {name} there is no {str(item)[:100]!r}. Upload it first."
             raise UnknownArtifact(text, field=name)
@@ -40,14 +44,31 @@ class Inputs:
             raise TypeMismatch(f"{job.name}: {name} takes {wanted}, this is {source['kind']}.", field=name)
         return item
 
-    def unfinished(self, inputs: dict[str, list[Any]]) -> list[str]:
-        """The jobs that have to end first. Raises DependencyFailed if one has ended badly."""
+    def unfinished(self, inputs: References) -> list[str]:
+        """The jobs that have to end first, and the artifacts that have to be reviewed. Raises DependencyFailed if a job
+        has ended badly or nothing was picked."""
         needs = {item["job"] for items in inputs.values() for item in items if isinstance(item, dict)}
         states = {job: self._tx.all("SELECT state FROM jobs WHERE id = ?", job)[0]["state"] for job in needs}
         for job, state in states.items():
             if state in ("failed", "cancelled"):
                 raise failed(job, state)
-        return [job for job, state in states.items() if state not in TERMINAL]
+        missing = [job for job, state in states.items() if state not in TERMINAL]
+        gated = gate(self._tx, inputs)
+        if gated and (missing or "new" in gated.values()):
+            return missing + [*gated]
+        if gated is not None and not missing:
+            look_up(self._tx, inputs)
+        return missing
+
+
+def _is_reference(item: Any) -> bool:
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("job"), str)
+        and isinstance(item.get("index", 0), int)
+        and item.get("review", "picked") == "picked"
+        and item.keys() <= {"job", "index", "review"}
+    )
 
 
 def failed(job: str, state: str) -> DependencyFailed:
@@ -55,16 +76,40 @@ def failed(job: str, state: str) -> DependencyFailed:
     return DependencyFailed(text, field="inputs", hint="Retry that one, then submit this one with the new job's id.")
 
 
-def look_up(store: Store, inputs: dict[str, list[Any]]) -> dict[str, list[Row]]:
-    """The artifacts behind the references; raises NotFound."""
-    return {name: [each for item in items for each in _look_up(store, item)] for name, items in inputs.items()}
+def gate(db: Transaction | Store, inputs: References, job: str | None = None) -> dict[str, str] | None:
+    """The review states, by artifact, of the outputs that a person has to look at first: of all jobs that are done, or
+    of one `job`. None if the inputs ask for no review."""
+    items = [item for items in inputs.values() for item in items if isinstance(item, dict) and "review" in item]
+    if not items:
+        return None
+    return {row["id"]: row["review"] for item in items if job in (None, item["job"]) for row in _outputs(db, item)}
 
 
-def _look_up(store: Store, item: Any) -> list[Row]:
+def look_up(db: Transaction | Store, inputs: References) -> dict[str, list[Row]]:
+    """The artifacts behind the references; raises NotFound, or DependencyFailed if nothing was picked."""
+    found = {name: [each for item in items for each in _look_up(db, item)] for name, items in inputs.items()}
+    for name, rows in found.items():
+        if inputs[name] and not rows:
+            jobs = ", ".join(item["job"] for item in inputs[name])
+            raise DependencyFailed(
+                f"nothing was picked: {name} takes the picked results of {jobs}, and there is none.",
+                field="inputs", hint="Pick one with `review`, then retry this job.",
+            )  # fmt: skip
+    return found
+
+
+def _look_up(db: Transaction | Store, item: Any) -> list[Row]:
     if isinstance(item, str):
-        rows = store.all("SELECT * FROM artifacts WHERE id = ?", item)
+        rows = db.all("SELECT * FROM artifacts WHERE id = ?", item)
     else:
-        rows = [row for row in store.outputs(item["job"]) if row["idx"] == item.get("index", row["idx"])]
-    if not rows:
+        rows = _outputs(db, item)
+    if isinstance(item, dict) and "review" in item:
+        rows = [row for row in rows if row["review"] == "picked"]
+    elif not rows:
         raise NotFound(f"the input {item} is not there (any more).", hint="Submit the job with another input.")
     return [{key: row[key] for key in ("id", "kind", "sha256")} for row in rows]
+
+
+def _outputs(db: Transaction | Store, item: Row) -> list[Row]:
+    rows = db.all("SELECT * FROM artifacts WHERE job = ? ORDER BY idx", item["job"])
+    return [row for row in rows if row["idx"] == item.get("index", row["idx"])]

@@ -1,7 +1,7 @@
 """What people do with jobs after submitting them: look, retry, hold, reorder, pause. Handlers, bound by the API."""
 
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -9,6 +9,7 @@ from core.api import Handler
 from core.errors import Conflict
 from core.jobs import TERMINAL, Row, Store, Transaction, now, wire
 from core.library.catalogue import Catalogue
+from core.library.waiting import release, waits_for
 from core.scheduler import Scheduler
 from core.workers import Pool, Worker
 
@@ -36,9 +37,12 @@ class Queue:
         self._store.write(change)
 
     def job(self, owner: str, id: str) -> Row:
-        """One job: its record, the ids of its outputs and, while it is queued, its position and eta_seconds."""
+        """One job: its record, the ids of its outputs; while it is queued, its position and eta_seconds; while it is
+        held or waiting, what it waits for."""
         row = self._store.job(id, owner)
         row["outputs"] = [artifact["id"] for artifact in self._store.outputs(id)]
+        if row["state"] in ("held", "waiting"):
+            row["waits_for"] = waits_for(self._store, row)
         if row["state"] == "queued":
             ahead = "state = 'queued' AND plugin = ? AND program = ? AND (class, rank) < (?, ?)"
             values = [row[key] for key in ("plugin", "program", "class", "rank")]
@@ -50,13 +54,17 @@ class Queue:
             row["eta_seconds"] = None if mean is None else round(mean * (row["position"] + 1), 1)
         return {"job": wire(row)}
 
-    def retry(self, owner: str, id: str, client_ref: Annotated[str | None, Field(max_length=200)] = None) -> Row:
-        """Queue a new job with the parameters and inputs of one that has ended."""
+    def retry(
+        self, owner: str, id: str, client_ref: Annotated[str | None, Field(max_length=200)] = None,
+        params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
+    ) -> Row:  # fmt: skip
+        """Queue a new job with the parameters and inputs of one that has ended; `params` and `inputs` over them."""
         row = self._store.job(id, owner)
         if row["state"] not in TERMINAL:
             raise Conflict(f"job {id} is {row['state']}; retry is for jobs that have ended.", job=id)
-        keys = ("params", "inputs", "priority", "session", "embed_metadata")
-        request = {"job": row["name"], "hold": False, "client_ref": client_ref} | {key: row[key] for key in keys}
+        request = {key: row[key] for key in ("priority", "session", "embed_metadata")}
+        request |= {"job": row["name"], "hold": False, "client_ref": client_ref}
+        request |= {"params": row["params"] | (params or {}), "inputs": row["inputs"] | (inputs or {})}
         return {"job": wire(self._scheduler.submit([request], owner)[0])}
 
     def hold(self, owner: str, id: str) -> Row:
@@ -67,12 +75,7 @@ class Queue:
     def release(self, owner: str, id: str) -> Row:
         """Let a held job run."""
         self._store.job(id, owner)
-
-        def change(tx: Transaction) -> Row:
-            waits = tx.one("SELECT job FROM waits WHERE job = ?", id)
-            return tx.update_job(id, ("held",), state="waiting" if waits else "queued", queued=now())
-
-        row = self._store.write(change)
+        row = self._store.write(lambda tx: release(tx, id))
         self._scheduler.dispatch({row["plugin"]})
         return {"job": wire(row)}
 

@@ -62,7 +62,7 @@ class JobRecord(Said):
     children: int | None = Field(None, description="Of a program: the jobs that it has submitted.")
     children_ended: int | None = None
     params: dict[str, Any]
-    inputs: dict[str, list[Any]] = Field(description='Artifact ids or {"job": id, "index": k}, by name.')
+    inputs: dict[str, list[Any]] = Field(description='Artifact ids or {"job": id, "index": k, "review": "picked"}.')
     embed_metadata: Literal["full", "minimal", "none"]
     version: str | None = Field(None, description="Of the plugin.")
     created: float
@@ -76,10 +76,21 @@ class JobRecord(Said):
     metrics: dict[str, float | None] | None = None
 
 
+class Wait(Said):
+    """One of: a job that is not done, a result that nobody has reviewed, a person who has to do something."""
+
+    job: str | None = None
+    state: State | None = Field(None, description="Of the job.")
+    artifact: str | None = None
+    review: Review | None = None
+    person: Literal["release"] | None = None
+
+
 class JobDetail(JobRecord):
     outputs: list[str] = Field(description="Artifact ids, in order.")
     position: int | None = Field(None, description="Jobs ahead of it, while it is queued.")
     eta_seconds: float | None = None
+    waits_for: list[Wait] | None = Field(None, description="While it is held or waiting.")
 
 
 class ArtifactRecord(Said):
@@ -96,14 +107,27 @@ class ArtifactRecord(Said):
     review: Review
     facts: dict[str, Any]
     created: float
+    source: str | None = Field(None, description="Of an upload: the artifact that its file is, or was made from.")
 
 
-class SessionRecord(Said):
+class ArtifactDetail(ArtifactRecord):
+    parents: list[str] = Field(description="What it was made from.")
+
+
+class Relative(ArtifactDetail):
+    job_name: str | None = None
+    depth: int | None = Field(None, description="Steps away.")
+
+
+class SessionBrief(Said):
     id: str
     owner: str
     name: str
     created: float
-    memorised: dict[str, Any]
+
+
+class SessionRecord(SessionBrief):
+    memorised: dict[str, Any] = Field(description="The parameters used last, by job name.")
 
 
 class PortRecord(Said):
@@ -199,11 +223,24 @@ class QueueAnswer(Answer):
 
 
 class ArtifactAnswer(Answer):
-    artifact: ArtifactRecord
+    artifact: ArtifactDetail
 
 
 class ArtifactsAnswer(Answer):
     artifacts: list[ArtifactRecord]
+
+
+class LineageAnswer(Answer):
+    artifacts: list[Relative]
+    more: bool = Field(description="There are more than `limit`.")
+
+
+class CompareAnswer(Answer):
+    jobs: list[str | None] = Field(description="The names of both jobs.")
+    changed: dict[str, list[Any]] = Field(description="Parameters that differ: [of a, of b].")
+    added: dict[str, Any] = Field(description="Parameters that only b has.")
+    removed: dict[str, Any] = Field(description="Parameters that only a has.")
+    facts: dict[str, list[Any]] = Field(description="What is known of both artifacts and differs: [of a, of b].")
 
 
 class SessionAnswer(Answer):
@@ -211,7 +248,7 @@ class SessionAnswer(Answer):
 
 
 class SessionsAnswer(Answer):
-    sessions: list[SessionRecord]
+    sessions: list[SessionBrief]
 
 
 class SubscribeAnswer(Answer):
@@ -240,6 +277,9 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "queue": QueueAnswer,
     "artifact": ArtifactAnswer,
     "artifacts": ArtifactsAnswer,
+    "review": ArtifactsAnswer,
+    "lineage": LineageAnswer,
+    "compare": CompareAnswer,
     "sessions": SessionsAnswer,
     "session": SessionAnswer,
     "subscribe": SubscribeAnswer,
@@ -265,7 +305,15 @@ class JobEvent(Numbered):
 
 
 class ArtifactEvent(Numbered, ArtifactRecord):
-    """A new result or upload."""
+    """A new result or upload, or a new review of one."""
+
+
+class SessionEvent(Numbered):
+    """A session was opened, renamed, or told what to remember."""
+
+    id: str
+    name: str
+    created: float
 
 
 class QueueEvent(Numbered):
@@ -307,6 +355,7 @@ class LogEvent(Said):
 EVENTS: dict[str, type[Said]] = {  # what the server sends
     "job": JobEvent,
     "artifact": ArtifactEvent,
+    "session": SessionEvent,
     "queue": QueueEvent,
     "plugins": PluginsEvent,
     "progress": ProgressEvent,

@@ -53,6 +53,9 @@ TWINS = (
     Twin("queue", "POST", "/queue/resume", {"action": "resume"}),
     Twin("artifact", "GET", "/artifacts/{id}"),
     Twin("artifacts", "GET", "/artifacts"),
+    Twin("review", "POST", "/review"),
+    Twin("lineage", "GET", "/artifacts/{id}/lineage"),
+    Twin("compare", "GET", "/compare"),
     Twin("sessions", "GET", "/sessions"),
     Twin("session", "PATCH", "/sessions/{id}"),
 )
