@@ -27,7 +27,7 @@ from core.jobs import Store
 from core.library import plain
 from core.library.catalogue import Catalogue
 from core.library.events import Library
-from core.library.exports import export
+from core.library.exports import Exports
 from core.library.following import Following
 from core.library.queue import Queue
 from core.ops import devices, discovery
@@ -66,12 +66,11 @@ class Server:
             self.app, async_mode=config.async_mode, async_handlers=False, cors_allowed_origins="*",  # SameSource checks
             max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20, json=plain.Json,
         ).server  # fmt: skip
+        exports = Exports(config, self.store, blobs, run_blocking)
         self.pool = Pool(
             config, self.store, self.catalogue, self.scheduler, blobs, self.sio, devices.find(config.devices),
             tell=lambda event, data, row: self.sio.emit(event, data, to=rooms(row | {"job": row["id"]})),
-            exported=lambda row, outputs: self.sio.start_background_task(
-                run_blocking, export, config.outputs, row, outputs, blobs.path
-            ),
+            exported=lambda row, outputs: self.sio.start_background_task(exports.export, row, outputs),
         )  # fmt: skip
         self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool)
         self.api = Api(self.sio, self.store, self.scheduler)

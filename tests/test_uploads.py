@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import PIL.Image
+import PIL.PngImagePlugin
 import pytest
 import requests
 
@@ -16,6 +17,10 @@ class Copy(Plugin):
     @job()
     def size(self, image: Image) -> Text:
         return f"{image.mode} {image.width}x{image.height}"
+
+    @job()
+    def turn(self, image: Image) -> Image:
+        return image.rotate(180)
 
     @job()
     def masked(self, image: Image, mask: Mask) -> Text:
@@ -141,3 +146,37 @@ def test_part_of_a_file_can_be_fetched(wire, server):
 def test_bytes_need_the_token(server, path):
     method = requests.put if path == "/artifacts" else requests.get
     assert method(server.url + path, timeout=10).json()["error"]["code"] == "unauthorized"
+
+
+def embedded(artifact):
+    """A PNG, other than any of ours, that says it is `artifact`."""
+    texts = PIL.PngImagePlugin.PngInfo()
+    texts.add_itxt("stable-core", artifact)
+    return encoded(red(9, 9), pnginfo=texts)
+
+
+def test_a_result_that_comes_back_is_recognised(wire):
+    photo = wire.upload(encoded(red(3, 5)))["artifact"]["id"]
+    made = wire.ended(wire.submit("turn", inputs={"image": photo}))["outputs"][0]
+    data = wire.download(made).content
+    picture, texts = PIL.Image.open(io.BytesIO(data)), PIL.PngImagePlugin.PngInfo()
+    texts.add_itxt("stable-core", picture.text["stable-core"])
+    edited = encoded(picture.rotate(90), pnginfo=texts)
+    for sent in (data, edited):
+        artifact = wire.upload(sent, name="renamed.png")["artifact"]
+        assert artifact["source"] == made
+        found = wire.call("lineage", {"id": artifact["id"]})["artifacts"]
+        assert [each["id"] for each in found] == [made, photo]
+
+
+def test_the_same_bytes_are_recognised_without_an_id_inside(wire):
+    data = encoded(red(7, 5), "JPEG")
+    first, *others = [wire.upload(data, name=f"{index}.jpg")["artifact"] for index in range(3)]
+    assert "source" not in first and [each["source"] for each in others] == [first["id"]] * 2
+
+
+@pytest.mark.parametrize("text", ['{"artifact": "nothing.0"}', '{"artifact": 7}', "[]", "no JSON", '{"artifact": {}}'])
+def test_an_id_that_does_not_exist_is_not_believed(wire, text):
+    artifact = wire.upload(embedded(text))["artifact"]
+    assert "source" not in artifact
+    assert wire.call("artifact", {"id": artifact["id"]})["artifact"]["parents"] == []

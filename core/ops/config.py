@@ -2,12 +2,13 @@
 
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from core.errors import InvalidParams
+from core.library.naming import DEFAULT, PLACEHOLDERS, check_pattern
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -28,6 +29,9 @@ class Config(pydantic.BaseModel):
     port: int = Field(7777, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     data: Path = Field(ROOT / "data", description="Folder of the queue, the stored results and the logs.")
     outputs: Path = Field(ROOT / "outputs", description="Folder where people find the pictures.")
+    filename_pattern: Annotated[str, AfterValidator(check_pattern)] = Field(
+        DEFAULT, description=f"What results are called there: {', '.join(f'{{{name}}}' for name in PLACEHOLDERS)}."
+    )
     models: Path = Field(ROOT / "models", description="Folder of model files, a subfolder for each kind.")
     plugins: list[Path] = Field([ROOT / "plugins"], description="Folders that hold plugins.")
     environments: Path = Field(ROOT / ".envs", description="Folder of the plugins' Python environments.")

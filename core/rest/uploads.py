@@ -27,6 +27,7 @@ from core.artifacts import Blobs
 from core.errors import BadImage, Conflict, InvalidParams, NotFound, QueueFull, TooLarge, TypeMismatch
 from core.jobs import Row, Store, Transaction, new_id, now, wire
 from core.library.media import open_image
+from core.library.recognition import claimed_id, recognise
 from core.ops.config import Config
 from core.rest.errors import failed
 from core.rest.twins import BASE, stream
@@ -40,6 +41,7 @@ BYTES = "application/offset+octet-stream"
 KEPT_SECONDS = 24 * 3600  # after the last byte
 MAX_UNFINISHED = 1000
 CHUNK = 1 << 16
+About = tuple[str, str, Row, str | None]  # of a file: see `identify`
 
 
 class Label(pydantic.BaseModel):
@@ -225,7 +227,7 @@ class Uploads:
         self._forget(id)
         return row
 
-    def _settle(self, part: Path, kind: str | None) -> tuple[str, int, tuple[str, str, Row]]:
+    def _settle(self, part: Path, kind: str | None) -> tuple[str, int, About]:
         about = identify(part, kind)
         with part.open("rb") as file:
             sha256, size = self._blobs.receive(file, self._config.max_upload_bytes, lambda function, *a: function(*a))
@@ -272,8 +274,8 @@ def check_kind(kind: str | None, size: int) -> None:
         raise TooLarge(f"a {kind} of more than {MAX_TEXT_BYTES:,} bytes is too large.", field="kind")
 
 
-def identify(path: Path, kind: str | None) -> tuple[str, str, Row]:
-    """(kind, mime type, facts) of an uploaded file, by its content; `kind` is what the sender says it is.
+def identify(path: Path, kind: str | None) -> About:
+    """(kind, mime type, facts, id that it claims) of an uploaded file, by its content; `kind` is what the sender says.
 
     Raises InvalidParams for an unknown kind, BadImage or TypeMismatch if the content is something else."""
     check_kind(kind, path.stat().st_size)
@@ -288,17 +290,17 @@ def identify(path: Path, kind: str | None) -> tuple[str, str, Row]:
             problem = problem or error
             continue
         if KINDS[name].mime != "image/png":
-            return name, KINDS[name].mime, {}
+            return name, KINDS[name].mime, {}, None
         mime = PIL.Image.MIME.get(open_image(data).format, "image/png")
-        return name, mime, {"width": value.width, "height": value.height}
+        return name, mime, {"width": value.width, "height": value.height}, claimed_id(value.info)
     raise problem
 
 
 def _keep(
-    store: Store, id: str, owner: str, label: Label, sha256: str, size: int, about: tuple[str, str, Row]
+    store: Store, id: str, owner: str, label: Label, sha256: str, size: int, about: About
 ) -> Row:  # fmt: skip
     """Make an artifact of a blob; the same again changes nothing."""
-    kind, mime, facts = about
+    kind, mime, facts, claimed = about
     name = "".join(filter(str.isprintable, label.name))[:200]
     row = {
         "id": id, "job": None, "idx": 0, "kind": kind, "sha256": sha256, "size_bytes": size, "mime": mime,
@@ -309,7 +311,7 @@ def _keep(
     def change(tx: Transaction) -> None:
         session = {"id": label.session, "owner": owner, "name": label.session, "created": row["created"]}
         tx.insert("sessions", session, "OR IGNORE")
-        tx.add_artifact(row, [])
+        tx.add_artifact(row, recognise(tx, row, claimed))
 
     store.write(change)
     return row

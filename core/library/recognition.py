@@ -1,0 +1,29 @@
+"""Whether an uploaded file is one of our results come back: exported, moved, renamed, edited or sent by somebody."""
+
+import json
+from typing import Any
+
+from core.jobs import Row, Transaction
+
+CHUNK = "stable-core"  # of a PNG; core/library/calling.py writes it
+
+
+def claimed_id(texts: dict[str, Any]) -> str | None:
+    """The artifact that a file says it is, by the texts inside it. Anybody can write anything there."""
+    try:
+        record = json.loads(texts.get(CHUNK, "{}"))
+        claimed = record.get("artifact")
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    return claimed if isinstance(claimed, str) and len(claimed) <= 100 else None
+
+
+def recognise(tx: Transaction, upload: Row, claimed: str | None) -> list[str]:
+    """Fill in the `source` of an upload: the artifact of the same owner with the `claimed` id, else the first one with
+    the same bytes. Returns it as the upload's parents."""
+    mine = "SELECT id FROM artifacts WHERE owner = ? AND"
+    found = claimed and tx.one(f"{mine} id = ?", upload["owner"], claimed)
+    same = f"{mine} sha256 = ? AND id != ? ORDER BY created, id LIMIT 1"
+    found = found or tx.one(same, upload["owner"], upload["sha256"], upload["id"])
+    upload["source"] = found["id"] if found else None
+    return [found["id"]] if found else []
