@@ -15,9 +15,10 @@ import server as assembly
 from core.ops.config import Config
 from core.rest import asyncapi, openapi
 from core.rest.answers import ANSWERS, EVENTS
+from core.rest.errors import STATUS
 from core.rest.twins import BASE, STREAMED, TWINS
 from tests.serving import ROOT, serve, wait_until
-from tests.test_docs import quoted, table
+from tests.test_docs import PROTOCOL, quoted, table
 from tests.wire import Wire
 
 DEMO = """
@@ -25,6 +26,7 @@ import PIL.Image
 
 class SayParams(Params):
     text: str = param("hello", help="What to say.")
+    again: bool = param(False, help="Nothing.")
 
 class Demo(Plugin):
     @job()
@@ -81,6 +83,17 @@ def test_the_protocol_shows_every_twin():
     shown = {(event, twin) for events, twins in table("REST") for event in quoted(events) for twin in quoted(twins)}
     streamed = {(event, f"GET {path}") for event, path in STREAMED.items()}
     assert shown == {(twin.event, f"{twin.method} {twin.path}") for twin in TWINS} | streamed
+
+
+def test_the_protocol_tells_the_status_of_every_error():
+    told = re.search(r"Status codes: (.*?)\n\n", PROTOCOL, re.DOTALL)[1]
+    codes = {code: int(part.split()[0]) for part in told.split(";") for code in quoted(part)}
+    assert codes == {error.code(): status for error, status in STATUS.items()}
+
+
+def test_parameters_keep_the_order_in_which_they_were_declared(server, wire):
+    schema = rest(server, "GET", "/plugins").json()["plugins"][0]["jobs"][0]["params"]["properties"]
+    assert list(schema) == ["text", "again"]
 
 
 def test_a_job_can_be_done_by_rest_alone(server):

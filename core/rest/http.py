@@ -39,6 +39,7 @@ def create_app(
 ) -> flask.Flask:
     """`api()` has the handlers and, once the port is known, the Guard."""
     app = flask.Flask("stable-core", static_folder=None)
+    app.json.sort_keys = False  # forms show parameters in the order in which they were declared
     errors.handle(app)
     uploads.mount(app, config, store, blobs, run_blocking, api)
     twins.mount(app, api, config.max_message_bytes)

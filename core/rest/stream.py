@@ -16,8 +16,8 @@ from core.library.following import start_after
 from core.rest.schemas import request_model
 from core.rest.twins import BASE, STREAMED, query
 
-PAGE = 200  # events read at once
-POLL_SECONDS = 0.1
+PAGE = 50  # events read at once; one may take a megabyte
+POLL_SECONDS = 0.2
 QUIET_SECONDS = 15  # then a comment is sent: it shows that the connection is there, or that it is not
 
 
