@@ -59,12 +59,13 @@ class Server:
             config.data / "jobs.db", power_safe, run_blocking,
             publish=lambda event: self.sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=rooms(event)),
         )  # fmt: skip
-        self.catalogue = Catalogue()
+        self.catalogue = Catalogue(run_blocking)
         self.scheduler = Scheduler(config, self.store, self.catalogue)
         self.app = create_app(config, self.store, blobs, run_blocking, lambda: self.api)
         self.sio = flask_socketio.SocketIO(
             self.app, async_mode=config.async_mode, async_handlers=False, cors_allowed_origins="*",  # SameSource checks
-            max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20, json=plain.Json,
+            max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20,
+            json=plain.Json, serializer=plain.Packet,
         ).server  # fmt: skip
         exports = Exports(config, self.store, blobs, run_blocking)
         self.pool = Pool(
@@ -76,7 +77,7 @@ class Server:
         self.api = Api(self.sio, self.store, self.scheduler)
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
         following = Following(self.sio, config, self.store, self.catalogue)
-        library = Library(config, self.store, self.catalogue, self.scheduler)
+        library = Library(config, self.store, self.catalogue, self.scheduler, run_blocking)
         for handler in (*following.handlers, *library.handlers, *self.queue.handlers):
             self.api.bind(handler)
 

@@ -40,6 +40,9 @@ class Submission(pydantic.BaseModel):
     id: Name | None = Field(None, description='Local name, which later jobs of a flow use: {"job": "a"}.')
 
 
+Jobs = Annotated[list[pydantic.SkipValidation[Submission]], Field(min_length=1, max_length=10_000)]
+
+
 def room_of(owner: str, session: str | None = None, job: str | None = None) -> str:
     """The Socket.IO room of those who follow a job, a session or all that an owner has."""
     return f"job {owner} {job}" if job else f"session {owner} {session}" if session else f"owner {owner}"
@@ -107,9 +110,10 @@ class Api:
         request = Submission(**submission).model_dump()
         return {"job": wire(self._scheduler.submit([request], owner)[0])}
 
-    def flow(self, owner: str, jobs: Annotated[list[Submission], Field(min_length=1, max_length=10_000)]) -> Row:
+    def flow(self, owner: str, jobs: Jobs) -> Row:
         """Queue several jobs, all or none; later ones may use results of earlier ones by their local names."""
-        return {"jobs": [wire(row) for row in self._scheduler.submit([job.model_dump() for job in jobs], owner)]}
+        requests = plain.each("jobs", Submission, jobs)
+        return {"jobs": [wire(row) for row in self._scheduler.submit(requests, owner)]}
 
     def cancel(self, owner: str, id: str, keep_partial: bool = False) -> Row:
         """Stop a job in any unfinished state; with keep_partial, keep what is there."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from core.errors import TooLarge
+from core.library.fair import Pause
 
 
 class Blobs:
@@ -32,7 +33,7 @@ class Blobs:
         """Store all of `stream`, at most `limit` bytes; returns its sha256 and size. Raises TooLarge.
 
         `run(function, *args)` is called for what blocks for long."""
-        digest, size, incoming = hashlib.sha256(), 0, self._incoming / uuid.uuid4().hex
+        digest, size, incoming, pause = hashlib.sha256(), 0, self._incoming / uuid.uuid4().hex, Pause()
         try:
             with incoming.open("wb") as file:
                 while chunk := stream.read(1 << 18):
@@ -41,6 +42,7 @@ class Blobs:
                         raise TooLarge(f"the upload is over the limit of {limit:,} bytes (max_upload_bytes).")
                     digest.update(chunk)
                     file.write(chunk)
+                    pause()
                 run(self._settle, file, self.path(digest.hexdigest()))
         finally:
             incoming.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from typing import Any
 from core.errors import Cancelled, Conflict, InvalidParams, QueueFull
 from core.jobs import PRIORITIES, Row, Store, Transaction, new_id, now
 from core.library.catalogue import Catalogue, JobType
+from core.library.fair import Pause
 from core.library.inputs import Inputs
 from core.library.waiting import After, settle
 from core.ops.config import Config
@@ -47,8 +48,9 @@ class Scheduler:
         An input is an artifact's id, {"job": id or local name of an earlier one, "index": k}, or a list of these;
         with "review": "picked" in it, it takes what a person has picked of that job's outputs, and waits for that.
         Those of a program, which has the `lease`, also have parent and key."""
-        checked = []
+        checked, pause = [], Pause()
         for request in requests:
+            pause()
             job = self._catalogue.find(request["job"])
             checked.append((request, job, job.check(request["params"]), job.check_inputs(request["inputs"])))
         rows = self._store.write(lambda tx: self._add_all(tx, checked, owner, lease))

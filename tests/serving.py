@@ -13,6 +13,8 @@ import textwrap
 import time
 from pathlib import Path
 
+from tests import hub
+
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120
 HEADER = "import time\nfrom core.plugin import *\n"
@@ -51,7 +53,10 @@ class Running:
         already = len(self.log)
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "server.py", "--config", str(self.folder / "config.toml"), "--port", str(self.port)],
+                [
+                    sys.executable, "-m", "tests.hub", "server.py",
+                    "--config", str(self.folder / "config.toml"), "--port", str(self.port),
+                ],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
                 env=os.environ | {"XDG_CONFIG_HOME": str(self.folder / "config")},
             )  # fmt: skip
@@ -92,9 +97,12 @@ class Running:
 
 
 @contextlib.contextmanager
-def serve(plugins, before_start=lambda folder: None, **settings):
+def serve(plugins, before_start=lambda folder: None, may_block=(), **settings):
     """A running server with `plugins`, {name: source or folder}. `settings` are keys of config.toml;
     `before_start(folder)` may put something into its folders.
+
+    Fails at the end if something has blocked the server's hub for more than 50 ms, see tests/hub.py; functions named in
+    `may_block` are let off.
 
     STABLE_CORE_TEST_ASYNC_MODE (or async_mode=) chooses how it waits: eventlet or threading."""
     with tempfile.TemporaryDirectory(prefix="stable-core-") as folder:
@@ -103,6 +111,8 @@ def serve(plugins, before_start=lambda folder: None, **settings):
             yield server
         finally:
             server.stop()
+        blocked = [line for line in hub.blocks(server.log) if not any(f" {name} " in line for name in may_block)]
+        assert not blocked, "\n".join(blocked)
 
 
 def wait_until(condition, seconds=30):

@@ -1,7 +1,9 @@
 """What can be asked for: the announced jobs, and the check of a request's parameters and inputs against them."""
 
 import difflib
+import itertools
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import jsonschema
 from core.errors import InvalidParams, PluginError, TooLarge, UnknownJob
 
 MAX_PARAMS = 1_000_000  # bytes of JSON
+SMALL_PARAMS = 10_000  # are checked in less than a few milliseconds
 MAX_ITEMS = 1_000  # of one input
 MAX_ERRORS = 50  # told at once
 
@@ -50,6 +53,7 @@ class JobType:
     name: str
     plugin: PluginInfo
     about: dict[str, Any]
+    run_blocking: Callable[..., Any]
 
     def __post_init__(self) -> None:
         self._validator = jsonschema.Draft202012Validator(self.about["params"])
@@ -69,7 +73,8 @@ class JobType:
             errors.append({"field": name, "message": f"{name} is not a parameter. {allowed}"})
         complete = {name: schema["default"] for name, schema in known.items() if "default" in schema} | params
         given = {name: complete[name] for name in known if name in complete}
-        for error in map(_innermost, self._validator.iter_errors(given)):
+        found = (_innermost(error) for error in itertools.islice(self._validator.iter_errors(given), MAX_ERRORS))
+        for error in self.run_blocking(list, found) if size > SMALL_PARAMS else found:
             where = ".".join(map(str, error.absolute_path))
             missing = error.message.split("'")[1] if error.validator == "required" else ""
             text = f"{where}: {error.message[:300]}" if where else error.message[:300]
@@ -105,14 +110,15 @@ class JobType:
 class Catalogue:
     """The plugins found and the jobs of those that are ready. core/ops/discovery.py fills it."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_blocking: Callable[..., Any]) -> None:
+        self._run_blocking = run_blocking
         self.plugins: dict[str, PluginInfo] = {}
         self.jobs: dict[str, JobType] = {}  # by plugin.job; replaced whole
 
     def announce(self, plugin: PluginInfo) -> None:
         """Replace what a plugin announces by its `jobs`, all at once."""
         others = {name: job for name, job in self.jobs.items() if job.plugin.name != plugin.name}
-        mine = [JobType(f"{plugin.name}.{about['name']}", plugin, about) for about in plugin.jobs]
+        mine = [JobType(f"{plugin.name}.{about['name']}", plugin, about, self._run_blocking) for about in plugin.jobs]
         self.jobs = others | {job.name: job for job in mine}
 
     def find(self, name: str) -> JobType:

@@ -11,28 +11,34 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Internal
+from core.library.fair import Pause
 
 JSON_COLUMNS = {"params", "inputs", "error", "metrics", "facts", "memorised", "memorised_at", "body"}
 MIGRATIONS = sorted((Path(__file__).parents[1] / "migrations").glob("*.sql"), key=lambda path: int(path.stem))
+DROPPED_AT_ONCE = 2_000  # events
 
 Row = dict[str, Any]
 Change = Callable[[Any], Any]
 
 
 class Tables:
-    """The tables inside one change; its events are numbered with it and sent once it is committed."""
+    """The tables inside one change; its events are numbered with it and sent once it is committed.
 
-    def __init__(self, db: sqlite3.Connection):
-        self._db = db
+    `pause` is called often: a large change does not stop the other sockets."""
+
+    def __init__(self, db: sqlite3.Connection, pause: Pause):
+        self._db, self._pause = db, pause
         self.events: list[Row] = []
 
     def all(self, sql: str, *args: Any) -> list[Row]:
+        self._pause()
         return self._db.execute(sql, args).fetchall()
 
     def one(self, sql: str, *args: Any) -> Row | None:
         return next(iter(self.all(sql, *args)), None)
 
     def insert(self, table: str, row: Row, conflict: str = "") -> int:
+        self._pause()
         sql = f"INSERT {conflict} INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
         return self._db.execute(sql, encode(row)).lastrowid
 
@@ -71,11 +77,11 @@ class Database:
 
     def _commit(self, group: list[tuple[Change, Future]]) -> None:
         """Each change in a savepoint of its own, so that its error is nobody else's; one commit for all."""
-        results, events = [], []
+        results, events, pause = [], [], Pause()
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for change, _ in group:
-                transaction = self.transaction(self._db)
+                transaction = self.transaction(self._db, pause)
                 self._db.execute("SAVEPOINT change")
                 try:
                     results.append((change(transaction), None))
@@ -94,6 +100,7 @@ class Database:
             results, events = [(None, failure)] * len(group), []
         for event in events:
             self._publish(event)
+            pause()
         for (_, outcome), (result, error) in zip(group, results, strict=True):
             outcome.set_exception(error) if error else outcome.set_result(result)
 
@@ -110,7 +117,12 @@ class Database:
 
     def maintain(self, events_kept: int) -> None:
         """Drop events older than the newest `events_kept` and move the write-ahead log into the file."""
-        self.write(lambda tx: tx.all("DELETE FROM events WHERE seq <= (SELECT max(seq) FROM events) - ?", events_kept))
+        pause = Pause()
+        old = "SELECT seq FROM events WHERE seq <= (SELECT max(seq) FROM events) - ? ORDER BY seq LIMIT ?"
+        while self.write(
+            lambda tx: tx.all(f"DELETE FROM events WHERE seq IN ({old}) RETURNING seq", events_kept, DROPPED_AT_ONCE)
+        ):
+            pause()
         self._run_blocking(checkpoint, self._path, self._power_safe)
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -10,12 +11,16 @@ from core.api import Handler, Name
 from core.errors import NotFound, PluginError, TooLarge, UnknownJob
 from core.jobs import Row, State, Store, Transaction, new_id, now, wire
 from core.library.catalogue import MAX_PARAMS, Catalogue
+from core.library.fair import Pause
 from core.library.lineage import Lineage, parents
 from core.library.models import Models
 from core.library.review import Review, owned
 from core.ops.config import Config
 from core.scheduler import Scheduler
 
+ROWS_AT_ONCE, PAGE_BYTES = 5, 4_000_000  # a page of a list ends early where its records are that large
+AFTER_ALL = "~"  # greater than any id
+SIZE = {"jobs": "length(params) + length(inputs)", "artifacts": "length(facts)"}
 Limit = Annotated[int, Field(ge=1, le=1000)]
 MEMORISED = 200  # jobs whose parameters a session tells
 # The newest job of each name, name by name: as many steps as there are names, however many jobs the session has.
@@ -31,8 +36,10 @@ NEWEST = """WITH RECURSIVE mine(name) AS (
 class Library:
     """`handlers` are bound by the API: each is called as `handler(owner, **request)`."""
 
-    def __init__(self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler):
-        self._config, self._store, self._catalogue = config, store, catalogue
+    def __init__(
+        self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, run_blocking: Callable[..., Any]
+    ):  # fmt: skip
+        self._config, self._store, self._catalogue, self._run_blocking = config, store, catalogue, run_blocking
         self.handlers: list[Handler] = [
             self.jobs, self.artifact, self.artifacts, self.sessions, self.session, self.choices,
             *Review(store, scheduler).handlers, *Lineage(store).handlers,
@@ -101,14 +108,21 @@ class Library:
         if kind != "models" or not re.fullmatch(r"[\w.-]{1,100}", name):
             raise NotFound(f"there is no list {list[:100]!r}. Lists are called models/KIND.")
         shipped = [model for info in self._catalogue.plugins.values() for model in info.models()]
-        found = [
-            entry for entry in Models(self._config.models, shipped).entries(name) if search.lower() in entry.lower()
-        ]
+        entries = self._run_blocking(Models(self._config.models, shipped).entries, name)
+        found = [entry for entry in entries if search.lower() in entry.lower()]
         return {"choices": found[offset:][:limit], "total": len(found)}
 
     def _listed(self, table: str, limit: int, before: str | None, **columns: Any) -> list[Row]:
+        """Ends early where the records are large."""
         given = {name: value for name, value in columns.items() if value is not None}
-        where = " AND ".join([f"{name} = ?" for name in given] + ["id < ?"] * (before is not None))
-        values = [*given.values(), *([] if before is None else [before])]
-        sql = f"SELECT * FROM {table} WHERE {where} ORDER BY id DESC LIMIT ?"
-        return [wire(row) for row in self._store.all(sql, *values, limit)]
+        where = " AND ".join([f"{name} = ?" for name in given] + ["id < ?"])
+        sql = f"SELECT *, {SIZE[table]} AS page_bytes FROM {table} WHERE {where} ORDER BY id DESC LIMIT ?"
+        rows, size, before, pause = [], 0, before or AFTER_ALL, Pause()
+        while len(rows) < limit and size < PAGE_BYTES:
+            more = self._store.all(sql, *given.values(), before, min(ROWS_AT_ONCE, limit - len(rows)))
+            if not more:
+                break
+            size, before = size + sum(row.pop("page_bytes") for row in more), more[-1]["id"]
+            rows += map(wire, more)
+            pause()
+        return rows

@@ -8,10 +8,11 @@ from pydantic import Field
 from core.api import EVERYONE, VERSION, Handler, Name, room_of, rooms
 from core.jobs import Row, Store
 from core.library.catalogue import Catalogue
+from core.library.fair import Pause
 from core.library.media import MAX_PIXELS
 from core.ops.config import Config
 
-REPLAY_PAGE = 500
+REPLAY_PAGE = 200
 
 
 class Following:
@@ -55,7 +56,9 @@ class Following:
 
     def _replay(self, since: int, limit: int, room: str, socket: str) -> int:
         page = self._store.all("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", since, limit)
+        pause = Pause()
         for event in page:
+            pause()
             if {room, EVERYONE} & {*rooms(event)}:
                 self._sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=socket)
         return page[-1]["seq"] if page else since
@@ -63,7 +66,7 @@ class Following:
 
 def start_after(store: Store, since: int | None) -> tuple[int, bool]:
     """The event after which a replay starts, and whether what was asked for is not (all) kept any more."""
-    kept = store.all("SELECT min(seq) AS oldest, max(seq) AS newest FROM events")[0]
+    kept = store.all("SELECT (SELECT min(seq) FROM events) AS oldest, (SELECT max(seq) FROM events) AS newest")[0]
     oldest, newest = kept["oldest"] or 1, kept["newest"] or 0
     resync = since is not None and not oldest - 1 <= since <= newest
     return newest if since is None or resync else since, resync

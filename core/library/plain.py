@@ -2,12 +2,20 @@
 
 import json
 import math
+import re
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pydantic
+import socketio.packet
 
-from core.errors import InvalidParams
+from core.errors import InvalidParams, TooLarge
+from core.library.fair import Pause
 
+MAX_VALUES = 300_000  # in one message: reading more at once would stop the others for over 50 ms
+LARGE = 1_000_000  # characters of a message
+LONG = 4  # a list that is written piece by piece
 MAX_DEPTH = 64
 MAX_ERRORS = 50  # told at once
 
@@ -16,23 +24,84 @@ class Json:
     """What Socket.IO reads and writes with. A message that cannot be read becomes an event that nobody knows: it is
     answered like one, where the library would leave the sender without an answer."""
 
-    dumps = staticmethod(json.dumps)
+    @staticmethod
+    def dumps(data: Any, **options: Any) -> str:
+        """As json.dumps, but an answer with long lists is written in pieces."""
+        answer = data[-1] if isinstance(data, list) and data else None
+        lists = [value for value in answer.values() if isinstance(value, list)] if isinstance(answer, dict) else []
+        if all(len(value) < LONG for value in lists):
+            return json.dumps(data, **options)
+        pause, fields = Pause(), []
+        for key, value in answer.items():
+            if isinstance(value, list):
+                items = []
+                for item in value:
+                    items.append(json.dumps(item, **options))
+                    pause()
+                fields.append(f"{json.dumps(key)}:[{','.join(items)}]")
+            else:
+                fields.append(f"{json.dumps(key)}:{json.dumps(value, **options)}")
+        return "[" + "".join(json.dumps(item, **options) + "," for item in data[:-1]) + "{" + ",".join(fields) + "}]"
 
     @staticmethod
     def loads(text: str, **options: Any) -> Any:
+        if len(text) > LARGE:
+            time.sleep(0)
+        if text.count(",") + text.count(":") > MAX_VALUES:
+            name = re.match(r'\s*\[\s*"(\w{1,100})"', text)
+            return [name[1] if name else "(a message with too many values)", Oversized()]
         try:
             return json.loads(text, **options)
         except (ValueError, RecursionError):
             return ["(a message that is not JSON)"]
 
 
+class Oversized(dict):
+    """Stands for what was not read because it holds too many values."""
+
+
+class Packet(socketio.packet.Packet):
+    """Socket.IO's packet for large data: neither reading it nor looking for bytes in it stops the others."""
+
+    def decode(self, encoded_packet: str) -> int:
+        if len(encoded_packet) > LARGE:
+            time.sleep(0)  # copying it so far took its time, and so will what follows
+        return super().decode(encoded_packet)
+
+    @classmethod
+    def data_is_binary(cls, data: Any) -> bool:
+        """We send bytes only as a field of an event."""
+        items = data if isinstance(data, list) else [data]
+        return any(isinstance(value, bytes) for item in items if isinstance(item, dict) for value in item.values())
+
+    @classmethod
+    def reconstruct_binary(cls, data: Any, attachments: list[bytes]) -> Any:
+        return _with_bytes(data, attachments, Pause())
+
+
+def _with_bytes(data: Any, attachments: list[bytes], pause: Callable[[], None]) -> Any:
+    pause()
+    if isinstance(data, list):
+        return [_with_bytes(item, attachments, pause) for item in data]
+    if isinstance(data, dict):
+        if data.get("_placeholder") and "num" in data:
+            return attachments[data["num"]]
+        return {key: _with_bytes(value, attachments, pause) for key, value in data.items()}
+    return data
+
+
 def check(value: Any) -> None:
     """Raises InvalidParams if `value` is nested too deep or holds bytes, NaN, infinity, integers over 64 bits or text
-    that is not Unicode. Does not recurse: deep data would end the check before it is done."""
-    layer, depth = [value], 0
+    that is not Unicode, TooLarge if it was not read. Does not recurse: deep data would end the check too early."""
+    layer, depth, pause = [value], 0, Pause()
     while layer:
         below: list[Any] = []
         for item in layer:
+            pause()
+            if isinstance(item, Oversized):
+                raise TooLarge(
+                    f"the message holds more than {MAX_VALUES:,} values. Send several, or upload large data."
+                )
             if isinstance(item, dict):
                 below += [*item.keys(), *item.values()]
             elif isinstance(item, list | tuple):
@@ -58,9 +127,33 @@ def _problem(item: Any) -> str | None:
     return None if item is None else f"{type(item).__name__}"
 
 
+def each(field: str, model: type[pydantic.BaseModel], values: list[Any]) -> list[dict[str, Any]]:
+    """The values of a long list, each checked by `model`, without stopping the others. Raises InvalidParams."""
+    pause, checked, errors = Pause(), [], []
+    for index, value in enumerate(values):
+        pause()
+        try:
+            checked.append(model.model_validate(value).model_dump())
+        except pydantic.ValidationError as error:
+            errors += [{**item, "loc": (field, index, *item["loc"])} for item in _items(error)]
+            if len(errors) >= MAX_ERRORS:
+                break
+    if errors:
+        raise _invalid(errors)
+    return checked
+
+
 def invalid(error: pydantic.ValidationError) -> InvalidParams:
     """All bad fields of a request at once."""
-    items = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_ERRORS]
+    return _invalid(_items(error))
+
+
+def _items(error: pydantic.ValidationError) -> list[Any]:
+    return error.errors(include_url=False, include_context=False, include_input=False)
+
+
+def _invalid(items: list[Any]) -> InvalidParams:
+    items = items[:MAX_ERRORS]
     errors = [{"field": ".".join(map(str, item["loc"]))[:100], "message": item["msg"]} for item in items]
     text = "; ".join(f"{item['field']}: {item['message']}" if item["field"] else item["message"] for item in errors)
     return InvalidParams(f"{text}.", field=errors[0]["field"], errors=errors)

@@ -1,0 +1,122 @@
+"""`python -m tests.hub server.py ...` runs it and writes to its log what blocks eventlet's hub for more than 50 ms.
+
+A heartbeat on the hub is watched by a thread of the system. Machines are shared, so time in which a thread waits for a
+processor does not count: work of the hub does, sleep in a system call, and other threads that hold Python's lock."""
+
+import _thread
+import os
+import runpy
+import sys
+import threading
+import time
+from pathlib import Path
+
+LIMIT_SECONDS, BEAT_SECONDS = 0.05, 0.01
+MARK = "the hub was blocked for "
+# Taken before eventlet replaces them by its own.
+HUB, HUB_TASK, start_thread = _thread.get_ident(), threading.get_native_id(), _thread.start_new_thread
+sleep, monotonic, write = time.sleep, time.monotonic, os.write
+
+
+class Watch:
+    """`beat` runs on the hub, `switched` whenever it turns to something else, `run` is the thread that watches."""
+
+    def __init__(self):
+        self.beat_at, self.longest = monotonic(), 0.0
+
+    def beat(self):
+        import eventlet
+
+        while True:
+            self.switched()
+            eventlet.sleep(BEAT_SECONDS)
+
+    def switched(self, *args):
+        now = monotonic()
+        self.longest = max(self.longest, now - self.beat_at)
+        self.beat_at = now
+
+    def run(self):
+        blocked, stack, beat_at = 0.0, "", self.beat_at
+        before = self.look()
+        while True:
+            sleep(BEAT_SECONDS)
+            now = self.look()
+            if beat_at != self.beat_at:
+                blocked = min(blocked + self.kept(before, now), self.longest)  # this thread may not have got on either
+                if blocked > LIMIT_SECONDS:
+                    text = stack or "a thread that held Python's lock"
+                    write(2, f"{MARK}{blocked * 1000:.0f} ms: {text}\n".encode())
+                blocked, stack, beat_at, self.longest = 0.0, "", self.beat_at, 0.0
+            elif monotonic() - beat_at > 2 * BEAT_SECONDS:
+                blocked += self.kept(before, now)
+                if blocked > LIMIT_SECONDS / 2 and not stack:
+                    stack = where()
+            before = now
+
+    def look(self):
+        """(the time, processor time of the process, how long threads other than this have waited for a processor)"""
+        mine = threading.get_native_id()
+        tasks = [task for task in map(int, os.listdir("/proc/self/task")) if task != mine]
+        return monotonic(), time.process_time(), sum(map(waited, tasks))
+
+    def kept(self, before, now):
+        """For how long something of our own kept the hub from its heartbeat. A long time without any work and any
+        waiting is one in which the whole process was stopped."""
+        wall, worked, waiting = (after - earlier for earlier, after in zip(before, now, strict=True))
+        asleep = min(wall, 2 * BEAT_SECONDS) if state_of(HUB_TASK) in "SD" else 0
+        return max(0, min(wall - waiting, worked + asleep))
+
+
+def state_of(task):
+    try:
+        return Path(f"/proc/self/task/{task}/stat").read_text().rsplit(") ", 1)[1][0]
+    except OSError:
+        return "X"
+
+
+def waited(task):
+    try:
+        return int(Path(f"/proc/self/task/{task}/schedstat").read_text().split()[1]) / 1e9
+    except OSError:
+        return 0.0  # it has ended
+
+
+def where():
+    """What the hub is doing, innermost first, on one line."""
+    frame, places = sys._current_frames().get(HUB), []
+    while frame:
+        code = frame.f_code
+        places.append(f"{'/'.join(Path(code.co_filename).parts[-2:])}:{frame.f_lineno} {code.co_name}")
+        frame = frame.f_back
+    return " < ".join(places)
+
+
+def blocks(log):
+    """The lines of a log that tell of a block."""
+    return [line for line in log.splitlines() if line.startswith(MARK)]
+
+
+def main():
+    from core.rest import serving
+
+    serve = serving.serve
+
+    def watched(listener, app, async_mode):
+        if async_mode == "eventlet" and sys.platform == "linux":
+            import eventlet
+            import greenlet
+
+            watch = Watch()
+            greenlet.settrace(watch.switched)
+            eventlet.spawn(watch.beat)
+            start_thread(watch.run, ())
+        serve(listener, app, async_mode)
+
+    serving.serve = watched
+    sys.argv = sys.argv[1:]
+    runpy.run_path(sys.argv[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Nothing that a client can ask for stops the others for long, and the detector of that sees what does."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests import hub
+from tests.serving import ROOT, serve
+from tests.wire import Wire
+
+BLOCKED = """
+import hashlib, sys, time
+from core.rest import serving
+sleep = time.sleep
+serving.patch()
+import eventlet
+run_blocking = serving.blocking_runner("eventlet")
+listener, address, port = serving.listen("127.0.0.1", 0)
+eventlet.spawn(serving.serve, listener, lambda environ, start: [], "eventlet")
+eventlet.sleep(0.1)
+
+def compute():
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+
+{action}
+eventlet.sleep(0.1)
+"""
+MANY = """
+class P(Params):
+    text: str = param("hello", help="Text.")
+    numbers: list[float] = param([], help="Numbers.")
+
+class Many(Plugin):
+    @job(concurrency=4)
+    def many(self, params: P) -> Text:
+        return params.text
+"""
+
+
+@pytest.mark.parametrize(
+    "action, blocks",
+    [
+        ("sleep(0.2)", True),
+        ("compute()", True),
+        ("run_blocking(sum, range(30_000_000))", True),  # C code that holds Python's lock stops the hub from a thread
+        ("run_blocking(sleep, 0.2)", False),
+        ("run_blocking(compute)", False),
+        ("eventlet.sleep(0.2)", False),
+        ("for _ in range(20): sum(range(500_000)); eventlet.sleep(0)", False),
+    ],
+)
+def test_the_detector_sees_what_blocks_the_hub_and_nothing_else(tmp_path, action, blocks):
+    (tmp_path / "script.py").write_text(BLOCKED.format(action=action))
+    command = [sys.executable, "-W", "ignore", "-m", "tests.hub", str(tmp_path / "script.py")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert bool(hub.blocks(done.stderr)) == blocks, done.stderr
+    assert not done.returncode
+
+
+def test_large_requests_do_not_stop_the_others():
+    """The server checks itself at the end, see tests/serving.py."""
+    with serve({"many": MANY}) as server, Wire(server) as wire:
+        wire.call("queue", {"action": "pause"})
+        jobs = [{"job": "many", "params": {"text": f"number {number}"}} for number in range(10_000)]
+        assert len(wire.call("flow", {"jobs": jobs}, timeout=120)["jobs"]) == 10_000
+        assert wire.call("flow", {"jobs": [*jobs[1:], {"job": "nothing"}]})["error"]["code"] == "unknown_job"
+        assert len(wire.call("jobs", {"limit": 1000})["jobs"]) == 1000
+        numbers = wire.call("submit", {"job": "many", "params": {"numbers": [0.5] * 150_000}})
+        assert numbers["ok"], numbers
+        with Wire(server, since=0) as late:
+            late.until(lambda: len(late.state_events()) >= 10_000, 60)
+
+
+def test_a_message_of_too_many_values_is_refused_by_its_event():
+    with serve({"many": MANY}) as server, Wire(server) as wire:
+        answer = wire.call("submit", {"job": "many", "params": {"numbers": [1] * 1_000_000}})
+        assert answer["error"]["code"] == "too_large" and "300,000 values" in answer["error"]["message"]
+        assert wire.call("hello")["ok"]
+
+
+def test_a_page_of_large_records_ends_early_and_the_next_goes_on():
+    with serve({"many": MANY}) as server, Wire(server) as wire:
+        wire.call("queue", {"action": "pause"})
+        jobs = [wire.submit("many", {"text": "x" * 900_000}) for _ in range(40)]
+        found = wire.call("jobs", {"limit": 1000})["jobs"]
+        assert 0 < len(found) < 40
+        while page := wire.call("jobs", {"limit": 1000, "before": found[-1]["id"]})["jobs"]:
+            found += page
+        assert [job["id"] for job in found] == jobs[::-1]
