@@ -56,6 +56,10 @@ class Json:
             return ["(a message that is not JSON)"]
 
 
+def too_many_values() -> TooLarge:
+    return TooLarge(f"the message holds more than {MAX_VALUES:,} values. Send several, or upload large data.")
+
+
 class Oversized(dict):
     """Stands for what was not read because it holds too many values."""
 

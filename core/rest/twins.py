@@ -102,6 +102,8 @@ def body(max_bytes: int) -> Row:
         raise TooLarge(f"the request is over the limit of {max_bytes:,} bytes (max_message_bytes). Upload large data.")
     if data and flask.request.mimetype != JSON:
         raise InvalidParams(f"the body has to be JSON. Send it with the header Content-Type: {JSON}.")
+    if data.count(b",") + data.count(b":") > plain.MAX_VALUES:
+        raise plain.too_many_values()
     try:
         given = json.loads(data or b"{}")
     except (ValueError, RecursionError) as error:
