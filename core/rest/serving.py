@@ -21,7 +21,8 @@ def patch() -> None:
 
     Five things are mended: eventlet's WebSocket takes the mask off byte by byte, which stops everybody for 0.4 s a
     megabyte; it compresses for browsers, 0.02 s a megabyte and 0.3 MB for each; it limits the size of fragments but not
-    of the message they make; it asks the system four times for each frame; and what is ready for a client at the same time was sent packet by packet, each of which wakes the client."""
+    of the message they make; it asks the system four times for each frame; and what is ready for a client at the same
+    time was sent packet by packet, each of which wakes the client."""
     with warnings.catch_warnings():  # it says that it is in maintenance mode, which is known
         warnings.simplefilter("ignore")
         import eventlet
