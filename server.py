@@ -23,12 +23,14 @@ from core.api import Api, rooms
 from core.artifacts import Blobs
 from core.auth import Guard
 from core.errors import Conflict
-from core.jobs import Store
+from core.jobs import Row, Store
 from core.library import plain
 from core.library.catalogue import Catalogue
 from core.library.events import Library
 from core.library.exports import Exports
 from core.library.following import Following
+from core.library.light import Light
+from core.library.programs import Programs
 from core.library.queue import Queue
 from core.ops import devices, discovery
 from core.ops.config import Config
@@ -68,17 +70,22 @@ class Server:
             json=plain.Json, serializer=plain.Packet,
         ).server  # fmt: skip
         exports = Exports(config, self.store, blobs, run_blocking)
+
+        def tell(event: str, data: Row, row: Row) -> None:
+            self.sio.emit(event, data, to=rooms(row | {"job": row["id"]}))
+
         self.pool = Pool(
             config, self.store, self.catalogue, self.scheduler, blobs, self.sio, devices.find(config.devices),
-            tell=lambda event, data, row: self.sio.emit(event, data, to=rooms(row | {"job": row["id"]})),
-            exported=lambda row, outputs: self.sio.start_background_task(exports.export, row, outputs),
+            tell, exported=lambda row, outputs: self.sio.start_background_task(exports.export, row, outputs),
         )  # fmt: skip
         self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool)
         self.api = Api(self.sio, self.store, self.scheduler)
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
         following = Following(self.sio, config, self.store, self.catalogue)
         library = Library(config, self.store, self.catalogue, self.scheduler, run_blocking)
-        for handler in (*following.handlers, *library.handlers, *self.queue.handlers):
+        light = Light(self.store, self.catalogue, self.pool, self.sio)
+        Programs(self.store, self.scheduler, self.pool, self.sio, tell)
+        for handler in (*following.handlers, *library.handlers, *self.queue.handlers, *light.handlers):
             self.api.bind(handler)
 
     def start(self) -> None:

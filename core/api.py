@@ -13,7 +13,7 @@ import socketio
 from pydantic import Field
 
 from core.auth import Guard
-from core.errors import CoreError, Internal, InvalidParams, NotFound, Unauthorized
+from core.errors import InvalidParams, NotFound, Unauthorized
 from core.jobs import Priority, Row, Store, wire
 from core.library import plain
 from core.scheduler import Scheduler
@@ -86,8 +86,8 @@ class Api:
 
     def _answer(self, event: str, sid: str, data: tuple) -> Row:
         """Do what is asked and say so; whatever goes wrong becomes data."""
-        problem: CoreError
-        try:
+
+        def act() -> Row:
             request = data[0] if data and data[0] is not None else {}
             if len(data) > 1 or not isinstance(request, dict) or request.keys() & {"owner", "self", "socket"}:
                 raise InvalidParams("send one JSON object with the fields of the event.")
@@ -95,15 +95,9 @@ class Api:
             if sid not in self._owners:
                 raise Unauthorized("this connection has ended.", hint="Connect again.")
             more = {"socket": sid} if event == "subscribe" else {}
-            return {"ok": True, **self.handlers[event](self._owners[sid], **request, **more)}
-        except pydantic.ValidationError as error:
-            problem = plain.invalid(error)
-        except CoreError as error:
-            problem = error
-        except Exception:
-            log.exception("%s failed", event)
-            problem = Internal("this failed by our own mistake; the server's log says why.")
-        return {"ok": False, "error": problem.wire()}
+            return self.handlers[event](self._owners[sid], **request, **more)
+
+        return plain.answer(event, act)
 
     def submit(self, owner: str, **submission: Any) -> Row:
         """Queue one job; answered when it is on the disk."""

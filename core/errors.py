@@ -110,3 +110,9 @@ class Internal(CoreError): ...
 
 
 CODES = {cls.code(): cls for cls in CoreError.__subclasses__()}
+
+
+def from_wire(error: dict[str, Any]) -> CoreError:
+    """The exception that `wire` has described."""
+    extra = {key: error.get(key) for key in ("field", "hint", "job", "errors")}
+    return CODES.get(error["code"], Internal)(error["message"], **extra)

@@ -6,19 +6,23 @@ and parameter class. The annotations of the method say all five; core/ops/descri
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from core.errors import BadImage, Cancelled, InvalidParams, ModelNotFound, OutOfMemory, TypeMismatch
-from core.types import Audio, Image, Json, Mask, Text, Video
+from core.artifacts import Blobs
+from core.errors import BadImage, Cancelled, DependencyFailed, InvalidParams, ModelNotFound, OutOfMemory, TypeMismatch
+from core.library.children import Artifact, Child, Children
+from core.library.models import Models
+from core.types import KINDS, Audio, Image, Json, Mask, Text, Video
 
 __all__ = [
     "Plugin", "job", "Params", "param", "Context", "Result", "Image", "Mask", "Text", "Json", "Audio", "Video",
-    "BadImage", "Cancelled", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch",
+    "Artifact", "Child",
+    "BadImage", "Cancelled", "DependencyFailed", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch",
 ]  # fmt: skip
 PROGRESS_SECONDS, PREVIEW_SECONDS = 0.05, 0.25  # more often than this is not sent
 
@@ -59,6 +63,10 @@ class Plugin:
     def unload(self) -> None:
         """Give back what `load` and the jobs took."""
 
+    def plan(self, job: str, params: Params, inputs: dict[str, list[Artifact]]) -> dict[str, Any] | None:
+        """What a submit would make, without making it: {"params": as they would be used, "outputs": [facts of each,
+        {"seed": 7} ...]}. None if that is not known. Of a program, its jobs are found out by running it dry."""
+
 
 def job(
     *, affinity: str | None = None, concurrency: int | None = None, light: bool = False, program: bool = False,
@@ -97,10 +105,13 @@ class Context:
 
     `scratch` is a folder that is deleted after the job, `models` finds model files (`models.path(kind, name)`)."""
 
-    def __init__(self, job_id: str, scratch: Path, models: Any, send: Callable[[str, dict[str, Any]], None]):
-        self.job_id, self.models, self._scratch = job_id, models, scratch
+    def __init__(
+        self, job_id: str, scratch: Path, models: Models, send: Callable[[str, dict[str, Any]], None],
+        blobs: Blobs | None = None, ask: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
+    ):  # fmt: skip
+        self.job_id, self.models, self._scratch, self._blobs = job_id, models, scratch, blobs
         self.keep_partial = False
-        self._send = send
+        self._send, self._children = send, Children(ask)
         self._cancelled = threading.Event()
         self._progress_at = self._preview_at = self._phase_at = 0.0
         self._phase: str | None = None
@@ -145,3 +156,34 @@ class Context:
 
     def log(self, text: str) -> None:
         self._send("log", {"text": str(text)[:10_000]})
+
+    def read(self, artifact: Artifact) -> Any:
+        """The value of a stored result: a picture, a text ..."""
+        return KINDS[artifact.kind].decode(self._blobs.path(artifact.sha256).read_bytes())
+
+    # For programs, which are run again from the top whenever what they gathered is there: see docs/plugins.md.
+
+    def submit(
+        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
+        key: str | None = None, hold: bool = False,
+    ) -> Child:  # fmt: skip
+        """Submit a job, once for each `key` (by default its number in the order of asking). Inputs are Artifacts,
+        Children (their outputs, waited for), ids, or lists of these. Owner, session and priority are the program's."""
+        return self.submit_all([{"job": job, "params": params, "inputs": inputs, "key": key, "hold": hold}])[0]
+
+    def submit_all(self, requests: Iterable[dict[str, Any]]) -> list[Child]:
+        """Submit many at once: dicts with the arguments of `submit`."""
+        return self._children.submit(requests)
+
+    def gather(self, children: Iterable[Child], allow_failed: bool = False) -> list[Child]:
+        """The children with their outputs, once all have ended. Raises DependencyFailed if some ended badly, unless
+        `allow_failed`."""
+        return self._children.gather(children, allow_failed)
+
+    def once(self, key: str, compute: Callable[[], Any]) -> Any:
+        """What `compute()` gave the first time, as JSON; computed only then."""
+        return self._children.once(key, compute)
+
+    def seed(self, key: str) -> int:
+        """A random seed, 0 to 2**32 - 1, the same each time for the same key."""
+        return self._children.seed(key)

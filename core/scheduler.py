@@ -52,6 +52,8 @@ class Scheduler:
         for request in requests:
             pause()
             job = self._catalogue.find(request["job"])
+            if job.about["light"]:
+                raise InvalidParams(f"{job.name} is a light job, which is not queued. Send it with call.", field="job")
             checked.append((request, job, job.check(request["params"]), job.check_inputs(request["inputs"])))
         rows = self._store.write(lambda tx: self._add_all(tx, checked, owner, lease))
         self.dispatch({row["plugin"] for row in rows})
@@ -170,22 +172,6 @@ class Scheduler:
         columns = {"state": "queued", "lease": None, "worker": None, "alone": int(alone)}
         columns["deaths"] = self._store.job(job)["deaths"] + deaths
         self._store.write(lambda tx: tx.update_job(job, ("running",), **columns))
-
-    def wait(self, job: str, lease: str, children: list[str]) -> None:
-        """A program leaves its worker until those of its `children` that are unfinished have ended."""
-
-        def change(tx: Transaction) -> Row:
-            row = tx.one("SELECT attempt FROM jobs WHERE id = ? AND lease = ?", job, lease)
-            if row is None:
-                raise Conflict(f"the lease {lease} is not valid any more.", job=job)
-            unfinished = {each["id"] for each in tx.all(f"{CHILDREN} AND finished IS NULL", job)}
-            for child in unfinished.intersection(children):
-                tx.insert("waits", {"job": job, "needs": child}, "OR IGNORE")
-            state = "waiting" if unfinished.intersection(children) else "queued"
-            columns = {"state": state, "queued": now(), "lease": None, "worker": None}
-            return tx.update_job(job, ("running",), attempt=row["attempt"] - 1, **columns)  # goes on where it was
-
-        self.dispatch({self._store.write(change)["plugin"]})
 
     def cancel(self, job: str, keep_partial: bool = False) -> Row:
         """Cancel a job, and its children, in any unfinished state. Those that run are told to stop; their terminal

@@ -3,9 +3,8 @@
 `python -m core.worker` reads its settings as one line of JSON from stdin and ends when stdin closes."""
 
 import json
-import os
+import queue
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -15,16 +14,17 @@ from typing import Any
 import socketio
 
 from core.artifacts import Blobs
-from core.errors import Cancelled
+from core.errors import Cancelled, from_wire
 from core.library import calling
+from core.library.children import SIDE, Waiting
 from core.library.models import Models
 from core.library.ordered import OrderedClient
 from core.ops.describe import load_plugin
+from core.ops.ending import end_with_stdin
 from core.plugin import Context
 
 NAMESPACE = "/worker"
 HEARTBEAT_SECONDS = 5
-UNLOAD_SECONDS = 1
 
 
 class Worker:
@@ -68,7 +68,10 @@ class Worker:
         if lease in self._contexts or lease in self._outbox:
             return
         scratch = Path(self._settings["scratch"]) / lease
-        context = Context(message["id"], scratch, self._models, lambda event, body: self._tell(lease, event, body))
+        context = Context(
+            message["id"], scratch, self._models, lambda event, body: self._tell(lease, event, body), self._blobs,
+            lambda event, body: self._ask(event, body | {"lease": lease}),
+        )  # fmt: skip
         self._contexts[lease] = context
         threading.Thread(target=self._run, args=(message, context), daemon=True, name=message["name"]).start()
 
@@ -80,17 +83,38 @@ class Worker:
     def _tell(self, lease: str, event: str, body: dict[str, Any]) -> None:
         self._emit(event, (calling.preview(body["image"]) if event == "preview" else body) | {"lease": lease})
 
+    def _ask(self, event: str, body: dict[str, Any]) -> dict[str, Any]:
+        """The server's answer, asked again until it comes; raises the error that it is."""
+        answers: queue.SimpleQueue = queue.SimpleQueue()
+        while True:
+            self._emit(event, body, callback=answers.put)
+            try:
+                answer = answers.get(timeout=HEARTBEAT_SECONDS)
+            except queue.Empty:
+                continue
+            if not answer.pop("ok"):
+                raise from_wire(answer["error"])
+            return answer
+
     def _run(self, message: dict[str, Any], context: Context) -> None:
         """One job from its parameters to its result, which is put into the outbox whatever happens."""
         lease, outputs, error, state = message["lease"], [], None, "done"
         metrics: dict[str, float] = {}
+        more: dict[str, Any] = {"value": None} if message["light"] else {}
         started = time.monotonic()
         try:
-            self._load(metrics)
-            for output in calling.call(self.plugin, self._blobs, message, context, metrics):
-                outputs.append(output)
-                if output["streamed"]:
-                    self._emit("output", {"lease": lease, "output": output})
+            if message["light"] == "plan":
+                more["value"] = calling.plan(self.plugin, message, context)
+            elif message["light"]:
+                more["value"] = calling.call_light(self.plugin, self._blobs, message, context)
+            else:
+                self._load(metrics)
+                for output in calling.call(self.plugin, self._blobs, message, context, metrics):
+                    outputs.append(output)
+                    if output["streamed"]:
+                        self._emit("output", {"lease": lease, "output": output})
+        except Waiting as waiting:
+            state, more["waits_for"] = "waiting", waiting.jobs
         except Cancelled as cancelled:
             state, error = "cancelled", cancelled.wire()
         except BaseException as failure:  # a plugin may raise anything, SystemExit too
@@ -98,13 +122,14 @@ class Worker:
         finally:
             shutil.rmtree(context._scratch, ignore_errors=True)
         metrics |= {"total_seconds": round(time.monotonic() - started, 4), "memory_bytes": calling.memory_bytes()}
-        self._outbox[lease] = {"lease": lease, "state": state, "outputs": outputs, "error": error, "metrics": metrics}
+        result = {"lease": lease, "state": state, "outputs": outputs, "error": error, "metrics": metrics}
+        self._outbox[lease] = result | more
         del self._contexts[lease]
         self._send_result(lease)
 
     def _load(self, metrics: dict[str, float]) -> None:
         with self._loading:
-            if not self.loaded:
+            if not self.loaded and self._settings["device"] != SIDE:
                 started = time.monotonic()
                 self.plugin.load(self._settings["device"])
                 self.loaded = True
@@ -112,29 +137,17 @@ class Worker:
 
     def _send_result(self, lease: str) -> None:
         if message := self._outbox.get(lease):
-            self._emit("finished", message, callback=lambda *answer: self._outbox.pop(lease, None))
+            event = "answered" if "value" in message else "finished"
+            self._emit(event, message, callback=lambda *answer: self._outbox.pop(lease, None))
 
     def _resend(self) -> None:
         for lease in list(self._outbox):
             self._send_result(lease)
 
 
-def _end_with_stdin(workers: list[Worker]) -> None:
-    """When the server is gone, stdin closes: unload and end, with all that the plugin has started."""
-    while sys.stdin.buffer.read1(65536):
-        pass
-    for worker in [each for each in workers if each.loaded]:
-        unloading = threading.Thread(target=worker.plugin.unload, daemon=True)
-        unloading.start()
-        unloading.join(UNLOAD_SECONDS)
-    if os.name == "posix":
-        os.killpg(0, signal.SIGKILL)
-    os._exit(0)
-
-
 if __name__ == "__main__":
     settings = json.loads(sys.stdin.buffer.readline())
     workers: list[Worker] = []
-    threading.Thread(target=_end_with_stdin, args=(workers,), daemon=True).start()
+    threading.Thread(target=end_with_stdin, args=(workers,), daemon=True).start()
     workers.append(Worker(settings))
     workers[0].serve()

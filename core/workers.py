@@ -8,6 +8,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,9 +19,11 @@ from core.errors import Cancelled, Conflict, CoreError, UnknownJob
 from core.jobs import Row, Store, Transaction, new_id, now
 from core.library import plain
 from core.library.catalogue import Catalogue
+from core.library.children import SIDE
 from core.library.exports import EXPORTED
 from core.library.inputs import look_up
 from core.library.results import Output, outcome
+from core.ops import processes
 from core.ops.config import Config
 from core.ops.processes import LocalProcess
 from core.scheduler import Scheduler
@@ -55,6 +58,8 @@ class Worker:
     warm: str | None = None
     memory_bytes: int = 0
     runs: dict[str, Run] = field(default_factory=dict)  # by lease
+    calls: dict[str, tuple[Row, Future]] = field(default_factory=dict)  # light ones: message and answer, by lease
+    ended_by_us: bool = False  # so nobody inside is to blame
 
 
 class Pool:
@@ -67,15 +72,16 @@ class Pool:
         exported: Callable[[Row, list[Row]], None],
     ):  # fmt: skip
         self._config, self._store, self._catalogue, self._scheduler = config, store, catalogue, scheduler
-        self._blobs, self._sio, self._tell, self._exported, self.devices = blobs, sio, tell, exported, devices
+        self.blobs, self._sio, self._tell, self._exported, self.devices = blobs, sio, tell, exported, devices
         self.workers: dict[str, Worker] = {}  # by token
+        self.leave: Callable[[str, str, list[str]], None]  # what becomes of a program that gathers; set by Programs
         self.url = ""  # where workers find the server; nothing starts before it is set
         self._wanted: set[str] = set()
         self._dispatching = threading.Lock()
         scheduler.dispatch, scheduler.stop_running = self.dispatch, self._stop_running
         sio.on("connect", self._connect, namespace=NAMESPACE)
         sio.on("disconnect", self._disconnect, namespace=NAMESPACE)
-        handlers = {"ready": self._ready, "beat": self._run_of, "output": self._produced, "finished": self._finished}
+        handlers = {"ready": self._ready, "beat": self.run_of, "output": self._produced, "finished": self._finished}
         for event in ("progress", "preview", "log"):
             handlers[event] = lambda sid, message, event=event: self._relay(event, sid, message)
         for event, handler in handlers.items():
@@ -100,13 +106,13 @@ class Pool:
         if not info or info.status != "ready":
             return
         mine = {worker.device: worker for worker in list(self.workers.values()) if worker.plugin == plugin}
-        starting = sum(not worker.ready for worker in mine.values())
-        for device in self.devices:
-            if device not in mine and self._scheduler.queued(plugin, False) > starting:
-                self._start(plugin, device)
+        starting = sum(not worker.ready for worker in mine.values() if worker.device != SIDE)
+        for device in [*self.devices, SIDE]:
+            if device not in mine and self._scheduler.queued(plugin, device == SIDE) > starting * (device != SIDE):
+                self.start(plugin, device)
                 starting += 1
             while (worker := mine.get(device)) and worker.ready:
-                row = self._scheduler.next(plugin, False, worker.warm)
+                row = self._scheduler.next(plugin, device == SIDE, worker.warm)
                 if not row or not self._accepts(worker, row):
                     break
                 self._run(worker, row)
@@ -120,15 +126,14 @@ class Pool:
         known = self._catalogue.jobs.get(row["name"])
         return 1 if row["alone"] or not known else known.about["concurrency"]
 
-    def _start(self, plugin: str, device: str) -> None:
+    def start(self, plugin: str, device: str) -> None:
         info, data = self._catalogue.plugins[plugin], self._config.data
         token, log = secrets.token_urlsafe(24), data / "logs" / f"{plugin}-{device.replace(':', '')}.log"
-        settings = {
-            "url": self.url, "token": token, "plugin": plugin, "folder": str(info.folder), "device": device,
-            "blobs": str(data / "blobs"), "fsync": self._config.durability == "power",
-            "scratch": str(data / "scratch"), "models": str(self._config.models),
-            "shipped_models": [model for each in self._catalogue.plugins.values() for model in each.models()],
-        }  # fmt: skip
+        settings = processes.settings(self._config, self._catalogue, info) | {
+            "url": self.url,
+            "token": token,
+            "device": device,
+        }
         try:
             process = LocalProcess(info.python, settings, log)
         except OSError as error:
@@ -142,25 +147,28 @@ class Pool:
         worker.sid, worker.connected, worker.heard = sid, True, time.monotonic()
 
     def _disconnect(self, sid: str, reason: str) -> None:
-        if worker := self._worker(sid):
+        if worker := self.worker(sid):
             worker.sid, worker.ready = None, False
 
-    def _worker(self, sid: str) -> Worker | None:
+    def worker(self, sid: str) -> Worker | None:
         return next((worker for worker in list(self.workers.values()) if worker.sid == sid), None)
 
     def _ready(self, sid: str, message: Row) -> None:
         """A worker is there (again): what it does not know of is sent again."""
-        if worker := self._worker(sid):
+        if worker := self.worker(sid):
             worker.ready = True
             known = message.get("leases") or []
             for run in list(worker.runs.values()):
                 if run.lease not in known:
-                    self._send(worker, "run", run.message)
+                    self.send(worker, "run", run.message)
                 if run.kill_at:
                     self._stop_running(self._store.job(run.job["id"]))
+            for lease, (call, _) in list(worker.calls.items()):
+                if lease not in known:
+                    self.send(worker, "run", call)
             self.dispatch({worker.plugin})
 
-    def _send(self, worker: Worker, event: str, data: Row) -> None:
+    def send(self, worker: Worker, event: str, data: Row) -> None:
         if worker.ready:
             self._sio.emit(event, data, to=worker.sid, namespace=NAMESPACE)
 
@@ -180,17 +188,17 @@ class Pool:
             self._scheduler.end(job, "failed", error=error.wire())
             return
         keys = ("id", "name", "params", "embed_metadata", "session", "version")
-        message = {key: row[key] for key in keys} | {"lease": lease, "inputs": inputs}
+        message = {key: row[key] for key in keys} | {"lease": lease, "inputs": inputs, "light": None}
         worker.runs[lease] = Run(row, lease, message, self._concurrency(row), time.monotonic())
         worker.warm = row["warmth"]
-        self._send(worker, "run", message)
+        self.send(worker, "run", message)
         row = self._store.job(job)
         if row["cancel"]:  # asked for while the lease was being made
             self._stop_running(row)
 
-    def _run_of(self, sid: str, message: Row) -> Run | None:
+    def run_of(self, sid: str, message: Row) -> Run | None:
         """The run that a worker's message is about, None if its lease is not valid (any more)."""
-        if worker := self._worker(sid):
+        if worker := self.worker(sid):
             worker.heard = time.monotonic()
             worker.memory_bytes = message.get("memory_bytes", worker.memory_bytes)
             if run := worker.runs.get(str(message.get("lease"))):
@@ -199,25 +207,30 @@ class Pool:
         return None
 
     def _relay(self, event: str, sid: str, message: Row) -> None:
-        if run := self._run_of(sid, message):
+        if run := self.run_of(sid, message):
             body = {key: value for key, value in message.items() if key != "lease"}
             plain.check([value for value in body.values() if not isinstance(value, bytes)])
             self._tell(event, body | {"id": run.job["id"]}, run.job)
 
     def _produced(self, sid: str, message: Row) -> None:
         """One output of a job that goes on."""
-        said = outcome({"state": "done", "outputs": [message.get("output")], "error": None, "metrics": {}}, self._blobs)
-        if run := self._run_of(sid, message):
+        said = outcome({"state": "done", "outputs": [message.get("output")], "error": None, "metrics": {}}, self.blobs)
+        if run := self.run_of(sid, message):
             self._store.write(lambda tx: self._add_outputs(tx, run, said.outputs))
 
     def _finished(self, sid: str, message: Row) -> bool:
         """A job's end as its worker tells it, resent until acknowledged. Returns whether the lease was valid."""
-        worker, run = self._worker(sid), self._run_of(sid, message)
+        worker, run = self.worker(sid), self.run_of(sid, message)
+        said = outcome(message, self.blobs)
         if not run:
             return False
-        job, said = run.job["id"], outcome(message, self._blobs)
+        job = run.job["id"]
         row = self._store.job(job)
         state, error = said.state, said.error
+        if state == "waiting" and not row["cancel"]:
+            worker.runs.pop(run.lease)
+            self.leave(job, run.lease, said.waits_for)
+            return True
         if row["cancel"] or state == "cancelled":
             state, error = "cancelled", Cancelled("the job was cancelled.", job=job).wire()
         outputs = [] if row["cancel"] == "discard" else said.outputs
@@ -245,15 +258,16 @@ class Pool:
         parents = [artifact["id"] for items in run.message["inputs"].values() for artifact in items]
         about = {key: run.job[key] for key in ("owner", "session")} | {"job": run.job["id"], "review": "new"}
         for output in outputs:
-            row = output.model_dump(exclude={"index"}) | about | {"idx": output.index, "created": now()}
+            source = tx.one("SELECT id FROM artifacts WHERE id = ? AND owner = ?", output.source, about["owner"])
+            row = output.model_dump(exclude={"index", "source"}) | about | {"idx": output.index, "created": now()}
             row["mime"] = KINDS[output.kind].mime
-            tx.add_artifact({"id": f"{run.job['id']}.{output.index}"} | row, parents)
+            tx.add_artifact({"id": f"{run.job['id']}.{output.index}"} | row, [source["id"]] if source else parents)
 
     def _stop_running(self, row: Row) -> None:
         for worker in list(self.workers.values()):
             if run := worker.runs.get(row["lease"]):
                 run.kill_at = run.kill_at or time.monotonic() + self._config.cancel_grace_seconds
-                self._send(worker, "cancel", {"lease": run.lease, "keep_partial": row["cancel"] == "keep"})
+                self.send(worker, "cancel", {"lease": run.lease, "keep_partial": row["cancel"] == "keep"})
 
     def refuse(self, plugin: str, error: str) -> None:
         """It cannot run here, so its jobs must not wait for ever. They can be retried when it is mended."""

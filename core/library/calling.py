@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from core.artifacts import Blobs
-from core.errors import CoreError, Internal, OutOfMemory, PluginError
+from core.errors import CoreError, Internal, OutOfMemory, PluginError, TypeMismatch
+from core.library.children import Artifact, Children, Rehearsal, Waiting
 from core.ops.describe import signature
 from core.plugin import Context, Plugin, Result
-from core.types import KINDS, Image
+from core.types import KINDS, Image, fits
 
 MAX_FACTS = 1_000_000  # bytes of JSON
 MAX_MESSAGE = 2_000  # characters
@@ -27,8 +28,59 @@ def call(
 ) -> Iterator[dict[str, Any]]:
     """The outputs of the job in `message`, each as soon as it is there. The method is called once for each item of an
     input that takes one."""
-    function = getattr(type(plugin), message["name"].split(".")[1])
-    ports, port, params_name, context_name, params_class = signature(function)
+    index, encoding = 0, 0.0
+    calls, port = _calls(plugin, blobs, message, context)
+    for number, arguments in enumerate(calls):
+        context._children.begin(number)
+        returned = _function(plugin, message)(plugin, **arguments)
+        for value in returned if port["list"] else [returned]:
+            started = time.monotonic()
+            output = _encode(blobs, message, index, port["kind"], value)
+            encoding += time.monotonic() - started
+            metrics["encode_seconds"] = round(encoding, 4)
+            yield output | {"streamed": port["list"] or len(calls) > 1}
+            index += 1
+
+
+def call_light(plugin: Plugin, blobs: Blobs, message: dict[str, Any], context: Context) -> list[Any]:
+    """What a light job returns: JSON values."""
+    calls, port = _calls(plugin, blobs, message, context)
+    values = []
+    for arguments in calls:
+        returned = _function(plugin, message)(plugin, **arguments)
+        values += returned if port["list"] else [returned]
+    return json.loads(KINDS["json"].encode(values, {}))
+
+
+def plan(plugin: Plugin, message: dict[str, Any], context: Context) -> dict[str, Any]:
+    """What the job in `message` would make; a program is run with nobody listening until it gathers."""
+    _, _, _, _, params_class = signature(_function(plugin, message))
+    items = {
+        name: [Artifact(item["id"], item["kind"], item["sha256"], item["facts"]) for item in found]
+        for name, found in message["inputs"].items()
+    }
+    planned = plugin.plan(message["name"].split(".")[1], params_class(**message["params"]), items) or {}
+    if message["program"]:
+        rehearsal = Rehearsal()
+        context._children = Children(rehearsal.ask)
+        try:
+            for _ in call(plugin, context._blobs, message, context, {}):
+                pass
+        except Waiting:
+            pass
+        planned = {"jobs": rehearsal.requests} | planned
+    return json.loads(KINDS["json"].encode(planned, {}))
+
+
+def _function(plugin: Plugin, message: dict[str, Any]) -> Any:
+    return getattr(type(plugin), message["name"].split(".")[1])
+
+
+def _calls(
+    plugin: Plugin, blobs: Blobs, message: dict[str, Any], context: Context
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The arguments of each call of the job's method, and the description of its output."""
+    ports, port, params_name, context_name, params_class = signature(_function(plugin, message))
     arguments: dict[str, Any] = {}
     if params_name:
         arguments[params_name] = params_class(**message["params"])
@@ -40,20 +92,17 @@ def call(
         values = [decode(blobs.path(item["sha256"]).read_bytes()) for item in items]
         choices = [values] if ports[name]["list"] else values or [None]
         calls = [arguments | {name: choice} for arguments in calls for choice in choices]
-    index, encoding = 0, 0.0
-    for arguments in calls:
-        returned = function(plugin, **arguments)
-        for value in returned if port["list"] else [returned]:
-            started = time.monotonic()
-            output = _encode(blobs, message, index, port["kind"], value)
-            encoding += time.monotonic() - started
-            metrics["encode_seconds"] = round(encoding, 4)
-            yield output | {"streamed": port["list"] or len(calls) > 1}
-            index += 1
+    return calls, port
 
 
 def _encode(blobs: Blobs, message: dict[str, Any], index: int, kind_name: str, value: Any) -> dict[str, Any]:
-    """Turn one returned value into a blob, with the metadata the submitter wants inside."""
+    """Turn one returned value into a blob, with the metadata the submitter wants inside. What is stored already, a
+    program hands on as it is."""
+    if isinstance(value, Artifact):
+        if not fits(value.kind, kind_name):
+            raise TypeMismatch(f"the program returns {kind_name}, not {value.kind}.")
+        about = {"index": index, "kind": value.kind, "sha256": value.sha256, "facts": value.facts, "source": value.id}
+        return about | {"size_bytes": blobs.path(value.sha256).stat().st_size}
     result = value if isinstance(value, Result) else Result(value)
     kind, texts = KINDS[kind_name], {}
     record = {"artifact": f"{message['id']}.{index}"}

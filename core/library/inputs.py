@@ -16,7 +16,7 @@ References = dict[str, list[Any]]
 class Inputs:
     """Checks the inputs of the jobs of one submit; `local` are the earlier ones of the flow, by their local names."""
 
-    def __init__(self, tx: Transaction, catalogue: Catalogue, owner: str):
+    def __init__(self, tx: Transaction | Store, catalogue: Catalogue, owner: str):
         self._tx, self._catalogue, self._owner = tx, catalogue, owner
         self.local: dict[str, Row] = {}
 
@@ -107,7 +107,7 @@ def _look_up(db: Transaction | Store, item: Any) -> list[Row]:
         rows = [row for row in rows if row["review"] == "picked"]
     elif not rows:
         raise NotFound(f"the input {item} is not there (any more).", hint="Submit the job with another input.")
-    return [{key: row[key] for key in ("id", "kind", "sha256")} for row in rows]
+    return [{key: row[key] for key in ("id", "kind", "sha256", "facts")} for row in rows]
 
 
 def _outputs(db: Transaction | Store, item: Row) -> list[Row]:

@@ -1,6 +1,8 @@
-"""What may come in over a socket: plain, finite, not too deep data that can be stored and sent on."""
+"""What may come in over a socket: plain, finite, not too deep data that can be stored and sent on; and what is
+answered."""
 
 import json
+import logging
 import math
 import re
 import time
@@ -10,9 +12,10 @@ from typing import Any
 import pydantic
 import socketio.packet
 
-from core.errors import InvalidParams, TooLarge
+from core.errors import CoreError, Internal, InvalidParams, TooLarge
 from core.library.fair import Pause
 
+log = logging.getLogger(__name__)
 MAX_VALUES = 300_000  # in one message: reading more at once would stop the others for over 50 ms
 LARGE = 1_000_000  # characters of a message
 LONG = 4  # a list that is written piece by piece
@@ -145,6 +148,21 @@ def each(field: str, model: type[pydantic.BaseModel], values: list[Any]) -> list
     if errors:
         raise _invalid(errors)
     return checked
+
+
+def answer(what: str, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What `act` returns, or what goes wrong in it, as the answer to a call."""
+    problem: CoreError
+    try:
+        return {"ok": True, **act()}
+    except pydantic.ValidationError as error:
+        problem = invalid(error)
+    except CoreError as error:
+        problem = error
+    except Exception:
+        log.exception("%s failed", what)
+        problem = Internal("this failed by our own mistake; the server's log says why.")
+    return {"ok": False, "error": problem.wire()}
 
 
 def invalid(error: pydantic.ValidationError) -> InvalidParams:

@@ -47,10 +47,7 @@ class Queue:
             ahead = "state = 'queued' AND plugin = ? AND program = ? AND (class, rank) < (?, ?)"
             values = [row[key] for key in ("plugin", "program", "class", "rank")]
             row["position"] = self._store.all(f"SELECT count(*) AS jobs FROM jobs WHERE {ahead}", *values)[0]["jobs"]
-            times = (
-                "SELECT finished - started AS time FROM jobs WHERE state = 'done' AND name = ? ORDER BY id DESC LIMIT ?"
-            )
-            mean = self._store.all(f"SELECT avg(time) AS time FROM ({times})", row["name"], RECENT)[0]["time"]
+            mean = mean_seconds(self._store, row["name"])
             row["eta_seconds"] = None if mean is None else round(mean * (row["position"] + 1), 1)
         return {"job": wire(row)}
 
@@ -68,16 +65,26 @@ class Queue:
         return {"job": wire(self._scheduler.submit([request], owner)[0])}
 
     def hold(self, owner: str, id: str) -> Row:
-        """Keep a job from running until `release`."""
+        """Keep a job, and its children, from running until `release`. What runs already goes on."""
         self._store.job(id, owner)
-        return {"job": wire(self._store.write(lambda tx: tx.update_job(id, ("waiting", "queued"), state="held")))}
+
+        def change(tx: Transaction) -> Row:
+            for child in _family(tx, id, ("waiting", "queued")):
+                tx.update_job(child["id"], ("waiting", "queued"), state="held")
+            return tx.update_job(id, ("waiting", "queued"), state="held")
+
+        return {"job": wire(self._store.write(change))}
 
     def release(self, owner: str, id: str) -> Row:
-        """Let a held job run."""
+        """Let a held job, and its children, run."""
         self._store.job(id, owner)
-        row = self._store.write(lambda tx: release(tx, id))
-        self._scheduler.dispatch({row["plugin"]})
-        return {"job": wire(row)}
+
+        def change(tx: Transaction) -> list[Row]:
+            return [release(tx, job) for job in [id, *(child["id"] for child in _family(tx, id, ("held",)))]]
+
+        rows = self._store.write(change)
+        self._scheduler.dispatch({row["plugin"] for row in rows})
+        return {"job": wire(rows[0])}
 
     def move(self, owner: str, id: str, to: Literal["front", "back"]) -> Row:
         """Let a job run before or after all others of its priority."""
@@ -115,3 +122,19 @@ def _about(worker: Worker) -> Row:
     about = {key: getattr(worker, key) for key in ("plugin", "device", "ready", "memory_bytes")}
     about["warm"] = json.loads(worker.warm or "null")
     return about | {"pid": worker.process.pid, "jobs": [run.job["id"] for run in list(worker.runs.values())]}
+
+
+def mean_seconds(store: Store, job: str) -> float | None:
+    """How long the last jobs of this name took."""
+    times = "SELECT finished - started AS time FROM jobs WHERE state = 'done' AND name = ? ORDER BY id DESC LIMIT ?"
+    return store.all(f"SELECT avg(time) AS time FROM ({times})", job, RECENT)[0]["time"]
+
+
+def _family(tx: Transaction, job: str, states: tuple[str, ...]) -> list[Row]:
+    """The children of a program that are in one of `states`, and theirs, the newest first."""
+    found, parents = [], [job]
+    while parents:
+        children = tx.all("SELECT id, state, program FROM jobs WHERE parent = ? AND finished IS NULL", parents.pop())
+        found += [child for child in children if child["state"] in states]
+        parents += [child["id"] for child in children if child["program"]]
+    return sorted(found, key=lambda child: child["id"], reverse=True)

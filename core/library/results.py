@@ -19,13 +19,16 @@ class Output(pydantic.BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     size_bytes: int = Field(ge=0, le=1 << 53)
     facts: dict[str, Any]
+    source: str | None = None  # the artifact that a program hands on
 
 
 class Outcome(pydantic.BaseModel):
-    state: Literal["done", "failed", "cancelled"]
+    state: Literal["done", "failed", "cancelled", "waiting"]
     outputs: Annotated[list[Output], Field(max_length=100_000)]
     error: dict[str, Any] | None
     metrics: dict[str, float | None]
+    waits_for: Annotated[list[str], Field(max_length=200_000)] = []  # the children that a program gathers
+    value: Any = None  # what a light job returns
 
 
 def outcome(message: dict[str, Any], blobs: Blobs) -> Outcome:

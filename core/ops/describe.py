@@ -88,7 +88,8 @@ def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
         if options["affinity"] and options["affinity"] not in schema.get("properties", {}):
             raise InvalidParams(f"job {name}: affinity names {options['affinity']}, which is not a parameter.")
         help = inspect.cleandoc(function.__doc__ or "")
-        jobs.append({"name": name, "help": help, "inputs": inputs, "output": output, "params": schema, **options})
+        about = {"name": name, "help": help, "inputs": inputs, "output": output, "params": schema}
+        jobs.append(about | options | {"plans": plugin.plan is not Plugin.plan})
     if not jobs:
         raise InvalidParams(f"{plugin.__name__} announces no job. Mark a method with @job().")
     return jobs

@@ -115,7 +115,7 @@ def _checked(job: Any) -> dict[str, Any]:
         ports = [*job["inputs"].values(), job["output"]]
         kinds = {port["kind"] for port in ports}
         numbers = int(job["concurrency"]) >= 1 and int(job["memory"]) >= 0
-        flags = {type(job["light"]), type(job["program"])} == {bool}
+        flags = {type(job[flag]) for flag in ("light", "program", "plans")} == {bool}
         if not (job["name"].isidentifier() and kinds <= KINDS.keys() and numbers and flags):
             raise ValueError(f"{job['name']!r} has a bad name, type, concurrency or memory")
         jsonschema.Draft202012Validator.check_schema(job["params"])

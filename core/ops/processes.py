@@ -7,9 +7,19 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from core.ops.config import ROOT
+from core.library.catalogue import Catalogue, PluginInfo
+from core.ops.config import ROOT, Config
 
 LOG_BYTES = 10_000_000  # a plugin that prints without end loses what it printed, not our disk
+
+
+def settings(config: Config, catalogue: Catalogue, plugin: PluginInfo) -> dict[str, Any]:
+    """What a worker has to know before it connects."""
+    return {
+        "plugin": plugin.name, "folder": str(plugin.folder), "blobs": str(config.data / "blobs"),
+        "fsync": config.durability == "power", "scratch": str(config.data / "scratch"), "models": str(config.models),
+        "shipped_models": [model for each in catalogue.plugins.values() for model in each.models()],
+    }  # fmt: skip
 
 
 class LocalProcess:

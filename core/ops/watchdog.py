@@ -71,13 +71,18 @@ class Watchdog:
         suspects, and run alone. After we killed the worker for one of them, the others are innocent."""
         worker.ready, code = False, worker.process.exit_code()
         worker.process.kill()  # what it started may still run
-        killed = any(run.failure for run in worker.runs.values())
+        killed = worker.ended_by_us or any(run.failure for run in worker.runs.values())
+        for _, answer in list(worker.calls.values()):
+            if not answer.done():
+                answer.set_exception(WorkerDied(f"the worker ended under the call (exit code {code})."))
         alone, suspects = self._verdicts.setdefault(token, (len(worker.runs) == 1 and not killed, not killed))
         for run in list(worker.runs.values()):
             self._after_death(worker, run, alone, suspects)
             del worker.runs[run.lease]  # after it is stored: if the disk is full, the next round goes on here
         del self._pool.workers[token], self._verdicts[token]
-        if not worker.connected and code not in (-signal.SIGTERM, -9):  # those were sent by somebody else
+        if (
+            not worker.connected and not worker.ended_by_us and code not in (-signal.SIGTERM, -9)
+        ):  # those were sent by somebody else
             self._failed_starts[worker.plugin] = self._failed_starts.get(worker.plugin, 0) + 1
             if self._failed_starts[worker.plugin] >= self._config.attempts:
                 text = f"its worker ends at the start (exit code {code}); see {worker.process.log}."

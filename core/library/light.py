@@ -1,0 +1,107 @@
+"""Light jobs, answered at once by a plugin's side process: no queue, no record. And plans: what a submit would make."""
+
+import math
+import threading
+from concurrent import futures
+from concurrent.futures import Future
+from typing import Any
+
+import socketio
+
+from core.api import Handler
+from core.errors import Conflict, InvalidParams, PluginError, Timeout, from_wire
+from core.jobs import Row, Store, new_id
+from core.library.catalogue import Catalogue, JobType, PluginInfo
+from core.library.children import SIDE
+from core.library.inputs import Inputs, look_up
+from core.library.queue import mean_seconds
+from core.library.results import outcome
+from core.workers import NAMESPACE, Pool, Worker
+
+CALL_SECONDS = 10  # that an answer may take, with the start of the process
+
+
+class Light:
+    """`handlers` are bound by the API: each is called as `handler(owner, **request)`."""
+
+    def __init__(self, store: Store, catalogue: Catalogue, pool: Pool, sio: socketio.Server):
+        self._store, self._catalogue, self._pool, self._starting = store, catalogue, pool, threading.Lock()
+        sio.on("answered", self._answered, namespace=NAMESPACE)
+        self.handlers: list[Handler] = [self.call, self.plan]
+
+    def call(
+        self, owner: str, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None
+    ) -> Row:
+        """Run a light job now, even while the queue is paused. `outputs`: what it returns, texts and JSON values."""
+        known = self._catalogue.find(job)
+        if not known.about["light"]:
+            raise InvalidParams(f"{known.name} is not a light job. Send it with submit.", field="job")
+        complete, references = self._check(owner, known, params, inputs)
+        return {"outputs": self._ask("call", known, complete, look_up(self._store, references))}
+
+    def plan(
+        self, owner: str, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None
+    ) -> Row:
+        """What a submit would make, without making it: `params` as they would be used, `count` of outputs and
+        `eta_seconds` of work where they are known; `outputs` (facts of each, the seed ...) where the plugin can tell;
+        of a program, the `jobs` it begins with."""
+        known = self._catalogue.find(job)
+        complete, references = self._check(owner, known, params, inputs)
+        found = look_up(self._store, references)
+        ports, output = known.about["inputs"], known.about["output"]
+        runs = math.prod(len(items) for name, items in found.items() if items and not ports[name]["list"])
+        plan: Row = {"params": complete, "count": None if output["list"] else runs}
+        if known.about["plans"] or known.about["program"]:
+            plan |= self._ask("plan", known, complete, found)
+        if "outputs" in plan:
+            plan["count"] = len(plan["outputs"])
+        names = [each["job"] for each in plan.get("jobs", [])] or [known.name]
+        seconds = [mean_seconds(self._store, self._catalogue.find(name).name) for name in names]
+        plan["eta_seconds"] = None if None in seconds else round(sum(seconds), 1)
+        return {"plan": {"job": known.name} | plan}
+
+    def _check(self, owner: str, job: JobType, params: Row | None, inputs: Row | None) -> tuple[Row, dict[str, Any]]:
+        complete, given = job.check(params or {}), job.check_inputs(inputs or {})
+        checks = Inputs(self._store, self._catalogue, owner)
+        references = checks.check(job, given)
+        if waits := checks.unfinished(references):
+            raise Conflict(f"job {waits[0]}, whose result is needed, has not ended yet. Ask again when it has.")
+        return complete, references
+
+    def _ask(self, kind: str, job: JobType, params: Row, inputs: dict[str, list[Row]]) -> Any:
+        message = {"id": "", "name": job.name, "params": params, "inputs": inputs, "light": kind}
+        more = {"embed_metadata": "none", "session": "", "version": "", "program": job.about["program"]}
+        return self._call(job.plugin, message | more)
+
+    def _call(self, plugin: PluginInfo, message: Row) -> Any:
+        """What the side process of a plugin answers. Raises Timeout, WorkerDied or what the plugin raised."""
+        if plugin.status != "ready":
+            raise PluginError(f"{plugin.name} is {plugin.status}.", hint="Ask again later.")
+        with self._starting:
+            if not self._side(plugin.name):
+                self._pool.start(plugin.name, SIDE)
+        worker = self._side(plugin.name)
+        if not worker:
+            raise PluginError(f"the side process of {plugin.name} could not be started.")
+        lease, answer = new_id(), Future()
+        worker.calls[lease] = message | {"lease": lease}, answer
+        self._pool.send(worker, "run", worker.calls[lease][0])
+        try:
+            return answer.result(CALL_SECONDS)
+        except futures.TimeoutError as error:
+            worker.ended_by_us = True  # it may never come back from this call
+            worker.process.kill()
+            raise Timeout(f"{message['name']} gave no answer within {CALL_SECONDS} s.") from error
+        finally:
+            worker.calls.pop(lease, None)
+
+    def _side(self, plugin: str) -> Worker | None:
+        found = [each for each in list(self._pool.workers.values()) if (each.plugin, each.device) == (plugin, SIDE)]
+        return next((each for each in found if not each.ended_by_us), None)
+
+    def _answered(self, sid: str, message: Any = None, *rest: Any) -> bool:
+        """The worker sends it until this returns."""
+        worker, said = self._pool.worker(sid), outcome(message, self._pool.blobs)
+        if worker and (call := worker.calls.get(str(message.get("lease")))):
+            call[1].set_exception(from_wire(said.error)) if said.error else call[1].set_result(said.value)
+        return True

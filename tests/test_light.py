@@ -1,0 +1,133 @@
+"""Light calls and plans: answered at once, without queue and without record."""
+
+import time
+
+from tests.serving import serve
+from tests.wire import Wire
+
+LIGHT = """
+import os
+
+class Words(Params):
+    text: str = param("", help="A text.")
+    times: int = param(1, ge=1, le=3, help="How often.")
+
+class Light(Plugin):
+    def load(self, device):
+        raise RuntimeError("a light call needs no device")
+
+    @job(light=True)
+    def count(self, params: Words) -> Json:
+        return {"words": len(params.text.split()), "pid": os.getpid()}
+
+    @job(light=True)
+    def shout(self, text: Text) -> Text:
+        return text.upper()
+
+    @job(light=True)
+    def stuck(self) -> Text:
+        time.sleep(1000)
+
+    @job(light=True)
+    def crash(self) -> Text:
+        os._exit(3)
+
+    @job(light=True)
+    def fail(self, params: Words) -> Text:
+        raise ModelNotFound("there is no such thing.")
+
+    @job()
+    def repeat(self, text: Text, params: Words) -> Text:
+        return text * params.times
+
+    @job(program=True)
+    def both(self, params: Words, ctx: Context) -> list[Text]:
+        first = ctx.submit("repeat", {"times": params.times}, {"text": "an id"}, key="first")
+        ctx.gather([first])
+        ctx.submit("repeat", {"times": 1}, {"text": first}, key="second")
+        return []
+"""
+PLANNED = """
+class Seeds(Params):
+    seed: int = param(-1, help="The seed, -1 for any.")
+    images: int = param(2, help="How many.")
+
+class Planned(Plugin):
+    @job()
+    def draw(self, params: Seeds) -> list[Text]:
+        return [str(params.seed + k) for k in range(params.images)]
+
+    def plan(self, job, params, inputs):
+        seed = 77 if params.seed < 0 else params.seed
+        outputs = [{"seed": seed + k} for k in range(params.images)]
+        return {"params": params.model_dump() | {"seed": seed}, "outputs": outputs}
+"""
+
+
+def test_a_light_call_is_answered_even_while_the_queue_is_paused_and_leaves_nothing():
+    with serve({"light": LIGHT}) as server, Wire(server) as wire:
+        wire.call("queue", {"action": "pause"})
+        answer = wire.call("call", {"job": "count", "params": {"text": "a b c"}})
+        assert answer["ok"] and answer["outputs"][0]["words"] == 3
+        again = wire.call("call", {"job": "light.count"})
+        assert again["outputs"][0]["pid"] == answer["outputs"][0]["pid"]
+        assert wire.call("jobs")["jobs"] == [] and wire.call("artifacts")["artifacts"] == []
+
+
+def test_a_light_call_takes_inputs_one_or_many():
+    with serve({"light": LIGHT}) as server, Wire(server) as wire:
+        ids = [wire.upload(text, kind="text")["artifact"]["id"] for text in (b"one", b"two")]
+        assert wire.call("call", {"job": "shout", "inputs": {"text": ids}})["outputs"] == ["ONE", "TWO"]
+
+
+def test_what_goes_wrong_in_a_light_call_is_a_typed_error():
+    with serve({"light": LIGHT}) as server, Wire(server) as wire:
+        code = lambda data: wire.call("call", data)["error"]["code"]  # noqa: E731
+        assert code({"job": "fail"}) == "model_not_found"
+        assert code({"job": "crash"}) == "worker_died"
+        assert code({"job": "repeat", "inputs": {"text": "x"}}) == "invalid_params"
+        assert code({"job": "count", "params": {"txt": ""}}) == "invalid_params"
+        assert code({"job": "shout", "inputs": {"text": "nothing"}}) == "unknown_artifact"
+        assert wire.call("call", {"job": "count"})["ok"]  # its process is started again
+
+
+def test_a_light_call_that_hangs_times_out_and_harms_no_other_client():
+    with serve({"light": LIGHT}) as server, Wire(server) as wire, Wire(server) as other:
+        started = time.monotonic()
+        answers = []
+        wire.socket.emit("call", {"job": "stuck"}, callback=answers.append)
+        assert other.call("hello", timeout=2)["ok"]
+        wire.until(lambda: answers, 20)
+        assert answers[0]["error"]["code"] == "timeout" and time.monotonic() - started < 15
+        assert wire.call("call", {"job": "count"})["ok"]
+
+
+def test_a_light_job_cannot_be_submitted():
+    with serve({"light": LIGHT}) as server, Wire(server) as wire:
+        error = wire.call("submit", {"job": "count"})["error"]
+        assert error["code"] == "invalid_params" and "call" in error["message"]
+
+
+def test_a_plan_tells_parameters_outputs_and_count_without_making_anything():
+    with serve({"planned": PLANNED}) as server, Wire(server) as wire:
+        plan = wire.call("plan", {"job": "draw", "params": {"images": 3}})["plan"]
+        assert plan["params"] == {"seed": 77, "images": 3}
+        assert plan["outputs"] == [{"seed": 77}, {"seed": 78}, {"seed": 79}] and plan["count"] == 3
+        assert plan["eta_seconds"] is None
+        wire.ended(wire.submit("draw"))
+        assert wire.call("plan", {"job": "draw"})["plan"]["eta_seconds"] is not None
+        assert len(wire.call("jobs")["jobs"]) == 1
+
+
+def test_the_plan_of_a_program_lists_the_jobs_it_begins_with():
+    with serve({"light": LIGHT}) as server, Wire(server) as wire:
+        plan = wire.call("plan", {"job": "both", "params": {"times": 2}})["plan"]
+        assert [(job["job"], job["params"], job["key"]) for job in plan["jobs"]] == [("repeat", {"times": 2}, "first")]
+        assert wire.call("jobs")["jobs"] == []
+
+
+def test_a_plan_counts_the_runs_of_a_job_that_takes_one_and_is_given_many():
+    with serve({"light": LIGHT}) as server, Wire(server) as wire:
+        ids = [wire.upload(text, kind="text")["artifact"]["id"] for text in (b"one", b"two", b"three")]
+        assert wire.call("plan", {"job": "repeat", "inputs": {"text": ids}})["plan"]["count"] == 3
+        assert wire.call("plan", {"job": "repeat"})["error"]["code"] == "invalid_params"
