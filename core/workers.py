@@ -27,7 +27,6 @@ from core.ops import processes
 from core.ops.config import Config
 from core.ops.processes import LocalProcess
 from core.scheduler import Scheduler
-from core.types import KINDS
 
 NAMESPACE = "/worker"
 log = logging.getLogger(__name__)
@@ -129,11 +128,8 @@ class Pool:
     def start(self, plugin: str, device: str) -> None:
         info, data = self._catalogue.plugins[plugin], self._config.data
         token, log = secrets.token_urlsafe(24), data / "logs" / f"{plugin}-{device.replace(':', '')}.log"
-        settings = processes.settings(self._config, self._catalogue, info) | {
-            "url": self.url,
-            "token": token,
-            "device": device,
-        }
+        settings = processes.settings(self._config, self._catalogue, info)
+        settings |= {"url": self.url, "token": token, "device": device}
         try:
             process = LocalProcess(info.python, settings, log)
         except OSError as error:
@@ -227,10 +223,6 @@ class Pool:
         job = run.job["id"]
         row = self._store.job(job)
         state, error = said.state, said.error
-        if state == "waiting" and not row["cancel"]:
-            worker.runs.pop(run.lease)
-            self.leave(job, run.lease, said.waits_for)
-            return True
         if row["cancel"] or state == "cancelled":
             state, error = "cancelled", Cancelled("the job was cancelled.", job=job).wire()
         outputs = [] if row["cancel"] == "discard" else said.outputs
@@ -244,6 +236,9 @@ class Pool:
         metrics = said.metrics | {"queue_seconds": round(row["started"] - row["queued"], 3)}
         worker.runs.pop(run.lease)
         try:
+            if state == "waiting":
+                self.leave(job, run.lease, said.waits_for)
+                return True
             row = self._scheduler.end(job, state, also=store, error=error, metrics=metrics)
         except Conflict:
             return False
@@ -256,12 +251,9 @@ class Pool:
 
     def _add_outputs(self, tx: Transaction, run: Run, outputs: list[Output]) -> None:
         parents = [artifact["id"] for items in run.message["inputs"].values() for artifact in items]
-        about = {key: run.job[key] for key in ("owner", "session")} | {"job": run.job["id"], "review": "new"}
         for output in outputs:
-            source = tx.one("SELECT id FROM artifacts WHERE id = ? AND owner = ?", output.source, about["owner"])
-            row = output.model_dump(exclude={"index", "source"}) | about | {"idx": output.index, "created": now()}
-            row["mime"] = KINDS[output.kind].mime
-            tx.add_artifact({"id": f"{run.job['id']}.{output.index}"} | row, [source["id"]] if source else parents)
+            source = tx.one("SELECT id FROM artifacts WHERE id = ? AND owner = ?", output.source, run.job["owner"])
+            tx.add_artifact(output.row(run.job, now()), [source["id"]] if source else parents)
 
     def _stop_running(self, row: Row) -> None:
         for worker in list(self.workers.values()):
@@ -276,14 +268,8 @@ class Pool:
         self._store.write(lambda tx: tx.event("plugins", info.brief(), {}))
 
     def stop(self) -> None:
-        """End all workers: a closed stdin tells them to, and after 2 s they are killed."""
-        self.url, deadline = "", time.monotonic() + 2
-        for worker in self.workers.values():
-            worker.process.ask_to_end()
-        for worker in self.workers.values():
-            while worker.process.exit_code() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            worker.process.kill()
+        self.url = ""
+        processes.end([worker.process for worker in self.workers.values()])
 
 
 def _dict(message: Any) -> Row:

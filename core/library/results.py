@@ -21,6 +21,12 @@ class Output(pydantic.BaseModel):
     facts: dict[str, Any]
     source: str | None = None  # the artifact that a program hands on
 
+    def row(self, job: dict[str, Any], created: float) -> dict[str, Any]:
+        """The artifact of `job` that this output is."""
+        about = {"id": f"{job['id']}.{self.index}", "job": job["id"], "idx": self.index, "created": created}
+        about |= {"owner": job["owner"], "session": job["session"], "review": "new", "mime": KINDS[self.kind].mime}
+        return about | self.model_dump(include={"kind", "sha256", "size_bytes", "facts"})
+
 
 class Outcome(pydantic.BaseModel):
     state: Literal["done", "failed", "cancelled", "waiting"]

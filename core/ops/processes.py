@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,17 @@ def settings(config: Config, catalogue: Catalogue, plugin: PluginInfo) -> dict[s
         "fsync": config.durability == "power", "scratch": str(config.data / "scratch"), "models": str(config.models),
         "shipped_models": [model for each in catalogue.plugins.values() for model in each.models()],
     }  # fmt: skip
+
+
+def end(processes: "list[LocalProcess]") -> None:
+    """A closed stdin tells them to end, and after 2 s they are killed."""
+    deadline = time.monotonic() + 2
+    for process in processes:
+        process.ask_to_end()
+    for process in processes:
+        while process.exit_code() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.kill()
 
 
 class LocalProcess:
