@@ -34,6 +34,10 @@ class Demo(Plugin):
         ctx.log("saying"); ctx.progress(1, 1); ctx.preview(PIL.Image.new("RGB", (8, 8)))
         return params.text
 
+    @job(light=True)
+    def length(self, params: SayParams) -> Json:
+        return len(params.text)
+
     @job()
     def wait(self) -> Text:
         time.sleep(60)
@@ -267,6 +271,7 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
     calls = {
         "submit": {"job": "say", "client_ref": "document"}, "flow": {"jobs": [{"job": "say"}]}, "job": {"id": done},
         "release": {"id": held}, "hold": {"id": held}, "move": {"id": held, "to": "back"}, "cancel": {"id": held},
+        "plan": {"job": "say"}, "call": {"job": "length"},
         "retry": {"id": done}, "choices": {"list": "models/vae"}, "artifact": {"id": artifact},
         "session": {"id": "documented", "memorised": {"say": {}}}, "review": {"ids": [artifact], "state": "picked"},
         "lineage": {"id": artifact}, "compare": {"a": artifact, "b": artifact},

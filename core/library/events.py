@@ -46,11 +46,11 @@ class Library:
         ]  # fmt: skip
 
     def jobs(
-        self, owner: str, state: State | None = None, session: str | None = None, before: str | None = None,
-        limit: Limit = 50,
+        self, owner: str, state: State | None = None, session: str | None = None, parent: str | None = None,
+        before: str | None = None, limit: Limit = 50,
     ) -> Row:  # fmt: skip
         """The newest jobs first; `before` a job's id gives the next page."""
-        return {"jobs": self._listed("jobs", limit, before, owner=owner, state=state, session=session)}
+        return {"jobs": self._listed("jobs", limit, before, owner=owner, state=state, session=session, parent=parent)}
 
     def artifacts(
         self, owner: str, job: str | None = None, session: str | None = None, before: str | None = None,

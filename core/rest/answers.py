@@ -147,6 +147,7 @@ class AnnouncedJob(Said):
     light: bool = Field(description="Answered at once, by `call`.")
     program: bool = Field(description="Submits other jobs.")
     memory: int = Field(description="Bytes that the device should have free.")
+    plans: bool = Field(description="Its plugin can tell of each output in a `plan`.")
 
 
 class PluginBrief(Said):
@@ -216,6 +217,31 @@ class JobsAnswer(Answer):
     jobs: list[JobRecord]
 
 
+class CallAnswer(Answer):
+    outputs: list[Any] = Field(description="What the light job returns: texts and JSON values.")
+
+
+class PlannedJob(Said):
+    job: str
+    params: dict[str, Any]
+    inputs: dict[str, Any]
+    key: str
+    hold: bool
+
+
+class Plan(Said):
+    job: str = Field(description="plugin.job")
+    params: dict[str, Any] = Field(description="As they would be used.")
+    count: int | None = Field(description="Of outputs, where it is known.")
+    outputs: list[dict[str, Any]] | None = Field(None, description="Facts of each, where the plugin can tell.")
+    jobs: list[PlannedJob] | None = Field(None, description="That a program begins with.")
+    eta_seconds: float | None = Field(description="Of work, where it is known.")
+
+
+class PlanAnswer(Answer):
+    plan: Plan
+
+
 class QueueAnswer(Answer):
     paused: bool
     queued: int
@@ -267,6 +293,8 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "choices": ChoicesAnswer,
     "submit": JobAnswer,
     "flow": JobsAnswer,
+    "plan": PlanAnswer,
+    "call": CallAnswer,
     "job": JobDetailAnswer,
     "jobs": JobsAnswer,
     "cancel": JobAnswer,

@@ -41,6 +41,8 @@ TWINS = (
     Twin("choices", "GET", "/choices"),
     Twin("submit", "POST", "/jobs"),
     Twin("flow", "POST", "/flows"),
+    Twin("plan", "POST", "/plan"),
+    Twin("call", "POST", "/call"),
     Twin("jobs", "GET", "/jobs"),
     Twin("job", "GET", "/jobs/{id}"),
     Twin("cancel", "POST", "/jobs/{id}/cancel"),

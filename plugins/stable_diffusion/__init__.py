@@ -1,10 +1,13 @@
 """What the plugin offers: the jobs txt2img and img2img, and their options. Light at import: no torch here."""
 
 import os
+import random
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
-from core.plugin import Context, Image, Params, Plugin, job, param
+from core.plugin import Artifact, Context, Image, Params, Plugin, job, param
+
+SEEDS = 2**32
 
 
 class TextToImage(Params):
@@ -132,6 +135,13 @@ class StableDiffusion(Plugin):
 
     def unload(self) -> None:
         self._studio.close()
+
+    def plan(self, job: str, params: TextToImage, inputs: dict[str, list[Artifact]]) -> dict[str, Any]:
+        """Picture k of each call has the seed seed + k; a random seed is chosen here."""
+        seed = params.seed if params.seed >= 0 else random.randrange(SEEDS)
+        calls = max(1, len(inputs.get("image", [])))
+        outputs = [{"seed": (seed + k) % SEEDS} for _ in range(calls) for k in range(params.batch_size)]
+        return {"params": params.model_dump() | {"seed": seed}, "outputs": outputs}
 
     @job(affinity="model", concurrency=8)
     def txt2img(self, params: TextToImage, ctx: Context) -> Iterator[Image]:

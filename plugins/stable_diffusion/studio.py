@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.plugin import Cancelled, Context, Result
 
-from . import ImageToImage, TextToImage
+from . import SEEDS, ImageToImage, TextToImage
 from .batcher import Batcher
 from .checkpoint import Checkpoint, Checkpoints
 from .denoiser import Ask, Guidance, guide
@@ -22,7 +22,6 @@ from .noise import Noise
 from .samplers import sample
 from .schedules import last_part, schedule_sigmas
 
-SEEDS = 2**32
 IN_FLIGHT = 8  # images of one job at once: with all at once, the first would be as late as the last
 ROWS = 16  # of the UNet at once, for latents up to 64 x 64; more gained nothing on a CPU
 

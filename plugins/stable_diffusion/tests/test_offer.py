@@ -5,7 +5,7 @@ import sys
 
 import pydantic
 import pytest
-from sd import ImageToImage, StableDiffusion, TextToImage
+from sd import SEEDS, ImageToImage, StableDiffusion, TextToImage
 
 from core.ops.describe import describe
 
@@ -63,3 +63,14 @@ def test_the_import_loads_no_heavy_package(plugin):
         "assert not {'torch', 'diffusers', 'transformers', 'numpy'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_plan_names_the_seed_of_each_picture():
+    plan = StableDiffusion(None).plan("txt2img", TextToImage(seed=SEEDS - 1, batch_size=2), {})
+    assert plan["outputs"] == [{"seed": SEEDS - 1}, {"seed": 0}]
+
+
+def test_a_plan_chooses_the_seed_that_was_left_to_chance_and_counts_the_pictures_given():
+    plan = StableDiffusion(None).plan("img2img", ImageToImage(), {"image": ["a", "b", "c"]})
+    assert plan["params"]["seed"] >= 0
+    assert plan["outputs"] == [{"seed": plan["params"]["seed"]}] * 3
