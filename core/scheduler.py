@@ -18,6 +18,7 @@ from core.library.waiting import After, settle
 from core.ops.config import Config
 
 LOOK_AHEAD = 4  # ranks that a warm job may overtake
+GLANCE = "id, name, class, rank, warmth, attempt, alone, low_memory"  # what decides who runs next
 CHILDREN = "SELECT id FROM jobs WHERE parent = ?"
 
 
@@ -64,17 +65,19 @@ class Scheduler:
     ) -> list[Row]:
         if lease and not tx.one("SELECT id FROM jobs WHERE lease = ? AND cancel IS NULL", lease):
             raise Cancelled("the program was cancelled, or runs elsewhere.")
-        before, inputs, rows = self._count(tx, owner), Inputs(tx, self._catalogue, owner), []
+        new, inputs, rows = 0, Inputs(tx, self._catalogue, owner), []
         for request, job, params, given in checked:
             references = inputs.check(job, given)
             known, name = self._known(tx, request, owner), request.get("id")
             unfinished = [] if known else inputs.unfinished(references)
+            new += not known
             rows.append(known or self._add(tx, request, job, params, references, unfinished, owner))
             if name in inputs.local:
                 raise InvalidParams(f"two jobs of the flow are called {name!r}.", field="id")
             inputs.local[name or rows[-1]["id"]] = rows[-1]
-        if before < self._count(tx, owner) > self._config.max_queued:
-            raise QueueFull(f"{owner} has {before:,} unfinished jobs, the limit is {self._config.max_queued:,}.")
+        if new and (count := self._count(tx, owner)) > self._config.max_queued:
+            text = f"{owner} has {count - new:,} unfinished jobs, the limit is {self._config.max_queued:,}."
+            raise QueueFull(text)
         return rows
 
     def _known(self, tx: Transaction, request: Row, owner: str) -> Row | None:
@@ -124,8 +127,8 @@ class Scheduler:
 
     def next(self, plugin: str, program: bool, warm: str | None) -> Row | None:
         """The queued job (or program) that a worker with the model `warm` should run now."""
-        queued = "SELECT * FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? ORDER BY class, rank LIMIT ?"
-        near = self._store.all(queued, plugin, program, LOOK_AHEAD)
+        queued = f"SELECT {GLANCE} FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ?"
+        near = self._store.all(f"{queued} ORDER BY class, rank LIMIT ?", plugin, program, LOOK_AHEAD)
         for row in near:
             if (
                 row["warmth"] == warm

@@ -60,6 +60,10 @@ class Worker:
     calls: dict[str, tuple[Row, Future]] = field(default_factory=dict)  # light ones: message and answer, by lease
     ended_by_us: bool = False  # so nobody inside is to blame
 
+    @property
+    def full(self) -> bool:
+        return any(len(self.runs) >= run.concurrency for run in list(self.runs.values()))
+
 
 class Pool:
     """`tell(event, data, row)` emits to the clients that follow the job `row`; `exported(row, outputs)` gets the
@@ -110,7 +114,7 @@ class Pool:
             if device not in mine and self._scheduler.queued(plugin, device == SIDE) > starting * (device != SIDE):
                 self.start(plugin, device)
                 starting += 1
-            while (worker := mine.get(device)) and worker.ready:
+            while (worker := mine.get(device)) and worker.ready and not worker.full:
                 row = self._scheduler.next(plugin, device == SIDE, worker.warm)
                 if not row or not self._accepts(worker, row):
                     break
@@ -188,9 +192,9 @@ class Pool:
         worker.runs[lease] = Run(row, lease, message, self._concurrency(row), time.monotonic())
         worker.warm = row["warmth"]
         self.send(worker, "run", message)
-        row = self._store.job(job)
-        if row["cancel"]:  # asked for while the lease was being made
-            self._stop_running(row)
+        asked = self._store.all("SELECT lease, cancel FROM jobs WHERE id = ? AND cancel IS NOT NULL", job)
+        if asked:  # for while the lease was being made
+            self._stop_running(asked[0])
 
     def run_of(self, sid: str, message: Row) -> Run | None:
         """The run that a worker's message is about, None if its lease is not valid (any more)."""
@@ -221,11 +225,11 @@ class Pool:
         if not run:
             return False
         job = run.job["id"]
-        row = self._store.job(job)
+        cancel = self._store.all("SELECT cancel FROM jobs WHERE id = ?", job)[0]["cancel"]
         state, error = said.state, said.error
-        if row["cancel"] or state == "cancelled":
+        if cancel or state == "cancelled":
             state, error = "cancelled", Cancelled("the job was cancelled.", job=job).wire()
-        outputs = [] if row["cancel"] == "discard" else said.outputs
+        outputs = [] if cancel == "discard" else said.outputs
 
         def store(tx: Transaction) -> None:
             if not tx.one("SELECT id FROM jobs WHERE id = ? AND lease = ?", job, run.lease):
@@ -233,7 +237,7 @@ class Pool:
             tx.all("DELETE FROM artifacts WHERE job = ? AND idx >= ?", job, len(outputs))
             self._add_outputs(tx, run, outputs)
 
-        metrics = said.metrics | {"queue_seconds": round(row["started"] - row["queued"], 3)}
+        metrics = said.metrics | {"queue_seconds": round(run.job["started"] - run.job["queued"], 3)}
         worker.runs.pop(run.lease)
         try:
             if state == "waiting":
@@ -252,7 +256,8 @@ class Pool:
     def _add_outputs(self, tx: Transaction, run: Run, outputs: list[Output]) -> None:
         parents = [artifact["id"] for items in run.message["inputs"].values() for artifact in items]
         for output in outputs:
-            source = tx.one("SELECT id FROM artifacts WHERE id = ? AND owner = ?", output.source, run.job["owner"])
+            found = "SELECT id FROM artifacts WHERE id = ? AND owner = ?"
+            source = output.source and tx.one(found, output.source, run.job["owner"])
             tx.add_artifact(output.row(run.job, now()), [source["id"]] if source else parents)
 
     def _stop_running(self, row: Row) -> None:

@@ -6,7 +6,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Tables:
 
     def all(self, sql: str, *args: Any) -> list[Row]:
         self._pause()
-        return self._db.execute(sql, args).fetchall()
+        return decode(self._db.execute(sql, args))
 
     def one(self, sql: str, *args: Any) -> Row | None:
         return next(iter(self.all(sql, *args)), None)
@@ -48,6 +48,16 @@ class Tables:
         self.events.append(row | {"seq": self.insert("events", row)})
 
 
+@dataclass(eq=False)
+class Arrival:
+    """A change that is to be written, then what became of it."""
+
+    change: Change
+    done: bool = False
+    result: Any = None
+    error: Exception | None = None
+
+
 class Database:
     """The SQLite file. One writer that groups the changes which arrive while a commit runs; readers see commits only.
 
@@ -59,7 +69,7 @@ class Database:
     def __init__(self, path: Path, power_safe: bool, run_blocking: Callable[..., Any], publish: Callable[[Row], None]):
         self._path, self._power_safe, self._run_blocking, self._publish = path, power_safe, run_blocking, publish
         self._lock, self._reading = threading.Lock(), threading.Lock()
-        self._arrivals: collections.deque[tuple[Change, Future]] = collections.deque()
+        self._arrivals: collections.deque[Arrival] = collections.deque()
         try:
             self._db, self._reader = open_pair(path, power_safe)
         except (sqlite3.Error, OSError) as error:
@@ -68,23 +78,25 @@ class Database:
 
     def write(self, change: Change) -> Any:
         """Run `change` in a transaction; returns its result, or raises what it raised, after the commit."""
-        outcome: Future = Future()
-        self._arrivals.append((change, outcome))
+        mine = Arrival(change)
+        self._arrivals.append(mine)
         with self._lock:
-            if not outcome.done():
+            if not mine.done:
                 self._commit([self._arrivals.popleft() for _ in range(len(self._arrivals))])
-        return outcome.result()
+        if mine.error:
+            raise mine.error
+        return mine.result
 
-    def _commit(self, group: list[tuple[Change, Future]]) -> None:
+    def _commit(self, group: list[Arrival]) -> None:
         """Each change in a savepoint of its own, so that its error is nobody else's; one commit for all."""
         results, events, pause = [], [], Pause()
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            for change, _ in group:
+            for each in group:
                 transaction = self.transaction(self._db, pause)
                 self._db.execute("SAVEPOINT change")
                 try:
-                    results.append((change(transaction), None))
+                    results.append((each.change(transaction), None))
                     events += transaction.events
                 except sqlite3.OperationalError:
                     raise
@@ -98,15 +110,21 @@ class Database:
                 self._db.execute("ROLLBACK")
             failure = Internal(f"the queue could not be written: {error}.", hint="Is the disk full?")
             results, events = [(None, failure)] * len(group), []
+        for each, (each.result, each.error) in zip(group, results, strict=True):
+            each.done = True
         for event in events:
             self._publish(event)
             pause()
-        for (_, outcome), (result, error) in zip(group, results, strict=True):
-            outcome.set_exception(error) if error else outcome.set_result(result)
 
     def all(self, sql: str, *args: Any) -> list[Row]:
+        """What is committed. The writer reads faster, as it knows what has changed, so it does while nobody writes."""
+        if self._lock.acquire(blocking=False):
+            try:
+                return decode(self._db.execute(sql, args))
+            finally:
+                self._lock.release()
         with self._reading:  # a query of another thread would keep its older view for this one, too
-            return self._reader.execute(sql, args).fetchall()
+            return decode(self._reader.execute(sql, args))
 
     def one(self, sql: str, *args: Any) -> Row | None:
         return next(iter(self.all(sql, *args)), None)
@@ -141,9 +159,8 @@ def open_pair(path: Path, power_safe: bool) -> tuple[sqlite3.Connection, sqlite3
 
 
 def connect(path: Path, power_safe: bool) -> sqlite3.Connection:
-    """Rows come as dicts. Durable against the death of any process; with `power_safe` against a power cut."""
+    """Durable against the death of any process; with `power_safe` against a power cut."""
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    db.row_factory = _decode
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA synchronous = {'FULL' if power_safe else 'NORMAL'}")
@@ -156,7 +173,7 @@ def connect(path: Path, power_safe: bool) -> sqlite3.Connection:
 
 def migrate(db: sqlite3.Connection) -> None:
     """Bring the tables to the newest version; raises Internal if they are newer than we are."""
-    version = db.execute("PRAGMA user_version").fetchone()["user_version"]
+    version = db.execute("PRAGMA user_version").fetchone()[0]
     if version > len(MIGRATIONS):
         raise Internal(f"the queue was written by a newer stable-core (schema {version}).", hint="Update this one.")
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
@@ -174,6 +191,12 @@ def encode(row: dict[str, Any]) -> list[Any]:
     return [json.dumps(value) if key in JSON_COLUMNS and value is not None else value for key, value in row.items()]
 
 
-def _decode(cursor: sqlite3.Cursor, values: tuple) -> dict[str, Any]:
-    row = {column[0]: value for column, value in zip(cursor.description, values, strict=True)}
-    return row | {key: json.loads(row[key]) for key in JSON_COLUMNS & row.keys() if row[key] is not None}
+def decode(cursor: sqlite3.Cursor) -> list[Row]:
+    """All rows, as dicts."""
+    names = [column[0] for column in cursor.description or ()]
+    rows = [dict(zip(names, values, strict=True)) for values in cursor]
+    for name in JSON_COLUMNS.intersection(names):
+        for row in rows:
+            if row[name] is not None:
+                row[name] = json.loads(row[name])
+    return rows
