@@ -252,6 +252,10 @@ class ArtifactAnswer(Answer):
     artifact: ArtifactDetail
 
 
+class UploadAnswer(Answer):
+    artifact: ArtifactRecord
+
+
 class ArtifactsAnswer(Answer):
     artifacts: list[ArtifactRecord]
 

@@ -14,7 +14,10 @@ from core.rest.schemas import Model, query_schemas, request_model
 from core.rest.twins import BASE, JSON, STREAMED, TWINS, Twin
 
 ABOUT = "The REST twins of the Socket.IO events, uploads and downloads. Words and events are those of docs/protocol.md."
-TAGS = {"": "About", "jobs": "Jobs", "flows": "Jobs", "queue": "Jobs", "artifacts": "Results", "sessions": "Sessions"}
+TAGS = {  # by the first part of the path; all others: About
+    "jobs": "Jobs", "flows": "Jobs", "queue": "Jobs", "plan": "Jobs", "calls": "Jobs",
+    "artifacts": "Results", "review": "Results", "compare": "Results", "sessions": "Sessions",
+}  # fmt: skip
 PROBLEMS = {
     400: "A value is missing, misspelt, of the wrong type or out of range.",
     401: "No token, or a wrong one.",
@@ -103,7 +106,7 @@ def _stream(handler: Handler) -> Row:
 
 
 def _bytes() -> dict[str, Row]:
-    send = _operation("upload", "Bytes", "Send a file in one request.", 201, _json("Stored.", answers.ArtifactAnswer),
+    send = _operation("upload", "Bytes", "Send a file in one request.", 201, _json("Stored.", answers.UploadAnswer),
                       (*READING, 413))  # fmt: skip
     send |= {"parameters": _in_query(uploads.Label), "requestBody": _binary("application/octet-stream")}
     whole = _content("The file.", "*/*", BINARY) | {

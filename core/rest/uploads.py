@@ -101,8 +101,8 @@ def mount(
 
 
 class Uploads:
-    """The resumable ones. Of several requests about one upload the latest counts: the connection that an earlier one
-    came over is often dead, which the server may not know yet."""
+    """The resumable ones. Of several requests that send bytes the latest counts: the connection of an earlier one is
+    often dead, which the server may not know yet."""
 
     def __init__(self, config: Config, store: Store, blobs: Blobs, run_blocking: Callable[..., Any]):
         self._config, self._store, self._blobs, self._run_blocking = config, store, blobs, run_blocking
@@ -134,8 +134,6 @@ class Uploads:
     def look(self, owner: str, id: str) -> Any:
         """HEAD: how much is there."""
         self._find(owner, id)
-        with self._writing:
-            self._latest.pop(id, None)  # nobody appends any more, so what we say stays true
         return "", 200, self._state(owner, id)
 
     def go_on(self, owner: str, id: str) -> Any:
