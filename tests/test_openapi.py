@@ -50,12 +50,14 @@ def fuzz(server, folder, *options, settings=""):
 
 
 def test_the_server_does_what_its_document_says_whatever_is_sent(tmp_path):
-    with serve({"demo": DEMO}, max_upload_bytes=100_000, cancel_grace_seconds=0) as server, Wire(server) as wire:
-        done, held = wire.submit("say"), wire.submit("say", hold=True)
-        artifact = wire.ended(done)["outputs"][0]
+    with serve({"demo": DEMO}, max_upload_bytes=100_000, cancel_grace_seconds=0) as server:
+        with Wire(server) as wire:
+            done, held = wire.submit("say"), wire.submit("say", hold=True)
+            artifact = wire.ended(done)["outputs"][0]
         fuzz(server, tmp_path, "--max-examples=20")
         for path, id in (("jobs", done), ("jobs", held), ("artifacts", artifact)):  # those that are there
             operations = f'[[operations]]\ninclude-path-regex = "/{path}/.id"\nparameters."path.id" = "{id}"\n'
             fuzz(server, tmp_path, "--max-examples=10", f"--include-path-regex=/{path}/.id", settings=operations)
-        wire.call("queue", {"action": "resume"})
-        assert wire.text(wire.ended(wire.submit("say"))["outputs"][0]) == "hello"  # nobody else is harmed
+        with Wire(server) as wire:
+            wire.call("queue", {"action": "resume"})
+            assert wire.text(wire.ended(wire.submit("say"))["outputs"][0]) == "hello"  # nobody else is harmed

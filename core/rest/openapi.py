@@ -15,7 +15,7 @@ from core.rest.twins import BASE, JSON, STREAMED, TWINS, Twin
 
 ABOUT = "The REST twins of the Socket.IO events, uploads and downloads. Words and events are those of docs/protocol.md."
 TAGS = {  # by the first part of the path; all others: About
-    "jobs": "Jobs", "flows": "Jobs", "queue": "Jobs", "plan": "Jobs", "calls": "Jobs",
+    "jobs": "Jobs", "flows": "Jobs", "queue": "Jobs", "plan": "Jobs", "call": "Jobs",
     "artifacts": "Results", "review": "Results", "compare": "Results", "sessions": "Sessions",
 }  # fmt: skip
 PROBLEMS = {
