@@ -22,7 +22,6 @@ import flask_socketio
 from core.api import Api, rooms
 from core.artifacts import Blobs
 from core.auth import Guard
-from core.errors import Conflict
 from core.jobs import Row, Store
 from core.library import plain
 from core.library.catalogue import Catalogue
@@ -32,8 +31,9 @@ from core.library.following import Following
 from core.library.light import Light
 from core.library.programs import Programs
 from core.library.queue import Queue
-from core.ops import devices, discovery
+from core.ops import devices, discovery, processes
 from core.ops.config import Config
+from core.ops.memory import Memory
 from core.ops.tokens import read_token
 from core.ops.watchdog import Watchdog
 from core.rest import serving
@@ -50,11 +50,7 @@ class Server:
         self.config, self.token, self.running = config, read_token(), True
         self.run_blocking = run_blocking = serving.blocking_runner(config.async_mode)
         power_safe = config.durability == "power"
-        config.data.mkdir(parents=True, exist_ok=True)
-        self._lock = (config.data / "lock").open("a+")
-        if not bootstrap.try_lock(self._lock):
-            hint = "Stop that one, or choose another folder with --data."
-            raise Conflict(f"another server uses the folder {config.data}.", hint=hint)
+        self._lock = processes.lock(config.data)
         blobs = Blobs(config.data / "blobs", power_safe)
         blobs.sweep(config.data / "scratch")
         self.store = Store(
@@ -74,11 +70,13 @@ class Server:
         def tell(event: str, data: Row, row: Row) -> None:
             self.sio.emit(event, data, to=rooms(row | {"job": row["id"]}))
 
+        self.memory = Memory(config, self.store, self.catalogue)
         self.pool = Pool(
-            config, self.store, self.catalogue, self.scheduler, blobs, self.sio, devices.find(config.devices),
-            tell, exported=lambda row, outputs: self.sio.start_background_task(exports.export, row, outputs),
+            config, self.store, self.catalogue, self.scheduler, self.memory, blobs, self.sio,
+            devices.find(config.devices), tell,
+            exported=lambda row, outputs: self.sio.start_background_task(exports.export, row, outputs),
         )  # fmt: skip
-        self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool)
+        self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool, self.memory)
         self.api = Api(self.sio, self.store, self.scheduler)
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
         following = Following(self.sio, config, self.store, self.catalogue)

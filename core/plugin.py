@@ -103,14 +103,15 @@ class Result:
 class Context:
     """What a running job may ask of the core. Safe to use from several threads.
 
-    `scratch` is a folder that is deleted after the job, `models` finds model files (`models.path(kind, name)`)."""
+    `scratch` is a folder that is deleted after the job, `models` finds model files (`models.path(kind, name)`).
+    `low_memory`: the device's memory did not suffice before; do it with less (smaller tiles, offloading)."""
 
     def __init__(
         self, job_id: str, scratch: Path, models: Models, send: Callable[[str, dict[str, Any]], None],
         blobs: Blobs | None = None, ask: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
     ):  # fmt: skip
         self.job_id, self.models, self._scratch, self._blobs = job_id, models, scratch, blobs
-        self.keep_partial = False
+        self.keep_partial = self.low_memory = False
         self._send, self._children = send, Children(ask)
         self._cancelled = threading.Event()
         self._progress_at = self._preview_at = self._phase_at = 0.0

@@ -9,17 +9,17 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from core.errors import Cancelled, Conflict, InvalidParams, QueueFull
+from core.errors import Cancelled, InvalidParams, QueueFull
 from core.jobs import PRIORITIES, Row, Store, Transaction, new_id, now
 from core.library.catalogue import Catalogue, JobType
 from core.library.fair import Pause
+from core.library.families import cancel_children, cancel_family
 from core.library.inputs import Inputs
 from core.library.waiting import After, settle
 from core.ops.config import Config
 
 LOOK_AHEAD = 4  # ranks that a warm job may overtake
-GLANCE = "id, name, class, rank, warmth, attempt, alone, low_memory"  # what decides who runs next
-CHILDREN = "SELECT id FROM jobs WHERE parent = ?"
+GLANCE = "id, name, plugin, class, rank, warmth, queued, attempt, alone, low_memory"  # what decides who runs next
 
 
 class Scheduler:
@@ -156,7 +156,7 @@ class Scheduler:
             row = tx.update_job(job, states, state=state, finished=now(), lease=None, **columns)
             settle(tx, after, row)
             if state != "done":
-                self._cancel_children(tx, job, False, after)
+                cancel_children(tx, after, job)
             return row
 
         row = self._store.write(change)
@@ -170,9 +170,11 @@ class Scheduler:
             self.tell_progress(parent)
         self.dispatch(after.plugins)
 
-    def requeue(self, job: str, alone: bool = False, deaths: int = 0) -> None:
-        """A running job whose worker is gone runs again, `alone` if it may have been the cause."""
+    def requeue(self, job: str, alone: bool = False, deaths: int = 0, low_memory: bool = False) -> None:
+        """A running job whose worker is gone runs again, `alone` if it may have been the cause. One for which the
+        memory did not suffice runs with `low_memory`."""
         columns = {"state": "queued", "lease": None, "worker": None, "alone": int(alone)}
+        columns |= {"low_memory": 1} if low_memory else {}
         columns["deaths"] = self._store.job(job)["deaths"] + deaths
         self._store.write(lambda tx: tx.update_job(job, ("running",), **columns))
 
@@ -180,29 +182,6 @@ class Scheduler:
         """Cancel a job, and its children, in any unfinished state. Those that run are told to stop; their terminal
         events come when they have."""
         after = After()
-
-        def change(tx: Transaction) -> Row:
-            row = self._cancel(tx, job, keep_partial, after)
-            self._cancel_children(tx, job, keep_partial, after)
-            return row
-
-        row = self._store.write(change)
+        row = self._store.write(lambda tx: cancel_family(tx, after, job, keep_partial))
         self.follow_up(after)
         return row
-
-    def _cancel(self, tx: Transaction, job: str, keep_partial: bool, after: After) -> Row:
-        try:
-            error = Cancelled("the job was cancelled before it ran.", job=job).wire()
-            columns = {"state": "cancelled", "finished": now(), "error": error}
-            row = tx.update_job(job, ("held", "waiting", "queued"), **columns)
-            settle(tx, after, row)
-        except Conflict:
-            row = tx.update_job(job, ("running",), cancel="keep" if keep_partial else "discard")
-            after.stopped.append(row)
-        return row
-
-    def _cancel_children(self, tx: Transaction, job: str, keep_partial: bool, after: After) -> None:
-        """The newest first: what waits for another one goes before that does."""
-        for child in tx.all(f"{CHILDREN} AND finished IS NULL ORDER BY id DESC", job):
-            self._cancel(tx, child["id"], keep_partial, after)
-            self._cancel_children(tx, child["id"], keep_partial, after)

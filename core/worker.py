@@ -3,7 +3,6 @@
 `python -m core.worker` reads its settings as one line of JSON from stdin and ends when stdin closes."""
 
 import json
-import queue
 import shutil
 import sys
 import threading
@@ -11,19 +10,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-import socketio
-
 from core.artifacts import Blobs
-from core.errors import Cancelled, from_wire
-from core.library import calling
+from core.errors import Cancelled
+from core.library import calling, usage
 from core.library.children import SIDE, Waiting
 from core.library.models import Models
-from core.library.ordered import OrderedClient
+from core.library.ordered import NAMESPACE, OrderedClient
 from core.ops.describe import load_plugin
 from core.ops.ending import end_with_stdin
 from core.plugin import Context
 
-NAMESPACE = "/worker"
 HEARTBEAT_SECONDS = 5
 
 
@@ -34,10 +30,9 @@ class Worker:
         self._blobs = Blobs(Path(settings["blobs"]), settings["fsync"])
         self._models = Models(Path(settings["models"]), settings["shipped_models"])
         self._loading = threading.Lock()
-        self.loaded = False
+        self.loaded, self._started = False, 0
         self._contexts: dict[str, Context] = {}  # running jobs, by lease
         self._outbox: dict[str, dict[str, Any]] = {}  # results the server has not acknowledged, by lease
-        self._sending = threading.Lock()  # a packet with an attachment is several frames, which must not interleave
         self._socket = OrderedClient(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
         for event, handler in (("run", self._start), ("cancel", self._cancel), ("connect", self._ready)):
             self._socket.on(event, handler, namespace=NAMESPACE)
@@ -48,20 +43,12 @@ class Worker:
         self._socket.connect(url, auth=auth, namespaces=[NAMESPACE], transports=["websocket"], retry=True)
         while True:
             time.sleep(HEARTBEAT_SECONDS)
-            self._emit("beat", {"memory_bytes": calling.memory_bytes()})
+            self._socket.send_if_connected("beat", {"memory_bytes": self._memory()})
             self._resend()
 
     def _ready(self) -> None:
-        self._emit("ready", {"leases": [*self._contexts, *self._outbox]})
+        self._socket.send_if_connected("ready", {"leases": [*self._contexts, *self._outbox]})
         self._resend()
-
-    def _emit(self, event: str, data: Any, callback: Any = None) -> None:
-        with self._sending:
-            if NAMESPACE in self._socket.namespaces:
-                try:
-                    self._socket.emit(event, data, namespace=NAMESPACE, callback=callback)
-                except socketio.exceptions.BadNamespaceError:
-                    pass  # just disconnected: results are sent again, the rest is not worth it
 
     def _start(self, message: dict[str, Any]) -> None:
         lease = message["lease"]
@@ -70,8 +57,9 @@ class Worker:
         scratch = Path(self._settings["scratch"]) / lease
         context = Context(
             message["id"], scratch, self._models, lambda event, body: self._tell(lease, event, body), self._blobs,
-            lambda event, body: self._ask(event, body | {"lease": lease}),
+            lambda event, body: self._socket.ask(event, body | {"lease": lease}),
         )  # fmt: skip
+        context.low_memory = bool(message["low_memory"])
         self._contexts[lease] = context
         threading.Thread(target=self._run, args=(message, context), daemon=True, name=message["name"]).start()
 
@@ -81,26 +69,16 @@ class Worker:
             context._cancelled.set()
 
     def _tell(self, lease: str, event: str, body: dict[str, Any]) -> None:
-        self._emit(event, (calling.preview(body["image"]) if event == "preview" else body) | {"lease": lease})
-
-    def _ask(self, event: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The server's answer, asked again until it comes; raises the error that it is."""
-        answers: queue.SimpleQueue = queue.SimpleQueue()
-        while True:
-            self._emit(event, body, callback=answers.put)
-            try:
-                answer = answers.get(timeout=HEARTBEAT_SECONDS)
-            except queue.Empty:
-                continue
-            if not answer.pop("ok"):
-                raise from_wire(answer["error"])
-            return answer
+        body = calling.preview(body["image"]) if event == "preview" else body
+        self._socket.send_if_connected(event, body | {"lease": lease})
 
     def _run(self, message: dict[str, Any], context: Context) -> None:
         """One job from its parameters to its result, which is put into the outbox whatever happens."""
         lease, outputs, error, state = message["lease"], [], None, "done"
         metrics: dict[str, float] = {}
         more: dict[str, Any] = {"value": None} if message["light"] else {}
+        self._started += 1
+        number, peak = self._started, usage.Peak(self._settings["device"])
         started = time.monotonic()
         try:
             if message["light"] == "plan":
@@ -112,7 +90,7 @@ class Worker:
                 for output in calling.call(self.plugin, self._blobs, message, context, metrics):
                     outputs.append(output)
                     if output["streamed"]:
-                        self._emit("output", {"lease": lease, "output": output})
+                        self._socket.send_if_connected("output", {"lease": lease, "output": output})
         except Waiting as waiting:
             state, more["waits_for"] = "waiting", waiting.jobs
         except Cancelled as cancelled:
@@ -121,7 +99,11 @@ class Worker:
             state, error = "failed", calling.explain(failure, self._settings["plugin"], context).wire()
         finally:
             shutil.rmtree(context._scratch, ignore_errors=True)
-        metrics |= {"total_seconds": round(time.monotonic() - started, 4), "memory_bytes": calling.memory_bytes()}
+        if len(self._contexts) == 1 and number == self._started:  # it was alone, so the peak is its own
+            metrics["peak_bytes"] = peak.bytes()
+        if error and error["code"] == "out_of_memory":
+            usage.give_back(self._settings["device"])
+        metrics |= {"total_seconds": round(time.monotonic() - started, 4), "memory_bytes": self._memory()}
         result = {"lease": lease, "state": state, "outputs": outputs, "error": error, "metrics": metrics}
         self._outbox[lease] = result | more
         del self._contexts[lease]
@@ -135,10 +117,13 @@ class Worker:
                 self.loaded = True
                 metrics["load_seconds"] = round(time.monotonic() - started, 4)
 
+    def _memory(self) -> int:
+        return usage.used_bytes(self._settings["device"])
+
     def _send_result(self, lease: str) -> None:
         if message := self._outbox.get(lease):
             event = "answered" if "value" in message else "finished"
-            self._emit(event, message, callback=lambda *answer: self._outbox.pop(lease, None))
+            self._socket.send_if_connected(event, message, callback=lambda *answer: self._outbox.pop(lease, None))
 
     def _resend(self) -> None:
         for lease in list(self._outbox):

@@ -25,6 +25,7 @@ from core.library.inputs import look_up
 from core.library.results import Output, outcome
 from core.ops import processes
 from core.ops.config import Config
+from core.ops.memory import Memory
 from core.ops.processes import LocalProcess
 from core.scheduler import Scheduler
 
@@ -41,6 +42,7 @@ class Run:
     message: Row
     concurrency: int
     progress_at: float
+    memory_bytes: int  # of its worker, before
     kill_at: float | None = None  # when to stop waiting for its cancel
     failure: CoreError | None = None  # why its worker was killed
 
@@ -56,6 +58,7 @@ class Worker:
     connected: bool = False  # at least once
     warm: str | None = None
     memory_bytes: int = 0
+    used_at: float = 0
     runs: dict[str, Run] = field(default_factory=dict)  # by lease
     calls: dict[str, tuple[Row, Future]] = field(default_factory=dict)  # light ones: message and answer, by lease
     ended_by_us: bool = False  # so nobody inside is to blame
@@ -70,12 +73,13 @@ class Pool:
     results of each job that has some for the outputs folder."""
 
     def __init__(
-        self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, blobs: Blobs,
+        self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, memory: Memory, blobs: Blobs,
         sio: socketio.Server, devices: list[str], tell: Callable[[str, Row, Row], None],
         exported: Callable[[Row, list[Row]], None],
     ):  # fmt: skip
         self._config, self._store, self._catalogue, self._scheduler = config, store, catalogue, scheduler
-        self.blobs, self._sio, self._tell, self._exported, self.devices = blobs, sio, tell, exported, devices
+        self._memory, self.blobs, self._sio, self.devices = memory, blobs, sio, devices
+        self._tell, self._exported = tell, exported
         self.workers: dict[str, Worker] = {}  # by token
         self.leave: Callable[[str, str, list[str]], None]  # what becomes of a program that gathers; set by Programs
         self.url = ""  # where workers find the server; nothing starts before it is set
@@ -112,11 +116,15 @@ class Pool:
         starting = sum(not worker.ready for worker in mine.values() if worker.device != SIDE)
         for device in [*self.devices, SIDE]:
             if device not in mine and self._scheduler.queued(plugin, device == SIDE) > starting * (device != SIDE):
-                self.start(plugin, device)
-                starting += 1
+                row = self._scheduler.next(plugin, device == SIDE, None)
+                if row and self._memory.room(row, device, None, list(self.workers.values())):
+                    self.start(plugin, device)
+                    starting += 1
             while (worker := mine.get(device)) and worker.ready and not worker.full:
                 row = self._scheduler.next(plugin, device == SIDE, worker.warm)
                 if not row or not self._accepts(worker, row):
+                    break
+                if not self._memory.room(row, device, worker, list(self.workers.values())):
                     break
                 self._run(worker, row)
 
@@ -156,7 +164,7 @@ class Pool:
     def _ready(self, sid: str, message: Row) -> None:
         """A worker is there (again): what it does not know of is sent again."""
         if worker := self.worker(sid):
-            worker.ready = True
+            worker.ready = not worker.ended_by_us
             known = message.get("leases") or []
             for run in list(worker.runs.values()):
                 if run.lease not in known:
@@ -187,10 +195,10 @@ class Pool:
         except CoreError as error:  # an input, say, is not there any more
             self._scheduler.end(job, "failed", error=error.wire())
             return
-        keys = ("id", "name", "params", "embed_metadata", "session", "version")
+        keys = ("id", "name", "params", "embed_metadata", "session", "version", "low_memory")
         message = {key: row[key] for key in keys} | {"lease": lease, "inputs": inputs, "light": None}
-        worker.runs[lease] = Run(row, lease, message, self._concurrency(row), time.monotonic())
-        worker.warm = row["warmth"]
+        worker.runs[lease] = Run(row, lease, message, self._concurrency(row), time.monotonic(), worker.memory_bytes)
+        worker.warm, worker.used_at = row["warmth"], time.monotonic()
         self.send(worker, "run", message)
         asked = self._store.all("SELECT lease, cancel FROM jobs WHERE id = ? AND cancel IS NOT NULL", job)
         if asked:  # for while the lease was being made
@@ -200,7 +208,8 @@ class Pool:
         """The run that a worker's message is about, None if its lease is not valid (any more)."""
         if worker := self.worker(sid):
             worker.heard = time.monotonic()
-            worker.memory_bytes = message.get("memory_bytes", worker.memory_bytes)
+            metrics = _dict(message.get("metrics")) | message
+            worker.memory_bytes = metrics.get("memory_bytes", worker.memory_bytes)
             if run := worker.runs.get(str(message.get("lease"))):
                 run.progress_at = worker.heard
                 return run
@@ -227,6 +236,7 @@ class Pool:
         job = run.job["id"]
         cancel = self._store.all("SELECT cancel FROM jobs WHERE id = ?", job)[0]["cancel"]
         state, error = said.state, said.error
+        again = self._memory.after(worker, run, said)
         if cancel or state == "cancelled":
             state, error = "cancelled", Cancelled("the job was cancelled.", job=job).wire()
         outputs = [] if cancel == "discard" else said.outputs
@@ -242,6 +252,10 @@ class Pool:
         try:
             if state == "waiting":
                 self.leave(job, run.lease, said.waits_for)
+                return True
+            if again and state == "failed":
+                self._scheduler.requeue(job, alone=True, low_memory=True)
+                self.dispatch({worker.plugin})
                 return True
             row = self._scheduler.end(job, state, also=store, error=error, metrics=metrics)
         except Conflict:

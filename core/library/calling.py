@@ -3,12 +3,10 @@
 import errno
 import io
 import json
-import os
 import sys
 import time
 import traceback
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from core.artifacts import Blobs
@@ -143,11 +141,3 @@ def preview(picture: Image) -> dict[str, Any]:
     small.thumbnail((PREVIEW_PIXELS, PREVIEW_PIXELS))
     small.save(out, "JPEG", quality=80)
     return {"image": out.getvalue(), "width": small.width, "height": small.height}
-
-
-def memory_bytes() -> int:
-    """Resident memory of this process, 0 where the system does not say."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return 0

@@ -70,7 +70,13 @@ class Light:
 
     def _ask(self, kind: str, job: JobType, params: Row, inputs: dict[str, list[Row]]) -> Any:
         message = {"id": "", "name": job.name, "params": params, "inputs": inputs, "light": kind}
-        more = {"embed_metadata": "none", "session": "", "version": "", "program": job.about["program"]}
+        more = {
+            "embed_metadata": "none",
+            "session": "",
+            "version": "",
+            "program": job.about["program"],
+            "low_memory": 0,
+        }
         return self._call(job.plugin, message | more)
 
     def _call(self, plugin: PluginInfo, message: Row) -> Any:

@@ -11,7 +11,7 @@ from pydantic import Field
 from core.errors import Cancelled, Conflict
 from core.jobs import TERMINAL, Row, Store, Transaction, now
 from core.library import plain
-from core.scheduler import CHILDREN, Scheduler
+from core.scheduler import Scheduler
 from core.workers import NAMESPACE, Pool, Run
 
 INHERITED = ("session", "priority", "embed_metadata")
@@ -108,7 +108,9 @@ class Programs:
             row = tx.one("SELECT attempt FROM jobs WHERE id = ? AND lease = ?", job, lease)
             if row is None:
                 raise Conflict(f"the lease {lease} is not valid any more.", job=job)
-            unfinished = {each["id"] for each in tx.all(f"{CHILDREN} AND finished IS NULL", job)}
+            unfinished = {
+                each["id"] for each in tx.all("SELECT id FROM jobs WHERE parent = ? AND finished IS NULL", job)
+            }
             waits = unfinished.intersection(children)
             for child in waits:
                 tx.insert("waits", {"job": job, "needs": child}, "OR IGNORE")

@@ -9,6 +9,7 @@ from core.api import Handler
 from core.errors import Conflict
 from core.jobs import TERMINAL, Row, Store, Transaction, now, wire
 from core.library.catalogue import Catalogue
+from core.library.families import family
 from core.library.waiting import release, waits_for
 from core.scheduler import Scheduler
 from core.workers import Pool, Worker
@@ -69,8 +70,8 @@ class Queue:
         self._store.job(id, owner)
 
         def change(tx: Transaction) -> Row:
-            for child in _family(tx, id, ("waiting", "queued")):
-                tx.update_job(child["id"], ("waiting", "queued"), state="held")
+            for child in family(tx, id, ("waiting", "queued")):
+                tx.update_job(child, ("waiting", "queued"), state="held")
             return tx.update_job(id, ("waiting", "queued"), state="held")
 
         return {"job": wire(self._store.write(change))}
@@ -80,7 +81,7 @@ class Queue:
         self._store.job(id, owner)
 
         def change(tx: Transaction) -> list[Row]:
-            return [release(tx, job) for job in [id, *(child["id"] for child in _family(tx, id, ("held",)))]]
+            return [release(tx, job) for job in [id, *family(tx, id, ("held",))]]
 
         rows = self._store.write(change)
         self._scheduler.dispatch({row["plugin"] for row in rows})
@@ -128,13 +129,3 @@ def mean_seconds(store: Store, job: str) -> float | None:
     """How long the last jobs of this name took."""
     times = "SELECT finished - started AS time FROM jobs WHERE state = 'done' AND name = ? ORDER BY id DESC LIMIT ?"
     return store.all(f"SELECT avg(time) AS time FROM ({times})", job, RECENT)[0]["time"]
-
-
-def _family(tx: Transaction, job: str, states: tuple[str, ...]) -> list[Row]:
-    """The children of a program that are in one of `states`, and theirs, the newest first."""
-    found, parents = [], [job]
-    while parents:
-        children = tx.all("SELECT id, state, program FROM jobs WHERE parent = ? AND finished IS NULL", parents.pop())
-        found += [child for child in children if child["state"] in states]
-        parents += [child["id"] for child in children if child["program"]]
-    return sorted(found, key=lambda child: child["id"], reverse=True)

@@ -54,6 +54,7 @@ class Config(pydantic.BaseModel):
     )
     heartbeat_seconds: float = Field(30, gt=0, description="A worker that is silent for longer is killed.")
     stall_seconds: float = Field(600, gt=0, description="A job without progress for longer fails.")
+    reserve_bytes: int = Field(0, ge=0, description="Memory of each device that is left to other programs.")
     attempts: int = Field(3, ge=1, description="Times that a job may kill its worker before it fails.")
     events_kept: int = Field(100_000, ge=100, description="Events that a client can catch up on.")
     overrides: dict[str, dict[str, dict[str, Any]]] = Field(

@@ -6,12 +6,25 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
+from core.errors import Conflict
 from core.library.catalogue import Catalogue, PluginInfo
+from core.ops import bootstrap
 from core.ops.config import ROOT, Config
 
 LOG_BYTES = 10_000_000  # a plugin that prints without end loses what it printed, not our disk
+
+
+def lock(data: Path) -> TextIO:
+    """The lock on the data folder, held until it is closed. Raises Conflict if another server has it."""
+    data.mkdir(parents=True, exist_ok=True)
+    file = (data / "lock").open("a+")
+    if not bootstrap.try_lock(file):
+        file.close()
+        hint = "Stop that one, or choose another folder with --data."
+        raise Conflict(f"another server uses the folder {data}.", hint=hint)
+    return file
 
 
 def settings(config: Config, catalogue: Catalogue, plugin: PluginInfo) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from core.jobs import Store, Transaction
 from core.library.catalogue import Catalogue, PluginInfo
 from core.library.fair import Pause
 from core.ops.config import Config
+from core.ops.memory import Memory
 from core.scheduler import Scheduler
 from core.workers import Pool, Run, Worker
 
@@ -18,9 +19,11 @@ PAUSE_SECONDS = 2  # the server itself was stopped (a laptop asleep, Ctrl-Z) if 
 
 
 class Watchdog:
-    def __init__(self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, pool: Pool):
+    def __init__(
+        self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, pool: Pool, memory: Memory
+    ):  # fmt: skip
         self._config, self._store, self._catalogue = config, store, catalogue
-        self._scheduler, self._pool = scheduler, pool
+        self._scheduler, self._pool, self._memory = scheduler, pool, memory
         self._watched_at = time.monotonic()
         self._failed_starts: dict[str, int] = {}  # by plugin
         self._verdicts: dict[str, tuple[bool, bool]] = {}  # by token: was the job alone inside, are all suspects
@@ -40,6 +43,7 @@ class Watchdog:
                 worker.process.kill()
             if worker.process.exit_code() is not None:
                 self._died(token, worker)
+        self._pool.dispatch({*self._memory.held_back})
         for plugin in self._catalogue.plugins.values():
             if plugin.broken:
                 self._fail_queued(plugin)
@@ -101,7 +105,8 @@ class Watchdog:
             hint = f"See {worker.process.log}. Its parameters and inputs are kept: retry it when that is mended."
             failure = WorkerDied(text, job=job, hint=hint)
         if not failure:
-            return self._scheduler.requeue(job, alone=suspects, deaths=int(alone))
+            killed_by_system = alone and worker.process.exit_code() == -signal.SIGKILL  # as when memory runs out
+            return self._scheduler.requeue(job, alone=suspects, deaths=int(alone), low_memory=killed_by_system)
 
         def discard(tx: Transaction) -> None:
             if row["cancel"] == "discard":

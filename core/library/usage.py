@@ -1,0 +1,54 @@
+"""How much memory a worker uses on its device, now and at most during a job. Never imports torch, only asks it."""
+
+import gc
+import os
+import sys
+from pathlib import Path
+
+STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+def used_bytes(device: str) -> int:
+    """What the worker has of a graphics card's memory, or of the machine's; 0 where nobody says."""
+    if torch := _torch(device):
+        return torch.cuda.memory_reserved(device)
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return 0
+
+
+def give_back(device: str) -> None:
+    """Free what nobody refers to any more."""
+    gc.collect()
+    if torch := _torch(device):
+        torch.cuda.empty_cache()
+
+
+class Peak:
+    """The most that was used since this was made."""
+
+    def __init__(self, device: str):
+        self._device = device
+        if torch := _torch(device):
+            torch.cuda.reset_peak_memory_stats(device)
+        elif RESET.exists():
+            try:
+                RESET.write_text("5")  # makes the peak of the resident memory the present one
+            except OSError:
+                pass
+
+    def bytes(self) -> int:
+        """0 where nobody says."""
+        if torch := _torch(self._device):
+            return torch.cuda.max_memory_reserved(self._device)
+        try:
+            lines = STATUS.read_text().splitlines()
+            return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+        except (OSError, StopIteration):
+            return 0
+
+
+def _torch(device: str):
+    torch = sys.modules.get("torch")
+    return torch if torch and device.startswith("cuda") and torch.cuda.is_initialized() else None
