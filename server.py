@@ -80,10 +80,10 @@ class Server:
         self.api = Api(self.sio, self.store, self.scheduler)
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
         following = Following(self.sio, config, self.store, self.catalogue)
-        library = Library(config, self.store, self.catalogue, self.scheduler, run_blocking)
+        self.library = Library(config, self.store, self.catalogue, self.scheduler, blobs, run_blocking)
         light = Light(self.store, self.catalogue, self.pool, self.sio)
         Programs(self.store, self.scheduler, self.pool, self.sio, tell)
-        for handler in (*following.handlers, *library.handlers, *self.queue.handlers, *light.handlers):
+        for handler in (*following.handlers, *self.library.handlers, *self.queue.handlers, *light.handlers):
             self.api.bind(handler)
 
     def start(self) -> None:
@@ -99,6 +99,7 @@ class Server:
         self.sio.start_background_task(serving.serve, listener, self.app, self.config.async_mode)
         self.sio.start_background_task(self._repeat, 0.2, self.watchdog.watch)
         self.sio.start_background_task(self._repeat, 5, self._maintain)
+        self.sio.start_background_task(self._repeat, 5, self.library.retention.maintain)
 
     def _repeat(self, seconds: float, function: Callable[[], None]) -> None:
         while self.running:

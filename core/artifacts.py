@@ -54,7 +54,9 @@ class Blobs:
             os.fsync(file.fileno())
         file.close()
         target.parent.mkdir(exist_ok=True)
-        if not target.exists():  # Windows refuses to replace a file that somebody reads
+        try:  # Windows refuses to replace a file that somebody reads; a new time keeps core/library/retention.py off
+            os.utime(target)
+        except FileNotFoundError:
             os.replace(file.name, target)
         if self._fsync and os.name == "posix":  # the name, too, has to reach the disk
             folder = os.open(target.parent, os.O_RDONLY)

@@ -275,6 +275,7 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
         "retry": {"id": done}, "choices": {"list": "models/vae"}, "artifact": {"id": artifact},
         "session": {"id": "documented", "memorised": {"say": {}}}, "review": {"ids": [artifact], "state": "picked"},
         "lineage": {"id": artifact}, "compare": {"a": artifact, "b": artifact},
+        "delete": {"ids": [artifact]},
     }  # fmt: skip
     wire.call("queue", {"action": "pause"})
     for event in [*calls, *(ANSWERS.keys() - calls.keys())]:

@@ -8,12 +8,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from core.api import Handler, Name
+from core.artifacts import Blobs
 from core.errors import NotFound, PluginError, TooLarge, UnknownJob
 from core.jobs import Row, State, Store, Transaction, new_id, now, wire
 from core.library.catalogue import MAX_PARAMS, Catalogue
 from core.library.fair import Pause
 from core.library.lineage import Lineage, parents
 from core.library.models import Models
+from core.library.retention import Retention
 from core.library.review import Review, owned
 from core.ops.config import Config
 from core.scheduler import Scheduler
@@ -37,12 +39,15 @@ class Library:
     """`handlers` are bound by the API: each is called as `handler(owner, **request)`."""
 
     def __init__(
-        self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, run_blocking: Callable[..., Any]
+        self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, blobs: Blobs,
+        run_blocking: Callable[..., Any],
     ):  # fmt: skip
         self._config, self._store, self._catalogue, self._run_blocking = config, store, catalogue, run_blocking
+        review = Review(store, scheduler)
+        self.retention = Retention(config, store, blobs, review, run_blocking)
         self.handlers: list[Handler] = [
             self.jobs, self.artifact, self.artifacts, self.sessions, self.session, self.choices,
-            *Review(store, scheduler).handlers, *Lineage(store).handlers,
+            *review.handlers, *Lineage(store).handlers, *self.retention.handlers,
         ]  # fmt: skip
 
     def jobs(

@@ -14,6 +14,7 @@ from core.scheduler import Scheduler
 class Review:
     def __init__(self, store: Store, scheduler: Scheduler):
         self._store, self._scheduler = store, scheduler
+        self.picks = 0  # so far
         self.handlers: list[Handler] = [self.review]
 
     def review(
@@ -31,10 +32,12 @@ class Review:
                     row["review"] = state
                     tx.all("UPDATE artifacts SET review = ? WHERE id = ?", state, row["id"])
                     tx.event("artifact", wire(row), row)
+            self.picks += state == "picked"
             settle(tx, after, reviewed=[row["id"] for row in rows])
             return rows
 
         rows = self._store.write(change)
+        self.picks += state == "picked"  # again: by now it is committed
         self._scheduler.follow_up(after)
         return {"artifacts": [wire(row) for row in rows]}
 

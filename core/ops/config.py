@@ -57,6 +57,9 @@ class Config(pydantic.BaseModel):
     reserve_bytes: int = Field(0, ge=0, description="Memory of each device that is left to other programs.")
     attempts: int = Field(3, ge=1, description="Times that a job may kill its worker before it fails.")
     events_kept: int = Field(100_000, ge=100, description="Events that a client can catch up on.")
+    retention_days: float = Field(0, ge=0, description="Results older than that are deleted; 0 keeps them.")
+    retention_bytes: int = Field(0, ge=0, description="The oldest results over that size go; 0 keeps them.")
+    retention_count: int = Field(0, ge=0, description="The oldest results over that number go; 0 keeps them.")
     overrides: dict[str, dict[str, dict[str, Any]]] = Field(
         {}, description='Own defaults and bounds: {"plugin.job": {"steps": {"default": 30, "maximum": 50}}}.'
     )

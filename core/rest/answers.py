@@ -260,6 +260,10 @@ class ArtifactsAnswer(Answer):
     artifacts: list[ArtifactRecord]
 
 
+class DeleteAnswer(Answer):
+    deleted: list[str]
+
+
 class LineageAnswer(Answer):
     artifacts: list[Relative]
     more: bool = Field(description="There are more than `limit`.")
@@ -310,6 +314,7 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "artifact": ArtifactAnswer,
     "artifacts": ArtifactsAnswer,
     "review": ArtifactsAnswer,
+    "delete": DeleteAnswer,
     "lineage": LineageAnswer,
     "compare": CompareAnswer,
     "sessions": SessionsAnswer,
@@ -337,7 +342,9 @@ class JobEvent(Numbered):
 
 
 class ArtifactEvent(Numbered, ArtifactRecord):
-    """A new result or upload, or a new review of one."""
+    """A new result or upload, a new review of one, or its end."""
+
+    deleted: Literal[True] | None = None
 
 
 class SessionEvent(Numbered):

@@ -57,6 +57,7 @@ TWINS = (
     Twin("artifact", "GET", "/artifacts/{id}"),
     Twin("artifacts", "GET", "/artifacts"),
     Twin("review", "POST", "/review"),
+    Twin("delete", "POST", "/delete"),
     Twin("lineage", "GET", "/artifacts/{id}/lineage"),
     Twin("compare", "GET", "/compare"),
     Twin("sessions", "GET", "/sessions"),
