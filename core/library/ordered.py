@@ -1,11 +1,15 @@
 """A worker's connection to the server: messages are handled one after the other, and questions asked until answered."""
 
+import contextlib
 import queue
+import socket
 import threading
 from typing import Any
 
 import engineio
+import engineio.packet
 import socketio
+import websocket
 
 from core.errors import from_wire
 
@@ -14,10 +18,20 @@ ASK_AGAIN_SECONDS = 5
 
 
 class _InOrder(engineio.Client):
-    """By default each message gets a thread, so that a cancel may overtake its run."""
-
     def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
+        """By default each message gets a thread, so that a cancel may overtake its run."""
         return super()._trigger_event(event, *args, **options | {"run_async": False})
+
+    def _send_packet(self, pkt: engineio.packet.Packet) -> None:
+        """By default a thread is woken for each message. (It is still needed: it ends when it hears of no pong.)"""
+        if pkt.packet_type != engineio.packet.MESSAGE or not self.write_loop_task:
+            super()._send_packet(pkt)
+        elif self.state == "connected":
+            try:
+                (self.ws.send_binary if pkt.binary else self.ws.send)(pkt.encode())
+            except (websocket.WebSocketException, OSError):  # half of it may be out, so nothing can follow
+                with contextlib.suppress(AttributeError, OSError):
+                    self.ws.sock.shutdown(socket.SHUT_RDWR)
 
 
 class OrderedClient(socketio.Client):
