@@ -38,6 +38,7 @@ from core.ops.tokens import read_token
 from core.ops.watchdog import Watchdog
 from core.rest import serving
 from core.rest.http import create_app
+from core.rest.outgoing import Outgoing
 from core.rest.source import SameSource
 from core.scheduler import Scheduler
 from core.workers import Pool
@@ -65,10 +66,12 @@ class Server:
             max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20,
             json=plain.Json, serializer=plain.Packet,
         ).server  # fmt: skip
+        outgoing = Outgoing(self.sio)
         exports = Exports(config, self.store, blobs, run_blocking)
 
         def tell(event: str, data: Row, row: Row) -> None:
-            self.sio.emit(event, data, to=rooms(row | {"job": row["id"]}))
+            slow = None if event == "log" else outgoing.behind()
+            self.sio.emit(event, data, to=rooms(row | {"job": row["id"]}), skip_sid=slow)
 
         self.memory = Memory(config, self.store, self.catalogue)
         self.pool = Pool(
@@ -79,7 +82,7 @@ class Server:
         self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool, self.memory)
         self.api = Api(self.sio, self.store, self.scheduler)
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
-        following = Following(self.sio, config, self.store, self.catalogue)
+        following = Following(self.sio, config, self.store, self.catalogue, outgoing)
         self.library = Library(config, self.store, self.catalogue, self.scheduler, blobs, run_blocking)
         light = Light(self.store, self.catalogue, self.pool, self.sio)
         Programs(self.store, self.scheduler, self.pool, self.sio, tell)

@@ -11,6 +11,7 @@ from core.library.catalogue import Catalogue
 from core.library.fair import Pause
 from core.library.media import MAX_PIXELS
 from core.ops.config import Config
+from core.rest.outgoing import Outgoing
 
 REPLAY_PAGE = 200
 
@@ -18,7 +19,10 @@ REPLAY_PAGE = 200
 class Following:
     """`handlers` are bound by the API: each is called as `handler(owner, **request)`."""
 
-    def __init__(self, sio: socketio.Server, config: Config, store: Store, catalogue: Catalogue):
+    def __init__(
+        self, sio: socketio.Server, config: Config, store: Store, catalogue: Catalogue, outgoing: Outgoing
+    ):  # fmt: skip
+        self._outgoing = outgoing
         self._sio, self._config, self._store, self._catalogue = sio, config, store, catalogue
         self.handlers: list[Handler] = [self.hello, self.plugins, self.subscribe]
 
@@ -47,7 +51,7 @@ class Following:
         since, resync = start_after(self._store, since)
         while since < newest:  # the long past, page by page
             since = self._replay(since, REPLAY_PAGE, room, socket)
-            self._sio.sleep(0)
+            self._outgoing.wait(socket)
         with self._store.quiet():  # nothing is published between the last one replayed and the first live one
             since = self._replay(since, -1, room, socket)
             self._sio.enter_room(socket, room)

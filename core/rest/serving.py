@@ -13,6 +13,7 @@ from typing import Any
 from core.errors import Internal
 
 READ_BYTES, LARGE_PIECE = 65_536, 16_384  # at once from a socket
+BUNDLE_BYTES = 65_536  # sent at once
 CONNECTIONS = 20_000  # eventlet's default of 1,000 would make the next client wait without a word
 
 
@@ -27,6 +28,7 @@ def patch() -> None:
         warnings.simplefilter("ignore")
         import eventlet
     eventlet.monkey_patch()
+    import engineio.exceptions
     import engineio.socket
     import eventlet.websocket
 
@@ -55,11 +57,33 @@ def patch() -> None:
     eventlet.websocket.WebSocketWSGI._negotiate_permessage_deflate = lambda self, extensions: None
     poll = engineio.socket.Socket.poll
 
-    def poll_all(self: Any) -> list[Any]:
-        packets = poll(self)
-        return [Bundle(packets)] if self.upgraded and len(packets) > 1 else packets
+    def poll_many(self: Any) -> list[Any]:
+        """Not all of a long queue: what has left it is not counted any more, and is copied several times."""
+        if not self.upgraded:
+            return poll(self)
+        packets: list[Any] = []
+        size, empty = 0, self.server.get_queue_empty_exception()
+        try:
+            packets.append(self.queue.get(timeout=self.server.ping_interval + self.server.ping_timeout))
+        except empty:
+            raise engineio.exceptions.QueueEmpty from None
+        self.queue.task_done()
+        if packets == [None]:
+            return []
+        while size < BUNDLE_BYTES:
+            size += len(packets[-1].data or "")
+            try:
+                packet = self.queue.get(block=False)
+            except empty:
+                break
+            self.queue.task_done()
+            if packet is None:
+                self.queue.put(None)
+                break
+            packets.append(packet)
+        return [Bundle(packets)] if len(packets) > 1 else packets
 
-    engineio.socket.Socket.poll = poll_all
+    engineio.socket.Socket.poll = poll_many
 
 
 class Bundle(list):

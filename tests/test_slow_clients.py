@@ -1,0 +1,93 @@
+"""A client that does not read costs the server neither memory without bound nor the other clients their events."""
+
+import json
+from pathlib import Path
+
+import pytest
+import websocket
+
+from tests.serving import serve
+from tests.wire import Wire
+
+CHATTER = """
+class P(Params):
+    lines: int = param(1, ge=0, help="Lines of 10 kB in the log.")
+
+class Chatter(Plugin):
+    @job()
+    def chatter(self, params: P, ctx: Context) -> Text:
+        for number in range(params.lines):
+            ctx.log("x" * 9_990)
+            time.sleep(0.002)
+        for step in range(20):
+            ctx.progress(step, 20)
+            time.sleep(0.06)
+        return "said"
+"""
+
+
+class Sleeper:
+    """A subscribed client that reads only when told to."""
+
+    def __init__(self, server):
+        address = server.url.replace("http", "ws") + "/socket.io/?EIO=4&transport=websocket"
+        self.socket = websocket.create_connection(address, timeout=20, sockopt=[(1, 8, 65_536)])  # SO_RCVBUF
+        self.socket.recv()
+        self.socket.send("40" + json.dumps({"token": server.token}))
+        self.socket.send('420["subscribe",{}]')
+        while not self.socket.recv().startswith("430"):
+            pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.socket.shutdown()
+
+    def read(self):
+        """The next event; None where the server has closed."""
+        try:
+            while not (frame := self.socket.recv()).startswith("42"):
+                if frame == "2":  # ping
+                    self.socket.send("3")
+        except (websocket.WebSocketException, OSError):
+            return None
+        return json.loads(frame[2:])
+
+
+def memory(server):
+    return int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1]) * 4096
+
+
+def logged(wire):
+    return sum(name == "log" for name, _ in wire.received)
+
+
+@pytest.mark.slow
+def test_a_client_that_never_reads_is_cut_off_and_nobody_else_notices():
+    with serve({"chatter": CHATTER}) as server, Wire(server) as wire:
+        wire.ended(wire.submit("chatter", {"lines": 1}))
+        with Sleeper(server) as sleeper:
+            wire.ended(wire.submit("chatter", {"lines": 4_500}), seconds=120)
+            assert logged(wire) == 4_501  # 45 MB
+            before = memory(server)
+            read = 0
+            while sleeper.read():
+                read += 1
+            assert read < 4_000 and memory(server) - before < 10_000_000
+        with Wire(server, since=0) as again:  # what it does when it is back
+            again.until(lambda: len(again.state_events()) >= len(wire.state_events()))
+
+
+@pytest.mark.slow
+def test_a_client_that_reads_late_misses_progress_and_nothing_else():
+    with serve({"chatter": CHATTER}) as server, Wire(server) as wire, Sleeper(server) as sleeper:
+        job = wire.submit("chatter", {"lines": 1_500})
+        wire.ended(job)
+        seen, states = {"log": 0, "progress": 0}, []
+        while "done" not in states:
+            name, body = sleeper.read()
+            seen[name] = seen.get(name, 0) + 1
+            states += [body["state"]] if name == "job" else []
+        assert seen["log"] == logged(wire) == 1_500 and states == ["queued", "running", "done"]
+        assert seen["progress"] < sum(name == "progress" for name, _ in wire.received)
