@@ -122,9 +122,10 @@ def blocking_runner(async_mode: str) -> Callable[..., Any]:
     """`run_blocking(function, *args)`: runs what takes over a millisecond without stopping the other sockets."""
     if async_mode == "threading":
         return lambda function, *args: function(*args)
-    from eventlet.tpool import execute
+    from eventlet import tpool
 
-    return execute
+    tpool.setup()  # starts its threads, which would keep the first one who needs them waiting
+    return tpool.execute
 
 
 def _allow_many_files() -> None:
