@@ -21,7 +21,7 @@ import flask_socketio
 
 from core.api import Api, rooms
 from core.artifacts import Blobs
-from core.auth import Guard
+from core.auth import OWNER, Guard
 from core.jobs import Row, Store
 from core.library import plain
 from core.library.catalogue import Catalogue
@@ -92,7 +92,7 @@ class Server:
     def start(self) -> None:
         """Listen and take up the stored queue; raises Internal if the port is taken."""
         listener, self.address, port = serving.listen(self.config.host, self.config.port)
-        self.api.guard = Guard(self.token, port)
+        self.api.guard = Guard(self.config.tokens | {OWNER: self.token}, port)
         self.app.wsgi_app = SameSource(self.app.wsgi_app)
         self.unfinished = self.scheduler.recover()
         discovery.discover(self.config, self.catalogue)

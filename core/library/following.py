@@ -6,6 +6,7 @@ import socketio
 from pydantic import Field
 
 from core.api import EVERYONE, VERSION, Handler, Name, room_of, rooms
+from core.auth import OWNER
 from core.jobs import Row, Store
 from core.library.catalogue import Catalogue
 from core.library.fair import Pause
@@ -31,7 +32,7 @@ class Following:
         limits = {"message_bytes": self._config.max_message_bytes, "upload_bytes": self._config.max_upload_bytes}
         limits |= {"pixels": MAX_PIXELS, "attachments": 10}
         about = {"server": "stable-core", "version": VERSION, "api": 1}
-        return about | {"owner": owner, "rights": ["admin"], "limits": limits}
+        return about | {"owner": owner, "rights": ["admin"] if owner == OWNER else [], "limits": limits}
 
     def plugins(self, owner: str) -> Row:
         """The plugins and the jobs they announce, with JSON Schemas and types."""

@@ -13,8 +13,8 @@ from core.errors import Conflict, InvalidParams, PluginError, Timeout, from_wire
 from core.jobs import Row, Store, new_id
 from core.library.catalogue import Catalogue, JobType, PluginInfo
 from core.library.children import SIDE
+from core.library.forecast import mean_seconds
 from core.library.inputs import Inputs, look_up
-from core.library.queue import mean_seconds
 from core.library.results import outcome
 from core.workers import NAMESPACE, Pool, Worker
 

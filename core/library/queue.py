@@ -6,16 +6,17 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from core.api import Handler
+from core.auth import admin_only
 from core.errors import Conflict
 from core.jobs import TERMINAL, Row, Store, Transaction, now, wire
 from core.library.catalogue import Catalogue
 from core.library.families import family
+from core.library.forecast import place
 from core.library.waiting import release, waits_for
 from core.scheduler import Scheduler
 from core.workers import Pool, Worker
 
 AGING_SECONDS, AGED_AT_ONCE = 600, 200
-RECENT = 20  # finished jobs whose mean time is the forecast
 
 
 class Queue:
@@ -45,11 +46,7 @@ class Queue:
         if row["state"] in ("held", "waiting"):
             row["waits_for"] = waits_for(self._store, row)
         if row["state"] == "queued":
-            ahead = "state = 'queued' AND plugin = ? AND program = ? AND (class, rank) < (?, ?)"
-            values = [row[key] for key in ("plugin", "program", "class", "rank")]
-            row["position"] = self._store.all(f"SELECT count(*) AS jobs FROM jobs WHERE {ahead}", *values)[0]["jobs"]
-            mean = mean_seconds(self._store, row["name"])
-            row["eta_seconds"] = None if mean is None else round(mean * (row["position"] + 1), 1)
+            row |= place(self._store, row, len(self._pool.devices))
         return {"job": wire(row)}
 
     def retry(
@@ -102,6 +99,7 @@ class Queue:
     def queue(self, owner: str, action: Literal["status", "pause", "resume"] = "status") -> Row:
         """Whether the queue is paused, how many jobs are queued, and the workers. `pause` lets running jobs finish."""
         if action != "status":
+            admin_only(owner, f"{action} the queue")
             paused = action == "pause"
 
             def change(tx: Transaction) -> None:
@@ -123,9 +121,3 @@ def _about(worker: Worker) -> Row:
     about = {key: getattr(worker, key) for key in ("plugin", "device", "ready", "memory_bytes")}
     about["warm"] = json.loads(worker.warm or "null")
     return about | {"pid": worker.process.pid, "jobs": [run.job["id"] for run in list(worker.runs.values())]}
-
-
-def mean_seconds(store: Store, job: str) -> float | None:
-    """How long the last jobs of this name took."""
-    times = "SELECT finished - started AS time FROM jobs WHERE state = 'done' AND name = ? ORDER BY id DESC LIMIT ?"
-    return store.all(f"SELECT avg(time) AS time FROM ({times})", job, RECENT)[0]["time"]
