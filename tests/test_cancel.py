@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.serving import serve, wait_until
+from tests.serving import ROOT, serve, wait_until
 from tests.wire import TERMINAL, Wire, alive
 
 WORK = """
@@ -206,3 +206,17 @@ class Waits(Plugin):
 """
     with serve({"waits": source}, stall_seconds=1.5) as server, Wire(server) as wire:
         assert wire.text(wire.ended(wire.submit("waits"))["outputs"][0]) == "whole"
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("phase", ["load", "sample", "decode"])
+def test_a_picture_in_each_of_its_phases(phase):
+    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as server, Wire(server) as wire:
+        if phase != "load":
+            wire.ended(wire.submit("txt2img", {"steps": 1}), seconds=120)
+        job = wire.submit("txt2img", {"steps": 150 if phase == "sample" else 1, "batch_size": 64})
+        said = lambda: [body["phase"] for name, body in wire.received if name == "progress" and body["id"] == job]  # noqa: E731
+        wire.until(lambda: "running" in wire.states(job) if phase == "load" else phase in said(), 60)
+        cancelled(wire, job)
+        assert len(wire.call("artifacts", {"job": job})["artifacts"]) == 0
+        assert wire.ended(wire.submit("txt2img", {"steps": 1}), seconds=120)["state"] == "done"
