@@ -173,7 +173,7 @@ def test_what_makes_no_sense_is_refused_with_a_fitting_status(server, method, pa
 
 def test_a_body_that_is_no_json_by_its_type_is_refused_so_forms_of_other_pages_are(server):
     answer = rest(server, "POST", "/jobs", data='{"job": "say"}', headers={"Content-Type": "text/plain"})
-    assert answer.status_code == 400 and "Content-Type: application/json" in answer.json()["error"]["message"]
+    assert answer.status_code == 415 and "Content-Type: application/json" in answer.json()["error"]["message"]
 
 
 def test_a_body_of_unknown_length_is_read_and_limited(server):
@@ -214,7 +214,7 @@ def test_the_curl_of_the_protocol_runs(server, monkeypatch):
 def frames(answer, until):
     """(id, name, body) of a stream, up to the first for which `until(name, body)` is true."""
     found, frame = [], {}
-    for line in answer.iter_lines(chunk_size=1):
+    for line in answer.iter_lines(chunk_size=None):
         key, _, value = line.decode().partition(": ")
         if key:
             frame[key] = value
@@ -258,6 +258,22 @@ def test_a_stream_that_asks_for_the_future_is_told_to_start_anew(server):
     with rest(server, "GET", "/events?since=999999999", stream=True) as answer:
         assert frames(answer, lambda name, body: True)[0][2]["resync"] is True
     assert rest(server, "GET", "/events?since=yesterday").status_code == 400
+
+
+@pytest.mark.slow
+def test_a_stream_that_nobody_reads_keeps_nobody_waiting_and_misses_nothing():
+    source = """
+    class Large(Plugin):
+        @job()
+        def large(self) -> Text:
+            return Result("", {"infotext": "x" * 900_000})
+    """
+    with serve({"large": source}) as server, rest(server, "GET", "/events", stream=True) as answer:
+        with Wire(server, subscribe=False) as wire:  # 18 MB are on their way to somebody who does not read
+            jobs = [wire.submit("large") for _ in range(20)]
+            wait_until(lambda: wire.call("job", {"id": jobs[-1]})["job"]["state"] == "done")
+        found = [body["job"] for _, name, body in frames(answer, done(jobs[-1])) if name == "artifact"]
+    assert found == jobs
 
 
 # Documents

@@ -26,6 +26,7 @@ PROBLEMS = {
     409: "The thing is not in a state that allows this.",
     412: "Another version of tus.",
     413: "Over a limit.",
+    415: "Another Content-Type is needed.",
     429: "Too many unfinished jobs or uploads.",
     500: "The server's own mistake, or its disk.",
     502: "The plugin's code raised, or its worker died.",
@@ -33,7 +34,7 @@ PROBLEMS = {
     507: "The device's memory did not suffice.",
 }
 READING = (400, 401, 403, 404, 500)
-WRITING = (*READING, 409, 413, 429, 502, 504, 507)
+WRITING = (*READING, 409, 413, 415, 429, 502, 504, 507)
 TEXT, NUMBER = {"type": "string"}, {"type": "integer", "minimum": 0, "maximum": 10**15}
 BINARY = {"type": "string", "format": "binary"}
 TUS = {"Tus-Resumable": {"const": uploads.TUS}}
@@ -149,10 +150,9 @@ def _resumable() -> dict[str, Row]:
     begin["requestBody"] = _binary(uploads.BYTES) | {"required": False}
     look = _operation("lookAtUpload", "Bytes", "How far an upload is.", 200, _empty(STATE), (*READING, 412))
     go_on = _operation("goOnWithUpload", "Bytes", "Send more bytes, from Upload-Offset on.", 204, _empty(STATE),
-                       (*READING, 409, 412, 413))  # fmt: skip
+                       (*READING, 409, 412, 413, 415))  # fmt: skip
     go_on["parameters"] = _in_header({"Upload-Offset": {"schema": NUMBER}})
     go_on["requestBody"] = _binary(uploads.BYTES)
-    go_on["responses"]["415"] = _json("Another Content-Type is needed.", answers.Refusal)
     drop = _operation("dropUpload", "Bytes", "Forget an upload; an artifact it became stays.", 204, _empty({}),
                       (*READING, 412))  # fmt: skip
     for operation in (look, go_on, drop):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_origin
 
 import flask
+from werkzeug.exceptions import UnsupportedMediaType
 
 from core.api import Api
 from core.errors import InvalidParams, NotFound, TooLarge
@@ -98,14 +99,14 @@ def query(handler: Callable[..., Row]) -> Row:
 
 
 def body(max_bytes: int) -> Row:
-    """The JSON object in the body, {} where there is none. Raises InvalidParams, TooLarge."""
+    """The JSON object in the body, {} where there is none. Raises InvalidParams, TooLarge, UnsupportedMediaType."""
     if flask.request.args:
         raise InvalidParams(f"{flask.request.method} takes its fields as JSON in the body, not in the address.")
     data = b"" if (flask.request.content_length or 0) > max_bytes else stream().read(max_bytes + 1)
     if max(len(data), flask.request.content_length or 0) > max_bytes:
         raise TooLarge(f"the request is over the limit of {max_bytes:,} bytes (max_message_bytes). Upload large data.")
     if data and flask.request.mimetype != JSON:
-        raise InvalidParams(f"the body has to be JSON. Send it with the header Content-Type: {JSON}.")
+        raise UnsupportedMediaType(f"the body has to be JSON. Send it with the header Content-Type: {JSON}.")
     if data.count(b",") + data.count(b":") > plain.MAX_VALUES:
         raise plain.too_many_values()
     try:

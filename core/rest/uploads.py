@@ -19,7 +19,7 @@ import flask
 import PIL.Image
 import pydantic
 from pydantic import Field
-from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed
+from werkzeug.exceptions import ClientDisconnected, MethodNotAllowed, PreconditionFailed, UnsupportedMediaType
 from werkzeug.http import http_date
 
 from core.api import Api, Name
@@ -29,7 +29,6 @@ from core.jobs import Row, Store, Transaction, new_id, now, wire
 from core.library.media import open_image
 from core.library.recognition import claimed_id, recognise
 from core.ops.config import Config
-from core.rest.errors import failed
 from core.rest.twins import BASE, stream
 from core.types import KINDS
 
@@ -80,7 +79,7 @@ def mount(
             return "", 204, {"Tus-Extension": EXTENSIONS, "Tus-Max-Size": str(config.max_upload_bytes)}
         owner = api().guard.owner(flask.request.environ)
         if flask.request.headers.get("Tus-Resumable") != TUS:
-            return failed(InvalidParams(f"this is tus {TUS}. Send the header Tus-Resumable: {TUS}."))[0], 412
+            raise PreconditionFailed(f"this is tus {TUS}. Send the header Tus-Resumable: {TUS}.")
         if id and method == "POST":  # for those whose network lets nothing but GET and POST pass
             method = flask.request.headers.get("X-HTTP-Method-Override", "")
         if flask.request.args:
@@ -139,7 +138,7 @@ class Uploads:
     def go_on(self, owner: str, id: str) -> Any:
         """PATCH: more bytes."""
         if flask.request.mimetype != BYTES:
-            return failed(InvalidParams(f"send the bytes with Content-Type: {BYTES}."))[0], 415
+            raise UnsupportedMediaType(f"send the bytes with Content-Type: {BYTES}.")
         self._receive(id, self._find(owner, id)["length"], _number("Upload-Offset"))
         return "", 204, self._state(owner, id)
 
