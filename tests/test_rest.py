@@ -208,6 +208,24 @@ def test_the_curl_of_the_protocol_runs(server, monkeypatch):
         assert shlex.split(command)[0] == "curl" and wire.text(wire.ended(job)["outputs"][0]) == "HELLO!!"
 
 
+def test_rest_keeps_people_apart():
+    anna = {"Authorization": "Bearer annas-long-random-token"}
+    tus = {"Tus-Resumable": "1.0.0"}
+    with serve({"demo": DEMO}, tokens={"anna": "annas-long-random-token"}) as server, Wire(server) as wire:
+        wire.ended(job := wire.submit("say"))
+        output = wire.call("job", {"id": job})["job"]["outputs"][0]
+        upload = rest(server, "POST", "/uploads", headers=tus | {"Upload-Length": "9"}).headers["Location"]
+        for path in (f"/jobs/{job}", f"/artifacts/{output}"):
+            assert rest(server, "GET", path, headers=anna).status_code == 404
+        assert rest(server, "POST", "/queue/pause", headers=anna).status_code == 403
+        for method in ("HEAD", "PATCH", "DELETE"):
+            headers = anna | tus | {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+            assert requests.request(method, server.url + upload, headers=headers, timeout=10).status_code == 404
+        own = rest(server, "POST", "/jobs", json={"job": "say"}, headers=anna).json()["job"]["id"]
+        with rest(server, "GET", "/events?since=0", stream=True, headers=anna) as answer:
+            assert {body["id"] for _, name, body in frames(answer, done(own)) if name == "job"} == {own}
+
+
 # The stream
 
 
