@@ -9,8 +9,12 @@ from tests.serving import serve
 
 NOOP = """
 class NoOp(Plugin):
-    @job()
+    @job(concurrency=8)
     def noop(self) -> Text:
+        return "x"
+
+    @job()
+    def alone(self) -> Text:
         return "x"
 """
 FLOW = 1000  # jobs of one message, where only their number matters
@@ -53,7 +57,7 @@ def serial(durability, scale):
 
 def burst(durability, scale):
     """Many jobs, each with a submit of its own, sent without waiting for answers. Then the same number, all queued
-    before the first one starts."""
+    before the first one starts; up to 8 in the worker at once, and one at a time."""
     count = max(20, int(3000 * scale))
     with noop_server(durability) as (server, client):
         with cpu_of(server, client) as cpu:
@@ -65,19 +69,20 @@ def burst(durability, scale):
         yield f"{3000:,} submitted and run", count / both, "jobs/s"
         for name, seconds in cpu.items():
             yield f"{3000:,} submitted and run, CPU of the {name}", seconds / count * 1000, "ms/job"
-        fill(client, count)
-        with cpu_of(server, client) as cpu:
-            run = drain(client, count)
-        yield f"{3000:,} queued", count / run, "jobs/s"
-        for name, seconds in cpu.items():
-            yield f"{3000:,} queued, CPU of the {name}", seconds / count * 1000, "ms/job"
+        for job, label in (("noop", "queued"), ("alone", "queued, one at a time")):
+            fill(client, count, job)
+            with cpu_of(server, client) as cpu:
+                run = drain(client, count)
+            yield f"{3000:,} {label}", count / run, "jobs/s"
+            for name, seconds in cpu.items():
+                yield f"{3000:,} {label}, CPU of the {name}", seconds / count * 1000, "ms/job"
 
 
-def fill(client, count):
+def fill(client, count, job="noop"):
     """Queue `count` jobs while the queue is paused."""
     client.call("queue", {"action": "pause"})
     for start in range(0, count, FLOW):
-        client.call("flow", {"jobs": [{"job": "noop"}] * min(FLOW, count - start)})
+        client.call("flow", {"jobs": [{"job": job}] * min(FLOW, count - start)})
     client.events.clear()
 
 

@@ -18,6 +18,7 @@ from core.library.fair import Pause
 log = logging.getLogger(__name__)
 MAX_VALUES = 300_000  # in one message: reading more at once would stop the others for over 50 ms
 LARGE = 1_000_000  # characters of a message
+compact = json.JSONEncoder(separators=(",", ":")).encode  # made once: json.dumps makes one for each call
 LONG = 4  # a list that is written piece by piece
 MAX_DEPTH = 64
 MAX_ERRORS = 50  # told at once
@@ -33,7 +34,7 @@ class Json:
         answer = data[-1] if isinstance(data, list) and data else None
         lists = [value for value in answer.values() if isinstance(value, list)] if isinstance(answer, dict) else []
         if all(len(value) < LONG for value in lists):
-            return json.dumps(data, **options)
+            return compact(data)
         pause, fields = Pause(), []
         for key, value in answer.items():
             if isinstance(value, list):
