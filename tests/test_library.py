@@ -1,6 +1,7 @@
 """What people do with results: review them, follow where they come from, try again with one change, come back later."""
 
 import pytest
+import requests
 
 from tests.serving import serve
 from tests.wire import Wire
@@ -27,9 +28,12 @@ class Studio(Plugin):
 """
 
 
+BOT = "a token that nobody would guess"
+
+
 @pytest.fixture(scope="module")
 def server():
-    with serve({"studio": STUDIO}) as server:
+    with serve({"studio": STUDIO}, tokens={"bot": BOT}) as server:
         yield server
 
 
@@ -185,6 +189,21 @@ def test_gates_and_reviews_survive_a_kill():
             assert wire.ended(gated[1])["state"] == "done"
 
 
+def test_nobody_reviews_deletes_or_follows_what_is_somebody_elses(server, wire):
+    _, (mine, _) = draw(wire, count=2)
+    with Wire(server, BOT) as bot:
+        for event, request in [
+            ("review", {"ids": [mine], "state": "picked"}),
+            ("delete", {"ids": [mine]}),
+            ("lineage", {"id": mine, "direction": "siblings"}),
+            ("compare", {"a": mine, "b": mine}),
+        ]:
+            assert bot.call(event, request)["error"]["code"] == "unknown_artifact", event
+        headers = {"Authorization": f"Bearer {BOT}"}
+        sent = requests.put(f"{server.url}/artifacts", data=wire.download(mine).content, headers=headers, timeout=9)
+        assert "source" not in sent.json()["artifact"]
+
+
 # Lineage
 
 
@@ -223,15 +242,18 @@ def test_lineage_of_a_circle_ends():
     """Whatever a store holds, the question is answered."""
     from core.jobs import Store
     from core.library.lineage import Lineage
+    from core.ops.config import Config
 
     with serve({"studio": STUDIO}) as server:
         with Wire(server) as wire:
             _, outputs = draw(wire, count=3)
         server.stop()
-        store = Store(server.folder / "data" / "jobs.db", False, lambda function, *args: function(*args), print)
+        run = lambda function, *args: function(*args)  # noqa: E731
+        store = Store(server.folder / "data" / "jobs.db", False, run, print)
         links = [(a, b) for a in outputs for b in outputs]
         store.write(lambda tx: [tx.insert("links", {"parent": a, "child": b}) for a, b in links])
-        found = Lineage(store).lineage("local", outputs[0], "descendants", 100, 10)
+        lineage = Lineage(Config(data=server.folder / "data"), store, run).lineage
+        found = lineage("local", outputs[0], "descendants", 100, 10)
         store.close()
         assert sorted(each["id"] for each in found["artifacts"]) == outputs
 

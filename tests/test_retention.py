@@ -31,6 +31,13 @@ class Studio(Plugin):
     def upper(self, text: Text) -> Text:
         return text.upper()
 
+    @job(program=True)
+    def both(self, params: DrawParams, ctx: Context) -> Text:
+        ctx.once("recorded", lambda: params.name)
+        ctx.gather([ctx.submit("draw")])
+        ctx.gather([ctx.submit("draw", hold=True)])
+        return "never"
+
     @job()
     def slow(self) -> list[Text]:
         yield "first"
@@ -121,6 +128,23 @@ def test_the_results_of_a_running_job_cannot_be_deleted(wire):
     assert wire.call("delete", {"ids": [first[0]["id"]]})["error"]["code"] == "conflict"
     wire.call("cancel", {"id": running})
     wire.ended(running)
+
+
+def test_what_a_program_will_come_back_for_cannot_be_deleted(wire):
+    recorded = wire.upload(b"recorded", kind="text")["artifact"]["id"]
+    program = wire.submit("both", {"name": recorded})
+
+    def children(state):
+        told = [body for name, body in wire.received if name == "job" and body.get("parent") == program]
+        return [body for body in told if body["state"] == state]
+
+    wire.until(lambda: children("held"))
+    (first,) = children("done")[0]["outputs"]
+    for artifact in (recorded, first):
+        assert wire.call("delete", {"ids": [artifact]})["error"]["code"] == "conflict"
+    wire.call("cancel", {"id": program})
+    wire.ended(program)
+    assert wire.call("delete", {"ids": [recorded, first]})["ok"]
 
 
 def test_an_old_deleted_result_leaves_no_bytes_but_shared_ones_stay():

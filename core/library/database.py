@@ -5,7 +5,7 @@ import contextlib
 import json
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ DROPPED_AT_ONCE = 2_000  # events
 
 Row = dict[str, Any]
 Change = Callable[[Any], Any]
+Ask = Callable[..., list[Row]]
 
 
 class Tables:
@@ -169,6 +170,14 @@ def connect(path: Path, power_safe: bool) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+@contextlib.contextmanager
+def view(path: Path) -> Iterator[Ask]:
+    """The queue at one moment, for what takes long in a thread: `ask(sql, *values)` gives rows."""
+    with contextlib.closing(connect(path, False)) as db:
+        db.execute("BEGIN")
+        yield lambda sql, *values: decode(db.execute(sql, values))
 
 
 def migrate(db: sqlite3.Connection) -> None:

@@ -47,7 +47,7 @@ class Library:
         self.retention = Retention(config, store, blobs, review, run_blocking)
         self.handlers: list[Handler] = [
             self.jobs, self.artifact, self.artifacts, self.sessions, self.session, self.choices,
-            *review.handlers, *Lineage(store).handlers, *self.retention.handlers,
+            *review.handlers, *Lineage(config, store, run_blocking).handlers, *self.retention.handlers,
         ]  # fmt: skip
 
     def jobs(
@@ -67,7 +67,7 @@ class Library:
     def artifact(self, owner: str, id: str) -> Row:
         """What is known of one result or upload. Its bytes are at /artifacts/ID."""
         row = owned(self._store, id, owner)
-        return {"artifact": wire(row | {"parents": parents(self._store, id)})}
+        return {"artifact": wire(row | {"parents": parents(self._store.all, [id])[id]})}
 
     def sessions(self, owner: str) -> Row:
         """The sessions, the newest first."""

@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +18,7 @@ from core.api import Handler, Name
 from core.artifacts import Blobs
 from core.errors import Conflict
 from core.jobs import Row, Store, Transaction, wire
-from core.library.database import connect, decode
+from core.library.database import Ask, view
 from core.library.review import Review, owned
 from core.ops.config import Config
 
@@ -27,17 +27,19 @@ PLAN_SECONDS = 60  # between two looks when nothing is over
 PLANNED, BATCH = 500, 25  # rows chosen by one look, and deleted in one transaction
 AWAKE_SECONDS = 600  # before the first sweep: until then workers may still tell what they wrote before
 PAUSE_SECONDS = 60  # a server that did not maintain for longer was stopped (a laptop asleep)
-Ask = Callable[..., list[Row]]
 FOLDERS = [f"{number:02x}" for number in range(256)]
 
 TAKEN = """SELECT coalesce(sum(size), 0) AS size FROM (
     SELECT max(size_bytes) AS size FROM artifacts GROUP BY sha256
 )"""
 UNFINISHED = "('held', 'waiting', 'queued', 'running')"
-# Every text inside the inputs of unfinished jobs: ids of artifacts, and of jobs whose outputs they take.
+# Every text inside the inputs of unfinished jobs, and in what programs have recorded: ids of artifacts, and of jobs
+# whose outputs they take.
 NEEDED = f"""SELECT tree.atom AS id, jobs.id AS job FROM jobs, json_tree(jobs.inputs) AS tree
     WHERE jobs.state IN {UNFINISHED} AND tree.type = 'text'"""
 NEEDED_SINCE = NEEDED.replace("WHERE", "WHERE jobs.rowid > ? AND")
+NEEDED += f""" UNION ALL SELECT tree.atom, jobs.id FROM jobs JOIN recorded ON recorded.job = jobs.id,
+    json_tree(recorded.value) AS tree WHERE jobs.state IN {UNFINISHED} AND jobs.program AND tree.type = 'text'"""
 # A job that has not ended, or whose program has not: that will come back for its results.
 AT_WORK = """SELECT 1 FROM jobs LEFT JOIN jobs AS program ON program.id = jobs.parent WHERE jobs.id = {job}
     AND (jobs.finished IS NULL OR (program.id IS NOT NULL AND program.finished IS NULL))"""
@@ -64,7 +66,7 @@ class Retention:
         self, config: Config, store: Store, blobs: Blobs, review: Review, run_blocking: Callable[..., Any]
     ):  # fmt: skip
         self._config, self._store, self._blobs, self._review = config, store, blobs, review
-        self._run_blocking = run_blocking
+        self._run_blocking, self._queue = run_blocking, config.data / "jobs.db"
         self._maintained = self._awake_since = self._plan_at = 0.0
         self._swept = 0
         self.handlers: list[Handler] = [self.delete]
@@ -130,23 +132,16 @@ class Retention:
 
     # What follows runs in a thread of its own.
 
-    @contextlib.contextmanager
-    def _view(self) -> Iterator[Ask]:
-        """The queue at one moment, on a connection of its own: `ask(sql, *values)` gives rows."""
-        with contextlib.closing(connect(self._config.data / "jobs.db", False)) as db:
-            db.execute("BEGIN")
-            yield lambda sql, *values: decode(db.execute(sql, values))
-
     def _needed(self) -> tuple[int, dict[str, str]]:
         """The newest job, and what unfinished jobs up to it need."""
-        with self._view() as ask:
+        with view(self._queue) as ask:
             return _newest(ask), _users(ask(NEEDED))
 
     def _plan(self) -> tuple[int, list[Row], list[str]]:
         """The newest job; the artifacts and the old jobs to delete."""
         config, moment = self._config, time.time()
         cutoff = moment - config.retention_days * 86400 if config.retention_days else 0
-        with self._view() as ask:
+        with view(self._queue) as ask:
             kept = ask("SELECT count(*) AS artifacts FROM artifacts")[0]["artifacts"]
             size = ask(TAKEN)[0]["size"] if config.retention_bytes else 0
             count_over = kept - config.retention_count if config.retention_count else 0
@@ -176,7 +171,7 @@ class Retention:
         before = time.time() - GRACE_SECONDS
         old = [name for name in names if _written(self._blobs.path(name)) < before]
         if old:
-            with self._view() as ask:
+            with view(self._queue) as ask:
                 unused = "SELECT value FROM json_each(?) WHERE value NOT IN (SELECT sha256 FROM artifacts)"
                 old = [row["value"] for row in ask(unused, json.dumps(old))]
         for name in old:
