@@ -214,7 +214,7 @@ def test_a_picture_in_each_of_its_phases(phase):
     with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as server, Wire(server) as wire:
         if phase != "load":
             wire.ended(wire.submit("txt2img", {"steps": 1}), seconds=120)
-        job = wire.submit("txt2img", {"steps": 150 if phase == "sample" else 1, "batch_size": 64})
+        job = wire.submit("txt2img", {"steps": 150 if phase == "sample" else 1, "batch_size": 20})
         said = lambda: [body["phase"] for name, body in wire.received if name == "progress" and body["id"] == job]  # noqa: E731
         wire.until(lambda: "running" in wire.states(job) if phase == "load" else phase in said(), 60)
         cancelled(wire, job)
