@@ -14,16 +14,12 @@ if __name__ == "__main__":
 
     start.patch()
 
-import logging
 from collections.abc import Callable
 
-import flask_socketio
-
-from core.api import Api, rooms
+from core.api import Api
 from core.artifacts import Blobs
 from core.auth import OWNER, Guard
-from core.jobs import Row, Store
-from core.library import plain
+from core.jobs import Store
 from core.library.catalogue import Catalogue
 from core.library.events import Library
 from core.library.exports import Exports
@@ -38,7 +34,7 @@ from core.ops.tokens import read_token
 from core.ops.watchdog import Watchdog
 from core.rest import serving
 from core.rest.http import create_app
-from core.rest.outgoing import Outgoing
+from core.rest.outgoing import Outgoing, sockets
 from core.rest.source import SameSource
 from core.scheduler import Scheduler
 from core.workers import Pool
@@ -54,38 +50,27 @@ class Server:
         self._lock = processes.lock(config.data)
         blobs = Blobs(config.data / "blobs", power_safe)
         blobs.sweep(config.data / "scratch")
-        self.store = Store(
-            config.data / "jobs.db", power_safe, run_blocking,
-            publish=lambda event: self.sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=rooms(event)),
-        )  # fmt: skip
+        publish = lambda event: self.outgoing.publish(event)  # noqa: E731, it is made later
+        self.store = Store(config.data / "jobs.db", power_safe, run_blocking, publish)
         self.catalogue = Catalogue(run_blocking)
         self.scheduler = Scheduler(config, self.store, self.catalogue)
         self.app = create_app(config, self.store, blobs, run_blocking, lambda: self.api)
-        self.sio = flask_socketio.SocketIO(
-            self.app, async_mode=config.async_mode, async_handlers=False, cors_allowed_origins="*",  # SameSource checks
-            max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20,
-            json=plain.Json, serializer=plain.Packet,
-        ).server  # fmt: skip
-        outgoing = Outgoing(self.sio)
+        self.sio = sockets(self.app, config)
+        self.outgoing = Outgoing(self.sio)
         exports = Exports(config, self.store, blobs, run_blocking)
-
-        def tell(event: str, data: Row, row: Row) -> None:
-            slow = None if event == "log" else outgoing.behind()
-            self.sio.emit(event, data, to=rooms(row | {"job": row["id"]}), skip_sid=slow)
-
         self.memory = Memory(config, self.store, self.catalogue)
         self.pool = Pool(
             config, self.store, self.catalogue, self.scheduler, self.memory, blobs, self.sio,
-            devices.find(config.devices), tell,
+            devices.find(config.devices), self.outgoing.tell,
             exported=lambda row, outputs: self.sio.start_background_task(exports.export, row, outputs),
         )  # fmt: skip
         self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool, self.memory)
         self.api = Api(self.sio, self.store, self.scheduler)
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
-        following = Following(self.sio, config, self.store, self.catalogue, outgoing)
+        following = Following(self.sio, config, self.store, self.catalogue, self.outgoing)
         self.library = Library(config, self.store, self.catalogue, self.scheduler, blobs, run_blocking)
         light = Light(self.store, self.catalogue, self.pool, self.sio)
-        Programs(self.store, self.scheduler, self.pool, self.sio, tell)
+        Programs(self.store, self.scheduler, self.pool, self.sio, self.outgoing.tell)
         for handler in (*following.handlers, *self.library.handlers, *self.queue.handlers, *light.handlers):
             self.api.bind(handler)
 
@@ -100,17 +85,12 @@ class Server:
             discovery.load(info, self.config, self.catalogue, print, self.run_blocking, install=False)
         self.pool.url = self.address
         self.sio.start_background_task(serving.serve, listener, self.app, self.config.async_mode)
-        self.sio.start_background_task(self._repeat, 0.2, self.watchdog.watch)
-        self.sio.start_background_task(self._repeat, 5, self._maintain)
-        self.sio.start_background_task(self._repeat, 5, self.library.retention.maintain)
-
-    def _repeat(self, seconds: float, function: Callable[[], None]) -> None:
-        while self.running:
-            try:
-                function()
-            except Exception:  # a full disk, say: the next round may go well
-                logging.exception("%s failed", function.__qualname__)
-            self.sio.sleep(seconds)
+        for seconds, function in (
+            (0.2, self.watchdog.watch),
+            (5, self._maintain),
+            (5, self.library.retention.maintain),
+        ):
+            self.sio.start_background_task(serving.repeat, self, seconds, function)
 
     def _maintain(self) -> None:
         self.queue.age()

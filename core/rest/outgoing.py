@@ -3,13 +3,16 @@
 import weakref
 from typing import Any
 
+import flask
+import flask_socketio
 import socketio
 
+from core.api import rooms
+from core.library import plain
+from core.ops.config import Config
+
 LONG_PACKETS, LONG_BYTES = 200, 1_000_000  # from here on progress and previews are left out: later ones follow
-MAX_PACKETS, MAX_BYTES = (
-    50_000,
-    48_000_000,
-)  # from here on a client is cut off; when it is back, it asks for what it missed
+MAX_PACKETS, MAX_BYTES = 50_000, 48_000_000  # from here on a client is cut off; it comes back and asks for the rest
 NAMESPACE = "/"
 
 
@@ -56,6 +59,15 @@ class Outgoing:
         slow = [eio_sid for eio_sid, each in list(self._eio.sockets.items()) if each.queue in self._long]
         return [self._sio.manager.sid_from_eio_sid(eio_sid, NAMESPACE) for eio_sid in slow]
 
+    def publish(self, event: dict[str, Any]) -> None:
+        """Send a stored event to everybody it is for."""
+        self._sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=rooms(event))
+
+    def tell(self, event: str, data: dict[str, Any], row: dict[str, Any]) -> None:
+        """Send what is not stored to those who follow the job `row`."""
+        slow = None if event == "log" else self.behind()
+        self._sio.emit(event, data, to=rooms(row | {"job": row["id"]}), skip_sid=slow)
+
     def wait(self, socket: str) -> None:
         """Returns when a socket has been sent most of what waits for it, or has ended: for who has much to send."""
         eio_sid = self._sio.manager.eio_sid_from_sid(socket, NAMESPACE)
@@ -79,3 +91,12 @@ class Outgoing:
             each.queue.get(block=False)
         each.queue.put(None)  # ends the writer
         self._cut.discard(eio_sid)
+
+
+def sockets(app: flask.Flask, config: Config) -> socketio.Server:
+    """The Socket.IO server of `app`."""
+    return flask_socketio.SocketIO(
+        app, async_mode=config.async_mode, async_handlers=False, cors_allowed_origins="*",  # SameSource checks
+        max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20,
+        json=plain.Json, serializer=plain.Packet,
+    ).server  # fmt: skip

@@ -8,9 +8,12 @@ import socket
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import Internal
+
+if TYPE_CHECKING:
+    from server import Server
 
 READ_BYTES, LARGE_PIECE = 65_536, 16_384  # at once from a socket
 BUNDLE_BYTES = 65_536  # sent at once
@@ -157,6 +160,16 @@ def listen(host: str, port: int) -> tuple[socket.socket, str, int]:
     port = listener.getsockname()[1]
     local = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
     return listener, f"http://{local}:{port}", port
+
+
+def repeat(server: "Server", seconds: float, function: Callable[[], None]) -> None:
+    """Call `function` again and again while the server runs."""
+    while server.running:
+        try:
+            function()
+        except Exception:  # a full disk, say: the next round may go well
+            logging.exception("%s failed", function.__qualname__)
+        server.sio.sleep(seconds)
 
 
 def serve(listener: socket.socket, app: Any, async_mode: str) -> None:
