@@ -17,6 +17,7 @@ from tests import hub
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120
+LET_OFF = ["_execute_child"]  # starting a process takes 2 ms, and as long as the new one waits for a processor
 WATCH = ["-m", "tests.hub"]  # what looks out for a blocked hub; benchmarks do without
 HEADER = "import time\nfrom core.plugin import *\n"
 GREETING = re.compile(r"^stable-core \S+\s+(http://\S+?)/\?token=(\S+)$", re.MULTILINE)
@@ -112,7 +113,9 @@ def serve(plugins, before_start=lambda folder: None, may_block=(), **settings):
             yield server
         finally:
             server.stop()
-        blocked = [line for line in hub.blocks(server.log) if not any(f" {name} " in line for name in may_block)]
+        blocked = [
+            line for line in hub.blocks(server.log) if not any(f" {name} " in line for name in [*LET_OFF, *may_block])
+        ]
         assert not blocked, "\n".join(blocked)
 
 

@@ -1,0 +1,16 @@
+"""Random kills of the server and its workers lose nothing and double nothing; the long run is `benchmarks chaos`."""
+
+import pytest
+
+from tests.chaos import PLUGIN, SETTINGS, Chaos
+from tests.serving import serve
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of clients whose server died
+@pytest.mark.parametrize("durability, rounds", [("process", 16), ("power", 4)])
+def test_random_kills_lose_nothing_and_double_nothing(durability, rounds):
+    with serve({"chaos": PLUGIN}, durability=durability, **SETTINGS) as server:
+        found = Chaos(server, seed=rounds).run(rounds)
+        assert found["jobs"] >= 2 * rounds and found["kills"] >= rounds
+        assert (found["lost"], found["doubled"], found["wrong"], found["store"]) == (0, [], {}, {})
