@@ -284,11 +284,11 @@ def test_a_stream_that_nobody_reads_keeps_nobody_waiting_and_misses_nothing():
     class Large(Plugin):
         @job()
         def large(self) -> Text:
-            return Result("", {"infotext": "x" * 900_000})
+            return Result("", {"infotext": "x" * 300_000})
     """
     with serve({"large": source}) as server, rest(server, "GET", "/events", stream=True) as answer:
-        with Wire(server, subscribe=False) as wire:  # 18 MB are on their way to somebody who does not read
-            jobs = [wire.submit("large") for _ in range(20)]
+        with Wire(server, subscribe=False) as wire:  # 12 MB are on their way to somebody who does not read
+            jobs = [wire.submit("large") for _ in range(40)]
             wait_until(lambda: wire.call("job", {"id": jobs[-1]})["job"]["state"] == "done")
         found = [body["job"] for _, name, body in frames(answer, done(jobs[-1])) if name == "artifact"]
     assert found == jobs
