@@ -51,6 +51,11 @@ class Demo(Plugin):
         "Say texts in capitals."
         yield from (text.upper() for text in texts)
 
+    @job(light=True)
+    def words(self, texts: list[Text]) -> Json:
+        "Count words."
+        return {"words": sum(len(text.split()) for text in texts)}
+
     @job()
     def fail(self) -> Text:
         "Fail."
@@ -124,6 +129,10 @@ def test_run_saves_the_result_and_prints_its_path(cli, tmp_path):
 def test_texts_are_printed_as_they_are(cli):
     done = cli("run", "say", "--texts", "one", "two")
     assert done.stdout == "ONE\nTWO\n"
+
+
+def test_a_light_job_is_answered_at_once(cli):
+    assert cli("run", "words", "--texts", "one two", "three").stdout == '{"words": 3}\n'
 
 
 def test_several_results_are_numbered(cli, tmp_path):

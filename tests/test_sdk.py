@@ -54,6 +54,10 @@ class Demo(Plugin):
     def join(self, texts: list[Text]) -> Text:
         return " ".join(texts)
 
+    @job(light=True)
+    def length(self, text: Text, params: CountParams) -> Json:
+        return {"length": len(text), "word": params.word}
+
     @job()
     def fail(self) -> Text:
         raise ValueError("no way")
@@ -428,6 +432,13 @@ def test_closing_ends_the_waits_of_other_threads(server):
             waiting.result(10)
     with server.client() as other:
         other.cancel(job.id)
+
+
+def test_light_jobs_and_plans_are_answered_at_once(server):
+    with server.client() as client:
+        assert client.light("length", {"word": "w"}, {"text": "four"}) == [{"length": 4, "word": "w"}]
+        plan = client.plan("count", {"n": 5})
+        assert plan["params"] == {"n": 5, "delay": 0.01, "word": "counted"} and plan["count"] == 1
 
 
 def test_the_file_works_alone(server, tmp_path):

@@ -140,6 +140,10 @@ def run(client: Client, flags: argparse.Namespace, own: Parser) -> int:
     if about is None:  # refused, in the server's words
         client.call("submit", {"job": flags.job})
     options, params, inputs = JobParser(about, own, client.choices).read(flags.words)
+    if about["light"]:
+        for value in client.light(about["name"], params, inputs):
+            print(json.dumps(value) if wants_json(flags) or not isinstance(value, str) else value)
+        return 0
     target = getattr(options, "out", None)
     check_target(target, about)
     extra = {key: getattr(options, key) for key in ("session", "priority") if hasattr(options, key)}

@@ -70,13 +70,13 @@ async function readPlugins() {
       h("li", {}, h("b", {}, name), status === "refused" ? ` was refused: ${error}` : " is being installed …"),
     ),
   );
-  const announced = plugins.flatMap((plugin) => plugin.jobs.map((job) => [`${plugin.name}.${job.name}`, job]));
+  const announced = plugins.flatMap((plugin) => plugin.jobs.filter(({ light }) => !light).map((job) => [`${plugin.name}.${job.name}`, job]));
   if (form && !announced.length && installing.size) return; // the server has just started: they will come back
   catalogue = Object.fromEntries(announced);
   $("choice").replaceChildren(
     ...plugins.filter(({ jobs }) => jobs.length).map((plugin) =>
       h("optgroup", { label: plugin.title ?? words(plugin.name) },
-        ...plugin.jobs.map(({ name }) => h("option", { value: `${plugin.name}.${name}` }, name))),
+        ...plugin.jobs.filter(({ light }) => !light).map(({ name }) => h("option", { value: `${plugin.name}.${name}` }, name))),
     ),
   );
   const first = announced.find(([, { inputs }]) => Object.values(inputs).every(({ optional }) => optional));

@@ -399,6 +399,16 @@ class Client:
         With an "id", later ones can use its outputs: {"job": "upscale", "inputs": {"image": {"job": "first"}}}."""
         return self._submit("flow", list(jobs))
 
+    def plan(
+        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """What a submit would make, without making it: params as they would be used, count, outputs, eta_seconds."""
+        return self._light("plan", job, params, inputs)["plan"]
+
+    def light(self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None) -> list[Any]:
+        """What a light job returns, at once and without the queue: texts and JSON values."""
+        return self._light("call", job, params, inputs)["outputs"]
+
     def run(
         self,
         job: str,
@@ -503,6 +513,13 @@ class Client:
                 time.sleep(TICK_SECONDS)
         records = [answer["job"]] if event == "submit" else answer["jobs"]
         return [self._attach(record, job) for record, job in zip(records, jobs, strict=True)]
+
+    def _light(
+        self, event: str, job: str, params: dict[str, Any] | None, inputs: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        ports = (self.describe(job) or {"inputs": {}})["inputs"]
+        given = {name: self._input(value, ports.get(name)) for name, value in (inputs or {}).items()}
+        return self.call(event, {"job": job, "params": params or {}, "inputs": given})
 
     def _input(self, value: Any, port: dict[str, Any] | None) -> Any:
         if isinstance(value, list | tuple):
