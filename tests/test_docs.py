@@ -81,7 +81,7 @@ def test_files_and_folders_that_are_named_exist(document):
         if re.fullmatch(r"[\w./-]+/|(core|plugins|clients|tests|docs)/[\w./-]+|[\w-]+\.(py|sh|bat)", name):
             if name in ("models/checkpoint/", "outputs/", "blobs/"):  # made by the user, or at run time
                 continue
-            assert (ROOT / name).exists() or (ROOT / "core" / name).exists(), name
+            assert (ROOT / name).exists() or "/" not in name and any(ROOT.glob(f"core/**/{name}")), name
             found += 1
     assert found > 10
 
@@ -91,6 +91,14 @@ def test_the_kernel_is_listed_whole_and_in_one_order():
     for document in ("README.md", "docs/architecture.md"):
         text = (ROOT / document).read_text("utf-8")
         assert all(f"{name}`" in text for name in names), document
+
+
+def test_every_file_beside_the_kernel_is_listed():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    for folder in ("library", "ops", "rest"):
+        rows = "".join(line for line in text.splitlines() if line.startswith(f"| `core/{folder}/`"))
+        named = {name for name in quoted(rows) if name.endswith(".py")}
+        assert named == {path.name for path in ROOT.glob(f"core/{folder}/*.py")} - {"__init__.py"}, folder
 
 
 def test_settings_that_are_named_exist():

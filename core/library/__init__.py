@@ -1,1 +1,1 @@
-"""What people keep: sessions, models, exported files."""
+"""Beside the kernel: what it leans on, and what else people can ask for."""

@@ -1,1 +1,1 @@
-"""Install, environments, deploy, tokens, backup, doctor: what an administrator does."""
+"""What runs the server: settings, install, environments, processes, memory."""
