@@ -1,5 +1,6 @@
 """How a worker calls a job's method, and how what it returns becomes blobs."""
 
+import contextlib
 import errno
 import io
 import json
@@ -123,7 +124,8 @@ def _encode(blobs: Blobs, message: dict[str, Any], index: int, kind_name: str, v
 def explain(failure: BaseException, plugin: str, context: Context) -> CoreError:
     """What the client reads; the traceback goes to the job's log and the worker's."""
     text = "".join(traceback.format_exception(failure))
-    print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # the worker's log may be on the disk that is full
+        print(text, file=sys.stderr, flush=True)
     context.log(text)
     if isinstance(failure, CoreError):
         failure.args = (str(failure)[:MAX_MESSAGE],)

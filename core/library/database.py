@@ -15,6 +15,7 @@ from core.library.fair import Pause
 
 JSON_COLUMNS = {"params", "inputs", "error", "metrics", "facts", "memorised", "memorised_at", "body"}
 MIGRATIONS = sorted((Path(__file__).parents[1] / "migrations").glob("*.sql"), key=lambda path: int(path.stem))
+HINT = "Free some disk space, check the folder's permissions, or move the file away to start empty."
 DROPPED_AT_ONCE = 2_000  # events
 
 Row = dict[str, Any]
@@ -74,8 +75,7 @@ class Database:
         try:
             self._db, self._reader = open_pair(path, power_safe)
         except (sqlite3.Error, OSError) as error:
-            hint = "Free some disk space, check the folder's permissions, or move the file away to start empty."
-            raise Internal(f"cannot use the queue {path}: {error}.", hint=hint) from error
+            raise Internal(f"cannot use the queue {path}: {error}.", hint=HINT) from error
 
     def write(self, change: Change) -> Any:
         """Run `change` in a transaction; returns its result, or raises what it raised, after the commit."""
@@ -99,9 +99,9 @@ class Database:
                 try:
                     results.append((each.change(transaction), None))
                     events += transaction.events
-                except sqlite3.OperationalError:
-                    raise
                 except Exception as error:
+                    if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):  # not the fault of the change
+                        raise
                     results.append((None, error))
                     self._db.execute("ROLLBACK TO change")
                 self._db.execute("RELEASE change")
@@ -109,7 +109,7 @@ class Database:
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            failure = Internal(f"the queue could not be written: {error}.", hint="Is the disk full?")
+            failure = Internal(f"the queue could not be written: {error}.", hint=HINT)
             results, events = [(None, failure)] * len(group), []
         for each, (each.result, each.error) in zip(group, results, strict=True):
             each.done = True
@@ -118,7 +118,14 @@ class Database:
             pause()
 
     def all(self, sql: str, *args: Any) -> list[Row]:
-        """What is committed. The writer reads faster, as it knows what has changed, so it does while nobody writes."""
+        """What is committed; raises Internal if the file cannot be read."""
+        try:
+            return self._all(sql, args)
+        except (sqlite3.OperationalError, sqlite3.DatabaseError) as error:
+            raise Internal(f"the queue {self._path} could not be read: {error}.", hint=HINT) from error
+
+    def _all(self, sql: str, args: tuple) -> list[Row]:
+        """The writer reads faster, as it knows what has changed, so it does while nobody writes."""
         if self._lock.acquire(blocking=False):
             try:
                 return decode(self._db.execute(sql, args))

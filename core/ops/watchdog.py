@@ -15,6 +15,7 @@ from core.workers import Pool, Run, Worker
 
 START_SECONDS = 120  # a worker that has not connected by then is taken for dead
 FAILED_AT_ONCE = 200
+DISPATCH_SECONDS = 2
 PAUSE_SECONDS = 2  # the server itself was stopped (a laptop asleep, Ctrl-Z) if it did not watch for longer
 
 
@@ -24,7 +25,7 @@ class Watchdog:
     ):  # fmt: skip
         self._config, self._store, self._catalogue = config, store, catalogue
         self._scheduler, self._pool, self._memory = scheduler, pool, memory
-        self._watched_at = time.monotonic()
+        self._watched_at = self._dispatched_at = time.monotonic()
         self._failed_starts: dict[str, int] = {}  # by plugin
         self._verdicts: dict[str, tuple[bool, bool]] = {}  # by token: was the job alone inside, are all suspects
 
@@ -47,6 +48,9 @@ class Watchdog:
         for plugin in self._catalogue.plugins.values():
             if plugin.broken:
                 self._fail_queued(plugin)
+        if self._watched_at - self._dispatched_at > DISPATCH_SECONDS:  # what failed on a full disk is tried again
+            self._dispatched_at = self._watched_at
+            self._pool.dispatch({*self._catalogue.plugins})
 
     def _fail_queued(self, plugin: PluginInfo) -> None:
         """A plugin that broke while it ran is not waited for. Its jobs can be retried when it is mended."""
