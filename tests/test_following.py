@@ -1,6 +1,8 @@
-"""A client that does not read costs the server neither memory without bound nor the other clients their events."""
+"""A client that follows gets everything once and in order, also after a cut; one that does not read costs nobody."""
 
 import json
+import random
+import time
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,54 @@ def test_a_client_that_reads_late_misses_progress_and_nothing_else():
             states += [body["state"]] if name == "job" else []
         assert seen["log"] == logged(wire) == 1_500 and states == ["queued", "running", "done"]
         assert seen["progress"] < sum(name == "progress" for name, _ in wire.received)
+
+
+CUT_OFF = """
+class Quick(Plugin):
+    @job(concurrency=4)
+    def quick(self) -> Text:
+        return "x"
+"""
+
+
+def test_a_client_that_is_cut_off_again_and_again_sees_what_a_connected_one_saw():
+    chance = random.Random(3)
+    with serve({"quick": CUT_OFF}) as server, Wire(server) as wire:
+        seen, since = [], wire.subscribed["seq"]
+        for _ in range(12):
+            jobs = [wire.submit("quick", session=chance.choice("ab")) for _ in range(chance.randint(0, 8))]
+            with Wire(server, since=since) as other:
+                assert not other.subscribed["resync"]
+                time.sleep(chance.uniform(0, 0.1))
+            new = (
+                other.state_events()
+            )  # what it had got when it was cut off; a later one may have come before an earlier
+            whole = [event for place, event in enumerate(new) if event[0] == since + 1 + place]
+            seen, since = seen + whole, since + len(whole)
+        wire.ended(wire.submit("quick"))
+        with Wire(server, since=since) as other:
+            everything = other.until(lambda: (found := seen + other.state_events())[-1][0] >= newest(wire) and found)
+        assert everything == wire.until(lambda: [each for each in wire.state_events() if each[0] <= everything[-1][0]])
+        numbers = [number for number, _, _ in everything]
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def newest(wire):
+    return wire.state_events()[-1][0]
+
+
+def test_a_client_is_told_to_resync_exactly_when_events_it_missed_are_gone():
+    with serve({"quick": CUT_OFF}, events_kept=100) as server, Wire(server) as wire:
+        wire.ended(*[wire.submit("quick") for _ in range(60)])
+        wire.until(lambda: gone(server, 1))
+        oldest = next(number for number in range(1, 1_000) if not gone(server, number))
+        assert newest(wire) - oldest < 200
+        with Wire(server, since=0) as late, Wire(server, since=oldest) as just:
+            assert late.subscribed["resync"] and not just.subscribed["resync"]
+            just.until(lambda: len(just.state_events()) >= newest(wire) - oldest)
+            assert just.state_events()[0][0] == oldest + 1
+
+
+def gone(server, number):
+    with Wire(server, since=number) as wire:
+        return wire.subscribed["resync"]
