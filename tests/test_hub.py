@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from benchmarks.light import Light
 from tests import hub
 from tests.serving import ROOT, serve
 from tests.wire import Wire
@@ -90,3 +91,10 @@ def test_a_page_of_large_records_ends_early_and_the_next_goes_on():
         while page := wire.call("jobs", {"limit": 1000, "before": found[-1]["id"]})["jobs"]:
             found += page
         assert [job["id"] for job in found] == jobs[::-1]
+
+
+def test_many_small_messages_at_once_let_the_others_have_their_turn():
+    with serve({"many": MANY}) as server, Light(server) as client:
+        last = [client.ask("submit", {"job": "many", "hold": True}) for _ in range(2000)][-1]
+        while last not in client.answers:
+            client.receive()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from core.errors import Internal
+from core.library.fair import Pause
 
 if TYPE_CHECKING:
     from server import Server
@@ -100,14 +101,15 @@ class Buffered:
     """A socket that is read in larger pieces than it is asked for."""
 
     def __init__(self, sock: Any):
-        self._socket, self._data, self._at = sock, b"", 0
+        self._socket, self._data, self._at, self._pause = sock, b"", 0, Pause()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
     def recv(self, size: int) -> bytes:
         if self._at == len(self._data):
-            self._data, self._at = self._socket.recv(READ_BYTES), 0
+            self._data, self._at, self._pause = self._socket.recv(READ_BYTES), 0, Pause()
+        self._pause()  # many small messages are there at once, and each asks for work
         start, self._at = self._at, min(self._at + size, len(self._data))
         return self._data[start : self._at]
 
