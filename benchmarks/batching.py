@@ -8,7 +8,7 @@ CLIENTS = 8
 
 def measure(scale):
     rounds, steps = max(1, int(5 * scale)), max(2, int(20 * min(scale, 1)))
-    with both_sides() as (_, clients, bare):
+    with both_sides(CLIENTS) as (_, clients, bare):
 
         def at_once(seed):
             ids = [submit(client, steps, seed + k) for k, client in enumerate(clients)]

@@ -42,15 +42,16 @@ class Bare:
 
 
 @contextlib.contextmanager
-def both_sides():
-    """(server, clients, bare pipeline): eight clients, with the model loaded on both sides."""
+def both_sides(count):
+    """(server, clients, bare pipeline): `count` clients, with the model loaded on both sides."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(serve({"stable_diffusion": PLUGIN}))
-        clients = [stack.enter_context(Light(server)) for _ in range(8)]
-        submit(clients[0], steps=1, seed=0)
-        clients[0].until("done")
-        device = clients[0].call("queue")["workers"][0]["device"]
-        bare = stack.enter_context(contextlib.closing(Bare(device)))
+        with Light(server) as first:
+            submit(first, steps=1, seed=0)
+            first.until("done")
+            device = first.call("queue")["workers"][0]["device"]
+        bare = stack.enter_context(contextlib.closing(Bare(device)))  # takes longer than a client may be silent
+        clients = [stack.enter_context(Light(server)) for _ in range(count)]
         yield server, clients, bare
 
 

@@ -6,8 +6,7 @@ from benchmarks.pictures import both_sides, submit, timed
 
 def measure(scale):
     rounds, steps = max(2, int(24 * scale)), max(2, int(20 * min(scale, 1)))
-    with both_sides() as (server, clients, bare):
-        client = clients[0]
+    with both_sides(1) as (server, (client,), bare):
 
         def draw(seed):
             submit(client, steps, seed)
