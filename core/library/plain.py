@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pydantic
-import socketio.packet
 
 from core.errors import CoreError, Internal, InvalidParams, TooLarge
 from core.library.fair import Pause
@@ -66,36 +65,6 @@ def too_many_values() -> TooLarge:
 
 class Oversized(dict):
     """Stands for what was not read because it holds too many values."""
-
-
-class Packet(socketio.packet.Packet):
-    """Socket.IO's packet for large data: neither reading it nor looking for bytes in it stops the others."""
-
-    def decode(self, encoded_packet: str) -> int:
-        if len(encoded_packet) > LARGE:
-            time.sleep(0)  # copying it so far took its time, and so will what follows
-        return super().decode(encoded_packet)
-
-    @classmethod
-    def data_is_binary(cls, data: Any) -> bool:
-        """We send bytes only as a field of an event."""
-        items = data if isinstance(data, list) else [data]
-        return any(isinstance(value, bytes) for item in items if isinstance(item, dict) for value in item.values())
-
-    @classmethod
-    def reconstruct_binary(cls, data: Any, attachments: list[bytes]) -> Any:
-        return _with_bytes(data, attachments, Pause())
-
-
-def _with_bytes(data: Any, attachments: list[bytes], pause: Callable[[], None]) -> Any:
-    pause()
-    if isinstance(data, list):
-        return [_with_bytes(item, attachments, pause) for item in data]
-    if isinstance(data, dict):
-        if data.get("_placeholder") and "num" in data:
-            return attachments[data["num"]]
-        return {key: _with_bytes(value, attachments, pause) for key, value in data.items()}
-    return data
 
 
 def check(value: Any) -> None:

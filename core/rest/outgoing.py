@@ -10,6 +10,7 @@ import socketio
 from core.api import rooms
 from core.library import plain
 from core.ops.config import Config
+from core.rest import packets
 
 LONG_PACKETS, LONG_BYTES = 200, 1_000_000  # from here on progress and previews are left out: later ones follow
 MAX_PACKETS, MAX_BYTES = 50_000, 48_000_000  # from here on a client is cut off; it comes back and asks for the rest
@@ -95,8 +96,9 @@ class Outgoing:
 
 def sockets(app: flask.Flask, config: Config) -> socketio.Server:
     """The Socket.IO server of `app`."""
-    return flask_socketio.SocketIO(
+    sio = flask_socketio.SocketIO(
         app, async_mode=config.async_mode, async_handlers=False, cors_allowed_origins="*",  # SameSource checks
         max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20,
-        json=plain.Json, serializer=plain.Packet,
+        json=plain.Json, serializer=packets.Packet,
     ).server  # fmt: skip
+    return packets.guarded(sio)

@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 
 READ_BYTES, LARGE_PIECE = 65_536, 16_384  # at once from a socket
 BUNDLE_BYTES = 65_536  # sent at once
+CHUNK_LINE = 1000  # bytes of the line that begins a chunk
 CONNECTIONS = 20_000  # eventlet's default of 1,000 would make the next client wait without a word
 
 
 def patch() -> None:
     """Make waiting cooperative. Has to come before any import that could wait.
 
-    Five things are mended: eventlet's WebSocket takes the mask off byte by byte, which stops everybody for 0.4 s a
+    Seven things are mended: eventlet's WebSocket takes the mask off byte by byte, which stops everybody for 0.4 s a
     megabyte; it compresses for browsers, 0.02 s a megabyte and 0.3 MB for each; it limits the size of fragments but not
-    of the message they make; it asks the system four times for each frame; and what is ready for a client at the same
-    time was sent packet by packet, each of which wakes the client."""
+    of the message they make, and nothing at all in the versions before RFC 6455; it asks the system four times for each
+    frame; what is ready for a client at the same time was sent packet by packet, each of which wakes the client; and
+    the line that begins a chunk of HTTP may be as long as the memory."""
     with warnings.catch_warnings():  # it says that it is in maintenance mode, which is known
         warnings.simplefilter("ignore")
         import eventlet
@@ -35,6 +37,7 @@ def patch() -> None:
     import engineio.exceptions
     import engineio.socket
     import eventlet.websocket
+    import eventlet.wsgi
 
     class Message(eventlet.websocket.RFC6455WebSocket.Message):
         size = 0
@@ -56,8 +59,17 @@ def patch() -> None:
             parts = message if isinstance(message, Bundle) else [message]
             return b"".join([pack(part, **options) for part in parts])
 
+    class Input(eventlet.wsgi.Input):
+        def _chunked_read(self, rfile: Any, *arguments: Any, **options: Any) -> bytes:
+            return super()._chunked_read(Lines(rfile), *arguments, **options)
+
+    def refuse(self: Any, environ: Any) -> None:
+        raise eventlet.websocket.BadRequest()
+
     WebSocket.Message = Message
+    eventlet.wsgi.Input = Input
     eventlet.websocket.RFC6455WebSocket = WebSocket
+    eventlet.websocket.WebSocketWSGI._handle_legacy_request = refuse
     eventlet.websocket.WebSocketWSGI._negotiate_permessage_deflate = lambda self, extensions: None
     poll = engineio.socket.Socket.poll
 
@@ -95,6 +107,20 @@ class Bundle(list):
 
     def encode(self) -> "Bundle":
         return Bundle(packet.encode() for packet in self)
+
+
+class Lines:
+    """A request's bytes, whose lines are short."""
+
+    def __init__(self, file: Any):
+        self._file = file
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def readline(self) -> bytes:
+        line = self._file.readline(CHUNK_LINE)
+        return line if len(line) < CHUNK_LINE else b"a line that is too long"  # so it is no number
 
 
 class Buffered:

@@ -102,7 +102,10 @@ def body(max_bytes: int) -> Row:
     """The JSON object in the body, {} where there is none. Raises InvalidParams, TooLarge, UnsupportedMediaType."""
     if flask.request.args:
         raise InvalidParams(f"{flask.request.method} takes its fields as JSON in the body, not in the address.")
-    data = b"" if (flask.request.content_length or 0) > max_bytes else stream().read(max_bytes + 1)
+    try:
+        data = b"" if (flask.request.content_length or 0) > max_bytes else stream().read(max_bytes + 1)
+    except ValueError as error:
+        raise InvalidParams(f"the body's chunks could not be read: {str(error)[:200]}. Send it again.") from error
     if max(len(data), flask.request.content_length or 0) > max_bytes:
         raise TooLarge(f"the request is over the limit of {max_bytes:,} bytes (max_message_bytes). Upload large data.")
     if data and flask.request.mimetype != JSON:
