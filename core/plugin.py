@@ -142,7 +142,7 @@ class Context:
         if step >= total or now - self._progress_at >= PROGRESS_SECONDS:
             self._progress_at = now
             eta = round((now - self._phase_at) * (total - step) / step, 2) if step > 0 else None
-            self._send("progress", {"step": step, "total": total, "phase": phase, "eta_seconds": eta})
+            self._send("progress", {"step": step, "total": total, "phase": str(phase)[:1000], "eta_seconds": eta})
 
     @property
     def wants_preview(self) -> bool:

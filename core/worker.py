@@ -36,7 +36,7 @@ class Worker:
         self.loaded, self._started = False, 0
         self._contexts: dict[str, Context] = {}  # running jobs, by lease
         self._outbox: dict[str, dict[str, Any]] = {}  # results the server has not acknowledged, by lease
-        self._socket = OrderedClient(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
+        self._socket = OrderedClient(settings["max_message_bytes"])
         for event, handler in (("run", self._start), ("cancel", self._cancel), ("connect", self._ready)):
             self._socket.on(event, handler, namespace=NAMESPACE)
 
@@ -108,7 +108,7 @@ class Worker:
             usage.give_back(self._settings["device"])
         metrics |= {"total_seconds": round(time.monotonic() - started, 4), "memory_bytes": self._memory()}
         result = {"lease": lease, "state": state, "outputs": outputs, "error": error, "metrics": metrics}
-        self._outbox[lease] = result | more
+        self._outbox[lease] = calling.sendable(result | more, self._settings["max_message_bytes"])
         del self._contexts[lease]
         self._send_result(lease)
 

@@ -17,7 +17,7 @@ import socketio
 from core.artifacts import Blobs
 from core.errors import Cancelled, Conflict, CoreError, UnknownJob
 from core.jobs import Row, Store, Transaction, new_id, now
-from core.library import plain
+from core.library import plain, results
 from core.library.catalogue import Catalogue
 from core.library.children import SIDE
 from core.library.exports import EXPORTED
@@ -165,7 +165,7 @@ class Pool:
         """A worker is there (again): what it does not know of is sent again."""
         if worker := self.worker(sid):
             worker.ready = not worker.ended_by_us
-            known = message.get("leases") or []
+            known = results.leases(message)
             for run in list(worker.runs.values()):
                 if run.lease not in known:
                     self.send(worker, "run", run.message)
@@ -208,8 +208,7 @@ class Pool:
         """The run that a worker's message is about, None if its lease is not valid (any more)."""
         if worker := self.worker(sid):
             worker.heard = time.monotonic()
-            metrics = _dict(message.get("metrics")) | message
-            worker.memory_bytes = metrics.get("memory_bytes", worker.memory_bytes)
+            worker.memory_bytes = results.memory_bytes(message) or worker.memory_bytes
             if run := worker.runs.get(str(message.get("lease"))):
                 run.progress_at = worker.heard
                 return run

@@ -68,9 +68,9 @@ class Liar(Plugin):
     def lie(self, params: LiarParams, ctx: Context) -> Text:
         cells = [cell.cell_contents for cell in ctx._send.__closure__]
         lease = next(each for each in cells if isinstance(each, str))
-        worker = next(each for each in cells if hasattr(each, "_emit"))
+        worker = next(each for each in cells if hasattr(each, "_socket"))
         for event, message in json.loads(params.messages.replace("LEASE", lease)):
-            worker._emit(event, message)
+            worker._socket.send_if_connected(event, message)
         time.sleep(0.2)
         return "fine"
 """

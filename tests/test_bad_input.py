@@ -11,8 +11,11 @@ import pytest
 import requests
 import websocket
 
+from core.artifacts import Blobs
+from core.library import plain
+from core.library.results import outcome
 from tests.serving import serve
-from tests.test_attacks import PLUGIN
+from tests.test_attacks import LIAR, PLUGIN
 from tests.wire import Wire
 
 UPGRADE = (
@@ -332,3 +335,66 @@ def test_one_client_ref_sent_by_many_at_once_makes_one_job(server, unharmed):
         thread.join()
         wire.socket.disconnect()
     assert len({answer["job"]["id"] for answer in answers}) == 1 and len(answers) == 8
+
+
+LARGE = """
+class Large(Plugin):
+    @job()
+    def many(self) -> list[Text]:
+        return [str(number) for number in range(1000)]
+
+    @job()
+    def facts(self) -> list[Text]:
+        return [Result("", {"infotext": "x" * 9_000}) for _ in range(20)]
+
+    @job()
+    def hint(self) -> Text:
+        raise InvalidParams("no", hint="x" * 200_000)
+
+    @job(program=True)
+    def once(self, ctx: Context) -> Text:
+        return ctx.once("key", lambda: "x" * 200_000)
+
+    @job(program=True)
+    def submits(self, ctx: Context) -> Json:
+        return [ctx.submit("many", {"x" * 200_000: 1}).id]
+
+    @job(light=True)
+    def answer(self) -> Text:
+        return "x" * 200_000
+
+    @job(light=True)
+    def values(self) -> Json:
+        return [1] * 400_000
+
+    @job()
+    def phase(self, ctx: Context) -> Text:
+        ctx.progress(1, 2, "x" * 200_000)
+        return "fine"
+"""
+
+
+def test_what_is_too_large_to_be_told_fails_its_job_instead_of_being_sent_for_ever():
+    """The server hangs up on a message over the limit, so its worker would come back and send it again."""
+    with serve({"large": LARGE}, max_message_bytes=100_000) as server, Wire(server) as wire:
+        for job in ("many", "facts", "hint", "once", "submits"):
+            assert wire.ended(wire.submit(job), seconds=20)["error"]["code"] == "too_large"
+        for job in ("answer", "values"):
+            assert wire.call("call", {"job": job})["error"]["code"] == "too_large"
+        assert wire.ended(wire.submit("phase"), seconds=20)["state"] == "done"
+        assert "Traceback" not in server.log
+
+
+def test_a_result_of_too_many_values_is_a_failure(tmp_path):
+    """As a worker of another version may send it."""
+    said = outcome(plain.Oversized(), Blobs(tmp_path))
+    assert said.state == "failed" and "more than 300,000 values" in said.error["message"]
+
+
+def test_a_worker_that_lies_about_its_memory_stops_nobody():
+    with serve({"liar": LIAR}) as server, Wire(server) as wire:
+        for said in ("many", None, -1, [1], 10**30, 1e308, True):
+            messages = [["beat", {"memory_bytes": said}], ["ready", {"leases": said}]]
+            job = wire.submit("lie", {"messages": json.dumps(messages)})
+            assert wire.ended(job, seconds=10)["state"] == "done"
+        assert wire.call("queue", {"action": "status"})["ok"] and "Traceback" not in server.log

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from core.artifacts import Blobs
-from core.errors import CoreError, Internal, OutOfMemory, PluginError, TypeMismatch
+from core.errors import CoreError, Internal, OutOfMemory, PluginError, TooLarge, TypeMismatch
+from core.library import plain
 from core.library.children import Artifact, Children, Rehearsal, Waiting
 from core.ops.describe import signature
 from core.plugin import Context, Plugin, Result
@@ -135,6 +136,16 @@ def explain(failure: BaseException, plugin: str, context: Context) -> CoreError:
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
         return OutOfMemory("the memory of the device did not suffice.", hint="Try a smaller size or batch.")
     return PluginError(f"{plugin}: {type(failure).__name__}: {str(failure)[:500]}")
+
+
+def sendable(result: dict[str, Any], limit: int) -> dict[str, Any]:
+    """`result` as it can be sent: one that is too large for a message would be sent, and refused, again and again."""
+    if problem := plain.too_large(result, limit):
+        text = f"the result is too large to be told: {len(result['outputs']):,} outputs and their facts. {problem}"
+        error = TooLarge(text, hint="Return fewer outputs, smaller facts, or one output of kind json.")
+        result |= {"state": "failed", "outputs": [], "error": error.wire()}
+        result |= {"value": None} if "value" in result else {}
+    return result
 
 
 def preview(picture: Image) -> dict[str, Any]:

@@ -107,7 +107,9 @@ class Light:
 
     def _answered(self, sid: str, message: Any = None, *rest: Any) -> bool:
         """The worker sends it until this returns."""
+        message = message if isinstance(message, dict) else {}
         worker, said = self._pool.worker(sid), outcome(message, self._pool.blobs)
-        if worker and (call := worker.calls.get(str(message.get("lease")))):
+        call = worker and worker.calls.get(str(message.get("lease")))
+        if call and not call[1].done():
             call[1].set_exception(from_wire(said.error)) if said.error else call[1].set_result(said.value)
         return True

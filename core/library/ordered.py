@@ -11,7 +11,8 @@ import engineio.packet
 import socketio
 import websocket
 
-from core.errors import from_wire
+from core.errors import TooLarge, from_wire
+from core.library import plain
 
 NAMESPACE = "/worker"
 ASK_AGAIN_SECONDS = 5
@@ -35,8 +36,9 @@ class _InOrder(engineio.Client):
 
 
 class OrderedClient(socketio.Client):
-    def __init__(self, **options: Any):
-        super().__init__(**options)
+    def __init__(self, max_message_bytes: int):
+        super().__init__(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
+        self._max_message_bytes = max_message_bytes
         self._sending = threading.Lock()  # a packet with an attachment is several frames, which must not interleave
 
     def _engineio_client_class(self) -> type[engineio.Client]:
@@ -52,7 +54,10 @@ class OrderedClient(socketio.Client):
                     pass  # just disconnected
 
     def ask(self, event: str, body: dict[str, Any]) -> dict[str, Any]:
-        """The server's answer, asked again until it comes; raises the error that it is."""
+        """The server's answer, asked again until it comes; raises the error that it is, or TooLarge: the server would
+        hang up, again and again."""
+        if problem := plain.too_large(body, self._max_message_bytes):
+            raise TooLarge(f"{event}: {problem}")
         answers: queue.SimpleQueue = queue.SimpleQueue()
         while True:
             self.send_if_connected(event, body, callback=answers.put)

@@ -16,6 +16,7 @@ from core.library.fair import Pause
 
 log = logging.getLogger(__name__)
 MAX_VALUES = 300_000  # in one message: reading more at once would stop the others for over 50 ms
+ENVELOPE = 1_000  # bytes, and more than the values, that are around what is sent
 LARGE = 1_000_000  # characters of a message
 compact = json.JSONEncoder(separators=(",", ":")).encode  # made once: json.dumps makes one for each call
 LONG = 4  # a list that is written piece by piece
@@ -50,13 +51,26 @@ class Json:
     def loads(text: str, **options: Any) -> Any:
         if len(text) > LARGE:
             time.sleep(0)
-        if text.count(",") + text.count(":") > MAX_VALUES:
+        if _values(text) > MAX_VALUES:
             name = re.match(r'\s*\[\s*"(\w{1,100})"', text)
             return [name[1] if name else "(a message with too many values)", Oversized()]
         try:
             return json.loads(text, **options)
         except (ValueError, RecursionError):
             return ["(a message that is not JSON)"]
+
+
+def _values(text: str) -> int:
+    """About how many values a message holds; rather too many."""
+    return text.count(",") + text.count(":")
+
+
+def too_large(message: dict[str, Any], limit: int) -> str | None:
+    """Why the server would not take a message of this JSON data, None if it does."""
+    text = json.dumps(message)
+    if len(text) > limit - ENVELOPE:
+        return f"{len(text):,} bytes are over the limit of {limit:,} for a message (max_message_bytes)."
+    return str(too_many_values()) if _values(text) > MAX_VALUES - ENVELOPE else None
 
 
 def too_many_values() -> TooLarge:

@@ -4,9 +4,10 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
+from typing_extensions import NotRequired, TypedDict
 
 from core.artifacts import Blobs
-from core.errors import InvalidParams, PluginError
+from core.errors import CODES, InvalidParams, PluginError, TooLarge
 from core.library import plain
 from core.types import KINDS
 
@@ -28,11 +29,25 @@ class Output(pydantic.BaseModel):
         return about | self.model_dump(include={"kind", "sha256", "size_bytes", "facts"})
 
 
+class Problem(TypedDict):
+    """What `CoreError.wire` gives."""
+
+    code: Literal[tuple(CODES)]
+    message: str
+    field: NotRequired[str]
+    hint: NotRequired[str]
+    job: NotRequired[str]
+    errors: NotRequired[list[dict[str, str]]]
+
+
+Metric = Annotated[float, Field(ge=-1e15, le=1e15)]  # so that sums of them are finite, and the store can hold them
+
+
 class Outcome(pydantic.BaseModel):
     state: Literal["done", "failed", "cancelled", "waiting"]
     outputs: Annotated[list[Output], Field(max_length=100_000)]
-    error: dict[str, Any] | None
-    metrics: dict[str, float | None]
+    error: Problem | None
+    metrics: dict[str, Metric | None]
     waits_for: Annotated[list[str], Field(max_length=200_000)] = []  # the children that a program gathers
     value: Any = None  # what a light job returns
 
@@ -44,12 +59,27 @@ def outcome(message: dict[str, Any], blobs: Blobs) -> Outcome:
         said = Outcome.model_validate(message)
         missing = [output.sha256 for output in said.outputs if not blobs.path(output.sha256).is_file()]
         problem = f"the bytes of {missing[0]} are not there" if missing else ""
+        if (said.state == "failed") > bool(said.error) or (said.state == "done" and said.error):
+            problem = f"it is {said.state}, and its error is {said.error}"
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         problem = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-    except InvalidParams as error:
+    except (InvalidParams, TooLarge) as error:
         problem = str(error)
     if problem:
         error = PluginError(f"its worker sent a result that makes no sense: {problem}.")
         return Outcome(state="failed", outputs=[], error=error.wire(), metrics={})
     return said
+
+
+def memory_bytes(message: dict[str, Any]) -> int | None:
+    """What the message says of its worker's memory; None if that is nothing or no sense."""
+    metrics = message.get("metrics")
+    said = message.get("memory_bytes", metrics.get("memory_bytes") if isinstance(metrics, dict) else None)
+    return said if isinstance(said, int) and 0 <= said < 1 << 53 else None
+
+
+def leases(message: dict[str, Any]) -> list[Any]:
+    """The jobs that a worker says it knows of."""
+    said = message.get("leases")
+    return said if isinstance(said, list) else []

@@ -11,6 +11,7 @@ import engineio.socket
 import socketio
 import socketio.packet
 
+from core.errors import CoreError
 from core.library.fair import Pause
 from core.library.plain import LARGE
 
@@ -92,6 +93,8 @@ def guarded(sio: socketio.Server) -> socketio.Server:
             raise ValueError("an event without being connected")
         try:
             handle_event(socket, namespace, id, data)
+        except CoreError as error:  # a worker's: a client's are answered
+            log.warning("%s: %s", data[0], error)
         except Exception:  # our mistake, not the sender's
             log.exception("the event %s failed", data[0])
 
