@@ -238,6 +238,19 @@ def test_chunks_that_make_no_sense_are_refused_without_being_kept(server, unharm
     assert error["code"] == ("invalid_params" if token else "unauthorized")
 
 
+@pytest.mark.parametrize("mode", ["eventlet", "threading"])
+def test_chunks_that_break_off_do_not_end_the_server(mode):
+    with serve({"echo": PLUGIN}, async_mode=mode) as server:
+        head = f"Host: 127.0.0.1\r\nAuthorization: Bearer {server.token}\r\nContent-Type: application/json\r\n"
+        for path in ("/api/v1/jobs", "/artifacts") * 3:
+            with socket.create_connection(("127.0.0.1", server.port), 3) as raw:
+                request = f"POST {path} HTTP/1.1\r\n{head}Transfer-Encoding: chunked\r\n\r\nfffffff\r\n" + "x" * 100_000
+                raw.sendall(request.encode())
+        with Wire(server) as wire:
+            assert wire.ended(wire.submit("echo"))["state"] == "done"
+        assert "Traceback" not in server.log
+
+
 @pytest.mark.parametrize("body", [b"\xff\xff", b"d=", b"4" + b"\x1e4" * 50])
 def test_a_poll_that_makes_no_sense_is_refused_and_ends_its_connection(server, unharmed, body):
     url = f"{server.url}/socket.io/?EIO=4&transport=polling"

@@ -212,7 +212,21 @@ def serve(listener: socket.socket, app: Any, async_mode: str) -> None:
     else:
         import werkzeug.serving
 
+        class Chunks(werkzeug.serving.DechunkedInput):
+            def readinto(self, buffer: bytearray) -> int:
+                """By itself it says that it read all of a chunk that broke off, and Python reads beyond the buffer."""
+                size, read = len(buffer), super().readinto(buffer)
+                if len(buffer) != size:
+                    raise OSError("the request broke off")
+                return read
+
         class Handler(werkzeug.serving.WSGIRequestHandler):
+            def make_environ(self) -> dict[str, Any]:
+                environ = super().make_environ()
+                if environ.get("wsgi.input_terminated"):
+                    environ["wsgi.input"] = Chunks(self.rfile)
+                return environ
+
             def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
                 """How a WebSocket ends. Its last frame would be read as HTTP, and its client wait 3 s for an answer."""
                 self.close_connection = True
