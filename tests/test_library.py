@@ -123,6 +123,20 @@ def test_no_results_to_pick_from_fails_the_gated_job(wire):
     assert "nothing was picked" in wire.ended(gated)["error"]["message"]
 
 
+def test_an_output_that_is_not_there_fails_a_gated_job_whenever_it_shows(wire):
+    source, outputs = draw(wire)
+    one = wire.submit("upscale", inputs={"text": outputs[0]}, hold=True)
+    parts = [{"job": source, "review": "picked"}, {"job": one, "index": 9}]
+    gated = wire.submit("join", inputs={"parts": parts})
+    review(wire, "picked", *outputs)
+    wire.call("release", {"id": one})
+    assert wire.ended(one)["state"] == "done" and wire.ended(gated, seconds=9)["error"]["code"] == "not_found"
+    source, outputs = draw(wire)
+    gated = wire.submit("join", inputs={"parts": [{"job": source, "review": "picked"}, {"job": source, "index": 9}]})
+    review(wire, "picked", *outputs)
+    assert wire.ended(gated)["error"]["code"] == "not_found"
+
+
 def test_a_review_taken_back_closes_the_gate_again(wire):
     source, outputs = draw(wire, count=2)
     gated = wire.submit("join", inputs={"parts": {"job": source, "review": "picked"}})

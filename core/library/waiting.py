@@ -5,7 +5,7 @@ The table `waits` holds the ids of both. A job goes on when every such job is do
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from core.errors import DependencyFailed
+from core.errors import CoreError, DependencyFailed, NotFound
 from core.jobs import Row, Store, Transaction, now
 from core.library.inputs import failed, gate, look_up
 
@@ -54,7 +54,7 @@ def _go_on(tx: Transaction, id: str, source: str | None, after: After) -> list[R
     if gated is not None:
         try:
             look_up(tx, job["inputs"])
-        except DependencyFailed as error:
+        except (DependencyFailed, NotFound) as error:
             return [_fail(tx, id, error)]
     if job["state"] == "waiting":
         after.plugins.add(_queue(tx, id, "waiting")["plugin"])
@@ -66,7 +66,7 @@ def _queue(tx: Transaction, job: str, state: str) -> Row:
     return tx.update_job(job, (state,), state="queued", queued=now())
 
 
-def _fail(tx: Transaction, job: str, error: DependencyFailed) -> Row:
+def _fail(tx: Transaction, job: str, error: CoreError) -> Row:
     return tx.update_job(job, ("waiting", "held"), state="failed", finished=now(), error=error.wire())
 
 
