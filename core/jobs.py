@@ -16,18 +16,7 @@ State = Literal["held", "waiting", "queued", "running", "done", "failed", "cance
 TERMINAL: tuple[State, ...] = ("done", "failed", "cancelled")
 Priority = Literal["interactive", "normal", "batch"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
-HIDDEN = {
-    "plugin",
-    "class",
-    "rank",
-    "aged",
-    "warmth",
-    "lease",
-    "deaths",
-    "alone",
-    "program",
-    "low_memory",
-}  # the core's own columns
+HIDDEN = {*"plugin class rank aged warmth lease deaths alone program low_memory".split()}  # the core's own columns
 
 
 def new_id() -> str:
@@ -74,6 +63,19 @@ class Transaction(Tables):
             found = self.all("SELECT id FROM artifacts WHERE job = ? ORDER BY idx", row["id"])
             body["outputs"] = [artifact["id"] for artifact in found]
         self.event("job", body, row | {"job": row["id"]})
+
+    def leased(self, job: str, lease: str) -> Row:
+        """The running job while the lease is valid; raises Conflict after that."""
+        row = self.one("SELECT * FROM jobs WHERE id = ? AND lease = ?", job, lease)
+        if row is None:
+            raise Conflict(f"the lease {lease} is not valid any more.", job=job)
+        return row
+
+    def remove_artifacts(self, rows: Iterable[Row]) -> None:
+        for row in rows:
+            self.all("DELETE FROM artifacts WHERE id = ?", row["id"])
+            self.all("DELETE FROM links WHERE parent = ?1 OR child = ?1", row["id"])
+            self.event("artifact", wire(row) | {"deleted": True}, row)
 
     def add_artifact(self, row: Row, parents: Iterable[str]) -> None:
         """Keyed by (job, idx): a retry replaces what an earlier attempt made, and the same again changes nothing."""

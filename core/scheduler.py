@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from core.errors import Cancelled, InvalidParams, QueueFull
+from core.errors import Cancelled, Conflict, InvalidParams, QueueFull
 from core.jobs import PRIORITIES, Row, Store, Transaction, new_id, now
 from core.library.catalogue import Catalogue, JobType
 from core.library.fair import Pause
@@ -35,11 +35,11 @@ class Scheduler:
 
     def recover(self) -> int:
         """After a start: jobs that ran are queued again, not counting against them. Returns how many are unfinished."""
-        for row in self._store.all("SELECT id, cancel FROM jobs WHERE state = 'running'"):
+        for row in self._store.all("SELECT id, lease, cancel FROM jobs WHERE state = 'running'"):
             if row["cancel"]:
                 self.end(row["id"], "cancelled", error=Cancelled("the job was cancelled.", job=row["id"]).wire())
             else:
-                self.requeue(row["id"])
+                self.requeue(row["id"], row["lease"])
         return self._store.all("SELECT coalesce(sum(unfinished), 0) AS jobs FROM lanes")[0]["jobs"]
 
     def submit(self, requests: list[Row], owner: str, lease: str | None = None) -> list[Row]:
@@ -145,17 +145,17 @@ class Scheduler:
 
     def end(
         self, job: str, state: str, *, states: tuple[str, ...] = ("running",),
-        also: Callable[[Transaction], None] | None = None, **columns: Any,
+        also: Callable[[Transaction], Row | None] | None = None, **columns: Any,
     ) -> Row:  # fmt: skip
-        """The one way into a terminal state; `also` writes what belongs to it in the same transaction."""
+        """The one way into a terminal state; `also` writes what belongs to it in the same transaction, and may return
+        columns that count more than those given."""
         after = After()
 
         def change(tx: Transaction) -> Row:
-            if also:
-                also(tx)
-            row = tx.update_job(job, states, state=state, finished=now(), lease=None, **columns)
+            known = {"state": state, "finished": now(), "lease": None} | columns
+            row = tx.update_job(job, states, **known | ((also and also(tx)) or {}))
             settle(tx, after, row)
-            if state != "done":
+            if row["state"] != "done":
                 cancel_children(tx, after, job)
             return row
 
@@ -166,17 +166,23 @@ class Scheduler:
     def follow_up(self, after: After) -> None:
         for row in after.stopped:
             self.stop_running(row)
+        self.dispatch(after.plugins)
         for parent in after.parents - {None}:
             self.tell_progress(parent)
-        self.dispatch(after.plugins)
 
-    def requeue(self, job: str, alone: bool = False, deaths: int = 0, low_memory: bool = False) -> None:
+    def requeue(self, job: str, lease: str, alone: bool = False, deaths: int = 0, low_memory: bool = False) -> None:
         """A running job whose worker is gone runs again, `alone` if it may have been the cause. One for which the
-        memory did not suffice runs with `low_memory`."""
+        memory did not suffice runs with `low_memory`. Raises Conflict if it is to be cancelled."""
         columns = {"state": "queued", "lease": None, "worker": None, "alone": int(alone)}
         columns |= {"low_memory": 1} if low_memory else {}
-        columns["deaths"] = self._store.job(job)["deaths"] + deaths
-        self._store.write(lambda tx: tx.update_job(job, ("running",), **columns))
+
+        def change(tx: Transaction) -> None:
+            row = tx.leased(job, lease)
+            if row["cancel"]:
+                raise Conflict(f"job {job} is being cancelled.", job=job)
+            tx.update_job(job, ("running",), deaths=row["deaths"] + deaths, **columns)
+
+        self._store.write(change)
 
     def cancel(self, job: str, keep_partial: bool = False) -> Row:
         """Cancel a job, and its children, in any unfinished state. Those that run are told to stop; their terminal

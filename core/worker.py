@@ -81,8 +81,8 @@ class Worker:
         metrics: dict[str, float] = {}
         more: dict[str, Any] = {"value": None} if message["light"] else {}
         self._started += 1
-        number, peak = self._started, usage.Peak(self._settings["device"])
-        started = time.monotonic()
+        number, alone, started = self._started, len(self._contexts) == 1, time.monotonic()
+        peak = usage.Peak(self._settings["device"])
         try:
             if message["light"] == "plan":
                 more["value"] = calling.plan(self.plugin, message, context)
@@ -102,10 +102,10 @@ class Worker:
             state, error = "failed", calling.explain(failure, self._settings["plugin"], context).wire()
         finally:
             shutil.rmtree(context._scratch, ignore_errors=True)
-        if len(self._contexts) == 1 and number == self._started:  # it was alone, so the peak is its own
-            metrics["peak_bytes"] = peak.bytes()
         if error and error["code"] == "out_of_memory":
             usage.give_back(self._settings["device"])
+        if alone and number == self._started:  # nobody else was inside, so the peak is its own
+            metrics["peak_bytes"] = peak.bytes()
         metrics |= {"total_seconds": round(time.monotonic() - started, 4), "memory_bytes": self._memory()}
         result = {"lease": lease, "state": state, "outputs": outputs, "error": error, "metrics": metrics}
         self._outbox[lease] = calling.sendable(result | more, self._settings["max_message_bytes"])

@@ -3,13 +3,12 @@
 A worker connects back as a Socket.IO client on the namespace /worker. Handing it a job makes a lease; every message
 about the job carries it, and what carries another is refused."""
 
+import contextlib
 import logging
 import secrets
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
 from typing import Any
 
 import socketio
@@ -23,6 +22,7 @@ from core.library.children import SIDE
 from core.library.exports import EXPORTED
 from core.library.inputs import look_up
 from core.library.results import Output, outcome
+from core.library.runs import Run, Worker
 from core.ops import processes
 from core.ops.config import Config
 from core.ops.memory import Memory
@@ -31,41 +31,6 @@ from core.scheduler import Scheduler
 
 NAMESPACE = "/worker"
 log = logging.getLogger(__name__)
-
-
-@dataclass
-class Run:
-    """A job inside a worker: its row and lease, what the worker was told, and since when there is no progress."""
-
-    job: Row
-    lease: str
-    message: Row
-    concurrency: int
-    progress_at: float
-    memory_bytes: int  # of its worker, before
-    kill_at: float | None = None  # when to stop waiting for its cancel
-    failure: CoreError | None = None  # why its worker was killed
-
-
-@dataclass
-class Worker:
-    plugin: str
-    device: str
-    process: LocalProcess
-    heard: float
-    sid: str | None = None
-    ready: bool = False  # connected, and told what it runs
-    connected: bool = False  # at least once
-    warm: str | None = None
-    memory_bytes: int = 0
-    used_at: float = 0
-    runs: dict[str, Run] = field(default_factory=dict)  # by lease
-    calls: dict[str, tuple[Row, Future]] = field(default_factory=dict)  # light ones: message and answer, by lease
-    ended_by_us: bool = False  # so nobody inside is to blame
-
-    @property
-    def full(self) -> bool:
-        return any(len(self.runs) >= run.concurrency for run in list(self.runs.values()))
 
 
 class Pool:
@@ -84,7 +49,7 @@ class Pool:
         self.leave: Callable[[str, str, list[str]], None]  # what becomes of a program that gathers; set by Programs
         self.url = ""  # where workers find the server; nothing starts before it is set
         self._wanted: set[str] = set()
-        self._dispatching = threading.Lock()
+        self._dispatching, self._starting = threading.Lock(), threading.Lock()
         scheduler.dispatch, scheduler.stop_running = self.dispatch, self._stop_running
         sio.on("connect", self._connect, namespace=NAMESPACE)
         sio.on("disconnect", self._disconnect, namespace=NAMESPACE)
@@ -138,15 +103,20 @@ class Pool:
         return 1 if row["alone"] or not known else known.about["concurrency"]
 
     def start(self, plugin: str, device: str) -> None:
+        """Start a process, unless one is there."""
         info, data = self._catalogue.plugins[plugin], self._config.data
         token, log = secrets.token_urlsafe(24), data / "logs" / f"{plugin}-{device.replace(':', '')}.log"
         settings = processes.settings(self._config, self._catalogue, info)
         settings |= {"url": self.url, "token": token, "device": device}
-        try:
-            process = LocalProcess(info.python, settings, log)
-        except OSError as error:
-            return self.refuse(plugin, f"its worker cannot be started: {error}.")
-        self.workers[token] = Worker(plugin, device, process, time.monotonic())
+        with self._starting:
+            mine = [each for each in self.workers.values() if (each.plugin, each.device) == (plugin, device)]
+            if any(not each.ended_by_us for each in mine):
+                return
+            try:
+                process = LocalProcess(info.python, settings, log)
+            except OSError as error:
+                return self.refuse(plugin, f"its worker cannot be started: {error}.")
+            self.workers[token] = Worker(plugin, device, process, time.monotonic())
 
     def _connect(self, sid: str, environ: Row, auth: Any) -> None:
         worker = self.workers.get(str(_dict(auth).get("token")))
@@ -184,22 +154,29 @@ class Pool:
         """Make a lease and hand the job to the worker, if it is still queued and can run at all."""
         job, lease, attempt, name = row["id"], new_id(), row["attempt"] + 1, f"{worker.plugin}@{worker.device}"
         columns = {"state": "running", "attempt": attempt, "lease": lease, "worker": name, "started": now()}
+        run = Run(row, lease, {}, self._concurrency(row), time.monotonic(), worker.memory_bytes)
+        worker.runs[lease] = run  # before it is written: if the worker dies meanwhile, the watchdog knows of it
         try:
-            row = self._store.write(lambda tx: tx.update_job(job, ("queued",), **columns))
-        except Conflict:
-            return
+            run.job = row = self._store.write(lambda tx: tx.update_job(job, ("queued",), **columns))
+        except BaseException as error:
+            worker.runs.pop(lease, None)
+            if isinstance(error, Conflict):
+                return
+            raise
+        if lease not in worker.runs:  # its worker died meanwhile
+            return self._scheduler.requeue(job, lease)
         try:
             if row["name"] not in self._catalogue.jobs:
                 raise UnknownJob(f"{row['name']} is not announced any more.", job=job, hint="Was its plugin updated?")
             inputs = look_up(self._store, row["inputs"])
         except CoreError as error:  # an input, say, is not there any more
+            worker.runs.pop(lease, None)
             self._scheduler.end(job, "failed", error=error.wire())
             return
         keys = ("id", "name", "params", "embed_metadata", "session", "version", "low_memory")
-        message = {key: row[key] for key in keys} | {"lease": lease, "inputs": inputs, "light": None}
-        worker.runs[lease] = Run(row, lease, message, self._concurrency(row), time.monotonic(), worker.memory_bytes)
+        run.message = {key: row[key] for key in keys} | {"lease": lease, "inputs": inputs, "light": None}
         worker.warm, worker.used_at = row["warmth"], time.monotonic()
-        self.send(worker, "run", message)
+        self.send(worker, "run", run.message)
         asked = self._store.all("SELECT lease, cancel FROM jobs WHERE id = ? AND cancel IS NOT NULL", job)
         if asked:  # for while the lease was being made
             self._stop_running(asked[0])
@@ -224,7 +201,8 @@ class Pool:
         """One output of a job that goes on."""
         said = outcome({"state": "done", "outputs": [message.get("output")], "error": None, "metrics": {}}, self.blobs)
         if run := self.run_of(sid, message):
-            self._store.write(lambda tx: self._add_outputs(tx, run, said.outputs))
+            with contextlib.suppress(Conflict):
+                self._store.write(lambda tx: self._add_outputs(tx, run, said.outputs))
 
     def _finished(self, sid: str, message: Row) -> bool:
         """A job's end as its worker tells it, resent until acknowledged. Returns whether the lease was valid."""
@@ -233,40 +211,39 @@ class Pool:
         if not run:
             return False
         job = run.job["id"]
-        cancel = self._store.all("SELECT cancel FROM jobs WHERE id = ?", job)[0]["cancel"]
-        state, error = said.state, said.error
-        again = self._memory.after(worker, run, said)
-        if cancel or state == "cancelled":
-            state, error = "cancelled", Cancelled("the job was cancelled.", job=job).wire()
-        outputs = [] if cancel == "discard" else said.outputs
-
-        def store(tx: Transaction) -> None:
-            if not tx.one("SELECT id FROM jobs WHERE id = ? AND lease = ?", job, run.lease):
-                raise Conflict(f"the lease {run.lease} is not valid any more.")
-            tx.all("DELETE FROM artifacts WHERE job = ? AND idx >= ?", job, len(outputs))
-            self._add_outputs(tx, run, outputs)
-
+        again = self._memory.after(worker, run, said) and said.state == "failed"
         metrics = said.metrics | {"queue_seconds": round(run.job["started"] - run.job["queued"], 3)}
+
+        def store(tx: Transaction) -> Row:
+            cancel = tx.leased(job, run.lease)["cancel"]
+            outputs = [] if cancel == "discard" else said.outputs
+            tx.remove_artifacts(tx.all("SELECT * FROM artifacts WHERE job = ? AND idx >= ?", job, len(outputs)))
+            self._add_outputs(tx, run, outputs)
+            cancelled = {"state": "cancelled", "error": Cancelled("the job was cancelled.", job=job).wire()}
+            return cancelled if cancel or said.state == "cancelled" else {}
+
         worker.runs.pop(run.lease)
         try:
-            if state == "waiting":
-                self.leave(job, run.lease, said.waits_for)
-                return True
-            if again and state == "failed":
-                self._scheduler.requeue(job, alone=True, low_memory=True)
-                self.dispatch({worker.plugin})
-                return True
-            row = self._scheduler.end(job, state, also=store, error=error, metrics=metrics)
+            if said.state == "waiting" or again:
+                with contextlib.suppress(Conflict):  # it was cancelled, or runs elsewhere, as `store` will see
+                    if again:
+                        self._scheduler.requeue(job, run.lease, alone=True, low_memory=True)
+                        self.dispatch({worker.plugin})
+                    else:
+                        self.leave(job, run.lease, said.waits_for)
+                    return True
+            row = self._scheduler.end(job, said.state, also=store, error=said.error, metrics=metrics)
         except Conflict:
             return False
         except Exception:  # not stored, so not acknowledged: the worker sends it again
             worker.runs[run.lease] = run
             raise
-        if any(output.kind in EXPORTED for output in outputs):
+        if any(output.kind in EXPORTED for output in said.outputs):
             self._exported(row, self._store.outputs(job))
         return True
 
     def _add_outputs(self, tx: Transaction, run: Run, outputs: list[Output]) -> None:
+        tx.leased(run.job["id"], run.lease)
         parents = [artifact["id"] for items in run.message["inputs"].values() for artifact in items]
         for output in outputs:
             found = "SELECT id FROM artifacts WHERE id = ? AND owner = ?"

@@ -131,3 +131,16 @@ def test_a_plan_counts_the_runs_of_a_job_that_takes_one_and_is_given_many():
         ids = [wire.upload(text, kind="text")["artifact"]["id"] for text in (b"one", b"two", b"three")]
         assert wire.call("plan", {"job": "repeat", "inputs": {"text": ids}})["plan"]["count"] == 3
         assert wire.call("plan", {"job": "repeat"})["error"]["code"] == "invalid_params"
+
+
+def test_the_calls_beside_one_that_hangs_are_answered_all_the_same():
+    source = LIGHT.replace("time.sleep(1000)", "time.sleep(1000)  # stuck").replace(
+        "def count(self, params: Words) -> Json:", "def count(self, params: Words) -> Json:\n        time.sleep(8)"
+    )
+    with serve({"light": source}) as server, Wire(server) as wire, Wire(server) as other:
+        stuck, answers = [], []
+        wire.socket.emit("call", {"job": "stuck"}, callback=stuck.append)
+        time.sleep(5)
+        other.socket.emit("call", {"job": "count", "params": {"text": "a b"}}, callback=answers.append)
+        other.until(lambda: answers, 40)
+        assert stuck[0]["error"]["code"] == "timeout" and answers[0]["outputs"][0]["words"] == 2

@@ -182,3 +182,32 @@ class Work(Plugin):
     with serve({"work": source}) as server, Wire(server) as wire:
         error = wire.ended(wire.submit("wrong"))["error"]
         assert error["code"] == "unknown_job" and "Did you mean" in error["message"]
+
+
+def test_a_light_job_that_crashes_is_not_blamed_on_the_program_beside_it():
+    source = """
+import os
+
+class Work(Plugin):
+    @job(program=True)
+    def patient(self, ctx: Context) -> Text:
+        ctx.log("here")
+        time.sleep(3)
+        return "done"
+
+    @job(light=True)
+    def crash(self) -> Text:
+        os._exit(3)
+"""
+    with serve({"work": source}) as server, Wire(server) as wire:
+        program = wire.submit("patient")
+        for times in range(1, 4):
+            wire.until(lambda times=times: sum(name == "log" for name, _ in wire.received) == times)
+            assert wire.call("call", {"job": "crash"})["error"]["code"] == "worker_died"
+        assert wire.text(wire.ended(program)["outputs"][0]) == "done"
+
+
+def test_many_children_fit_into_small_messages():
+    with serve({"work": PROGRAMS}, max_message_bytes=100_000) as server, Wire(server) as wire:
+        program = wire.submit("squares", {"number": 700})
+        assert wire.ended(program)["state"] == "done"

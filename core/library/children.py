@@ -13,7 +13,7 @@ from typing import Any
 from core.errors import DependencyFailed, InvalidParams
 
 SIDE = "side"  # in place of a device: the process of a plugin for its programs and light jobs
-REQUESTS_AT_ONCE, BYTES_AT_ONCE = 500, 1_000_000  # in one message
+REQUESTS_AT_ONCE, BYTES_AT_ONCE = 500, 50_000  # in one message, whose limit is 100,000 at least
 
 
 @dataclass(frozen=True)

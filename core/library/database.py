@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from typing import Any
 from core.errors import Internal
 from core.library.fair import Pause
 
+log = logging.getLogger(__name__)
 JSON_COLUMNS = {"params", "inputs", "error", "metrics", "facts", "memorised", "memorised_at", "body"}
 MIGRATIONS = sorted((Path(__file__).parents[1] / "migrations").glob("*.sql"), key=lambda path: int(path.stem))
 HINT = "Free some disk space, check the folder's permissions, or move the file away to start empty."
@@ -115,7 +117,10 @@ class Database:
         for each, (each.result, each.error) in zip(group, results, strict=True):
             each.done = True
         for event in events:
-            self._publish(event)
+            try:
+                self._publish(event)
+            except Exception:  # what is committed is not undone by a socket
+                log.exception("event %s could not be sent", event["seq"])
             pause()
 
     def all(self, sql: str, *args: Any) -> list[Row]:

@@ -1,7 +1,7 @@
 """Light jobs, answered at once by a plugin's side process: no queue, no record. And plans: what a submit would make."""
 
 import math
-import threading
+import time
 from concurrent import futures
 from concurrent.futures import Future
 from typing import Any
@@ -9,23 +9,24 @@ from typing import Any
 import socketio
 
 from core.api import Handler
-from core.errors import Conflict, InvalidParams, PluginError, Timeout, from_wire
+from core.errors import Conflict, InvalidParams, PluginError, Timeout, WorkerDied, from_wire
 from core.jobs import Row, Store, new_id
 from core.library.catalogue import Catalogue, JobType, PluginInfo
 from core.library.children import SIDE
 from core.library.forecast import mean_seconds
 from core.library.inputs import Inputs, look_up
 from core.library.results import outcome
-from core.workers import NAMESPACE, Pool, Worker
+from core.library.runs import Worker
+from core.workers import NAMESPACE, Pool
 
-CALL_SECONDS = 10  # that an answer may take, with the start of the process
+START_SECONDS, CALL_SECONDS = 60, 10  # that the start of the process and an answer may take
 
 
 class Light:
     """`handlers` are bound by the API: each is called as `handler(owner, **request)`."""
 
     def __init__(self, store: Store, catalogue: Catalogue, pool: Pool, sio: socketio.Server):
-        self._store, self._catalogue, self._pool, self._starting = store, catalogue, pool, threading.Lock()
+        self._store, self._catalogue, self._pool = store, catalogue, pool
         sio.on("answered", self._answered, namespace=NAMESPACE)
         self.handlers: list[Handler] = [self.call, self.plan]
 
@@ -79,13 +80,10 @@ class Light:
         }
         return self._call(job.plugin, message | more)
 
-    def _call(self, plugin: PluginInfo, message: Row) -> Any:
+    def _call(self, plugin: PluginInfo, message: Row, again: bool = True) -> Any:
         """What the side process of a plugin answers. Raises Timeout, WorkerDied or what the plugin raised."""
         if plugin.status != "ready":
             raise PluginError(f"{plugin.name} is {plugin.status}.", hint="Ask again later.")
-        with self._starting:
-            if not self._side(plugin.name):
-                self._pool.start(plugin.name, SIDE)
         worker = self._side(plugin.name)
         if not worker:
             raise PluginError(f"the side process of {plugin.name} could not be started.")
@@ -98,12 +96,27 @@ class Light:
             worker.ended_by_us = True  # it may never come back from this call
             worker.process.kill()
             raise Timeout(f"{message['name']} gave no answer within {CALL_SECONDS} s.") from error
+        except WorkerDied:
+            if worker.ended_by_us and again:  # for the sake of another call
+                return self._call(plugin, message, again=False)
+            raise
         finally:
             worker.calls.pop(lease, None)
 
     def _side(self, plugin: str) -> Worker | None:
-        found = [each for each in list(self._pool.workers.values()) if (each.plugin, each.device) == (plugin, SIDE)]
-        return next((each for each in found if not each.ended_by_us), None)
+        """The side process of a plugin, ready to answer; started if it is not there."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            found = [each for each in list(self._pool.workers.values()) if (each.plugin, each.device) == (plugin, SIDE)]
+            usable = [each for each in found if not each.ended_by_us and each.process.exit_code() is None]
+            if usable and usable[0].ready:
+                return usable[0]
+            if not usable and self._catalogue.plugins[plugin].status == "ready":
+                self._pool.start(plugin, SIDE)
+            elif not usable:
+                return None
+            time.sleep(0.02)
+        return None
 
     def _answered(self, sid: str, message: Any = None, *rest: Any) -> bool:
         """The worker sends it until this returns."""

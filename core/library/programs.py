@@ -11,8 +11,9 @@ from pydantic import Field
 from core.errors import Cancelled, Conflict
 from core.jobs import TERMINAL, Row, Store, Transaction, now
 from core.library import plain
+from core.library.runs import Run
 from core.scheduler import Scheduler
-from core.workers import NAMESPACE, Pool, Run
+from core.workers import NAMESPACE, Pool
 
 INHERITED = ("session", "priority", "embed_metadata")
 Key = Annotated[str, Field(min_length=1, max_length=500)]
@@ -93,6 +94,7 @@ class Programs:
         asked = Once(**message)
 
         def change(tx: Transaction) -> None:
+            tx.leased(run.job["id"], run.lease)
             row = {"job": run.job["id"], "key": asked.key, "value": json.dumps(asked.value)}
             tx.insert("recorded", row, "OR IGNORE")
 
@@ -105,9 +107,9 @@ class Programs:
         """A program leaves its worker until those of its `children` that are unfinished have ended."""
 
         def change(tx: Transaction) -> Row:
-            row = tx.one("SELECT attempt FROM jobs WHERE id = ? AND lease = ?", job, lease)
-            if row is None:
-                raise Conflict(f"the lease {lease} is not valid any more.", job=job)
+            row = tx.leased(job, lease)
+            if row["cancel"]:
+                raise Conflict(f"job {job} is being cancelled.", job=job)
             unfinished = {
                 each["id"] for each in tx.all("SELECT id FROM jobs WHERE parent = ? AND finished IS NULL", job)
             }
@@ -120,6 +122,8 @@ class Programs:
         self._scheduler.dispatch({self._store.write(change)["plugin"]})
 
     def _tell_progress(self, program: str) -> None:
-        row = self._store.job(program)
+        row = self._store.one("SELECT * FROM jobs WHERE id = ?", program)
+        if row is None:  # deleted, while a child that was held stayed
+            return
         about = {"id": program, "step": row["children_ended"], "total": row["children"], "phase": "jobs"}
         self._tell("progress", about | {"eta_seconds": None}, row)

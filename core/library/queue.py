@@ -12,9 +12,10 @@ from core.jobs import TERMINAL, Row, Store, Transaction, now, wire
 from core.library.catalogue import Catalogue
 from core.library.families import family
 from core.library.forecast import place
+from core.library.runs import Worker
 from core.library.waiting import release, waits_for
 from core.scheduler import Scheduler
-from core.workers import Pool, Worker
+from core.workers import Pool
 
 AGING_SECONDS, AGED_AT_ONCE = 600, 200
 

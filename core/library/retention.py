@@ -17,7 +17,7 @@ from ulid import ULID
 from core.api import Handler, Name
 from core.artifacts import Blobs
 from core.errors import Conflict
-from core.jobs import Row, Store, Transaction, wire
+from core.jobs import Row, Store, Transaction
 from core.library.database import Ask, view
 from core.library.review import Review, owned
 from core.ops.config import Config
@@ -81,7 +81,8 @@ class Retention:
             for row in rows:
                 if problem := _needs(tx, row, users):
                     raise Conflict(f"artifact {row['id']} is needed by {problem}.", hint="Cancel that job, or wait.")
-            return self._remove(tx, rows)
+            tx.remove_artifacts(rows)
+            return rows
 
         rows = self._store.write(change)
         self._run_blocking(self._drop, {row["sha256"] for row in rows})
@@ -121,14 +122,6 @@ class Retention:
             some = slice(start, start + BATCH)
             removed = self._store.write(lambda tx, some=some: change(tx, artifacts[some], jobs[some]))
             self._run_blocking(self._drop, {row["sha256"] for row in removed})
-
-    def _remove(self, tx: Transaction, rows: list[Row]) -> list[Row]:
-        for row in rows:
-            tx.all("DELETE FROM artifacts WHERE id = ?", row["id"])
-            tx.all("DELETE FROM links WHERE parent = ?", row["id"])
-            tx.all("DELETE FROM links WHERE child = ?", row["id"])
-            tx.event("artifact", wire(row) | {"deleted": True}, row)
-        return rows
 
     # What follows runs in a thread of its own.
 

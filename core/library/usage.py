@@ -1,13 +1,39 @@
 """How much memory a worker uses on its device, now and at most during a job. Never imports torch, only asks it."""
 
+import functools
 import gc
+import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
+def _torch(device: str) -> Any:
+    torch = sys.modules.get("torch")
+    return torch if torch and device.startswith("cuda") and torch.cuda.is_initialized() else None
+
+
+def _measured(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A graphics card that has failed raises at every question. A job's result does not depend on what is measured."""
+
+    @functools.wraps(function)
+    def measure(*args: Any) -> Any:
+        try:
+            return function(*args)
+        except Exception:
+            log.exception("the memory could not be measured")
+            return 0
+
+    return measure
+
+
+@_measured
 def used_bytes(device: str) -> int:
     """What the worker has of a graphics card's memory, or of the machine's; 0 where nobody says."""
     if torch := _torch(device):
@@ -18,6 +44,7 @@ def used_bytes(device: str) -> int:
         return 0
 
 
+@_measured
 def give_back(device: str) -> None:
     """Free what nobody refers to any more."""
     gc.collect()
@@ -30,14 +57,16 @@ class Peak:
 
     def __init__(self, device: str):
         self._device = device
-        if torch := _torch(device):
-            torch.cuda.reset_peak_memory_stats(device)
-        elif RESET.exists():
-            try:
-                RESET.write_text("5")  # makes the peak of the resident memory the present one
-            except OSError:
-                pass
+        self._begin()
 
+    @_measured
+    def _begin(self) -> None:
+        if torch := _torch(self._device):
+            torch.cuda.reset_peak_memory_stats(self._device)
+        elif RESET.exists():
+            RESET.write_text("5")  # makes the peak of the resident memory the present one
+
+    @_measured
     def bytes(self) -> int:
         """0 where nobody says."""
         if torch := _torch(self._device):
@@ -47,8 +76,3 @@ class Peak:
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
         except (OSError, StopIteration):
             return 0
-
-
-def _torch(device: str):
-    torch = sys.modules.get("torch")
-    return torch if torch and device.startswith("cuda") and torch.cuda.is_initialized() else None

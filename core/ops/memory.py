@@ -2,9 +2,10 @@
 
 import logging
 import math
+import os
+import re
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import psutil
 
@@ -12,10 +13,8 @@ from core.jobs import Row, Store, Transaction
 from core.library.catalogue import Catalogue
 from core.library.children import SIDE
 from core.library.results import Outcome
+from core.library.runs import Run, Worker
 from core.ops.config import Config
-
-if TYPE_CHECKING:
-    from core.workers import Run, Worker
 
 SMALL = 64_000_000  # bytes that are not worth a look
 STAGE_SECONDS = 60  # so long a job waits for the queue of a worker in its way; chains run stage by stage
@@ -34,7 +33,9 @@ def free_bytes(device: str) -> int | None:
     free = psutil.virtual_memory().available
     for limit, used in CGROUPS:
         try:
-            free = min(free, int(limit.read_text()) - int(used.read_text()))
+            cache = re.search(r"^inactive_file (\d+)", used.with_name("memory.stat").read_text(), re.MULTILINE)
+            in_use = int(used.read_text()) - (int(cache[1]) if cache else 0)  # the system gives that up at once
+            free = min(free, int(limit.read_text()) - in_use)
         except (OSError, ValueError):  # there is no such group, or no limit ("max")
             continue
     return max(free, 0)
@@ -43,9 +44,13 @@ def free_bytes(device: str) -> int | None:
 def _free_on_card(index: int) -> int | None:
     import pynvml
 
+    visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    card = visible[index] if index < len(visible) else str(index)  # torch counts what is visible, NVML all
     try:
         pynvml.nvmlInit()
-        return pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(index)).free
+        by_number = pynvml.nvmlDeviceGetHandleByIndex
+        handle = by_number(int(card)) if card.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(card)
+        return pynvml.nvmlDeviceGetMemoryInfo(handle).free
     except pynvml.NVMLError:
         return None
 
@@ -58,7 +63,7 @@ class Memory:
         self._peaks = {(row["job"], row["device"]): row["size_bytes"] for row in store.all("SELECT * FROM peaks")}
         self.held_back: set[str] = set()  # plugins with a job for which there was no room; they are looked at again
 
-    def room(self, row: Row, device: str, worker: "Worker | None", workers: "list[Worker]") -> bool:
+    def room(self, row: Row, device: str, worker: Worker | None, workers: list[Worker]) -> bool:
         """Whether `row` may run now, on `worker` or on a new one. If not, idle workers are ended, the oldest first; if
         there is nothing else on the device, it has to try."""
         known = self._catalogue.jobs.get(row["name"])
@@ -68,6 +73,9 @@ class Memory:
             self.held_back.discard(row["plugin"])
             return True
         others = [each for each in workers if each.device == device and each is not worker]
+        self.held_back.add(row["plugin"])
+        if any(each.ended_by_us for each in others):
+            return False  # one is on its way out: what it leaves is seen when it is gone
         idle = [each for each in others if not each.runs and not each.calls and each.ready]
         patient = time.time() - row["queued"] < STAGE_SECONDS
         in_the_way = [each for each in idle if not (patient and self._goes_on(each.plugin))]
@@ -78,7 +86,6 @@ class Memory:
         elif not others and not (worker and worker.runs):
             self.held_back.discard(row["plugin"])
             return True
-        self.held_back.add(row["plugin"])
         return False
 
     def _free(self, device: str) -> float:
@@ -90,7 +97,7 @@ class Memory:
         queued = "SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? AND program = 0 LIMIT 1"
         return plugin not in self.held_back and self._store.one(queued, plugin) is not None
 
-    def after(self, worker: "Worker", run: "Run", said: Outcome) -> bool:
+    def after(self, worker: Worker, run: Run, said: Outcome) -> bool:
         """Learn from a job's end. Returns whether it ran out of memory for the first time, so that it is to run again,
         alone and in the plugin's low-memory mode."""
         peak = int(said.metrics.get("peak_bytes") or 0)
@@ -109,7 +116,7 @@ class Memory:
         tx.insert("peaks", {"job": job, "device": device, "size_bytes": size}, "OR REPLACE")
 
 
-def end(worker: "Worker") -> None:
+def end(worker: Worker) -> None:
     """Let it unload and end; nobody inside is to blame. Another one is started when it is gone."""
     worker.ended_by_us, worker.ready = True, False
     worker.process.ask_to_end()

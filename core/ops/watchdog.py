@@ -1,17 +1,19 @@
 """Notices dead, silent and stubborn workers, and decides what becomes of their jobs."""
 
+import contextlib
 import shutil
 import signal
 import time
 
-from core.errors import Cancelled, PluginError, Timeout, WorkerDied
-from core.jobs import Store, Transaction
+from core.errors import Cancelled, Conflict, PluginError, Timeout, WorkerDied
+from core.jobs import Row, Store, Transaction
 from core.library.catalogue import Catalogue, PluginInfo
 from core.library.fair import Pause
+from core.library.runs import Run, Worker
 from core.ops.config import Config
 from core.ops.memory import Memory
 from core.scheduler import Scheduler
-from core.workers import Pool, Run, Worker
+from core.workers import Pool
 
 START_SECONDS = 120  # a worker that has not connected by then is taken for dead
 FAILED_AT_ONCE = 200
@@ -83,7 +85,8 @@ class Watchdog:
         for _, answer in list(worker.calls.values()):
             if not answer.done():
                 answer.set_exception(WorkerDied(f"the worker ended under the call (exit code {code})."))
-        alone, suspects = self._verdicts.setdefault(token, (len(worker.runs) == 1 and not killed, not killed))
+        alone = len(worker.runs) == 1 and not worker.calls and not killed
+        alone, suspects = self._verdicts.setdefault(token, (alone, not killed))
         for run in list(worker.runs.values()):
             self._after_death(worker, run, alone, suspects)
             del worker.runs[run.lease]  # after it is stored: if the disk is full, the next round goes on here
@@ -110,11 +113,17 @@ class Watchdog:
             failure = WorkerDied(text, job=job, hint=hint)
         if not failure:
             killed_by_system = alone and worker.process.exit_code() == -signal.SIGKILL  # as when memory runs out
-            return self._scheduler.requeue(job, alone=suspects, deaths=int(alone), low_memory=killed_by_system)
+            try:
+                return self._scheduler.requeue(job, run.lease, suspects, int(alone), low_memory=killed_by_system)
+            except Conflict:  # the job was cancelled a moment ago, or was never started
+                failure = Cancelled("the job was cancelled.", job=job)
 
-        def discard(tx: Transaction) -> None:
-            if row["cancel"] == "discard":
-                tx.all("DELETE FROM artifacts WHERE job = ?", job)
+        def discard(tx: Transaction) -> Row | None:
+            cancel = tx.leased(job, run.lease)["cancel"]
+            if cancel == "discard":
+                tx.remove_artifacts(tx.all("SELECT * FROM artifacts WHERE job = ?", job))
+            return {"state": "cancelled"} if cancel else None
 
-        state = "cancelled" if isinstance(failure, Cancelled) else "failed"
-        self._scheduler.end(job, state, also=discard, error=failure.wire(), deaths=deaths)
+        with contextlib.suppress(Conflict):  # it has another lease by now, or none
+            state = "cancelled" if isinstance(failure, Cancelled) else "failed"
+            self._scheduler.end(job, state, also=discard, error=failure.wire(), deaths=deaths)

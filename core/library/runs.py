@@ -1,0 +1,43 @@
+"""What the server knows of its workers and of the jobs inside them."""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from core.errors import CoreError
+from core.library.database import Row
+from core.ops.processes import LocalProcess
+
+
+@dataclass
+class Run:
+    """A job inside a worker: its row and lease, what the worker was told, and since when there is no progress."""
+
+    job: Row
+    lease: str
+    message: Row
+    concurrency: int
+    progress_at: float
+    memory_bytes: int  # of its worker, before
+    kill_at: float | None = None  # when to stop waiting for its cancel
+    failure: CoreError | None = None  # why its worker was killed
+
+
+@dataclass
+class Worker:
+    plugin: str
+    device: str
+    process: LocalProcess
+    heard: float
+    sid: str | None = None
+    ready: bool = False  # connected, and told what it runs
+    connected: bool = False  # at least once
+    warm: str | None = None
+    memory_bytes: int = 0
+    used_at: float = 0
+    runs: dict[str, Run] = field(default_factory=dict)  # by lease
+    calls: dict[str, tuple[Row, Future]] = field(default_factory=dict)  # light ones: message and answer, by lease
+    ended_by_us: bool = False  # so nobody inside is to blame
+
+    @property
+    def full(self) -> bool:
+        return any(len(self.runs) >= run.concurrency for run in list(self.runs.values()))
