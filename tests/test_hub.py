@@ -1,11 +1,14 @@
 """Nothing that a client can ask for stops the others for long, and the detector of that sees what does."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
 from benchmarks.light import Light
+from core.jobs import Store
 from tests import hub
 from tests.serving import ROOT, serve
 from tests.wire import Wire
@@ -39,6 +42,28 @@ class Many(Plugin):
     def many(self, params: P) -> Text:
         return params.text
 """
+
+COUNT = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000)"
+# 200,000 jobs: the first is held and every tenth's parent, two have failed, the others are done. An id is a number.
+FILLED = f"""
+{COUNT} INSERT INTO jobs (id, name, plugin, state, priority, class, rank, owner, session, parent, key, params, inputs,
+    embed_metadata, aged, created, queued, finished)
+SELECT printf('%026d', i), 'many.many', 'many', iif(i = 1, 'held', iif(i < 4, 'failed', 'done')), 'normal', 1, i,
+    'local', iif(i % 1000, iif(i % 2, 'a', 'b'), 'c'), iif(i % 10 = 5, printf('%026d', 1), NULL), i, '{{}}', '{{}}',
+    'none', i, i, i, iif(i > 1, i, NULL) FROM n;
+{COUNT} INSERT INTO artifacts (id, job, idx, kind, sha256, size_bytes, mime, owner, session, facts, created)
+SELECT printf('%026d.0', i), printf('%026d', i), 0, 'text', 'x', 1, 'text/plain', 'local', 'a', '{{}}', i FROM n;
+{COUNT} INSERT INTO sessions (id, owner, name, created)
+SELECT printf('%06d', i), 'local', 'many', i / 7 FROM n WHERE i <= 100000;
+"""
+
+
+def filled(folder):
+    """A queue in which much has been done."""
+    (folder / "data").mkdir()
+    Store(folder / "data" / "jobs.db", False, lambda function, *args: function(*args), print).close()
+    with closing(sqlite3.connect(folder / "data" / "jobs.db")) as db:
+        db.executescript(f"BEGIN; {FILLED} COMMIT;")
 
 
 @pytest.mark.parametrize(
@@ -98,3 +123,24 @@ def test_many_small_messages_at_once_let_the_others_have_their_turn():
         last = [client.ask("submit", {"job": "many", "hold": True}) for _ in range(2000)][-1]
         while last not in client.answers:
             client.receive()
+
+
+@pytest.mark.slow
+def test_lists_are_found_however_much_there_is():
+    one, two = f"{1:026}", f"{2:026}"
+    with serve({"many": MANY}, before_start=filled) as server, Wire(server) as wire:
+        found = lambda event, **filters: [each["id"] for each in wire.call(event, filters)[event]]  # noqa: E731
+        assert found("jobs", state="failed") == [f"{3:026}", two] and found("jobs", state="queued") == []
+        assert found("jobs", state="failed", session="b") == [two]
+        assert found("jobs", state="done", session="nothing") == []
+        rare = found("jobs", state="done", session="c", limit=1_000)
+        assert rare == [f"{1000 * number:026}" for number in range(200, 0, -1)]
+        assert found("jobs", parent=one, limit=2) == [f"{199_995:026}", f"{199_985:026}"]
+        assert found("jobs", parent=two) == found("jobs", parent=one, state="failed") == []
+        assert found("artifacts", job=two) == found("artifacts", job=two, session="a") == [f"{two}.0"]
+        assert found("artifacts", job=two, session="b") == []
+        first = found("sessions")
+        assert first == [f"{number:06}" for number in range(100_000, 99_950, -1)]
+        assert found("sessions", before=first[-1], limit=1_000) == [f"{99_950 - number:06}" for number in range(1_000)]
+        assert wire.call("sessions", {"before": "nothing"})["error"]["code"] == "not_found"
+        assert wire.call("cancel", {"id": one})["ok"] and found("jobs", state="cancelled") == [one]

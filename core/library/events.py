@@ -1,6 +1,7 @@
 """The events about what is kept: artifacts, sessions, lists of jobs and of choices."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -23,6 +24,8 @@ from core.scheduler import Scheduler
 ROWS_AT_ONCE, PAGE_BYTES = 5, 4_000_000  # a page of a list ends early where its records are that large
 AFTER_ALL = "~"  # greater than any id
 SIZE = {"jobs": "length(params) + length(inputs)", "artifacts": "length(facts)"}
+# What lists are read from, by the columns that are asked for; the others are compared row by row, so many at a time.
+INDEXES, LOOKED_AT = (("job",), ("parent",), ("state", "owner"), ("owner", "session"), ("owner",)), 1_000
 Limit = Annotated[int, Field(ge=1, le=1000)]
 MEMORISED = 200  # jobs whose parameters a session tells
 # The newest job of each name, name by name: as many steps as there are names, however many jobs the session has.
@@ -69,10 +72,16 @@ class Library:
         row = owned(self._store, id, owner)
         return {"artifact": wire(row | {"parents": parents(self._store.all, [id])[id]})}
 
-    def sessions(self, owner: str) -> Row:
-        """The sessions, the newest first."""
-        sql = "SELECT id, owner, name, created FROM sessions WHERE owner = ? ORDER BY created DESC"
-        return {"sessions": self._store.all(sql, owner)}
+    def sessions(self, owner: str, before: str | None = None, limit: Limit = 50) -> Row:
+        """The newest sessions first; `before` a session's id gives the next page."""
+        after: Row | None = {"created": math.inf, "id": ""}
+        if before is not None:
+            after = self._store.one("SELECT created, id FROM sessions WHERE owner = ? AND id = ?", owner, before)
+        if after is None:
+            raise NotFound(f"there is no session {before[:100]!r}.", field="before")
+        sql = """SELECT id, owner, name, created FROM sessions WHERE owner = ? AND (created, id) < (?, ?)
+            ORDER BY created DESC, id DESC LIMIT ?"""
+        return {"sessions": self._store.all(sql, owner, after["created"], after["id"], limit)}
 
     def session(self, owner: str, id: Name, name: Name | None = None, memorised: dict[str, Any] | None = None) -> Row:
         """Open a session, made if need be; give it a name, remember parameters by job name. What is submitted in a
@@ -120,14 +129,21 @@ class Library:
     def _listed(self, table: str, limit: int, before: str | None, **columns: Any) -> list[Row]:
         """Ends early where the records are large."""
         given = {name: value for name, value in columns.items() if value is not None}
-        where = " AND ".join([f"{name} = ?" for name in given] + ["id < ?"])
+        index = next(names for names in INDEXES if given.keys() >= set(names))
+        # A plus sign keeps SQLite from using a column's index.
+        indexed = " AND ".join([f"{name} = ?" for name in index] + ["id < ?"])
+        others = [name for name in given if name not in index]
+        where = " AND ".join([indexed, "id >= ?", *(f"+{name} = ?" for name in others)])
         sql = f"SELECT *, {SIZE[table]} AS page_bytes FROM {table} WHERE {where} ORDER BY id DESC LIMIT ?"
+        far = f"SELECT id FROM {table} WHERE {indexed} ORDER BY id DESC LIMIT 1 OFFSET {LOOKED_AT}"
+        first, rest = [given[name] for name in index], [given[name] for name in others]
         rows, size, before, pause = [], 0, before or AFTER_ALL, Pause()
-        while len(rows) < limit and size < PAGE_BYTES:
-            more = self._store.all(sql, *given.values(), before, min(ROWS_AT_ONCE, limit - len(rows)))
-            if not more:
-                break
-            size, before = size + sum(row.pop("page_bytes") for row in more), more[-1]["id"]
+        while before and len(rows) < limit and size < PAGE_BYTES:
+            until = self._store.one(far, *first, before) if others else None
+            asked = min(ROWS_AT_ONCE, limit - len(rows))
+            more = self._store.all(sql, *first, before, until["id"] if until else "", *rest, asked)
+            size += sum(row.pop("page_bytes") for row in more)
+            before = more[-1]["id"] if len(more) == asked else until and until["id"]
             rows += map(wire, more)
             pause()
         return rows

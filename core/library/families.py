@@ -4,15 +4,20 @@ from core.errors import Cancelled, Conflict
 from core.jobs import Row, Transaction, now
 from core.library.waiting import After, settle
 
+CHILDREN = "SELECT id, state, program, finished FROM jobs WHERE parent = ? AND id > ? ORDER BY id LIMIT 500"
+
 
 def family(tx: Transaction, job: str, states: tuple[str, ...]) -> list[str]:
     """The children of a job that are in one of `states`, and theirs, the newest first."""
-    found, parents = [], [job]
+    found, parents = [], [(job, "")]
     while parents:
-        sql = "SELECT id, state, program FROM jobs WHERE parent = ? AND finished IS NULL"
-        for child in tx.all(sql, parents.pop()):
-            found += [child["id"]] * (child["state"] in states)
-            parents += [child["id"]] * child["program"]
+        parent, after = parents.pop()
+        children = tx.all(CHILDREN, parent, after)
+        for child in children:
+            found += [child["id"]] * (child["finished"] is None and child["state"] in states)
+            parents += [(child["id"], "")] * (child["finished"] is None and child["program"])
+        if children:
+            parents.append((parent, children[-1]["id"]))
     return sorted(found, reverse=True)
 
 
