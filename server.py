@@ -29,6 +29,7 @@ from core.library.programs import Programs
 from core.library.queue import Queue
 from core.ops import devices, discovery, processes
 from core.ops.config import Config
+from core.ops.detached import Detached
 from core.ops.memory import Memory
 from core.ops.tokens import read_token
 from core.ops.watchdog import Watchdog
@@ -49,7 +50,6 @@ class Server:
         power_safe = config.durability == "power"
         self._lock = processes.lock(config.data)
         blobs = Blobs(config.data / "blobs", power_safe)
-        blobs.sweep(config.data / "scratch")
         publish = lambda event: self.outgoing.publish(event)  # noqa: E731, it is made later
         self.store = Store(config.data / "jobs.db", power_safe, run_blocking, publish)
         self.catalogue = Catalogue(run_blocking)
@@ -71,18 +71,20 @@ class Server:
         self.library = Library(config, self.store, self.catalogue, self.scheduler, blobs, run_blocking)
         light = Light(self.store, self.catalogue, self.pool, self.sio)
         Programs(self.store, self.scheduler, self.pool, self.sio, self.outgoing.tell)
-        for handler in (*following.handlers, *self.library.handlers, *self.queue.handlers, *light.handlers):
-            self.api.bind(handler)
+        self.detached = Detached(config, self.store, self.catalogue, self.pool, blobs, self.sio)
+        for part in (following, self.library, self.queue, light, self.detached):
+            for handler in part.handlers:
+                self.api.bind(handler)
 
     def start(self) -> None:
         """Listen and take up the stored queue; raises Internal if the port is taken."""
         listener, self.address, port = serving.listen(self.config.host, self.config.port)
         self.api.guard = Guard(self.config.tokens | {OWNER: self.token}, port)
         self.app.wsgi_app = SameSource(self.app.wsgi_app)
-        self.unfinished = self.scheduler.recover()
         discovery.discover(self.config, self.catalogue)
         for info in self.catalogue.plugins.values():  # what is installed and described is there from the first moment
             discovery.load(info, self.config, self.catalogue, print, self.run_blocking, install=False)
+        self.unfinished = self.scheduler.recover(self.detached.restore())
         self.pool.url = self.address
         self.sio.start_background_task(serving.serve, listener, self.app, self.config.async_mode)
         for seconds, function in (

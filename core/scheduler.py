@@ -33,12 +33,13 @@ class Scheduler:
         self.stop_running: Callable[[Row], None] = lambda row: None
         self.tell_progress: Callable[[str], None] = lambda program: None
 
-    def recover(self) -> int:
-        """After a start: jobs that ran are queued again, not counting against them. Returns how many are unfinished."""
+    def recover(self, adopted: set[str]) -> int:
+        """After a start: jobs that ran are queued again, not counting against them, but for those whose workers may
+        come back with them. Returns how many are unfinished."""
         for row in self._store.all("SELECT id, lease, cancel FROM jobs WHERE state = 'running'"):
             if row["cancel"]:
                 self.end(row["id"], "cancelled", error=Cancelled("the job was cancelled.", job=row["id"]).wire())
-            else:
+            elif row["id"] not in adopted:
                 self.requeue(row["id"], row["lease"])
         return self._store.all("SELECT coalesce(sum(unfinished), 0) AS jobs FROM lanes")[0]["jobs"]
 

@@ -1,6 +1,7 @@
 """Inside a worker process: loads one plugin, runs its jobs, and tells the server until the server has heard it.
 
-`python -m core.worker` reads its settings as one line of JSON from stdin and ends when stdin closes."""
+`python -m core.worker` reads its settings as one line of JSON from stdin. It ends when stdin closes, or, detached, when
+the server says so."""
 
 import json
 import shutil
@@ -17,8 +18,8 @@ from core.library import calling, usage
 from core.library.children import SIDE, Waiting
 from core.library.models import Models
 from core.library.ordered import NAMESPACE, OrderedClient
+from core.ops import ending
 from core.ops.describe import load_plugin
-from core.ops.ending import end_with_stdin
 from core.plugin import Context
 
 HEARTBEAT_SECONDS = 5
@@ -36,15 +37,14 @@ class Worker:
         self.loaded, self._started = False, 0
         self._contexts: dict[str, Context] = {}  # running jobs, by lease
         self._outbox: dict[str, dict[str, Any]] = {}  # results the server has not acknowledged, by lease
-        self._socket = OrderedClient(settings["max_message_bytes"])
+        self._socket = OrderedClient(settings, lambda: ending.end([self]))
         for event, handler in (("run", self._start), ("cancel", self._cancel), ("connect", self._ready)):
             self._socket.on(event, handler, namespace=NAMESPACE)
 
     def serve(self) -> None:
         """Connect, stay connected, and beat until the process ends."""
-        url, auth = self._settings["url"], {"token": self._settings["token"]}
-        self._socket.connect(url, auth=auth, namespaces=[NAMESPACE], transports=["websocket"], retry=True)
         while True:
+            self._socket.reach()
             time.sleep(HEARTBEAT_SECONDS)
             self._socket.send_if_connected("beat", {"memory_bytes": self._memory()})
             self._resend()
@@ -136,6 +136,6 @@ class Worker:
 if __name__ == "__main__":
     settings = json.loads(sys.stdin.buffer.readline())
     workers: list[Worker] = []
-    threading.Thread(target=end_with_stdin, args=(workers,), daemon=True).start()
+    ending.prepare(settings, workers)
     workers.append(Worker(settings))
     workers[0].serve()

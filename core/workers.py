@@ -1,7 +1,7 @@
 """Worker processes: started when there is work, one for each plugin and device. core/ops/watchdog.py watches them.
 
-A worker connects back as a Socket.IO client on the namespace /worker. Handing it a job makes a lease; every message
-about the job carries it, and what carries another is refused."""
+A worker connects back as a Socket.IO client on the namespace /worker; core/ops/detached.py lets it in. Handing it a job
+makes a lease; every message about the job carries it, and what carries another is refused."""
 
 import contextlib
 import logging
@@ -9,7 +9,6 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
 
 import socketio
 
@@ -51,13 +50,13 @@ class Pool:
         self._wanted: set[str] = set()
         self._dispatching, self._starting = threading.Lock(), threading.Lock()
         scheduler.dispatch, scheduler.stop_running = self.dispatch, self._stop_running
-        sio.on("connect", self._connect, namespace=NAMESPACE)
         sio.on("disconnect", self._disconnect, namespace=NAMESPACE)
         handlers = {"ready": self._ready, "beat": self.run_of, "output": self._produced, "finished": self._finished}
         for event in ("progress", "preview", "log"):
             handlers[event] = lambda sid, message, event=event: self._relay(event, sid, message)
         for event, handler in handlers.items():
-            sio.on(event, lambda sid, message=None, *rest, run=handler: run(sid, _dict(message)), namespace=NAMESPACE)
+            act = lambda sid, message=None, *rest, run=handler: run(sid, plain.mapping(message))  # noqa: E731
+            sio.on(event, act, namespace=NAMESPACE)
 
     def dispatch(self, plugins: set[str]) -> None:
         """Hand out what can run now. Whoever comes while somebody is at it only says what to look at, too."""
@@ -79,7 +78,7 @@ class Pool:
             return
         mine = {worker.device: worker for worker in list(self.workers.values()) if worker.plugin == plugin}
         starting = sum(not worker.ready for worker in mine.values() if worker.device != SIDE)
-        for device in [*self.devices, SIDE]:
+        for device in dict.fromkeys([*self.devices, *mine, SIDE]):
             if device not in mine and self._scheduler.queued(plugin, device == SIDE) > starting * (device != SIDE):
                 row = self._scheduler.next(plugin, device == SIDE, None)
                 if row and self._memory.room(row, device, None, list(self.workers.values())):
@@ -95,10 +94,10 @@ class Pool:
 
     def _accepts(self, worker: Worker, row: Row) -> bool:
         """As many jobs at once as the least sociable of them allows; a suspect runs alone."""
-        allowed = [run.concurrency for run in worker.runs.values()] + [self._concurrency(row)]
+        allowed = [run.concurrency for run in worker.runs.values()] + [self.concurrency(row)]
         return len(allowed) == 1 or len(allowed) <= min(allowed)
 
-    def _concurrency(self, row: Row) -> int:
+    def concurrency(self, row: Row) -> int:
         known = self._catalogue.jobs.get(row["name"])
         return 1 if row["alone"] or not known else known.about["concurrency"]
 
@@ -118,12 +117,6 @@ class Pool:
                 return self.refuse(plugin, f"its worker cannot be started: {error}.")
             self.workers[token] = Worker(plugin, device, process, time.monotonic())
 
-    def _connect(self, sid: str, environ: Row, auth: Any) -> None:
-        worker = self.workers.get(str(_dict(auth).get("token")))
-        if not worker:
-            raise socketio.exceptions.ConnectionRefusedError("no worker has this token")
-        worker.sid, worker.connected, worker.heard = sid, True, time.monotonic()
-
     def _disconnect(self, sid: str, reason: str) -> None:
         if worker := self.worker(sid):
             worker.sid, worker.ready = None, False
@@ -132,12 +125,14 @@ class Pool:
         return next((worker for worker in list(self.workers.values()) if worker.sid == sid), None)
 
     def _ready(self, sid: str, message: Row) -> None:
-        """A worker is there (again): what it does not know of is sent again."""
+        """A worker is there (again): what it does not know of is sent again, what we do not know of is stopped."""
         if worker := self.worker(sid):
             worker.ready = not worker.ended_by_us
             known = results.leases(message)
+            for lease in {*known} - worker.runs.keys() - worker.calls.keys():
+                self.send(worker, "cancel", {"lease": lease, "keep_partial": False})
             for run in list(worker.runs.values()):
-                if run.lease not in known:
+                if run.message and run.lease not in known:
                     self.send(worker, "run", run.message)
                 if run.kill_at:
                     self._stop_running(self._store.job(run.job["id"]))
@@ -154,7 +149,7 @@ class Pool:
         """Make a lease and hand the job to the worker, if it is still queued and can run at all."""
         job, lease, attempt, name = row["id"], new_id(), row["attempt"] + 1, f"{worker.plugin}@{worker.device}"
         columns = {"state": "running", "attempt": attempt, "lease": lease, "worker": name, "started": now()}
-        run = Run(row, lease, {}, self._concurrency(row), time.monotonic(), worker.memory_bytes)
+        run = Run(row, lease, {}, self.concurrency(row), time.monotonic(), worker.memory_bytes)
         worker.runs[lease] = run  # before it is written: if the worker dies meanwhile, the watchdog knows of it
         try:
             run.job = row = self._store.write(lambda tx: tx.update_job(job, ("queued",), **columns))
@@ -168,18 +163,21 @@ class Pool:
         try:
             if row["name"] not in self._catalogue.jobs:
                 raise UnknownJob(f"{row['name']} is not announced any more.", job=job, hint="Was its plugin updated?")
-            inputs = look_up(self._store, row["inputs"])
+            run.message = self.message(row)
         except CoreError as error:  # an input, say, is not there any more
             worker.runs.pop(lease, None)
             self._scheduler.end(job, "failed", error=error.wire())
             return
-        keys = ("id", "name", "params", "embed_metadata", "session", "version", "low_memory")
-        run.message = {key: row[key] for key in keys} | {"lease": lease, "inputs": inputs, "light": None}
         worker.warm, worker.used_at = row["warmth"], time.monotonic()
         self.send(worker, "run", run.message)
-        asked = self._store.all("SELECT lease, cancel FROM jobs WHERE id = ? AND cancel IS NOT NULL", job)
-        if asked:  # for while the lease was being made
-            self._stop_running(asked[0])
+        asked = "SELECT lease, cancel FROM jobs WHERE id = ? AND cancel IS NOT NULL"
+        for row in self._store.all(asked, job):  # for while the lease was being made
+            self._stop_running(row)
+
+    def message(self, row: Row) -> Row:
+        """What a worker is told of a job that it is to run. Raises UnknownArtifact."""
+        keys = ("id", "name", "params", "embed_metadata", "session", "version", "low_memory", "lease")
+        return {key: row[key] for key in keys} | {"inputs": look_up(self._store, row["inputs"]), "light": None}
 
     def run_of(self, sid: str, message: Row) -> Run | None:
         """The run that a worker's message is about, None if its lease is not valid (any more)."""
@@ -265,7 +263,3 @@ class Pool:
     def stop(self) -> None:
         self.url = ""
         processes.end([worker.process for worker in self.workers.values()])
-
-
-def _dict(message: Any) -> Row:
-    return message if isinstance(message, dict) else {}

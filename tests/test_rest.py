@@ -310,6 +310,7 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
         "session": {"id": "documented", "memorised": {"say": {}}}, "review": {"ids": [artifact], "state": "picked"},
         "lineage": {"id": artifact}, "compare": {"a": artifact, "b": artifact},
         "delete": {"ids": [artifact]},
+        "attach": {"plugin": "demo", "device": "cpu"}, "detach": {"plugin": "demo", "device": "cpu"},
     }  # fmt: skip
     wire.call("queue", {"action": "pause"})
     for event in [*calls, *(ANSWERS.keys() - calls.keys())]:

@@ -3,7 +3,11 @@
 import contextlib
 import queue
 import socket
+import sys
 import threading
+import time
+import uuid
+from collections.abc import Callable
 from typing import Any
 
 import engineio
@@ -16,12 +20,17 @@ from core.library import plain
 
 NAMESPACE = "/worker"
 ASK_AGAIN_SECONDS = 5
+REFUSED_SECONDS = 60  # then a detached worker believes it
 
 
 class _InOrder(engineio.Client):
     def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
         """By default each message gets a thread, so that a cancel may overtake its run."""
         return super()._trigger_event(event, *args, **options | {"run_async": False})
+
+    def disconnect(self, abort: bool = False, reason: Any = None) -> None:
+        """Where the server ends the connection, the thread that reads calls this, which cannot wait for itself."""
+        super().disconnect(abort or threading.current_thread() is self.read_loop_task, reason)
 
     def _send_packet(self, pkt: engineio.packet.Packet) -> None:
         """By default a thread is woken for each message. (It is still needed: it ends when it hears of no pong.)"""
@@ -36,13 +45,41 @@ class _InOrder(engineio.Client):
 
 
 class OrderedClient(socketio.Client):
-    def __init__(self, max_message_bytes: int):
+    """`end()` is called when the server says that the process should end, or goes on refusing it."""
+
+    def __init__(self, settings: dict[str, Any], end: Callable[[], None]):
         super().__init__(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
-        self._max_message_bytes = max_message_bytes
+        self._url, self._detached, self._end = settings["url"], settings.get("detached", False), end
+        self._auth = {"token": settings["token"], "process": uuid.uuid4().hex}
+        self._max_message_bytes = settings["max_message_bytes"]
+        self._refused_since: float | None = None
+        self.on("end", lambda *message: end(), namespace=NAMESPACE)
+        self.on("connect_error", self._refused, namespace=NAMESPACE)
         self._sending = threading.Lock()  # a packet with an attachment is several frames, which must not interleave
 
     def _engineio_client_class(self) -> type[engineio.Client]:
         return _InOrder
+
+    def reach(self) -> None:
+        """Connect. Called now and then: the library does not connect again after the server has ended a connection."""
+        if self._reconnect_task or self.connected:  # in this order: it comes to be connected before the task is over
+            return
+        try:
+            self.connect(self._url, auth=self._auth, namespaces=[NAMESPACE], transports=["websocket"], retry=True)
+        except ValueError:
+            pass  # the last connection is just ending
+        except socketio.exceptions.ConnectionError:
+            if not self._detached:
+                raise
+
+    def _refused(self, why: Any = None) -> None:
+        """Called whenever a connection fails; the server's refusal is an object."""
+        moment, self._refused_since = time.monotonic(), self._refused_since if isinstance(why, dict) else None
+        if self._detached and isinstance(why, dict):
+            self._refused_since = self._refused_since or moment
+            if moment - self._refused_since > REFUSED_SECONDS:
+                print(f"the server refuses this worker: {why.get('message')}", file=sys.stderr, flush=True)
+                self._end()
 
     def send_if_connected(self, event: str, data: Any, callback: Any = None) -> None:
         """What cannot be sent is lost: results are sent again by whoever has them, the rest is not worth it."""

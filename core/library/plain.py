@@ -60,6 +60,11 @@ class Json:
             return ["(a message that is not JSON)"]
 
 
+def mapping(message: Any) -> dict[str, Any]:
+    """What a worker sends, which should be an object."""
+    return message if isinstance(message, dict) else {}
+
+
 def _values(text: str) -> int:
     """About how many values a message holds; rather too many."""
     return text.count(",") + text.count(":")

@@ -121,4 +121,5 @@ class Queue:
 def _about(worker: Worker) -> Row:
     about = {key: getattr(worker, key) for key in ("plugin", "device", "ready", "memory_bytes")}
     about["warm"] = json.loads(worker.warm or "null")
-    return about | {"pid": worker.process.pid, "jobs": [run.job["id"] for run in list(worker.runs.values())]}
+    about |= {"pid": worker.process.pid, "detached": worker.process.detached}
+    return about | {"jobs": [run.job["id"] for run in list(worker.runs.values())]}

@@ -79,7 +79,7 @@ def memory_bytes(message: dict[str, Any]) -> int | None:
     return said if isinstance(said, int) and 0 <= said < 1 << 53 else None
 
 
-def leases(message: dict[str, Any]) -> list[Any]:
+def leases(message: dict[str, Any]) -> list[str]:
     """The jobs that a worker says it knows of."""
     said = message.get("leases")
-    return said if isinstance(said, list) else []
+    return [str(lease) for lease in said] if isinstance(said, list) else []

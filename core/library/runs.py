@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from core.errors import CoreError
 from core.library.database import Row
-from core.ops.processes import LocalProcess
+from core.ops.processes import DetachedProcess, LocalProcess
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Run:
 class Worker:
     plugin: str
     device: str
-    process: LocalProcess
+    process: LocalProcess | DetachedProcess
     heard: float
     sid: str | None = None
     ready: bool = False  # connected, and told what it runs

@@ -69,10 +69,12 @@ class Memory:
         known = self._catalogue.jobs.get(row["name"])
         need = self._peaks.get((row["name"], device), known.about["memory"] if known else 0)
         more = need - (worker.memory_bytes if worker else 0)
-        if more < SMALL or device == SIDE or more <= self._free(device):
+        elsewhere = worker is not None and worker.process.detached  # whoever has started it knows its machine
+        if more < SMALL or device == SIDE or elsewhere or more <= self._free(device):
             self.held_back.discard(row["plugin"])
             return True
-        others = [each for each in workers if each.device == device and each is not worker]
+        ours = [each for each in workers if not each.process.detached]
+        others = [each for each in ours if each.device == device and each is not worker]
         self.held_back.add(row["plugin"])
         if any(each.ended_by_us for each in others):
             return False  # one is on its way out: what it leaves is seen when it is gone
@@ -108,7 +110,8 @@ class Memory:
             self._store.write(lambda tx: self._keep(tx, *key, peak))
         if not said.error or said.error.get("code") != "out_of_memory":
             return False
-        if worker.memory_bytes - run.memory_bytes > LEFT_OVER and len(worker.runs) == 1:
+        grown = worker.memory_bytes - run.memory_bytes
+        if grown > LEFT_OVER and len(worker.runs) == 1 and not worker.process.detached:
             end(worker)  # it does not give back what it took
         return not run.job["low_memory"]
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -13,6 +14,7 @@ from core.library.catalogue import Catalogue, PluginInfo
 from core.ops import bootstrap
 from core.ops.config import ROOT, Config
 
+GONE = -1  # in place of an exit code that nobody can know
 LOG_BYTES = 10_000_000  # a plugin that prints without end loses what it printed, not our disk
 
 
@@ -37,9 +39,10 @@ def settings(config: Config, catalogue: Catalogue, plugin: PluginInfo) -> dict[s
     }  # fmt: skip
 
 
-def end(processes: "list[LocalProcess]") -> None:
-    """A closed stdin tells them to end, and after 2 s they are killed."""
+def end(processes: "list[LocalProcess | DetachedProcess]") -> None:
+    """A closed stdin tells them to end, and after 2 s they are killed. Detached ones wait for the next server."""
     deadline = time.monotonic() + 2
+    processes = [process for process in processes if not process.detached]
     for process in processes:
         process.ask_to_end()
     for process in processes:
@@ -52,6 +55,8 @@ class LocalProcess:
     """`python -m core.worker` under `python`, in a process group of its own; what it prints goes to `log`.
 
     `settings` reach it through stdin, which stays open: when it closes, the worker ends."""
+
+    detached = False
 
     def __init__(self, python: Path, settings: dict[str, Any], log: Path):
         self.log = log
@@ -86,3 +91,26 @@ class LocalProcess:
             os.killpg(self.pid, signal.SIGKILL) if os.name == "posix" else self._process.kill()
         except (ProcessLookupError, PermissionError):  # ended already; macOS says the second of a zombie
             pass
+
+
+class DetachedProcess:
+    """A process that somebody else has started, maybe elsewhere: all that we have of it is a connection.
+
+    `disconnect()` tells it to end, if it can hear that, and ends the connection."""
+
+    detached, pid, log = True, None, "its log, where it runs"
+
+    def __init__(self, disconnect: Callable[[], None]):
+        self._disconnect, self._code = disconnect, None
+        self.instance: str | None = None  # what it calls itself: so two with the same token are told apart
+
+    def exit_code(self) -> int | None:
+        return self._code
+
+    def ask_to_end(self) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        if self._code is None:
+            self._code = GONE
+            self._disconnect()

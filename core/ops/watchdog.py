@@ -74,14 +74,16 @@ class Watchdog:
 
     def _is_silent(self, worker: Worker) -> bool:
         limit = self._config.heartbeat_seconds
-        return time.monotonic() - worker.heard > (limit if worker.connected else max(START_SECONDS, limit))
+        known = worker.connected or worker.process.detached
+        return time.monotonic() - worker.heard > (limit if known else max(START_SECONDS, limit))
 
     def _died(self, token: str, worker: Worker) -> None:
         """Its jobs run again. One that was alone inside is blamed, and fails after `attempts` deaths; several are all
         suspects, and run alone. After we killed the worker for one of them, the others are innocent."""
         worker.ready, code = False, worker.process.exit_code()
         worker.process.kill()  # what it started may still run
-        killed = worker.ended_by_us or any(run.failure for run in worker.runs.values())
+        not_back = not worker.connected  # its jobs are from before our start: it may have died with the last server
+        killed = worker.ended_by_us or not_back or any(run.failure for run in worker.runs.values())
         for _, answer in list(worker.calls.values()):
             if not answer.done():
                 answer.set_exception(WorkerDied(f"the worker ended under the call (exit code {code})."))
@@ -92,8 +94,9 @@ class Watchdog:
             del worker.runs[run.lease]  # after it is stored: if the disk is full, the next round goes on here
         del self._pool.workers[token], self._verdicts[token]
         if (
-            not worker.connected and not worker.ended_by_us and code not in (-signal.SIGTERM, -9)
-        ):  # those were sent by somebody else
+            not worker.connected and not worker.process.detached and not worker.ended_by_us
+            and code not in (-signal.SIGTERM, -9)
+        ):  # those were sent by somebody else  # fmt: skip
             self._failed_starts[worker.plugin] = self._failed_starts.get(worker.plugin, 0) + 1
             if self._failed_starts[worker.plugin] >= self._config.attempts:
                 text = f"its worker ends at the start (exit code {code}); see {worker.process.log}."

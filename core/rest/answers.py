@@ -172,7 +172,8 @@ class WorkerRecord(Said):
     ready: bool
     memory_bytes: int
     warm: Any = Field(description="The value of the affinity parameter that it has loaded.")
-    pid: int
+    pid: int | None = Field(description="A detached one has its own, on its machine.")
+    detached: bool = Field(description="Somebody has attached it; it outlives the server.")
     jobs: list[str]
 
 
@@ -248,6 +249,16 @@ class QueueAnswer(Answer):
     workers: list[WorkerRecord]
 
 
+class AttachAnswer(Answer):
+    settings: dict[str, Any] = Field(description="The line of JSON that the worker reads. It holds its token.")
+    python: str = Field(description="The plugin's Python on the server's machine.")
+
+
+class DetachAnswer(Answer):
+    plugin: str
+    device: str
+
+
 class ArtifactAnswer(Answer):
     artifact: ArtifactDetail
 
@@ -311,6 +322,8 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "release": JobAnswer,
     "move": JobAnswer,
     "queue": QueueAnswer,
+    "attach": AttachAnswer,
+    "detach": DetachAnswer,
     "artifact": ArtifactAnswer,
     "artifacts": ArtifactsAnswer,
     "review": ArtifactsAnswer,

@@ -55,6 +55,8 @@ TWINS = (
     Twin("queue", "GET", "/queue", {"action": "status"}),
     Twin("queue", "POST", "/queue/pause", {"action": "pause"}),
     Twin("queue", "POST", "/queue/resume", {"action": "resume"}),
+    Twin("attach", "POST", "/workers"),
+    Twin("detach", "POST", "/workers/detach"),
     Twin("artifact", "GET", "/artifacts/{id}"),
     Twin("artifacts", "GET", "/artifacts"),
     Twin("review", "POST", "/review"),
