@@ -112,7 +112,8 @@ class Retention:
             if self._review.picks != picks:  # what was picked since may descend from any of these
                 return []
             users = _users(tx.all(NEEDED_SINCE, newest))
-            removed = self._remove(tx, [row for row in batch if not _needs(tx, row, users)])
+            removed = [row for row in batch if not _needs(tx, row, users)]
+            tx.remove_artifacts(removed)
             for job in [job for job in old if job not in users]:
                 tx.all("DELETE FROM jobs WHERE id = ?", job)
                 tx.all("DELETE FROM recorded WHERE job = ?", job)
