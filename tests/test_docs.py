@@ -126,27 +126,22 @@ def test_the_plugin_of_the_tutorial_runs():
 
 
 def test_the_program_of_the_tutorial_runs():
-    source = next(block for block in blocks("docs/plugins.md", "python") if "program=True" in block)
+    frame, grid = (block for block in blocks("docs/plugins.md", "python") if "class" in block)
     drawing = """
 class Draw(Params):
     prompt: str = param("", help="What to draw.")
     seed: int = param(0, help="The seed.")
-    scale: int = param(1, help="Enlargement.")
 
 class Drawing(Plugin):
     @job()
     def txt2img(self, params: Draw) -> Image:
         import PIL.Image
         return PIL.Image.new("RGB", (4, 4), (params.seed % 256, 0, 0))
-
-    @job()
-    def upscale(self, image: Image, params: Draw) -> Image:
-        return image.resize((4 * params.scale, 4 * params.scale))
 """
-    with serve({"grid": source, "drawing": drawing}) as running, Wire(running) as wire:
+    with serve({"grid": grid, "frame": frame, "drawing": drawing}) as running, Wire(running) as wire:
         ended = wire.ended(wire.submit("variations", {"count": 3}))
         pictures = [PIL.Image.open(io.BytesIO(wire.download(output).content)) for output in ended["outputs"]]
-        assert [picture.size for picture in pictures] == [(8, 8)] * 3
+        assert [picture.size for picture in pictures] == [(20, 20)] * 3
 
 
 def test_the_plugin_of_the_readme_runs():

@@ -192,20 +192,15 @@ def test_rest_needs_the_token_or_the_cookie_and_no_foreign_page(server, path):
         assert answer.status_code == 200
 
 
-def test_the_curl_of_the_protocol_runs(server, monkeypatch):
+def test_the_curl_of_the_protocol_runs(monkeypatch):
     text = (ROOT / "docs" / "protocol.md").read_text("utf-8")
-    command = re.search(r"```sh\n(curl .*?)```", text, re.DOTALL)[1]
-    source = next(
-        block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-        if "class Shout" in block
-    )  # fmt: skip
-    with serve({"shout": source}) as running, Wire(running) as wire:
+    upload, submit = re.search(r"```sh\n(curl .*?\n)(curl .*?)```", text, re.DOTALL).groups()
+    with serve({"text": ROOT / "plugins" / "text"}) as running, Wire(running) as wire:
         monkeypatch.setenv("STABLE_CORE_URL", running.url)
         monkeypatch.setenv("STABLE_CORE_TOKEN", running.token)
-        command = command.replace("ARTIFACT", wire.upload(b"hello", kind="text")["artifact"]["id"])
-        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=20)
-        job = json.loads(done.stdout)["job"]["id"]
-        assert shlex.split(command)[0] == "curl" and wire.text(wire.ended(job)["outputs"][0]) == "HELLO!!"
+        run = lambda command: json.loads(subprocess.run(["sh", "-c", command], capture_output=True, timeout=20).stdout)  # noqa: E731
+        job = run(submit.replace("ARTIFACT", run(upload)["artifact"]["id"]))["job"]["id"]
+        assert wire.text(wire.ended(job)["outputs"][0]) == "a red circle, drawn"
 
 
 def test_rest_keeps_people_apart():

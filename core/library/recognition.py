@@ -19,11 +19,11 @@ def claimed_id(texts: dict[str, Any]) -> str | None:
 
 
 def recognise(tx: Transaction, upload: Row, claimed: str | None) -> list[str]:
-    """Fill in the `source` of an upload: the artifact of the same owner with the `claimed` id, else the first one with
-    the same bytes. Returns it as the upload's parents."""
+    """Fill in the `source` of an upload: the artifact of the same owner with the `claimed` id, else the first result
+    with the same bytes. Returns it as the upload's parents."""
     mine = "SELECT id FROM artifacts WHERE owner = ? AND"
     found = claimed and tx.one(f"{mine} id = ?", upload["owner"], claimed)
-    same = f"{mine} sha256 = ? AND id != ? ORDER BY created, id LIMIT 1"
+    same = f"{mine} sha256 = ? AND id != ? AND job IS NOT NULL ORDER BY created, id LIMIT 1"
     found = found or tx.one(same, upload["owner"], upload["sha256"], upload["id"])
     upload["source"] = found["id"] if found else None
     return [found["id"]] if found else []

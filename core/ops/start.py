@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from core.ops import bootstrap
 
@@ -51,7 +51,8 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     for name, field in Config.model_fields.items():
         if not isinstance(field.default, list | dict):
             text = f"{field.description} Default: {field.default}".replace("%", "%%")
-            settings.add_argument("--" + name.replace("_", "-"), metavar="X", help=text)
+            allowed = "|".join(map(str, get_args(field.annotation))) if get_origin(field.annotation) is Literal else "X"
+            settings.add_argument("--" + name.replace("_", "-"), metavar=allowed, help=text)
     flags = parser.parse_args()
     if not flags.demo and (flags.prompt is not None or flags.out):
         parser.error(
