@@ -62,6 +62,23 @@ class Planned(Plugin):
         outputs = [{"seed": seed + k} for k in range(params.images)]
         return {"params": params.model_dump() | {"seed": seed}, "outputs": outputs}
 """
+ODD = """
+class Answer(Params):
+    answer: Any = param(None, help="What the plan returns.")
+
+class Odd(Plugin):
+    @job()
+    def draw(self, params: Answer) -> Text:
+        return ""
+
+    @job(program=True)
+    def many(self, ctx: Context) -> Text:
+        ctx.submit_all([{"job": "draw"}] * 10_000)
+        return ""
+
+    def plan(self, job, params, inputs):
+        return params.answer if job == "draw" else None
+"""
 
 
 def test_a_light_call_is_answered_even_while_the_queue_is_paused_and_leaves_nothing():
@@ -144,3 +161,20 @@ def test_the_calls_beside_one_that_hangs_are_answered_all_the_same():
         other.socket.emit("call", {"job": "count", "params": {"text": "a b"}}, callback=answers.append)
         other.until(lambda: answers, 40)
         assert stuck[0]["error"]["code"] == "timeout" and answers[0]["outputs"][0]["words"] == 2
+
+
+def test_a_plan_that_is_none_is_the_plugins_error():
+    with serve({"odd": "from typing import Any\n" + ODD}) as server, Wire(server) as wire:
+        for answer in ({"outputs": 3}, {"outputs": [1]}, {"params": []}, {"jobs": [{}]}, {"job": "x"}, [1], "text"):
+            error = wire.call("plan", {"job": "draw", "params": {"answer": answer}})["error"]
+            assert error["code"] == "plugin_error" and "odd.draw" in error["message"], (answer, error)
+        fine = wire.call("plan", {"job": "draw", "params": {"answer": {"outputs": [{"seed": None}], "params": None}}})
+        assert fine["plan"]["outputs"] == [{"seed": None}] and "answer" in fine["plan"]["params"]
+
+
+def test_a_plan_of_ten_thousand_jobs_does_not_stop_the_others():
+    """The server checks itself at the end, see tests/serving.py."""
+    with serve({"odd": "from typing import Any\n" + ODD}, max_message_bytes=10_000_000) as server, Wire(server) as wire:
+        wire.ended(wire.submit("draw"))
+        plan = wire.call("plan", {"job": "many"}, timeout=30)["plan"]
+        assert len(plan["jobs"]) == 10_000 and plan["eta_seconds"] is not None

@@ -19,6 +19,16 @@ class Works(Plugin):
         time.sleep(params.seconds)
         return params.model
 
+    @job(concurrency=8)
+    def many(self, params: Work) -> Text:
+        time.sleep(params.seconds)
+        return params.model
+
+    @job(program=True)
+    def whole(self, params: Work, ctx: Context) -> Text:
+        ctx.gather([ctx.submit("work", params.model_dump())])
+        return params.model
+
     @job(affinity="model")
     def after(self, text: Text, params: Work) -> Text:
         return text
@@ -124,6 +134,16 @@ def test_a_job_tells_its_place_and_when_it_will_be_done(wire):
     assert [record["position"] for record in records] == [0, 1, 2]
     etas = [record["eta_seconds"] for record in records]
     assert etas[0] > 0 and etas == sorted(etas)
+    run(wire)
+
+
+def test_jobs_that_run_at_once_are_forecast_at_once_and_a_program_from_its_submit(wire):
+    wire.call("queue", {"action": "resume"})
+    wire.ended(wire.submit("many", {"seconds": 0.3}), wire.submit("whole", {"seconds": 0.5}))
+    wire.call("queue", {"action": "pause"})
+    etas = [wire.call("job", {"id": wire.submit("many")})["job"]["eta_seconds"] for _ in range(9)]
+    assert etas[8] == pytest.approx(2 * etas[0], abs=0.1)  # eight are ahead and run together
+    assert wire.call("job", {"id": wire.submit("whole")})["job"]["eta_seconds"] >= 0.5
     run(wire)
 
 

@@ -2,10 +2,12 @@
 
 import math
 import time
+from collections import Counter
 from concurrent import futures
 from concurrent.futures import Future
 from typing import Any
 
+import pydantic
 import socketio
 
 from core.api import Handler
@@ -20,6 +22,24 @@ from core.library.runs import Worker
 from core.workers import NAMESPACE, Pool
 
 START_SECONDS, CALL_SECONDS = 60, 10  # that the start of the process and an answer may take
+
+
+class PlannedJob(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    job: str
+    params: dict[str, Any]
+    inputs: dict[str, Any]
+    key: str
+    hold: bool
+
+
+class Planned(pydantic.BaseModel):
+    """What a plugin may answer."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+    params: dict[str, Any] | None = None
+    outputs: list[dict[str, Any]] | None = None
+    jobs: list[PlannedJob] | None = None
 
 
 class Light:
@@ -53,12 +73,13 @@ class Light:
         runs = math.prod(len(items) for name, items in found.items() if items and not ports[name]["list"])
         plan: Row = {"params": complete, "count": None if output["list"] else runs}
         if known.about["plans"] or known.about["program"]:
-            plan |= self._ask("plan", known, complete, found)
+            plan |= _checked(known, self._ask("plan", known, complete, found))
         if "outputs" in plan:
             plan["count"] = len(plan["outputs"])
-        names = [each["job"] for each in plan.get("jobs", [])] or [known.name]
-        seconds = [mean_seconds(self._store, self._catalogue.find(name).name) for name in names]
-        plan["eta_seconds"] = None if None in seconds else round(sum(seconds), 1)
+        names = Counter(each["job"] for each in plan.get("jobs", [])) or {known.name: 1}
+        means = {name: mean_seconds(self._store, self._catalogue.find(name).name) for name in names}
+        unknown = None in means.values()
+        plan["eta_seconds"] = None if unknown else round(sum(means[name] * names[name] for name in names), 1)
         return {"plan": {"job": known.name} | plan}
 
     def _check(self, owner: str, job: JobType, params: Row | None, inputs: Row | None) -> tuple[Row, dict[str, Any]]:
@@ -126,3 +147,15 @@ class Light:
         if call and not call[1].done():
             call[1].set_exception(from_wire(said.error)) if said.error else call[1].set_result(said.value)
         return True
+
+
+def _checked(job: JobType, planned: Any) -> Row:
+    """What a plugin has planned; raises PluginError if that is no plan."""
+    try:
+        Planned.model_validate(planned)
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        text = f"the plan of {job.name} is none: {'.'.join(map(str, problem['loc']))} {problem['msg']}"[:500]
+        hint = 'The plugin may return {"params": {...}, "outputs": [facts of each]}, or None.'
+        raise PluginError(f"{text}.", hint=hint) from error
+    return {key: value for key, value in planned.items() if value is not None}

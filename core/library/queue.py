@@ -47,7 +47,7 @@ class Queue:
         if row["state"] in ("held", "waiting"):
             row["waits_for"] = waits_for(self._store, row)
         if row["state"] == "queued":
-            row |= place(self._store, row, len(self._pool.devices))
+            row |= place(self._store, row, len(self._pool.devices), self._catalogue)
         return {"job": wire(row)}
 
     def retry(
