@@ -18,7 +18,7 @@ def main():
     parser = argparse.ArgumentParser(prog="python3 -m benchmarks", description=__doc__, allow_abbrev=False)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which ones: {', '.join(BENCHMARKS)}; default: all")
     parser.add_argument("--json", action="store_true", help="one JSON object a line instead of the table")
-    parser.add_argument("--save", metavar="KIND", help="also write benchmarks/results/DATE-HOST-KIND.md")
+    parser.add_argument("--save", metavar="KIND", help="also write benchmarks/results/DATE-KIND.md")
     parser.add_argument("--scale", type=float, default=1, help="sizes are multiplied by it; other than 1 is for trying")
     flags = parser.parse_args()
     if unknown := set(flags.names) - set(BENCHMARKS):
@@ -48,7 +48,7 @@ def run(name, scale):
 
     serving.WATCH.clear()  # it costs time
     for metric, value, unit in importlib.import_module(f"benchmarks.{name}").measure(scale):
-        yield Measurement(name, metric, round(value, 4), unit)
+        yield Measurement(name, metric, round(value, 4), unit, judged=scale == 1)
 
 
 if __name__ == "__main__":

@@ -55,6 +55,7 @@ class Measurement:
     metric: str
     value: float
     unit: str
+    judged: bool = True  # not at another scale than 1
 
     @property
     def goal(self):
@@ -62,8 +63,8 @@ class Measurement:
 
     @property
     def ok(self):
-        """None where there is no goal: the number is there to explain another."""
-        return None if self.goal is None else self.goal.met(self.value)
+        """None where there is no goal: the number is there to explain another; or where it means nothing."""
+        return None if self.goal is None or not self.judged else self.goal.met(self.value)
 
     def row(self):
         """One line of --json."""

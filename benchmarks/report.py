@@ -62,6 +62,6 @@ def save(kind, measurements):
     lines += [*(json.dumps(each.row()) for each in measurements), "```", ""]
     date = facts[0][1].split()[0]
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{date}-{platform.node().split('.')[0]}-{kind}.md"
+    path = RESULTS / f"{date}-{kind}.md"
     path.write_text("\n".join(lines), "utf-8")
     return path
