@@ -158,6 +158,20 @@ def test_a_job_that_ignores_its_cancel_ends_with_its_detached_worker():
         worker.wait(10)
 
 
+@pytest.mark.slow
+def test_what_was_cancelled_while_a_worker_was_away_stops_when_it_is_back(tmp_path):
+    telling = WORK.replace("ctx.raise_if_cancelled()", f"ctx.cancelled and open({str(tmp_path / 'heard')!r}, 'w')")
+    with serve({"work": telling}, cancel_grace_seconds=0) as server, Wire(server) as wire, attached(wire) as worker:
+        job = start_job(wire, 60)
+        os.kill(worker.pid, signal.SIGSTOP)
+        server.restart()
+        with Wire(server) as again:
+            again.call("cancel", {"id": job})
+            assert again.ended(job)["state"] == "cancelled"
+            os.kill(worker.pid, signal.SIGCONT)
+            wait_until((tmp_path / "heard").exists)
+
+
 def test_only_one_worker_is_attached_to_a_device_and_only_the_admin_attaches():
     with serve({"work": WORK}, tokens={"anna": "a" * 20}) as server, Wire(server) as wire:
         with Wire(server, token="a" * 20) as anna:
