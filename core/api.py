@@ -45,7 +45,7 @@ Jobs = Annotated[list[pydantic.SkipValidation[Submission]], Field(min_length=1, 
 
 def room_of(owner: str, session: str | None = None, job: str | None = None) -> str:
     """The Socket.IO room of those who follow a job, a session or all that an owner has."""
-    return f"job {owner} {job}" if job else f"session {owner} {session}" if session else f"owner {owner}"
+    return plain.compact(["job", owner, job] if job else ["session", owner, session] if session else [owner])
 
 
 def rooms(about: Row) -> list[str]:

@@ -20,6 +20,7 @@ from core.library.catalogue import Catalogue
 from core.library.children import SIDE
 from core.library.exports import EXPORTED
 from core.library.inputs import look_up
+from core.library.plain import NAMESPACE
 from core.library.results import Output, outcome
 from core.library.runs import Run, Worker
 from core.ops import processes
@@ -28,7 +29,6 @@ from core.ops.memory import Memory
 from core.ops.processes import LocalProcess
 from core.scheduler import Scheduler
 
-NAMESPACE = "/worker"
 log = logging.getLogger(__name__)
 
 

@@ -13,7 +13,9 @@ import pytest
 
 import server
 from core import errors
+from core.library import plain
 from core.ops.config import Config
+from core.rest import outgoing
 from tests.serving import ROOT, serve
 from tests.wire import Wire
 
@@ -59,6 +61,11 @@ def test_the_protocol_names_every_field(handlers):
 
 def test_the_protocol_names_every_error_code():
     assert {name for row in table("Errors") for name in quoted(row[0])} == errors.CODES.keys()
+
+
+def test_the_protocol_names_the_limits_that_there_are():
+    for limit in (f"{outgoing.MAX_BYTES // 1_000_000} MB or {outgoing.MAX_PACKETS:,} packets", f"{plain.MAX_VALUES:,}"):
+        assert limit in " ".join(PROTOCOL.split()), limit
 
 
 def test_the_readme_names_every_event(handlers):

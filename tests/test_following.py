@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import websocket
 
+from core.api import room_of
+from core.errors import InvalidParams
+from core.ops.config import load
 from tests.serving import serve
 from tests.wire import Wire
 
@@ -146,3 +149,34 @@ def test_a_client_is_told_to_resync_exactly_when_events_it_missed_are_gone():
 def gone(server, number):
     with Wire(server, since=number) as wire:
         return wire.subscribed["resync"]
+
+
+def test_rooms_of_two_people_are_never_the_same():
+    assert room_of("a", session="b c") != room_of("a b", session="c")
+    for name in ("a b", "", "é", "a\n"):
+        with pytest.raises(InvalidParams):
+            load(None, {"tokens": {name: "a token that nobody would guess"}})
+    assert load(None, {"tokens": {"Bot_2-x": "a token that nobody would guess"}}).tokens
+
+
+def test_a_slow_client_whose_replay_is_overtaken_by_retention_is_told_to_resync():
+    source = """
+    class Facts(Plugin):
+        @job()
+        def facts(self) -> list[Text]:
+            for _ in range(250):
+                yield Result("x", {"infotext": "y" * 60_000})
+    """
+    with serve({"facts": source, "quick": CUT_OFF}, events_kept=400) as server, Wire(server) as wire:
+        wire.ended(wire.submit("facts"))
+        with Sleeper(server) as sleeper:
+            sleeper.socket.send('421["subscribe",{"since":0}]')
+            time.sleep(1)  # the server has sent what the sockets hold of the first 200
+            wire.call("flow", {"jobs": [{"job": "quick", "hold": True}] * 500})
+            wire.until(lambda: gone(server, 250))
+            numbers = []
+            while not (frame := sleeper.socket.recv()).startswith("431"):
+                numbers += [json.loads(frame[2:])[1]["seq"]] if frame.startswith("42") else []
+            answer = json.loads(frame[3:])[0]
+        assert answer["resync"] or numbers == [*range(1, answer["seq"] + 1)]
+        assert answer["resync"] and answer["seq"] >= newest(wire)

@@ -291,6 +291,14 @@ def test_retry_with_one_change_keeps_the_rest(wire):
     assert refused["code"] == "invalid_params" and refused["field"] == "steps"
 
 
+def test_retry_takes_the_client_refs_that_submit_takes(wire):
+    first, _ = draw(wire)
+    for reference in ("", "a/b", "x" * 101):
+        answers = [wire.call("retry", {"id": first, "client_ref": reference})]
+        answers += [wire.call("submit", {"job": "draw", "client_ref": reference})]
+        assert [answer["error"]["field"] for answer in answers] == ["client_ref"] * 2
+
+
 def test_retry_with_another_input(wire):
     _, outputs = draw(wire, count=2)
     first = wire.submit("upscale", inputs={"text": outputs[0]})

@@ -142,6 +142,14 @@ def test_a_wrong_offset_is_a_conflict_and_changes_nothing(server):
     assert send(server, path, b"56789", 5).headers["Upload-Artifact"] and artifact(server, path)[1] == b"0123456789"
 
 
+def test_bytes_for_a_finished_upload_are_refused_and_none_at_its_end_are_fine(server):
+    path = begin(server, 5).headers["Location"]
+    assert send(server, path, b"01234", 0).status_code == 204
+    assert send(server, path, b"01234", 0).status_code == 409
+    assert send(server, path, b"", 5).headers["Upload-Artifact"] and artifact(server, path)[1] == b"01234"
+    assert not (server.folder / "data" / "uploads" / f"{path.rsplit('/', 1)[1]}.part").exists()
+
+
 def test_the_latest_of_two_requests_about_an_upload_counts(server):
     """The earlier one's connection may be dead without the server knowing."""
     path = begin(server, 10).headers["Location"]
@@ -223,6 +231,23 @@ def test_uploads_need_the_token_and_keep_to_their_folder_and_length(server):
     assert ask(server, "POST", path, override, data=b"x").headers["Upload-Offset"] == "1"
     options = requests.options(server.url + uploads.PATH, timeout=10)
     assert options.headers["Tus-Max-Size"] == "2000000" and "termination" in options.headers["Tus-Extension"]
+
+
+def test_one_persons_unfinished_uploads_keep_nobody_else_from_beginning():
+    bot = {"Authorization": "Bearer a token that nobody would guess"}
+    with serve({}, tokens={"bot": bot["Authorization"].removeprefix("Bearer ")}) as server:
+        path = begin(server, 10).headers["Location"]
+        server.kill()
+        first = server.folder / "data" / "uploads" / f"{path.rsplit('/', 1)[1]}.json"
+        for number in range(1, uploads.MAX_UNFINISHED):
+            copy = first.with_name(f"{number:026}.json")
+            copy.write_text(first.read_text())
+            copy.with_suffix(".part").touch()
+        server.restart()
+        assert begin(server, 10).status_code == 429
+        url, headers = server.url + uploads.PATH, TUS | {"Upload-Length": "10"}
+        assert requests.post(url, headers=headers | bot, timeout=20).status_code == 201
+        assert ask(server, "DELETE", path, TUS).status_code == 204 and begin(server, 10).status_code == 201
 
 
 # Downloads

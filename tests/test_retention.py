@@ -183,6 +183,12 @@ def test_the_oldest_go_when_there_are_too_many(settings, left):
             assert wait_until(lambda: blobs(server) == left)
 
 
+def test_results_may_be_kept_for_centuries(tmp_path):
+    store, _, retention = assembled(tmp_path, retention_days=100_000)
+    retention.retain()
+    store.close()
+
+
 def test_nothing_goes_by_default_or_while_it_is_new():
     with serve({"studio": STUDIO}) as server:
         with Wire(server) as wire:
@@ -268,11 +274,11 @@ def test_a_kill_while_old_results_go_leaves_nothing_half():
 # Bytes that nothing refers to
 
 
-def assembled(folder):
+def assembled(folder, **settings):
     run = lambda function, *args: function(*args)  # noqa: E731
     store = Store(folder / "jobs.db", False, run, lambda event: None)
     blobs = Blobs(folder / "blobs")
-    return store, blobs, Retention(Config(data=folder), store, blobs, Review(store, None), run)
+    return store, blobs, Retention(Config(data=folder, **settings), store, blobs, Review(store, None), run)
 
 
 def sweep(folder):

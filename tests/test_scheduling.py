@@ -157,3 +157,17 @@ def test_what_is_held_or_waits_takes_no_place_in_the_queue(wire):
     assert wire.states(waiting) == ["waiting"]
     wire.call("release", {"id": held})
     wire.ended(held, waiting)
+
+
+def test_the_workers_of_others_tell_nothing_of_their_jobs(wire, server):
+    def seen(by):
+        return next(each for each in by.call("queue")["workers"] if each["device"] == "cpu")
+
+    wire.call("queue", {"action": "resume"})
+    with Wire(server, BOT) as bot:
+        running = wire.submit("work", {"model": "secret", "seconds": 2})
+        wire.until(lambda: seen(wire)["jobs"] == [running])
+        assert seen(wire)["warm"] == "secret" and seen(wire)["pid"]
+        assert not {"pid", "warm"} & seen(bot).keys() and seen(bot)["jobs"] == []
+        own = bot.submit("work", {"seconds": 1})
+        bot.until(lambda: seen(bot)["jobs"] == [own])

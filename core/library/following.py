@@ -48,16 +48,18 @@ class Following:
         for old in self._sio.rooms(socket):
             if old != socket:
                 self._sio.leave_room(socket, old)
-        newest, _ = start_after(self._store, None)
         since, resync = start_after(self._store, since)
-        while since < newest:  # the long past, page by page
+        while start_after(self._store, None)[0] - since > REPLAY_PAGE:  # the long past, page by page
             since = self._replay(since, REPLAY_PAGE, room, socket)
             self._outgoing.wait(socket)
+            since, dropped = start_after(self._store, since)  # a slow client may be overtaken by what is dropped
+            resync = resync or dropped
         with self._store.quiet():  # nothing is published between the last one replayed and the first live one
+            since, dropped = start_after(self._store, since)
             since = self._replay(since, -1, room, socket)
             self._sio.enter_room(socket, room)
             self._sio.enter_room(socket, EVERYONE)
-        return {"seq": since, "resync": resync}
+        return {"seq": since, "resync": resync or dropped}
 
     def _replay(self, since: int, limit: int, room: str, socket: str) -> int:
         page = self._store.all("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", since, limit)

@@ -17,8 +17,8 @@ import websocket
 
 from core.errors import TooLarge, from_wire
 from core.library import plain
+from core.library.plain import NAMESPACE
 
-NAMESPACE = "/worker"
 ASK_AGAIN_SECONDS = 5
 REFUSED_SECONDS = 60  # then a detached worker believes it
 

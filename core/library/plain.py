@@ -22,6 +22,7 @@ compact = json.JSONEncoder(separators=(",", ":")).encode  # made once: json.dump
 LONG = 4  # a list that is written piece by piece
 MAX_DEPTH = 64
 MAX_ERRORS = 50  # told at once
+NAMESPACE = "/worker"  # of Socket.IO: where the workers connect
 
 
 class Json:
@@ -95,9 +96,7 @@ def check(value: Any) -> None:
         for item in layer:
             pause()
             if isinstance(item, Oversized):
-                raise TooLarge(
-                    f"the message holds more than {MAX_VALUES:,} values. Send several, or upload large data."
-                )
+                raise too_many_values()
             if isinstance(item, dict):
                 below += [*item.keys(), *item.values()]
             elif isinstance(item, list | tuple):

@@ -1,12 +1,10 @@
 """What people do with jobs after submitting them: look, retry, hold, reorder, pause. Handlers, bound by the API."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import Field
-
-from core.api import Handler
-from core.auth import admin_only
+from core.api import Handler, Name
+from core.auth import OWNER, admin_only
 from core.errors import Conflict
 from core.jobs import TERMINAL, Row, Store, Transaction, now, wire
 from core.library.catalogue import Catalogue
@@ -51,7 +49,7 @@ class Queue:
         return {"job": wire(row)}
 
     def retry(
-        self, owner: str, id: str, client_ref: Annotated[str | None, Field(max_length=200)] = None,
+        self, owner: str, id: str, client_ref: Name | None = None,
         params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
     ) -> Row:  # fmt: skip
         """Queue a new job with the parameters and inputs of one that has ended; `params` and `inputs` over them."""
@@ -98,7 +96,8 @@ class Queue:
         return {"job": wire(self._store.write(change))}
 
     def queue(self, owner: str, action: Literal["status", "pause", "resume"] = "status") -> Row:
-        """Whether the queue is paused, how many jobs are queued, and the workers. `pause` lets running jobs finish."""
+        """Whether the queue is paused, how many jobs are queued, and the workers, with your own jobs. `pause` lets
+        running jobs finish."""
         if action != "status":
             admin_only(owner, f"{action} the queue")
             paused = action == "pause"
@@ -114,12 +113,16 @@ class Queue:
         return {
             "paused": self._scheduler.paused,
             "queued": queued,
-            "workers": [_about(worker) for worker in list(self._pool.workers.values())],
+            "workers": [_about(worker, owner) for worker in list(self._pool.workers.values())],
         }
 
 
-def _about(worker: Worker) -> Row:
+def _about(worker: Worker, owner: str) -> Row:
+    """What `owner` may know of it: only the admin is told of the work of others."""
     about = {key: getattr(worker, key) for key in ("plugin", "device", "ready", "memory_bytes")}
-    about["warm"] = json.loads(worker.warm or "null")
-    about |= {"pid": worker.process.pid, "detached": worker.process.detached}
-    return about | {"jobs": [run.job["id"] for run in list(worker.runs.values())]}
+    about["detached"] = worker.process.detached
+    jobs = [run.job for run in list(worker.runs.values())]
+    if owner != OWNER:
+        return about | {"jobs": [job["id"] for job in jobs if job["owner"] == owner]}
+    about |= {"jobs": [job["id"] for job in jobs], "warm": json.loads(worker.warm or "null")}
+    return about | ({"pid": worker.process.pid} if worker.process.pid else {})

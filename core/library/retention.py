@@ -134,7 +134,7 @@ class Retention:
     def _plan(self) -> tuple[int, list[Row], list[str]]:
         """The newest job; the artifacts and the old jobs to delete."""
         config, moment = self._config, time.time()
-        cutoff = moment - config.retention_days * 86400 if config.retention_days else 0
+        cutoff = max(moment - config.retention_days * 86400, 0) if config.retention_days else 0
         with view(self._queue) as ask:
             kept = ask("SELECT count(*) AS artifacts FROM artifacts")[0]["artifacts"]
             size = ask(TAKEN)[0]["size"] if config.retention_bytes else 0

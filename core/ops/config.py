@@ -16,6 +16,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
+Person = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,50}$")]
 
 
 class Config(pydantic.BaseModel):
@@ -60,7 +61,7 @@ class Config(pydantic.BaseModel):
     retention_days: float = Field(0, ge=0, description="Results older than that are deleted; 0 keeps them.")
     retention_bytes: int = Field(0, ge=0, description="The oldest results over that size go; 0 keeps them.")
     retention_count: int = Field(0, ge=0, description="The oldest results over that number go; 0 keeps them.")
-    tokens: dict[str, Annotated[str, Field(min_length=16)]] = Field(
+    tokens: dict[Person, Annotated[str, Field(min_length=16)]] = Field(
         {}, description='More people, by name, with own jobs and results: {"bot": "a long random token"}.'
     )
     overrides: dict[str, dict[str, dict[str, Any]]] = Field(

@@ -71,7 +71,7 @@ class JobRecord(Said):
     finished: float | None = None
     attempt: int
     worker: str | None = None
-    cancel: Literal["discard", "keep"] | None = Field(None, description="Asked for; the job has not stopped yet.")
+    cancel: Literal["discard", "keep"] | None = Field(None, description="What it was asked for, if it was.")
     error: Problem | None = None
     metrics: dict[str, float | None] | None = None
 
@@ -171,10 +171,10 @@ class WorkerRecord(Said):
     device: str
     ready: bool
     memory_bytes: int
-    warm: Any = Field(description="The value of the affinity parameter that it has loaded.")
-    pid: int | None = Field(description="A detached one has its own, on its machine.")
+    warm: Any = Field(None, description="The value of the affinity parameter that it has loaded; for the admin.")
+    pid: int | None = Field(None, description="For the admin. A detached one has its own, on its machine.")
     detached: bool = Field(description="Somebody has attached it; it outlives the server.")
-    jobs: list[str]
+    jobs: list[str] = Field(description="Your own that it runs; the admin sees all.")
 
 
 class Limits(Said):
@@ -361,7 +361,7 @@ class ArtifactEvent(Numbered, ArtifactRecord):
 
 
 class SessionEvent(Numbered):
-    """A session was opened, renamed, or told what to remember."""
+    """A session was opened, renamed, or told what to remember by `session`."""
 
     id: str
     name: str

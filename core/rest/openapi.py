@@ -51,9 +51,8 @@ def document(handlers: dict[str, Handler]) -> Row:
     """The document, as JSON."""
     paths: dict[str, Row] = {}
     for twin in TWINS:
-        if twin.event in handlers:
-            item = paths.setdefault(BASE + twin.path, {})
-            item[twin.method.lower()] = _twin(twin, handlers[twin.event])
+        item = paths.setdefault(BASE + twin.path, {})
+        item[twin.method.lower()] = _twin(twin, handlers[twin.event])
     paths[BASE + STREAMED["subscribe"]] = {"get": _stream(handlers["subscribe"])}
     for name in ("openapi", "asyncapi"):
         answer = _content("The document.", JSON, {"type": "object"})

@@ -1,5 +1,6 @@
 """What waits to be sent to each client: one that does not read costs neither all the memory nor the others' time."""
 
+import contextlib
 import weakref
 from typing import Any
 
@@ -87,11 +88,14 @@ class Outgoing:
             self._sio.start_background_task(self._cut_off, eio_sid, each)
 
     def _cut_off(self, eio_sid: str, each: Any) -> None:
-        each.close(wait=False, abort=True, reason=self._eio.reason.SERVER_DISCONNECT)
-        while each.queue.queue:  # a writer that waits for the client would hold all of it
-            each.queue.get(block=False)
-        each.queue.put(None)  # ends the writer
-        self._cut.discard(eio_sid)
+        try:
+            each.close(wait=False, abort=True, reason=self._eio.reason.SERVER_DISCONNECT)
+            with contextlib.suppress(self._eio.get_queue_empty_exception()):
+                while True:  # a writer that waits for the client would hold all of it
+                    each.queue.get(block=False)
+        finally:
+            each.queue.put(None)  # ends the writer
+            self._cut.discard(eio_sid)
 
 
 def sockets(app: flask.Flask, config: Config) -> socketio.Server:

@@ -12,7 +12,7 @@ import flask
 from werkzeug.exceptions import UnsupportedMediaType
 
 from core.api import Api
-from core.errors import InvalidParams, NotFound, TooLarge
+from core.errors import InvalidParams, TooLarge
 from core.jobs import Row
 from core.library import plain
 
@@ -79,14 +79,13 @@ def mount(app: flask.Flask, api: Callable[[], Api], max_bytes: int) -> None:
 
 def _answer(twin: Twin, api: Callable[[], Api], max_bytes: int, **path: str) -> Row:
     owner = api().guard.owner(flask.request.environ)
-    if twin.event not in (handlers := api().handlers):
-        raise NotFound(f"this server has no {twin.event}.")
-    given = query(handlers[twin.event]) if twin.method == "GET" else body(max_bytes)
+    handler = api().handlers[twin.event]
+    given = query(handler) if twin.method == "GET" else body(max_bytes)
     said = path | twin.fixed
     for name in given.keys() & (said.keys() | {"owner", "self", "socket"}):
         raise InvalidParams(f"{name[:100]} is said by the path or the token. Leave it out.", field=name[:100])
     plain.check(given)
-    return {"ok": True, **handlers[twin.event](owner, **given, **said)}
+    return {"ok": True, **handler(owner, **given, **said)}
 
 
 def query(handler: Callable[..., Row]) -> Row:

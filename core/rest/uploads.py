@@ -6,6 +6,7 @@ killed at whatever moment, asking again finishes it or finds it finished."""
 
 import base64
 import binascii
+import contextlib
 import json
 import os
 import re
@@ -38,7 +39,7 @@ TUS = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,termination,expiration"
 BYTES = "application/offset+octet-stream"
 KEPT_SECONDS = 24 * 3600  # after the last byte
-MAX_UNFINISHED = 1000
+MAX_UNFINISHED = 1000  # of one person
 CHUNK = 1 << 16
 About = tuple[str, str, Row, str | None]  # of a file: see `identify`
 
@@ -109,7 +110,11 @@ class Uploads:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._writing = threading.Lock()
         self._latest: dict[str, object] = {}  # by upload, while a request writes
+        self._owners: dict[str, str] = {}  # of the unfinished ones
         self._sweep()
+        for path in self._folder.glob("*.json"):
+            with contextlib.suppress(ValueError):  # a power cut came before its bytes were on the disk
+                self._owners[path.stem] = json.loads(path.read_text())["owner"]
 
     def begin(self, owner: str) -> Any:
         """POST: the upload's address; the first bytes may come with it."""
@@ -118,14 +123,15 @@ class Uploads:
         label = read_metadata(metadata)
         check_kind(label.kind, length)
         self._sweep()
-        if sum(1 for _ in self._folder.glob("*.json")) >= MAX_UNFINISHED:
-            raise QueueFull(f"there are {MAX_UNFINISHED:,} unfinished uploads. Finish or delete some.")
+        if [*self._owners.values()].count(owner) >= MAX_UNFINISHED:
+            raise QueueFull(f"you have {MAX_UNFINISHED:,} unfinished uploads. Finish or delete some.")
         id = new_id()
         said = {"owner": owner, "length": length, "metadata": metadata, "label": label.model_dump()}
         self._part(id).touch()
         unfinished = self._about(id).with_suffix(".new")
         unfinished.write_text(json.dumps(said))
         os.replace(unfinished, self._about(id))  # from here on it exists
+        self._owners[id] = owner
         if flask.request.mimetype == BYTES:
             self._receive(id, length, 0)
         return "", 201, {"Location": f"{PATH}/{id}"} | self._state(owner, id)
@@ -172,19 +178,22 @@ class Uploads:
 
     def _receive(self, id: str, length: int, offset: int) -> None:
         """Append the request's body, as far as it comes. Raises Conflict if this is not where the upload goes on."""
-        mine = self._latest[id] = object()
+        mine = object()
         try:
-            with self._part(id).open("ab", buffering=0) as part:
-                if part.tell() != offset:
-                    raise Conflict(f"the upload is at {part.tell():,}, not at {offset:,}.", field="Upload-Offset")
+            with self._part(id).open("r+b", buffering=0) as part:  # there since it was begun, until it is finished
+                with self._writing:  # from here on no earlier request adds to it
+                    self._latest[id] = mine
+                    there = part.seek(0, os.SEEK_END)
+                if there != offset:
+                    raise Conflict(f"the upload is at {there:,}, not at {offset:,}.", field="Upload-Offset")
                 if (flask.request.content_length or 0) > length - offset:
                     raise TooLarge(f"the upload would be longer than the {length:,} bytes of its Upload-Length.")
                 source = stream()
                 while part.tell() < length and (chunk := _read(source, min(CHUNK, length - part.tell()))):
                     self._append(id, mine, part, chunk)
         except FileNotFoundError:
-            if offset != length:  # else it is finished already
-                raise NotFound(f"the upload {id} is not there any more.") from None
+            if offset != length:
+                raise Conflict(f"the upload is finished, not at {offset:,}.", field="Upload-Offset") from None
         finally:
             if self._latest.get(id) is mine:
                 del self._latest[id]
@@ -232,6 +241,7 @@ class Uploads:
 
     def _forget(self, id: str) -> None:
         self._latest.pop(id, None)
+        self._owners.pop(id, None)
         self._about(id).unlink(missing_ok=True)
         self._part(id).unlink(missing_ok=True)
 
@@ -245,6 +255,7 @@ class Uploads:
             try:
                 if self._expired(part if part.exists() else path):
                     path.unlink(missing_ok=True)
+                    self._owners.pop(path.stem, None)
             except FileNotFoundError:
                 pass
 
