@@ -4,7 +4,6 @@ A handler's signature is the event's schema: what a client may send, with types,
 is here; what else there is to ask is bound from core/library."""
 
 import difflib
-import logging
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,6 @@ VERSION = "0.1.0"
 EVERYONE = "everyone"
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
 Handler = Callable[..., Row]
-log = logging.getLogger(__name__)
 
 
 class Submission(pydantic.BaseModel):

@@ -56,6 +56,7 @@ class Blobs:
         target.parent.mkdir(exist_ok=True)
         try:  # Windows refuses to replace a file that somebody reads; a new time keeps core/library/retention.py off
             os.utime(target)
+            target.stat()  # a sweep may have taken it while its time was set
         except FileNotFoundError:
             os.replace(file.name, target)
         if self._fsync and os.name == "posix":  # the name, too, has to reach the disk
