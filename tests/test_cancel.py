@@ -213,14 +213,15 @@ class Waits(Plugin):
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("phase", ["load", "sample", "decode"])
-def test_a_picture_in_each_of_its_phases(phase):
+def test_a_picture_in_each_of_its_phases():
     with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as server, Wire(server) as wire:
-        if phase != "load":
-            wire.ended(wire.submit("txt2img", {"steps": 1}), seconds=120)
-        job = wire.submit("txt2img", {"steps": 150 if phase == "sample" else 1, "batch_size": 20})
-        said = lambda: [body["phase"] for name, body in wire.received if name == "progress" and body["id"] == job]  # noqa: E731
-        wire.until(lambda: "running" in wire.states(job) if phase == "load" else phase in said(), 60)
-        cancelled(wire, job)
-        assert len(wire.call("artifacts", {"job": job})["artifacts"]) == 0
-        assert wire.ended(wire.submit("txt2img", {"steps": 1}), seconds=120)["state"] == "done"
+        for phase in ("load", "sample", "decode"):
+            job = wire.submit("txt2img", {"steps": 150 if phase == "sample" else 1, "batch_size": 20})
+            said = lambda job=job: [  # noqa: E731
+                body["phase"] for name, body in wire.received if name == "progress" and body["id"] == job
+            ]
+            reached = lambda said=said, phase=phase: phase == "load" or phase in said()  # noqa: E731
+            wire.until(lambda job=job, reached=reached: "running" in wire.states(job) and reached(), 60)
+            cancelled(wire, job)
+            assert len(wire.call("artifacts", {"job": job})["artifacts"]) == 0
+            assert wire.ended(wire.submit("txt2img", {"steps": 1}), seconds=120)["state"] == "done"
