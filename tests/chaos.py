@@ -58,6 +58,7 @@ BROKEN_OFF = (OSError, requests.RequestException, socketio.exceptions.SocketIOEr
 class Chaos:
     def __init__(self, server, seed=1):
         self.server, self.chance = server, random.Random(seed)
+        self.patience = 1  # seconds for an answer: a client that waits does not notice the server's death
         self.requests = {}  # client_ref: (the submission, the texts that it has to give, or None if it was cancelled)
         self.jobs = {}  # client_ref: the job, once acknowledged
         self.held, self.cancelled, self.stopped, self.kills = set(), set(), set(), 0  # stopped: perhaps in time
@@ -99,9 +100,9 @@ class Chaos:
     def submit(self, wire, ref):
         request, _ = self.requests[ref]
         if "jobs" in request:
-            self.jobs[ref] = wire.call("flow", {"jobs": request["jobs"]}, timeout=10)["jobs"][-1]["id"]
+            self.jobs[ref] = wire.call("flow", {"jobs": request["jobs"]}, timeout=self.patience)["jobs"][-1]["id"]
         else:
-            self.jobs[ref] = wire.call("submit", request, timeout=10)["job"]["id"]
+            self.jobs[ref] = wire.call("submit", request, timeout=self.patience)["job"]["id"]
 
     def word(self):
         return "".join(self.chance.choice("abcdefgh") for _ in range(self.chance.randint(1, 4)))
@@ -137,14 +138,14 @@ class Chaos:
 
     def release(self, wire):
         for ref in sorted(self.held & self.jobs.keys())[:1]:
-            wire.call("release", {"id": self.jobs[ref]}, timeout=10)
+            wire.call("release", {"id": self.jobs[ref]}, timeout=self.patience)
             self.held.discard(ref)
 
     def cancel(self, wire):
         word = self.word()
         ref = self.ask(wire, self.chance.choice(["say", "spell"]), None, params={"text": word, "seconds": 30})
         time.sleep(self.chance.uniform(0, 0.2))
-        if wire.call("cancel", {"id": self.jobs[ref]}, timeout=10)["ok"]:
+        if wire.call("cancel", {"id": self.jobs[ref]}, timeout=self.patience)["ok"]:
             self.cancelled.add(ref)
 
     def stop(self, wire):
@@ -152,23 +153,24 @@ class Chaos:
         ref = self.chance.choice([self.say, self.spell])(wire)
         self.stopped.add(ref)
         time.sleep(self.chance.uniform(0, 0.3))
-        wire.call("cancel", {"id": self.jobs[ref]}, timeout=10)
+        wire.call("cancel", {"id": self.jobs[ref]}, timeout=self.patience)
 
     def retry(self, wire):
         ref = self.chance.choice([ref for ref in self.jobs if self.requests[ref][1]] or [None])
-        again = f"ref {len(self.requests)}"
-        answer = wire.call("retry", {"id": self.jobs.get(ref, ""), "client_ref": again}, timeout=10)
+        again = f"again {self.chance.random()}"  # never used twice: its answer may be lost
+        answer = wire.call("retry", {"id": self.jobs.get(ref, ""), "client_ref": again}, timeout=self.patience)
         if answer["ok"]:
             self.requests[again], self.jobs[again] = ({}, self.requests[ref][1]), answer["job"]["id"]
 
     def kill_worker(self, wire):
-        for worker in wire.call("queue", timeout=10)["workers"]:
+        for worker in wire.call("queue", timeout=self.patience)["workers"]:
             if self.chance.random() < 0.6:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker["pid"], signal.SIGKILL)
                 self.kills += 1
 
     def verdict(self, seconds=120):
+        self.patience = 30
         with Wire(self.server, since=0) as wire:
             self.settle(wire)
             for ref in self.held:

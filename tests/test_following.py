@@ -81,7 +81,8 @@ def test_a_client_that_never_reads_is_cut_off_and_nobody_else_notices():
             read = 0
             while event := sleeper.read():
                 read += event[0] == "log"
-            assert read < 900 and memory(server) - before < 120_000_000  # what waited, as text and as bytes
+            assert read < 300  # what the system has in its buffers; a client that is closed for its silence gets 800
+            assert memory(server) - before < 120_000_000
         with Wire(server, since=0) as again:  # what it does when it is back
             again.until(lambda: len(again.state_events()) >= len(wire.state_events()))
 
