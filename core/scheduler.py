@@ -64,7 +64,7 @@ class Scheduler:
     def _add_all(
         self, tx: Transaction, checked: list[tuple[Row, JobType, Row, Row]], owner: str, lease: str | None
     ) -> list[Row]:
-        if lease and not tx.one("SELECT id FROM jobs WHERE lease = ? AND cancel IS NULL", lease):
+        if lease and not tx.one("SELECT id FROM jobs WHERE state = 'running' AND lease = ? AND cancel IS NULL", lease):
             raise Cancelled("the program was cancelled, or runs elsewhere.")
         new, inputs, rows = 0, Inputs(tx, self._catalogue, owner), []
         for request, job, params, given in checked:
