@@ -1,6 +1,7 @@
 """What waits to be sent to each client: one that does not read costs neither all the memory nor the others' time."""
 
 import contextlib
+import functools
 import weakref
 from typing import Any
 
@@ -105,4 +106,7 @@ def sockets(app: flask.Flask, config: Config) -> socketio.Server:
         max_http_buffer_size=config.max_message_bytes, ping_interval=10, ping_timeout=20,
         json=plain.Json, serializer=packets.Packet,
     ).server  # fmt: skip
+    if config.async_mode == "threading":  # eventlet's limit is mended in core/rest/serving.py
+        make = sio.eio._async["websocket"]
+        sio.eio._async["websocket"] = functools.partial(make, max_message_size=config.max_message_bytes)
     return packets.guarded(sio)

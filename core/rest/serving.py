@@ -213,6 +213,17 @@ def serve(listener: socket.socket, app: Any, async_mode: str) -> None:
         import werkzeug.serving
 
         class Chunks(werkzeug.serving.DechunkedInput):
+            def read_chunk_len(self) -> int:
+                """By itself it takes a line of any length, and any number for a size."""
+                line = self._rfile.readline(CHUNK_LINE)
+                try:
+                    size = int(line.split(b";")[0], 16)
+                except ValueError as error:
+                    raise OSError("the request's chunks make no sense") from error
+                if not line.endswith(b"\n") or not 0 <= size < 1 << 40:
+                    raise OSError("the request's chunks make no sense")
+                return size
+
             def readinto(self, buffer: bytearray) -> int:
                 """By itself it says that it read all of a chunk that broke off, and Python reads beyond the buffer."""
                 size, read = len(buffer), super().readinto(buffer)

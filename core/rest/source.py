@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from core.errors import Forbidden
+from core.errors import Forbidden, InvalidParams
 
 
 class SameSource:
@@ -19,9 +19,10 @@ class SameSource:
     def __call__(self, environ: dict[str, Any], start_response: Callable) -> Iterable[bytes]:
         try:
             self._check(environ)
-        except Forbidden as error:
+        except (Forbidden, InvalidParams) as error:
             body = json.dumps({"ok": False, "error": error.wire()}).encode()
-            start_response("403 Forbidden", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+            status = "403 Forbidden" if isinstance(error, Forbidden) else "400 Bad Request"
+            start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
             return [body]
         return self._app(environ, start_response)
 
@@ -36,3 +37,6 @@ class SameSource:
             raise Forbidden(f"the Host {host[:100]!r} is not this server. Use its IP address or localhost.")
         if origin is not None and origin != f"{environ['wsgi.url_scheme']}://{host}":
             raise Forbidden(f"pages of {origin[:100]} may not use this server.")
+        upgrade, version = environ.get("HTTP_UPGRADE", ""), environ.get("HTTP_SEC_WEBSOCKET_VERSION")
+        if upgrade.lower() == "websocket" and version != "13":
+            raise InvalidParams("WebSockets of before RFC 6455 (version 13) are not spoken here.")
