@@ -134,7 +134,8 @@ class Chaos:
 
     def hold(self, wire):
         word = self.word()
-        self.held.add(self.ask(wire, "say", [word], params={"text": word}, hold=True))
+        self.held.add(f"ref {len(self.requests)}")  # before it is asked: the answer may be lost
+        self.ask(wire, "say", [word], params={"text": word}, hold=True)
 
     def release(self, wire):
         for ref in sorted(self.held & self.jobs.keys())[:1]:
