@@ -1,9 +1,7 @@
 """What is acknowledged survives kill -9 of the server and of workers, and nothing has two ends."""
 
 import os
-import random
 import signal
-import time
 
 import pytest
 
@@ -124,27 +122,3 @@ def test_on_start_says_whether_a_paused_queue_goes_on(on_start, paused):
             assert wire.call("queue")["paused"] is paused
             wire.call("queue", {"action": "resume"})
             wire.until(lambda: wire.call("job", {"id": job})["job"]["state"] == "done")
-
-
-@pytest.mark.slow
-def test_random_kills_lose_nothing_and_double_nothing():
-    """Four rounds here; the long run is a benchmark."""
-    chance = random.Random(7)
-    with serve({"slow": SLOW}) as server:
-        wanted = {}
-        for _ in range(4):
-            with Wire(server) as wire:
-                for _ in range(6):
-                    text = str(len(wanted))
-                    wanted[wire.submit("slow", {"seconds": chance.random() / 3, "text": text})] = text
-                time.sleep(chance.random())
-                for worker in workers(wire):
-                    if chance.random() < 0.5:
-                        os.kill(worker["pid"], signal.SIGKILL)
-                time.sleep(chance.random() / 2)
-                server.kill()
-            server.restart()
-        with Wire(server, since=0) as wire:
-            found = dict(zip(wanted, wire.ended(*wanted), strict=True))
-            assert {job: wire.text(end["outputs"][0]) for job, end in found.items()} == wanted
-            assert set(ends(wire).values()) == {1}
