@@ -8,7 +8,6 @@ import shutil
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from core.ops.describe import load_plugin
 from core.plugin import Context
 
 HEARTBEAT_SECONDS = 5
-JOBS_AT_ONCE = 1_000  # more wait inside the worker
 
 
 class Worker:
@@ -33,7 +31,6 @@ class Worker:
         self._blobs = Blobs(Path(settings["blobs"]), settings["fsync"])
         self._models = Models(Path(settings["models"]), settings["shipped_models"])
         self._loading = threading.Lock()
-        self._threads = ThreadPoolExecutor(JOBS_AT_ONCE)  # kept, as starting one for each job costs time
         self.loaded, self._started = False, 0
         self._contexts: dict[str, Context] = {}  # running jobs, by lease
         self._outbox: dict[str, dict[str, Any]] = {}  # results the server has not acknowledged, by lease
@@ -64,7 +61,9 @@ class Worker:
         )  # fmt: skip
         context.low_memory = bool(message["low_memory"])
         self._contexts[lease] = context
-        self._threads.submit(self._run, message, context)
+        # A new thread for each job: one that is kept would keep its OpenMP threads, too, and as soon as there are more
+        # of these than cores, libgomp lets them sleep at every barrier, which makes small networks half as fast.
+        threading.Thread(target=self._run, args=(message, context), daemon=True, name=message["name"]).start()
 
     def _cancel(self, message: dict[str, Any]) -> None:
         if context := self._contexts.get(message["lease"]):
