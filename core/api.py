@@ -21,6 +21,7 @@ VERSION = "0.1.0"
 EVERYONE = "everyone"
 Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f/\\]+$")]
 Handler = Callable[..., Row]
+OURS = {"owner", "self", "socket"}  # what a handler is given by the server, so no client sends it
 
 
 class Submission(pydantic.BaseModel):
@@ -87,7 +88,7 @@ class Api:
 
         def act() -> Row:
             request = data[0] if data and data[0] is not None else {}
-            if len(data) > 1 or not isinstance(request, dict) or request.keys() & {"owner", "self", "socket"}:
+            if len(data) > 1 or not isinstance(request, dict) or request.keys() & OURS:
                 raise InvalidParams("send one JSON object with the fields of the event.")
             plain.check(request)
             if sid not in self._owners:

@@ -64,6 +64,11 @@ class Transaction(Tables):
             body["outputs"] = [artifact["id"] for artifact in found]
         self.event("job", body, row | {"job": row["id"]})
 
+    def add_session(self, session: str, owner: str) -> None:
+        """Whatever is submitted or uploaded into a session opens it."""
+        row = {"id": session, "owner": owner, "name": session, "created": now()}
+        self.insert("sessions", row, "OR IGNORE")
+
     def leased(self, job: str, lease: str) -> Row:
         """The running job while the lease is valid; raises Conflict after that."""
         row = self.one("SELECT * FROM jobs WHERE id = ? AND lease = ?", job, lease)

@@ -105,8 +105,7 @@ class Scheduler:
             "attempt": 0, "program": int(job.about["program"]),
             "parent": request.get("parent"), "key": request.get("key"),
         }  # fmt: skip
-        session = {"id": row["session"], "owner": owner, "name": row["session"], "created": time}
-        tx.insert("sessions", session, "OR IGNORE")
+        tx.add_session(row["session"], owner)
         tx.add_job(row)
         for other in unfinished:
             tx.insert("waits", {"job": row["id"], "needs": other})

@@ -103,14 +103,14 @@ class Pool:
 
     def start(self, plugin: str, device: str) -> None:
         """Start a process, unless one is there."""
-        info, data = self._catalogue.plugins[plugin], self._config.data
-        token, log = secrets.token_urlsafe(24), data / "logs" / f"{plugin}-{device.replace(':', '')}.log"
-        settings = processes.settings(self._config, self._catalogue, info)
-        settings |= {"url": self.url, "token": token, "device": device}
         with self._starting:
             mine = [each for each in self.workers.values() if (each.plugin, each.device) == (plugin, device)]
             if any(not each.ended_by_us for each in mine):
                 return
+            info, data = self._catalogue.plugins[plugin], self._config.data
+            token, log = secrets.token_urlsafe(24), data / "logs" / f"{plugin}-{device.replace(':', '')}.log"
+            settings = processes.settings(self._config, self._catalogue, info)
+            settings |= {"url": self.url, "token": token, "device": device}
             try:
                 process = LocalProcess(info.python, settings, log)
             except OSError as error:
@@ -199,8 +199,13 @@ class Pool:
         """One output of a job that goes on."""
         said = outcome({"state": "done", "outputs": [message.get("output")], "error": None, "metrics": {}}, self.blobs)
         if run := self.run_of(sid, message):
+
+            def store(tx: Transaction) -> None:
+                tx.leased(run.job["id"], run.lease)
+                self._add_outputs(tx, run, said.outputs)
+
             with contextlib.suppress(Conflict):
-                self._store.write(lambda tx: self._add_outputs(tx, run, said.outputs))
+                self._store.write(store)
 
     def _finished(self, sid: str, message: Row) -> bool:
         """A job's end as its worker tells it, resent until acknowledged. Returns whether the lease was valid."""
@@ -217,8 +222,9 @@ class Pool:
             outputs = [] if cancel == "discard" else said.outputs
             tx.remove_artifacts(tx.all("SELECT * FROM artifacts WHERE job = ? AND idx >= ?", job, len(outputs)))
             self._add_outputs(tx, run, outputs)
-            cancelled = {"state": "cancelled", "error": Cancelled("the job was cancelled.", job=job).wire()}
-            return cancelled if cancel or said.state == "cancelled" else {}
+            if cancel or said.state == "cancelled":
+                return {"state": "cancelled", "error": Cancelled("the job was cancelled.", job=job).wire()}
+            return {}
 
         worker.runs.pop(run.lease)
         try:
@@ -241,7 +247,6 @@ class Pool:
         return True
 
     def _add_outputs(self, tx: Transaction, run: Run, outputs: list[Output]) -> None:
-        tx.leased(run.job["id"], run.lease)
         parents = [artifact["id"] for items in run.message["inputs"].values() for artifact in items]
         for output in outputs:
             found = "SELECT id FROM artifacts WHERE id = ? AND owner = ?"

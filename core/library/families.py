@@ -13,9 +13,9 @@ def family(tx: Transaction, job: str, states: tuple[str, ...]) -> list[str]:
     while parents:
         parent, after = parents.pop()
         children = tx.all(CHILDREN, parent, after)
-        for child in children:
-            found += [child["id"]] * (child["finished"] is None and child["state"] in states)
-            parents += [(child["id"], "")] * (child["finished"] is None and child["program"])
+        unfinished = [child for child in children if child["finished"] is None]
+        found += [child["id"] for child in unfinished if child["state"] in states]
+        parents += [(child["id"], "") for child in unfinished if child["program"]]
         if children:
             parents.append((parent, children[-1]["id"]))
     return sorted(found, reverse=True)

@@ -13,6 +13,7 @@ from core.library.fair import Pause
 from core.library.media import MAX_PIXELS
 from core.ops.config import Config
 from core.rest.outgoing import Outgoing
+from core.rest.packets import ATTACHMENTS
 
 REPLAY_PAGE = 200
 
@@ -30,7 +31,7 @@ class Following:
     def hello(self, owner: str) -> Row:
         """The server's version, its limits and the caller's rights."""
         limits = {"message_bytes": self._config.max_message_bytes, "upload_bytes": self._config.max_upload_bytes}
-        limits |= {"pixels": MAX_PIXELS, "attachments": 10}
+        limits |= {"pixels": MAX_PIXELS, "attachments": ATTACHMENTS}
         about = {"server": "stable-core", "version": VERSION, "api": 1}
         return about | {"owner": owner, "rights": ["admin"] if owner == OWNER else [], "limits": limits}
 
@@ -67,7 +68,7 @@ class Following:
         for event in page:
             pause()
             if {room, EVERYONE} & {*rooms(event)}:
-                self._sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=socket)
+                self._outgoing.publish(event, socket)
         return page[-1]["seq"] if page else since
 
 

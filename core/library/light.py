@@ -13,6 +13,7 @@ import socketio
 from core.api import Handler
 from core.errors import Conflict, InvalidParams, PluginError, Timeout, WorkerDied, from_wire
 from core.jobs import Row, Store, new_id
+from core.library import plain
 from core.library.catalogue import Catalogue, JobType, PluginInfo
 from core.library.children import SIDE
 from core.library.forecast import mean_seconds
@@ -91,15 +92,11 @@ class Light:
         return complete, references
 
     def _ask(self, kind: str, job: JobType, params: Row, inputs: dict[str, list[Row]]) -> Any:
-        message = {"id": "", "name": job.name, "params": params, "inputs": inputs, "light": kind}
-        more = {
-            "embed_metadata": "none",
-            "session": "",
-            "version": "",
-            "program": job.about["program"],
-            "low_memory": 0,
-        }
-        return self._call(job.plugin, message | more)
+        message = {
+            "id": "", "name": job.name, "params": params, "inputs": inputs, "light": kind, "embed_metadata": "none",
+            "session": "", "version": "", "program": job.about["program"], "low_memory": 0,
+        }  # fmt: skip
+        return self._call(job.plugin, message)
 
     def _call(self, plugin: PluginInfo, message: Row, again: bool = True) -> Any:
         """What the side process of a plugin answers. Raises Timeout, WorkerDied or what the plugin raised."""
@@ -141,7 +138,7 @@ class Light:
 
     def _answered(self, sid: str, message: Any = None, *rest: Any) -> bool:
         """The worker sends it until this returns."""
-        message = message if isinstance(message, dict) else {}
+        message = plain.mapping(message)
         worker, said = self._pool.worker(sid), outcome(message, self._pool.blobs)
         call = worker and worker.calls.get(str(message.get("lease")))
         if call and not call[1].done():

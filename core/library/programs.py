@@ -57,7 +57,7 @@ class Programs:
         def answer(sid: str, message: Any = None, *rest: Any) -> Row:
             def act() -> Row:
                 plain.check(message)
-                if run := self._pool.run_of(sid, message if isinstance(message, dict) else {}):
+                if run := self._pool.run_of(sid, plain.mapping(message)):
                     return handler(run, message)
                 raise Cancelled("the job was cancelled, or runs elsewhere.")
 

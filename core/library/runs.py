@@ -41,3 +41,8 @@ class Worker:
     @property
     def full(self) -> bool:
         return any(len(self.runs) >= run.concurrency for run in list(self.runs.values()))
+
+    def end(self) -> None:
+        """Let it unload and end; nobody inside is to blame. Another one is started when it is gone."""
+        self.ended_by_us, self.ready = True, False
+        self.process.ask_to_end()

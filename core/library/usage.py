@@ -1,5 +1,6 @@
 """How much memory a worker uses on its device, now and at most during a job. Never imports torch, only asks it."""
 
+import contextlib
 import functools
 import gc
 import logging
@@ -64,7 +65,8 @@ class Peak:
         if torch := _torch(self._device):
             torch.cuda.reset_peak_memory_stats(self._device)
         elif RESET.exists():
-            RESET.write_text("5")  # makes the peak of the resident memory the present one
+            with contextlib.suppress(OSError):  # refused in some containers: then it is the peak since the start
+                RESET.write_text("5")  # makes the peak of the resident memory the present one
 
     @_measured
     def bytes(self) -> int:

@@ -20,7 +20,7 @@ from core.jobs import Row, Store, Transaction, now
 from core.library import plain
 from core.library.catalogue import Catalogue
 from core.library.runs import Run, Worker
-from core.ops import memory, processes
+from core.ops import processes
 from core.ops.config import Config
 from core.ops.processes import DetachedProcess
 from core.workers import NAMESPACE, Pool
@@ -69,8 +69,7 @@ class Detached:
         if row is None:
             raise NotFound(f"no worker of {plugin} on {device} is attached.")
         if worker := self._pool.workers.get(row["token_sha256"]):
-            worker.ended_by_us, worker.ready = True, False
-            worker.process.kill()
+            worker.end()
         return {"plugin": plugin, "device": device}
 
     def restore(self) -> set[str]:
@@ -128,7 +127,7 @@ class Detached:
         """A worker of ours has had its day: an attached one takes its place, and gets all further jobs."""
         while local.runs:
             self._sio.sleep(0.2)
-        memory.end(local)
+        local.end()
 
     def _disconnect(self, worker: Worker) -> None:
         """Tell a worker to end. One that was silent may have lost its connection only: it may come back."""

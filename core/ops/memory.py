@@ -84,7 +84,7 @@ class Memory:
         if in_the_way:
             oldest = min(in_the_way, key=lambda each: each.used_at)
             log.warning("%s ends, to make room on %s for %s", oldest.plugin, device, row["name"])
-            end(oldest)
+            oldest.end()
         elif not others and not (worker and worker.runs):
             self.held_back.discard(row["plugin"])
             return True
@@ -112,14 +112,8 @@ class Memory:
             return False
         grown = worker.memory_bytes - run.memory_bytes
         if grown > LEFT_OVER and len(worker.runs) == 1 and not worker.process.detached:
-            end(worker)  # it does not give back what it took
+            worker.end()  # it does not give back what it took
         return not run.job["low_memory"]
 
     def _keep(self, tx: Transaction, job: str, device: str, size: int) -> None:
         tx.insert("peaks", {"job": job, "device": device, "size_bytes": size}, "OR REPLACE")
-
-
-def end(worker: Worker) -> None:
-    """Let it unload and end; nobody inside is to blame. Another one is started when it is gone."""
-    worker.ended_by_us, worker.ready = True, False
-    worker.process.ask_to_end()

@@ -12,6 +12,7 @@ from core.artifacts import Blobs
 from core.auth import Guard
 from core.errors import Unauthorized, UnknownArtifact
 from core.jobs import Store
+from core.library.review import owned
 from core.ops.config import ROOT, Config
 from core.rest import documents, errors, stream, twins, uploads
 
@@ -80,9 +81,7 @@ def create_app(
     @app.get("/artifacts/<id>")
     def download(id: str) -> Any:
         owner = guard().owner(flask.request.environ)
-        row = store.one("SELECT * FROM artifacts WHERE id = ? AND owner = ?", id, owner)
-        if row is None:
-            raise UnknownArtifact(f"there is no artifact {id[:100]!r}.")
+        row = owned(store, id, owner)
         if not blobs.path(row["sha256"]).is_file():
             raise UnknownArtifact(f"the bytes of artifact {id} are gone from the server's disk.")
         inline = row["mime"].startswith(SAFE_INLINE)

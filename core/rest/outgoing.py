@@ -62,9 +62,9 @@ class Outgoing:
         slow = [eio_sid for eio_sid, each in list(self._eio.sockets.items()) if each.queue in self._long]
         return [self._sio.manager.sid_from_eio_sid(eio_sid, NAMESPACE) for eio_sid in slow]
 
-    def publish(self, event: dict[str, Any]) -> None:
-        """Send a stored event to everybody it is for."""
-        self._sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=rooms(event))
+    def publish(self, event: dict[str, Any], socket: str | None = None) -> None:
+        """Send a stored event to everybody it is for, or to one socket."""
+        self._sio.emit(event["type"], event["body"] | {"seq": event["seq"]}, to=socket or rooms(event))
 
     def tell(self, event: str, data: dict[str, Any], row: dict[str, Any]) -> None:
         """Send what is not stored to those who follow the job `row`."""

@@ -7,10 +7,9 @@ from typing import Any
 import pydantic
 from pydantic.json_schema import models_json_schema
 
-from core.api import Submission
+from core.api import OURS, Submission
 from core.jobs import Row
 
-OURS = {"owner", "socket"}  # set by the server
 Model = type[pydantic.BaseModel]
 
 

@@ -11,7 +11,7 @@ from typing import Any, get_origin
 import flask
 from werkzeug.exceptions import UnsupportedMediaType
 
-from core.api import Api
+from core.api import OURS, Api
 from core.errors import InvalidParams, TooLarge
 from core.jobs import Row
 from core.library import plain
@@ -82,7 +82,7 @@ def _answer(twin: Twin, api: Callable[[], Api], max_bytes: int, **path: str) -> 
     handler = api().handlers[twin.event]
     given = query(handler) if twin.method == "GET" else body(max_bytes)
     said = path | twin.fixed
-    for name in given.keys() & (said.keys() | {"owner", "self", "socket"}):
+    for name in given.keys() & (said.keys() | OURS):
         raise InvalidParams(f"{name[:100]} is said by the path or the token. Leave it out.", field=name[:100])
     plain.check(given)
     return {"ok": True, **handler(owner, **given, **said)}

@@ -317,8 +317,7 @@ def _keep(
     }  # fmt: skip
 
     def change(tx: Transaction) -> None:
-        session = {"id": label.session, "owner": owner, "name": label.session, "created": row["created"]}
-        tx.insert("sessions", session, "OR IGNORE")
+        tx.add_session(label.session, owner)
         tx.add_artifact(row, recognise(tx, row, claimed))
 
     store.write(change)
