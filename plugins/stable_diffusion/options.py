@@ -1,0 +1,790 @@
+"""What can be asked of each job: names, defaults, bounds and help of all options. Light at import: no torch here."""
+
+from typing import Literal
+
+from core.plugin import Params, param
+
+from .names import SAMPLERS, SCHEDULES
+
+SEEDS = 2**32
+LARGEST = 4096  # pixels, each side
+Sampler = Literal[SAMPLERS]
+Schedule = Literal[SCHEDULES]
+EMPHASES = ("original", "no norm", "ignore", "none", "comfyui")
+RESIZE_MODES = ("just resize", "crop and resize", "resize and fill", "just resize (latent upscale)")
+LATENT_UPSCALERS = (
+    "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)",
+    "Latent (nearest-exact)",
+)  # fmt: skip
+IMAGE_UPSCALERS = ("Lanczos", "Nearest")
+FILLS = ("fill", "original", "latent noise", "latent nothing")
+
+
+class Wording(Params):
+    """How prompts are read, of all jobs and of the light ones that explain them."""
+
+    model: str = param(
+        "builtin",
+        choices_from="models/checkpoint",
+        order=10,
+        help="Which checkpoint draws: a Stable Diffusion 1 or 2 model, as a folder in diffusers layout. "
+        "'builtin' is small and knows coloured shapes.",
+    )
+    emphasis: Literal[EMPHASES] = param(
+        "original",
+        group="prompt details",
+        order=200,
+        advanced=True,
+        help="What (brackets:1.2) do. original: A1111's weights, scaled back to the mean of the unweighted text. no norm: "
+        "without scaling back. comfyui: away from the empty prompt, and inner weights replace outer ones. ignore: "
+        "brackets are read, but weigh nothing. none: brackets are text.",
+    )
+    clip_skip: int = param(
+        1,
+        ge=1,
+        le=12,
+        group="prompt details",
+        order=201,
+        advanced=True,
+        help="From which layer of the text encoder the prompt is taken, counted from the end. 1 is the last one; some "
+        "models for drawings want 2.",
+    )
+    comma_backtrack: int = param(
+        20,
+        ge=0,
+        le=74,
+        unit="tokens",
+        group="prompt details",
+        order=202,
+        advanced=True,
+        help="A prompt is read in chunks of 75 tokens. If a comma is at most this many tokens before the end of a chunk, "
+        "the rest after it moves to the next chunk, so that phrases stay whole. 0 cuts anywhere.",
+    )
+
+
+class Drawing(Wording):
+    """What all jobs that draw have in common."""
+
+    prompt: str = param(
+        "",
+        widget="textarea",
+        order=1,
+        max_length=20_000,
+        help="What the picture shows, of any length. (word:1.2) weighs more, [word] less; [a:b:0.5] changes from a to b "
+        "halfway, [a|b] alternates; AND combines prompts, BREAK begins a new chunk; {a|b} and __file__ choose at random; "
+        "<lora:name:0.8> adds a network; the rest of a line after # is a comment.",
+    )
+    negative_prompt: str = param(
+        "",
+        widget="textarea",
+        order=2,
+        max_length=20_000,
+        help="What to keep away from, for example: blurry, text. Has no effect at cfg_scale 1.",
+    )
+    styles: list[str] = param(
+        [],
+        choices_from="call/styles",
+        max_length=50,
+        order=3,
+        help="Names of saved styles, whose texts are added to both prompts in this order. A style with {prompt} in it "
+        "takes the prompt there.",
+    )
+    dynamic_prompts: bool = param(
+        True,
+        group="prompt details",
+        order=203,
+        advanced=True,
+        help="Whether {a|b}, __wildcard__ and ${variable} choose texts at random, by the seed of each picture. Without, "
+        "they are plain text.",
+    )
+    width: int = param(
+        0,
+        ge=0,
+        le=LARGEST,
+        multiple_of=8,
+        step=8,
+        unit="pixels",
+        group="size",
+        order=20,
+        help="Width of the picture, a multiple of 8. 0 means the size that the model was made for, "
+        "which it also draws best; with a picture to start from, that picture's own.",
+    )
+    height: int = param(
+        0,
+        ge=0,
+        le=LARGEST,
+        multiple_of=8,
+        step=8,
+        unit="pixels",
+        group="size",
+        order=21,
+        help="Height of the picture, a multiple of 8. 0 means the size that the model was made for, or that of the "
+        "picture to start from.",
+    )
+    batch_size: int = param(
+        1,
+        ge=1,
+        le=64,
+        widget="slider",
+        group="size",
+        order=22,
+        help="How many pictures to draw. Picture k (from 0) has the seed seed + k and is the same as if drawn alone.",
+    )
+    n_iter: int = param(
+        1,
+        ge=1,
+        le=1000,
+        group="size",
+        order=23,
+        advanced=True,
+        help="How many batches to draw: batch_size * n_iter pictures in all. They come one by one, in order.",
+    )
+    steps: int = param(
+        20,
+        ge=1,
+        le=150,
+        widget="slider",
+        group="sampling",
+        order=30,
+        help="In how many steps the noise is removed. More take longer; beyond 20 to 30 little changes.",
+    )
+    cfg_scale: float = param(
+        7.0,
+        ge=0,
+        le=30,
+        step=0.5,
+        widget="slider",
+        group="sampling",
+        order=31,
+        help="How strictly the picture follows the prompt (classifier-free guidance). 1 takes the prompt as it is and "
+        "is twice as fast, 5 to 9 is usual, high values look harsh, 0 follows only the negative prompt.",
+    )
+    sampler: Sampler = param(
+        "Euler a",
+        group="sampling",
+        order=32,
+        help="How a step is computed. Euler: plain and predictable. Those with 'a' or SDE add fresh noise in each step, "
+        "so the picture keeps changing with the number of steps. DPM++ 2M and UniPC: good from 10 steps on. Heun, DPM2, "
+        "DPM++ 2S a, DPM++ SDE and Restart look twice in each step and take twice as long. LCM: for LCM models, 4 steps.",
+    )
+    schedule: Schedule = param(
+        "automatic",
+        group="sampling",
+        order=33,
+        help="How the noise is spread over the steps. automatic: evenly over the model's own noise levels. "
+        "karras: more steps at low noise, often finer detail; exponential: still more.",
+    )
+    seed: int = param(
+        -1,
+        ge=-1,
+        le=SEEDS - 1,
+        widget="seed",
+        group="sampling",
+        order=40,
+        help="Start of the random numbers: the same seed and options give the same picture. -1 takes a random seed, "
+        "which is reported with the picture.",
+    )
+    variation_strength: float = param(
+        0.0,
+        ge=0,
+        le=1,
+        step=0.01,
+        widget="slider",
+        group="variations",
+        order=41,
+        advanced=True,
+        help="How far the noise goes from that of seed to that of variation_seed: 0 not at all, 1 all the way. Above 0, "
+        "all pictures have the same seed, and picture k has the variation seed variation_seed + k.",
+    )
+    variation_seed: int = param(
+        -1,
+        ge=-1,
+        le=SEEDS - 1,
+        widget="seed",
+        group="variations",
+        order=42,
+        advanced=True,
+        help="The seed to go to, see variation_strength. -1 takes a random one, which is reported.",
+    )
+    seed_resize_width: int = param(
+        0,
+        ge=0,
+        le=LARGEST,
+        multiple_of=8,
+        unit="pixels",
+        group="variations",
+        order=43,
+        advanced=True,
+        help="Draw as the seed does at this width, so that a picture keeps its composition in another size. 0 is off.",
+    )
+    seed_resize_height: int = param(
+        0,
+        ge=0,
+        le=LARGEST,
+        multiple_of=8,
+        unit="pixels",
+        group="variations",
+        order=44,
+        advanced=True,
+        help="Draw as the seed does at this height, see seed_resize_width. 0 is off.",
+    )
+    tiling: bool = param(
+        False,
+        group="size",
+        order=24,
+        advanced=True,
+        help="Draw a picture whose left fits its right and whose top fits its bottom, as a pattern to be repeated.",
+    )
+    eta: float = param(
+        -1,
+        ge=-1,
+        le=2,
+        step=0.05,
+        group="sampler details",
+        order=210,
+        advanced=True,
+        help="How much fresh noise samplers add that do: 0 none. -1 is what is usual for the sampler, which is 1, but 0 "
+        "for DDIM.",
+    )
+    s_churn: float = param(
+        0,
+        ge=0,
+        le=100,
+        group="sampler details",
+        order=211,
+        advanced=True,
+        help="How much noise Euler, Heun and DPM2 add before steps, to correct earlier errors. 0 is none.",
+    )
+    s_tmin: float = param(
+        0, ge=0, group="sampler details", order=212, advanced=True, help="Lowest noise level at which s_churn acts."
+    )
+    s_tmax: float = param(
+        0,
+        ge=0,
+        group="sampler details",
+        order=213,
+        advanced=True,
+        help="Highest noise level at which s_churn acts. 0 means no limit.",
+    )
+    s_noise: float = param(
+        1,
+        ge=0,
+        le=2,
+        step=0.01,
+        group="sampler details",
+        order=214,
+        advanced=True,
+        help="Strength of the noise that samplers add. 1 is what the mathematics say; a little more gives more detail.",
+    )
+    sigma_min: float = param(
+        0,
+        ge=0,
+        le=100,
+        group="sampler details",
+        order=215,
+        advanced=True,
+        help="Lowest noise level of the schedules karras, exponential and polyexponential. 0 takes the model's own.",
+    )
+    sigma_max: float = param(
+        0,
+        ge=0,
+        le=1000,
+        group="sampler details",
+        order=216,
+        advanced=True,
+        help="Highest noise level of the schedules karras, exponential and polyexponential. 0 takes the model's own.",
+    )
+    rho: float = param(
+        0,
+        ge=0,
+        le=50,
+        group="sampler details",
+        order=217,
+        advanced=True,
+        help="Bend of the schedules karras and polyexponential: higher spends more steps at low noise. 0 takes 7 for "
+        "karras, 1 for polyexponential.",
+    )
+    ngms: float = param(
+        0,
+        ge=0,
+        le=15,
+        group="sampler details",
+        order=218,
+        advanced=True,
+        help="Negative guidance minimum sigma: below this noise level every other step leaves out the negative prompt, "
+        "which is faster. 0 never does.",
+    )
+    cfg_rescale: float = param(
+        0,
+        ge=0,
+        le=1,
+        step=0.05,
+        group="sampler details",
+        order=219,
+        advanced=True,
+        help="Takes back how much guidance raises the contrast: 0 not at all, 1 wholly. 0.7 is usual for models with "
+        "v-prediction.",
+    )
+    ensd: int = param(
+        0,
+        ge=0,
+        le=SEEDS - 1,
+        group="noise",
+        order=220,
+        advanced=True,
+        help="Eta noise seed delta: is added to the seed for the noise that samplers add. 31337 gives NovelAI's pictures.",
+    )
+    noise_source: Literal["CPU", "GPU", "NV"] = param(
+        "CPU",
+        group="noise",
+        order=221,
+        advanced=True,
+        help="Who makes the noise. CPU: the same on every machine. GPU: the device, as A1111 by default. NV: the numbers "
+        "that an Nvidia GPU gives, on every machine.",
+    )
+    exact: bool = param(
+        False,
+        group="noise",
+        order=222,
+        advanced=True,
+        help="Share no computation with other pictures, so that on the same machine the same seed gives the same bytes, "
+        "whatever else runs. Slower; otherwise rounding may differ in the last digits.",
+    )
+
+
+class TextToImage(Drawing):
+    hires: bool = param(
+        False,
+        group="hires fix",
+        order=60,
+        help="Draw twice: first in width x height, then enlarged and redrawn with more detail. Large pictures without it "
+        "often show things twice.",
+    )
+    hires_scale: float = param(
+        2.0,
+        ge=1,
+        le=8,
+        step=0.05,
+        widget="slider",
+        group="hires fix",
+        order=61,
+        visible_if={"hires": True},
+        help="How many times larger the second picture is, each side.",
+    )
+    hires_width: int = param(
+        0,
+        ge=0,
+        le=LARGEST,
+        multiple_of=8,
+        unit="pixels",
+        group="hires fix",
+        order=62,
+        advanced=True,
+        visible_if={"hires": True},
+        help="Width of the second picture, instead of hires_scale. If only one side is given, the other follows; if both "
+        "are, what sticks out is cropped.",
+    )
+    hires_height: int = param(
+        0,
+        ge=0,
+        le=LARGEST,
+        multiple_of=8,
+        unit="pixels",
+        group="hires fix",
+        order=63,
+        advanced=True,
+        visible_if={"hires": True},
+        help="Height of the second picture, instead of hires_scale, see hires_width.",
+    )
+    hires_upscaler: Literal[LATENT_UPSCALERS + IMAGE_UPSCALERS] = param(
+        "Latent",
+        group="hires fix",
+        order=64,
+        visible_if={"hires": True},
+        help="What enlarges the first picture. The Latent ones blur and need a denoising_strength above 0.5; Lanczos and "
+        "Nearest enlarge the finished picture.",
+    )
+    hires_steps: int = param(
+        0,
+        ge=0,
+        le=150,
+        group="hires fix",
+        order=65,
+        visible_if={"hires": True},
+        help="Steps of the second pass; all of them are run. 0 takes as many as the first.",
+    )
+    denoising_strength: float = param(
+        0.7,
+        ge=0,
+        le=1,
+        step=0.05,
+        widget="slider",
+        group="hires fix",
+        order=66,
+        visible_if={"hires": True},
+        help="How much of the enlarged picture is redrawn: 0 next to nothing, 1 all.",
+    )
+    hires_sampler: Literal[("same", *SAMPLERS)] = param(
+        "same",
+        group="hires fix",
+        order=67,
+        advanced=True,
+        visible_if={"hires": True},
+        help="Sampler of the second pass. same: that of the first.",
+    )
+    hires_schedule: Literal[("same", *SCHEDULES)] = param(
+        "same",
+        group="hires fix",
+        order=68,
+        advanced=True,
+        visible_if={"hires": True},
+        help="Schedule of the second pass. same: that of the first.",
+    )
+    hires_cfg_scale: float = param(
+        0,
+        ge=0,
+        le=30,
+        group="hires fix",
+        order=69,
+        advanced=True,
+        visible_if={"hires": True},
+        help="cfg_scale of the second pass. 0 takes that of the first.",
+    )
+    hires_prompt: str = param(
+        "",
+        widget="textarea",
+        max_length=20_000,
+        group="hires fix",
+        order=70,
+        advanced=True,
+        visible_if={"hires": True},
+        help="Prompt of the second pass. Empty takes that of the first.",
+    )
+    hires_negative_prompt: str = param(
+        "",
+        widget="textarea",
+        max_length=20_000,
+        group="hires fix",
+        order=71,
+        advanced=True,
+        visible_if={"hires": True},
+        help="Negative prompt of the second pass. Empty takes that of the first.",
+    )
+
+
+class Redrawing(Drawing):
+    """What all jobs that start from a picture have in common."""
+
+    denoising_strength: float = param(
+        0.75,
+        ge=0,
+        le=1,
+        step=0.05,
+        widget="slider",
+        group="sampling",
+        order=34,
+        help="How much of the picture is redrawn: 0 leaves it almost as it is, 1 keeps next to nothing. Of the steps, "
+        "the last int(strength * steps) + 1 are run.",
+    )
+    fix_steps: bool = param(
+        False,
+        group="sampling",
+        order=35,
+        advanced=True,
+        help="Run all steps whatever the denoising_strength: a finer schedule is made, of which they are the last part.",
+    )
+    noise_multiplier: float = param(
+        1.0,
+        ge=0,
+        le=1.5,
+        step=0.01,
+        group="noise",
+        order=223,
+        advanced=True,
+        help="Strength of the noise that the picture is covered with at the start. Less than 1 gives smoother results.",
+    )
+    color_correction: bool = param(
+        False,
+        group="picture",
+        order=53,
+        advanced=True,
+        help="Give the result the colours of the picture it was made from.",
+    )
+
+
+class ImageToImage(Redrawing):
+    resize_mode: Literal[RESIZE_MODES] = param(
+        "just resize",
+        group="picture",
+        order=50,
+        help="How the picture is brought to width x height. just resize: stretched. crop and resize: what sticks out is "
+        "cut. resize and fill: its edges fill the rest. latent upscale: stretched as latents, which blurs.",
+    )
+
+
+class Inpaint(Redrawing):
+    resize_mode: Literal[RESIZE_MODES[:3]] = param(
+        "just resize",
+        group="picture",
+        order=50,
+        help="How picture and mask are brought to width x height. just resize: stretched. crop and resize: what sticks "
+        "out is cut. resize and fill: its edges fill the rest.",
+    )
+    mask_blur: int = param(
+        4,
+        ge=0,
+        le=64,
+        unit="pixels",
+        group="mask",
+        order=54,
+        help="How softly the new part goes over into the old one. 0 is a hard edge.",
+    )
+    fill: Literal[FILLS] = param(
+        "original",
+        group="mask",
+        order=55,
+        help="What the masked part starts from. original: what is there. fill: the colours around it. latent noise: "
+        "noise, for something wholly new. latent nothing: flat grey.",
+    )
+    invert_mask: bool = param(
+        False, group="mask", order=56, help="Redraw what is not masked, and leave what is masked."
+    )
+    only_masked: bool = param(
+        False,
+        group="mask",
+        order=57,
+        help="Draw only the masked part, in width x height, and fit it into the picture: more detail for small parts of "
+        "large pictures.",
+    )
+    only_masked_padding: int = param(
+        32,
+        ge=0,
+        le=256,
+        unit="pixels",
+        group="mask",
+        order=58,
+        visible_if={"only_masked": True},
+        help="How much around the masked part is looked at, so that the new part fits in.",
+    )
+
+
+class Outpaint(Drawing):
+    method: Literal["mk2", "poor man"] = param(
+        "mk2",
+        group="canvas",
+        order=50,
+        help="What the new area starts from. mk2: noise with the colours and textures of the picture, one side after the "
+        "other. poor man: what `fill` says, all sides at once.",
+    )
+    pixels: int = param(
+        128, ge=8, le=512, multiple_of=8, step=8, unit="pixels", group="canvas", order=51,
+        help="How far the picture grows at each of the sides.",
+    )  # fmt: skip
+    sides: list[Literal["left", "right", "up", "down"]] = param(
+        ["left", "right", "up", "down"], min_length=1, max_length=4, group="canvas", order=52,
+        help="At which sides it grows.",
+    )  # fmt: skip
+    mask_blur: int = param(
+        8, ge=0, le=64, unit="pixels", group="canvas", order=53,
+        help="How softly the new area goes over into the old one.",
+    )  # fmt: skip
+    fill: Literal[FILLS] = param(
+        "fill",
+        group="canvas",
+        order=54,
+        visible_if={"method": "poor man"},
+        help="What the new area starts from. fill: the colours at the edge. original: black. latent noise: noise. latent "
+        "nothing: flat grey.",
+    )
+    noise_q: float = param(
+        1.0,
+        ge=0,
+        le=4,
+        step=0.01,
+        group="canvas",
+        order=55,
+        visible_if={"method": "mk2"},
+        help="Falloff of the noise's spectrum: lower gives more small detail, higher larger forms.",
+    )
+    color_variation: float = param(
+        0.05,
+        ge=0,
+        le=1,
+        step=0.01,
+        group="canvas",
+        order=56,
+        visible_if={"method": "mk2"},
+        help="How much the colours of the new area may differ from those of the picture.",
+    )
+    denoising_strength: float = param(
+        0.8,
+        ge=0,
+        le=1,
+        step=0.05,
+        widget="slider",
+        group="sampling",
+        order=34,
+        help="How much of the new area is redrawn: at low values you see what it started from.",
+    )
+
+
+class Loopback(ImageToImage):
+    loops: int = param(
+        4,
+        ge=1,
+        le=100,
+        group="loopback",
+        order=58,
+        help="How many times the picture is redrawn, each time from the result before, with the next seed.",
+    )
+    final_denoising_strength: float = param(
+        0.5,
+        ge=0,
+        le=1,
+        step=0.05,
+        widget="slider",
+        group="loopback",
+        order=59,
+        help="denoising_strength of the last loop; it goes there from that of the first.",
+    )
+    curve: Literal["linear", "aggressive", "lazy"] = param(
+        "linear",
+        group="loopback",
+        order=60,
+        help="How the strength goes from first to last: linear: evenly, aggressive: soon, lazy: late.",
+    )
+
+
+class SdUpscale(Redrawing):
+    denoising_strength: float = param(
+        0.3,
+        ge=0,
+        le=1,
+        step=0.05,
+        widget="slider",
+        group="sampling",
+        order=34,
+        help="How much of the enlarged picture is redrawn: 0.2 to 0.4 adds detail, more changes what each tile shows.",
+    )
+    scale: float = param(
+        2.0, ge=1, le=8, step=0.05, widget="slider", group="picture", order=50,
+        help="How many times larger the result is, each side.",
+    )  # fmt: skip
+    upscaler: Literal[IMAGE_UPSCALERS] = param(
+        "Lanczos", group="picture", order=51, help="What enlarges the picture before it is redrawn in tiles."
+    )
+    overlap: int = param(
+        64,
+        ge=0,
+        le=256,
+        multiple_of=8,
+        step=8,
+        unit="pixels",
+        group="picture",
+        order=52,
+        help="How much neighbouring tiles of width x height share; there they are blended.",
+    )
+
+
+class Alternative(Redrawing):
+    sampler: Sampler = param(
+        "Euler", group="sampling", order=32, help="How a step is computed. Euler fits the inversion best."
+    )
+    denoising_strength: float = param(
+        1.0,
+        ge=0,
+        le=1,
+        step=0.05,
+        widget="slider",
+        group="sampling",
+        order=34,
+        help="How much of the picture is redrawn from the noise that was found for it.",
+    )
+    original_prompt: str = param(
+        "",
+        widget="textarea",
+        max_length=20_000,
+        group="inversion",
+        order=50,
+        help="What the picture shows now. Redrawn with the same prompt it comes back; with another one, what differs changes.",
+    )
+    original_negative_prompt: str = param(
+        "",
+        widget="textarea",
+        max_length=20_000,
+        group="inversion",
+        order=51,
+        help="Negative prompt for finding the noise.",
+    )
+    decode_steps: int = param(
+        50, ge=1, le=150, group="inversion", order=52, help="In how many steps the noise is found."
+    )
+    decode_cfg_scale: float = param(
+        1.0,
+        ge=0,
+        le=15,
+        step=0.1,
+        group="inversion",
+        order=53,
+        help="cfg_scale for finding the noise. Near 1 is usual.",
+    )
+    randomness: float = param(
+        0.0,
+        ge=0,
+        le=1,
+        step=0.01,
+        group="inversion",
+        order=54,
+        help="How much of the noise found is replaced by that of the seed.",
+    )
+
+
+class Interpolate(Drawing):
+    to_prompts: str = param(
+        "",
+        widget="textarea",
+        max_length=20_000,
+        order=4,
+        help="Where the walk goes: one prompt a line. Empty keeps the prompt.",
+    )
+    to_seed: int = param(
+        -1,
+        ge=-1,
+        le=SEEDS - 1,
+        widget="seed",
+        group="walk",
+        order=50,
+        help="The seed at the end of the walk. -1 keeps the seed.",
+    )
+    frames: int = param(
+        8, ge=2, le=1000, group="walk", order=51, help="How many pictures the walk has, first and last one included."
+    )
+
+
+class Explain(Wording):
+    prompt: str = param("", widget="textarea", order=1, max_length=20_000, help="The prompt to explain.")
+    steps: int = param(20, ge=1, le=150, order=30, help="In how many steps the picture would be drawn.")
+    hires_steps: int = param(
+        0, ge=0, le=150, order=31, help="Steps of a second pass, whose schedule is then told, too. 0 is without."
+    )
+
+
+class Count(Wording):
+    prompt: str = param("", widget="textarea", order=1, max_length=20_000, help="The prompt whose tokens are counted.")
+
+
+class Style(Params):
+    name: str = param(min_length=1, max_length=200, order=1, help="Name of the style.")
+
+
+class StyleTexts(Style):
+    prompt: str = param(
+        "",
+        widget="textarea",
+        max_length=20_000,
+        order=2,
+        help="Text that is added to the prompt; {prompt} in it stands for the prompt.",
+    )
+    negative_prompt: str = param(
+        "", widget="textarea", max_length=20_000, order=3, help="Text that is added to the negative prompt."
+    )
