@@ -1,0 +1,83 @@
+"""What samplers and schedules are called: here, in A1111 old and new, in ComfyUI and in k-diffusion. No torch."""
+
+import difflib
+import re
+
+SAMPLERS = (
+    "Euler",
+    "Euler a",
+    "Heun",
+    "LMS",
+    "DPM2",
+    "DPM2 a",
+    "DPM fast",
+    "DPM adaptive",
+    "DPM++ 2S a",
+    "DPM++ SDE",
+    "DPM++ 2M",
+    "DPM++ 2M SDE",
+    "DPM++ 2M SDE Heun",
+    "DPM++ 3M SDE",
+    "DDIM",
+    "PLMS",
+    "UniPC",
+    "LCM",
+    "Restart",
+)
+SCHEDULES = ("automatic", "karras", "exponential", "polyexponential", "sgm uniform", "simple", "beta", "ddim")
+
+# Two evaluations a step: A1111 counts prompt editing in evaluations, so over twice the steps.
+SECOND_ORDER = frozenset({"Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "Restart"})
+# Their fresh noise comes from A1111's "eta noise seed delta" (ENSD).
+USES_ENSD = frozenset({"Euler a", "DPM2 a", "DPM fast", "DPM adaptive", "DPM++ 2S a"})
+
+OTHER_SAMPLERS = {"dpmad": "DPM adaptive", "pndm": "PLMS"}  # spelled as `_key` spells them
+OTHER_SCHEDULES = {
+    "k": "karras",  # InvokeAI
+    "ka": "karras",  # old A1111, as in k_dpmpp_2m_ka
+    "exp": "exponential",
+    "uniform": "automatic",
+    "normal": "automatic",  # ComfyUI
+    "ddimuniform": "ddim",
+}
+
+
+def canonical(name: str) -> tuple[str, str | None]:
+    """Our names for a sampler of A1111, ComfyUI or k-diffusion, and for the schedule if it is part of the name.
+
+    "DPM++ 2M Karras" and "k_dpmpp_2m_ka" are ("DPM++ 2M", "karras"), "euler_ancestral" is ("Euler a", None).
+    Case, blanks, hyphens and underscores do not matter. Raises ValueError, which tells what is like it."""
+    words = _words(name)
+    for last in (0, 1, 2):  # words that name the schedule; none first, as DDIM is both
+        end = len(words) - last
+        sampler, schedule = _SAMPLERS.get(_key(words[:end])), _SCHEDULES.get(_key(words[end:]))
+        if sampler and (schedule or not last):
+            return sampler, schedule
+    raise ValueError(_unknown("sampler", name, SAMPLERS))
+
+
+def canonical_schedule(name: str) -> str:
+    """Our name for a schedule ("scheduler", "schedule type") of A1111 or ComfyUI. Raises ValueError."""
+    if schedule := _SCHEDULES.get(_key(_words(name))):
+        return schedule
+    raise ValueError(_unknown("schedule", name, SCHEDULES))
+
+
+def _words(name: str) -> list[str]:
+    words = re.sub(r"[\s_-]+", " ", name.lower().replace("++", "pp")).split()
+    words = words[1:] if words[:1] in (["k"], ["sample"]) else words  # k-diffusion's names
+    return [word for word in words if word != "gpu"]  # ComfyUI's names for where the noise is made
+
+
+def _key(words: list[str]) -> str:
+    return "".join("a" if word == "ancestral" else word for word in words)
+
+
+_SAMPLERS = {_key(_words(name)): name for name in SAMPLERS} | OTHER_SAMPLERS
+_SCHEDULES = {_key(_words(name)): name for name in SCHEDULES} | OTHER_SCHEDULES
+
+
+def _unknown(kind: str, name: str, names: tuple[str, ...]) -> str:
+    known = {_key(_words(known)): known for known in names}
+    near = [known[key] for key in difflib.get_close_matches(_key(_words(name)), known, n=3, cutoff=0.5)]
+    return f"there is no {kind} {name!r}. " + (f"Near are {', '.join(near)}." if near else f"Use {', '.join(names)}.")
