@@ -104,7 +104,8 @@ class Context:
     """What a running job may ask of the core. Safe to use from several threads.
 
     `scratch` is a folder that is deleted after the job, `models` finds model files (`models.path(kind, name)`).
-    `low_memory`: the device's memory did not suffice before; do it with less (smaller tiles, offloading)."""
+    `low_memory`: the device's memory did not suffice before; do it with less (smaller tiles, offloading).
+    `skips`: how often somebody asked, since the job began, to leave the rest of a picture and go on with the next."""
 
     def __init__(
         self, job_id: str, scratch: Path, models: Models, send: Callable[[str, dict[str, Any]], None],
@@ -112,6 +113,7 @@ class Context:
     ):  # fmt: skip
         self.job_id, self.models, self._scratch, self._blobs = job_id, models, scratch, blobs
         self.keep_partial = self.low_memory = False
+        self.skips = 0
         self._send, self._children = send, Children(ask)
         self._cancelled = threading.Event()
         self._progress_at = self._preview_at = self._phase_at = 0.0

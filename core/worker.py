@@ -35,7 +35,8 @@ class Worker:
         self._contexts: dict[str, Context] = {}  # running jobs, by lease
         self._outbox: dict[str, dict[str, Any]] = {}  # results the server has not acknowledged, by lease
         self._socket = OrderedClient(settings, lambda: ending.end([self]))
-        for event, handler in (("run", self._start), ("cancel", self._cancel), ("connect", self._ready)):
+        handlers = {"run": self._start, "cancel": self._cancel, "skip": self._skip, "connect": self._ready}
+        for event, handler in handlers.items():
             self._socket.on(event, handler, namespace=NAMESPACE)
 
     def serve(self) -> None:
@@ -69,6 +70,10 @@ class Worker:
         if context := self._contexts.get(message["lease"]):
             context.keep_partial = message["keep_partial"]
             context._cancelled.set()
+
+    def _skip(self, message: dict[str, Any]) -> None:
+        if context := self._contexts.get(message["lease"]):
+            context.skips += 1
 
     def _tell(self, lease: str, event: str, body: dict[str, Any]) -> None:
         body = calling.preview(body["image"]) if event == "preview" else body

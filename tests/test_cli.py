@@ -272,6 +272,15 @@ def test_a_queue_is_paused_and_a_job_cancelled_and_retried(cli):
     wait_until(lambda: json.loads(cli("job", again, "--json").stdout)["state"] == "done")
 
 
+def test_a_running_job_is_told_to_skip(cli):
+    id = cli("run", "draw", "--steps", "150", "--delay", "0.05", "--no-wait").stdout.strip()
+    wait_until(lambda: json.loads(cli("job", id, "--json").stdout)["state"] == "running")
+    assert cli("skip", id).stdout == f"skip    {id}\n"
+    cli("cancel", id)
+    refused = cli("skip", id)
+    assert refused.returncode == 1 and "skip is for jobs that run" in refused.stderr
+
+
 def test_a_paused_queue_is_told_to_whom_it_keeps_waiting(server, cli):
     cli("queue", "pause")
     with server.client() as client:

@@ -296,6 +296,8 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
     flow = wire.call("flow", {"jobs": [{"job": "say"}, {"job": "wait", "hold": True}]})
     done, held = (job["id"] for job in flow["jobs"])
     artifact = wire.ended(done)["outputs"][0]
+    running = wire.submit("wait")
+    wire.until(lambda: wire.states(running)[-1:] == ["running"])
     calls = {
         "submit": {"job": "say", "client_ref": "document"}, "flow": {"jobs": [{"job": "say"}]}, "job": {"id": done},
         "release": {"id": held}, "hold": {"id": held}, "move": {"id": held, "to": "back"}, "cancel": {"id": held},
@@ -304,6 +306,7 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
         "session": {"id": "documented", "memorised": {"say": {}}}, "review": {"ids": [artifact], "state": "picked"},
         "lineage": {"id": artifact}, "compare": {"a": artifact, "b": artifact},
         "delete": {"ids": [artifact]},
+        "skip": {"id": running},
         "attach": {"plugin": "demo", "device": "cpu"}, "detach": {"plugin": "demo", "device": "cpu"},
     }  # fmt: skip
     wire.call("queue", {"action": "pause"})

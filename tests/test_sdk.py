@@ -46,6 +46,16 @@ class Demo(Plugin):
             yield str(step)
             time.sleep(params.delay)
 
+    @job(concurrency=8)
+    def skips(self, params: CountParams, ctx: Context) -> Iterator[Text]:
+        for step in range(params.n):
+            before = ctx.skips
+            ctx.progress(step, params.n, f"number {step}")
+            while ctx.skips == before:
+                ctx.raise_if_cancelled()
+                time.sleep(0.01)
+            yield f"skipped {step}"
+
     @job()
     def turn(self, image: Image) -> Image:
         return image.rotate(180)
@@ -254,6 +264,16 @@ def test_cancel_can_keep_what_is_there(client):
     with pytest.raises(sdk.Cancelled):
         job.wait()
     assert [output.text() for output in job.outputs][:2] == ["0", "1"]
+
+
+def test_skip_lets_a_job_go_on_with_the_next(client):
+    job = client.submit("skips", {"n": 2})
+    for number in range(2):
+        next(event for event in job.events() if event.type == "progress" and event.data["step"] == number)
+        job.skip() if number else client.skip(job.id)
+    assert [output.text() for output in job.wait()] == ["skipped 0", "skipped 1"]
+    with pytest.raises(sdk.Conflict, match="is done; skip is for jobs that run"):
+        job.skip()
 
 
 def test_a_wait_with_a_timeout_leaves_the_job_alone(client):

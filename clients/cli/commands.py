@@ -75,6 +75,7 @@ def arguments() -> Parser:
     cancelling = command("cancel", cancel, "Stop jobs.")
     cancelling.add_argument("id", nargs="+")
     cancelling.add_argument("--keep-partial", action="store_true", help="Keep the results so far.")
+    command("skip", skip, "Let running jobs go on with their next picture.").add_argument("id", nargs="+")
     command("retry", retry, "Submit a job that has ended once more.").add_argument("id")
     queueing = command("queue", queue, "Show the queue, pause it, or let it go on.")
     queueing.add_argument("action", nargs="?", default="status", choices=("status", "pause", "resume"))
@@ -318,6 +319,17 @@ def cancel(client: Client, flags: argparse.Namespace) -> int:
         return dump([each.record for each in found])
     for each in found:
         print(f"cancel  {each.id}")
+    return 0
+
+
+def skip(client: Client, flags: argparse.Namespace) -> int:
+    found = [client.job(id) for id in flags.id]
+    for each in found:
+        each.skip()
+    if wants_json(flags):
+        return dump([each.record for each in found])
+    for each in found:
+        print(f"skip    {each.id}")
     return 0
 
 

@@ -266,6 +266,10 @@ class Job:
             if self.refresh().state != "cancelled":
                 raise
 
+    def skip(self) -> None:
+        """Leave the rest of the picture that it is at, and go on with the next. Raises Conflict if it does not run."""
+        self._client.call("skip", {"id": self.id}, repeat=False)
+
     def retry(self) -> "Job":
         """The same again, as a new job."""
         return self._client._attach(self._client.call("retry", {"id": self.id}, repeat=False)["job"])
@@ -451,6 +455,9 @@ class Client:
 
     def cancel(self, job: str | Job, keep_partial: bool = False) -> None:
         (self.job(job) if isinstance(job, str) else job).cancel(keep_partial)
+
+    def skip(self, job: str | Job) -> None:
+        (self.job(job) if isinstance(job, str) else job).skip()
 
     def job(self, id: str) -> Job:
         """A job that was submitted before, by anyone with our token; follow it like one's own."""

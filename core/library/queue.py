@@ -22,7 +22,7 @@ class Queue:
     def __init__(self, store: Store, catalogue: Catalogue, scheduler: Scheduler, pool: Pool):
         self._store, self._catalogue, self._scheduler, self._pool = store, catalogue, scheduler, pool
         self.handlers: list[Handler] = [
-            self.job, self.retry, self.hold, self.release, self.move, self.queue,
+            self.job, self.skip, self.retry, self.hold, self.release, self.move, self.queue,
         ]  # fmt: skip
 
     def age(self) -> None:
@@ -47,6 +47,18 @@ class Queue:
         if row["state"] == "queued":
             row |= place(self._store, row, len(self._pool.devices), self._catalogue)
         return {"job": wire(row)}
+
+    def skip(self, owner: str, id: str) -> Row:
+        """Ask a running job to leave the rest of the picture that it is at and go on with the next; a job that makes
+        one thing at a time does not listen. Nothing is stored: a job that has to run again has not heard of it."""
+        row = self._store.job(id, owner)
+        if row["state"] != "running":
+            raise Conflict(f"job {id} is {row['state']}; skip is for jobs that run.", job=id)
+        for worker in list(self._pool.workers.values()):
+            if worker.ready and (run := worker.runs.get(row["lease"])) and run.message:
+                self._pool.send(worker, "skip", {"lease": run.lease})
+                return {"job": wire(row)}
+        raise Conflict(f"the worker of job {id} cannot be reached just now.", job=id, hint="Ask again in a moment.")
 
     def retry(
         self, owner: str, id: str, client_ref: Name | None = None,

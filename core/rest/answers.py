@@ -317,6 +317,7 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "job": JobDetailAnswer,
     "jobs": JobsAnswer,
     "cancel": JobAnswer,
+    "skip": JobAnswer,
     "retry": JobAnswer,
     "hold": JobAnswer,
     "release": JobAnswer,

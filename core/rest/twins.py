@@ -48,6 +48,7 @@ TWINS = (
     Twin("jobs", "GET", "/jobs"),
     Twin("job", "GET", "/jobs/{id}"),
     Twin("cancel", "POST", "/jobs/{id}/cancel"),
+    Twin("skip", "POST", "/jobs/{id}/skip"),
     Twin("retry", "POST", "/jobs/{id}/retry"),
     Twin("hold", "POST", "/jobs/{id}/hold"),
     Twin("release", "POST", "/jobs/{id}/release"),
