@@ -116,7 +116,7 @@ class Context:
         self.skips = 0
         self._send, self._children = send, Children(ask)
         self._cancelled = threading.Event()
-        self._progress_at = self._preview_at = self._phase_at = 0.0
+        self._progress_at = self._preview_at = self._phase_at = self._phase_step = 0.0
         self._phase: str | None = None
 
     @property
@@ -140,10 +140,11 @@ class Context:
             raise InvalidParams(f"ctx.progress needs finite numbers, got {step} of {total}.")
         now = time.monotonic()
         if phase != self._phase:
-            self._phase, self._phase_at, self._progress_at = phase, now, 0.0
+            self._phase, self._phase_at, self._phase_step, self._progress_at = phase, now, step, 0.0
         if step >= total or now - self._progress_at >= PROGRESS_SECONDS:
             self._progress_at = now
-            eta = round((now - self._phase_at) * (total - step) / step, 2) if step > 0 else None
+            done = step - self._phase_step
+            eta = round((now - self._phase_at) * (total - step) / done, 2) if done > 0 else None
             self._send("progress", {"step": step, "total": total, "phase": str(phase)[:1000], "eta_seconds": eta})
 
     @property

@@ -19,6 +19,13 @@ class Echo(Plugin):
         return params.text * params.times
 
     @job()
+    def paint(self, ctx: Context) -> Text:
+        for step in (50, 51):
+            ctx.progress(step, 100, "second picture")
+            time.sleep(0.1)
+        return "painted"
+
+    @job()
     def join(self, parts: list[Text], ending: Text | None = None) -> Text:
         return "+".join(parts) + (ending or "")
 
@@ -178,6 +185,12 @@ def test_a_paused_queue_keeps_its_jobs_in_order_and_knows_their_place(wire):
     wire.ended(first, second, third)
     started = [body["id"] for _, name, body in wire.state_events() if name == "job" and body["state"] == "running"]
     assert started[-3:] == [third, first, second]
+
+
+def test_what_is_left_is_reckoned_from_where_a_phase_began(wire):
+    wire.ended(wire.submit("paint"))
+    first, second = (body["eta_seconds"] for name, body in wire.received if name == "progress")
+    assert first is None and second >= 49 * 0.1
 
 
 def test_retry_makes_a_new_job_with_the_same_parameters(wire):
