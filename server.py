@@ -68,8 +68,8 @@ class Server:
         self.api = Api(self.sio, self.store, self.scheduler)
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
         following = Following(self.sio, config, self.store, self.catalogue, self.outgoing)
-        self.library = Library(config, self.store, self.catalogue, self.scheduler, blobs, run_blocking)
         light = Light(self.store, self.catalogue, self.pool, self.sio)
+        self.library = Library(config, self.store, self.catalogue, self.scheduler, blobs, run_blocking, light.call)
         Programs(self.store, self.scheduler, self.pool, self.sio, self.outgoing.tell)
         self.detached = Detached(config, self.store, self.catalogue, self.pool, blobs, self.sio)
         for part in (following, self.library, self.queue, light, self.detached):

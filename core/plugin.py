@@ -38,7 +38,8 @@ def param(default: Any = ..., *, help: str, **hints: Any) -> Any:
 
     Bounds (ge, gt, le, lt, multiple_of, min_length, max_length, pattern) are enforced. The others are hints that
     clients find in the schema under "ui": widget ("textarea", "seed", "slider" ...), group, order, advanced, unit,
-    step, visible_if ({"other_parameter": value}), choices_from ("models/checkpoint": entries by reference)."""
+    step, visible_if ({"other_parameter": value}), choices_from ("models/checkpoint", or "call/JOB" for the names that a
+    light job returns: entries by reference)."""
     bounds = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"} & hints.keys()
     ui = {key: value for key, value in hints.items() if key not in bounds}
     if unknown := ui.keys() - {"widget", "group", "order", "advanced", "unit", "step", "visible_if", "choices_from"}:
@@ -52,7 +53,10 @@ def param(default: Any = ..., *, help: str, **hints: Any) -> Any:
 class Plugin:
     """Base of a plugin: one instance lives in each worker process, on one device.
 
-    `folder` is the plugin's own folder. `load` runs before the first job, `unload` before the process ends."""
+    `folder` is the plugin's own folder; `models` finds model files as `ctx.models` does, and is there before anything
+    is called. `load` runs before the first job, `unload` before the process ends."""
+
+    models: Models
 
     def __init__(self, folder: Path):
         self.folder = folder

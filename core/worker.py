@@ -29,7 +29,7 @@ class Worker:
         self._settings = settings
         self.plugin = load_plugin(Path(settings["folder"]))(Path(settings["folder"]))
         self._blobs = Blobs(Path(settings["blobs"]), settings["fsync"])
-        self._models = Models(Path(settings["models"]), settings["shipped_models"])
+        self._models = self.plugin.models = Models(Path(settings["models"]), settings["shipped_models"])
         self._loading = threading.Lock()
         self.loaded, self._started = False, 0
         self._contexts: dict[str, Context] = {}  # running jobs, by lease

@@ -62,6 +62,43 @@ class Planned(Plugin):
         outputs = [{"seed": seed + k} for k in range(params.images)]
         return {"params": params.model_dump() | {"seed": seed}, "outputs": outputs}
 """
+LISTS = """
+class Named(Params):
+    model: str = param("", choices_from="call/styles", help="In which style.")
+    deep: bool = param(False, help="Whether to tell more.")
+
+class Lists(Plugin):
+    @job(light=True)
+    def styles(self) -> list[Text]:
+        return [path.stem for path in sorted((self.models.folder / "styles").glob("*.txt"))]
+
+    @job(light=True)
+    def told(self) -> Json:
+        return [{"name": "Ink", "prompt": "ink"}, {"name": "Oil", "prompt": "oil"}, "Chalk"]
+
+    @job(light=True)
+    def one(self) -> Json:
+        return {"name": "alone"}
+
+    @job(light=True)
+    def numbers(self) -> Json:
+        return [1, 2]
+
+    @job(light=True)
+    def fail(self) -> Json:
+        raise InvalidParams("styles.csv is damaged.", hint="Mend it.")
+
+    @job(light=True)
+    def needs(self, text: Text) -> Text:
+        return text
+
+    @job()
+    def draw(self, params: Named) -> Text:
+        return params.model
+
+    def plan(self, job, params, inputs):
+        return {"outputs": [{"styles": [path.stem for path in (self.models.folder / "styles").glob("*.txt")]}]}
+"""
 ODD = """
 class Answer(Params):
     answer: Any = param(None, help="What the plan returns.")
@@ -167,3 +204,33 @@ def test_a_plan_of_ten_thousand_jobs_does_not_stop_the_others():
         wire.ended(wire.submit("draw"))
         plan = wire.call("plan", {"job": "many"}, timeout=30)["plan"]
         assert len(plan["jobs"]) == 10_000 and plan["eta_seconds"] is not None
+
+
+def test_a_list_can_come_from_a_light_job_in_pages_and_by_search():
+    with serve({"lists": LISTS}) as server, Wire(server) as wire:
+        assert wire.call("choices", {"list": "call/styles"}) == {"ok": True, "choices": [], "total": 0}
+        (server.folder / "models/styles").mkdir(parents=True)
+        for name in ("ink", "oil", "pastel"):
+            (server.folder / f"models/styles/{name}.txt").touch()
+        page = wire.call("choices", {"list": "call/lists.styles", "offset": 1, "limit": 1})
+        assert page == {"ok": True, "choices": ["oil"], "total": 3}
+        assert wire.call("choices", {"list": "call/told", "search": "i"})["choices"] == ["Ink", "Oil"]
+        assert wire.call("choices", {"list": "call/one"})["choices"] == ["alone"]
+        assert wire.call("jobs")["jobs"] == []
+
+
+def test_what_goes_wrong_in_a_list_of_a_light_job_is_a_typed_error():
+    with serve({"lists": LISTS}) as server, Wire(server) as wire:
+        error = lambda name: wire.call("choices", {"list": name})["error"]  # noqa: E731
+        assert error("call/numbers")["code"] == "plugin_error" and "list of texts" in error("call/numbers")["hint"]
+        assert error("call/fail") == {"code": "invalid_params", "message": "styles.csv is damaged.", "hint": "Mend it."}
+        assert error("call/nothing")["code"] == "unknown_job"
+        assert error("call/draw")["code"] == error("call/needs")["code"] == "invalid_params"
+        assert error("calls/styles")["code"] == error("call/../styles")["code"] == "not_found"
+
+
+def test_a_plan_finds_the_users_files_through_the_plugins_models():
+    with serve({"lists": LISTS}) as server, Wire(server) as wire:
+        (server.folder / "models/styles").mkdir(parents=True)
+        (server.folder / "models/styles/ink.txt").touch()
+        assert wire.call("plan", {"job": "draw"})["plan"]["outputs"] == [{"styles": ["ink"]}]

@@ -43,9 +43,10 @@ class Library:
 
     def __init__(
         self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, blobs: Blobs,
-        run_blocking: Callable[..., Any],
+        run_blocking: Callable[..., Any], call: Handler,
     ):  # fmt: skip
         self._config, self._store, self._catalogue, self._run_blocking = config, store, catalogue, run_blocking
+        self._call = call
         review = Review(store, scheduler)
         self.retention = Retention(config, store, blobs, review, run_blocking)
         self.handlers: list[Handler] = [
@@ -117,12 +118,16 @@ class Library:
     def choices(
         self, owner: str, list: str, search: str = "", offset: Annotated[int, Field(ge=0)] = 0, limit: Limit = 200
     ) -> Row:
-        """The entries of a parameter's `choices_from`, for example models/checkpoint, read anew each time."""
+        """The entries of a parameter's `choices_from`, read anew each time: the models of models/KIND, or the names
+        that the light job of call/JOB returns."""
         kind, _, name = list.partition("/")
-        if kind != "models" or not re.fullmatch(r"[\w.-]{1,100}", name):
-            raise NotFound(f"there is no list {list[:100]!r}. Lists are called models/KIND.")
+        if kind not in ("models", "call") or not re.fullmatch(r"[\w.-]{1,100}", name):
+            raise NotFound(f"there is no list {list[:100]!r}. Lists are called models/KIND or call/JOB.")
         shipped = [model for info in self._catalogue.plugins.values() for model in info.models()]
-        entries = self._run_blocking(Models(self._config.models, shipped).entries, name)
+        if kind == "call":
+            entries = _names(name, self._call(owner, name)["outputs"])
+        else:
+            entries = self._run_blocking(Models(self._config.models, shipped).entries, name)
         found = [entry for entry in entries if search.lower() in entry.lower()]
         return {"choices": found[offset:][:limit], "total": len(found)}
 
@@ -147,3 +152,13 @@ class Library:
             rows += map(wire, more)
             pause()
         return rows
+
+
+def _names(job: str, outputs: list[Any]) -> list[str]:
+    """The entries that a light job has returned: texts, or objects with a "name", one by one or as one list."""
+    entries = outputs[0] if len(outputs) == 1 and isinstance(outputs[0], list) else outputs
+    names = [each.get("name") if isinstance(each, dict) else each for each in entries]
+    if not all(isinstance(name, str) for name in names):
+        hint = 'The job has to return list[Text], or as Json a list of texts or of objects with a "name".'
+        raise PluginError(f"{job} returns no list of names.", hint=hint)
+    return names
