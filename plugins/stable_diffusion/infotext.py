@@ -1,19 +1,130 @@
-"""A1111's text about a picture, as it stands in the PNG's `parameters` chunk."""
+"""A1111's text about a picture, as it stands in the PNG's `parameters` chunk: written and read.
+
+    a cat
+    Negative prompt: blurry
+    Steps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x512, Model: "a, b", Version: v1.9.0
+
+The format is ambiguous in three places, and nothing that A1111 could read would help: a line of the prompt that begins
+with "Negative prompt:" begins the negative prompt; a prompt without fields whose last line looks like three fields is
+read as these; and "\\r\\n" counts as "\\n". All other texts and values come back as they were."""
 
 import json
+import re
 from typing import Any
 
 VERSION = "stable-core 0.1.0"
+ORDER = (
+    "Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Face restoration", "Size",
+    "Model hash", "Model", "FP8 weight", "Cache FP16 weight for LoRA", "VAE hash", "VAE",
+    "Variation seed", "Variation seed strength", "Seed resize from", "Denoising strength", "Conditional mask weight",
+    "Clip skip", "ENSD", "Token merging ratio", "Token merging ratio hr", "Init image hash", "RNG", "NGMS", "Tiling",
+    "Hires upscale", "Hires resize", "Hires steps", "Hires upscaler", "Hires CFG Scale", "Hires checkpoint",
+    "Hires sampler", "Hires schedule type", "Hires prompt", "Hires negative prompt",
+    "Mask blur", "Mask mode", "Masked content", "Inpaint area", "Masked area padding", "Noise multiplier",
+    "Eta", "Eta DDIM", "Sigma churn", "Sigma tmin", "Sigma tmax", "Sigma noise",
+    "Schedule max sigma", "Schedule min sigma", "Schedule rho", "Emphasis",
+    "Lora hashes", "TI hashes", "Refiner", "Refiner switch at", "Wildcard prompt",
+)  # fmt: skip
+LAST = ("Version", "User")  # what is not listed at all stands before these
+DEFAULTS = {
+    "Schedule type": "Automatic", "Clip skip": "1", "RNG": "GPU", "Emphasis": "Original",
+    "Schedule max sigma": "0", "Schedule min sigma": "0", "Schedule rho": "0",
+    "Hires resize-1": "0", "Hires resize-2": "0", "Hires checkpoint": "Use same checkpoint",
+    "Hires sampler": "Use same sampler", "Hires schedule type": "Use same scheduler",
+    "Hires prompt": "", "Hires negative prompt": "",
+    "Mask mode": "Inpaint masked", "Masked content": "original", "Inpaint area": "Whole picture",
+    "Masked area padding": "32",
+}  # fmt: skip
+SIZES = {"Size", "Hires resize", "Seed resize from"}  # their values are WIDTHxHEIGHT
+KEY = re.compile(r"\s*(\w[\w \-/]+)(:?)\s*")
+RELEASE = re.compile(r"(?:^|v)(\d{1,4})\.(\d{1,4})\.(\d{1,4})")  # Forge has it inside: f2.0.1v1.10.1
+SIZE = re.compile(r"(\d+)x(\d+)")
+QUOTED = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")\s*(?=,|$)')
+NEGATIVE = re.compile(r"(?:^|\n)Negative prompt: ?")
 
 
 def infotext(prompt: str, negative_prompt: str, fields: dict[str, Any]) -> str:
-    """Prompt, negative prompt if there is one, and a line of `Key: value, ...` without the fields that are None."""
-    negative = f"\nNegative prompt: {negative_prompt}" if negative_prompt else ""
-    settings = ", ".join(f"{key}: {_quoted(value)}" for key, value in fields.items() if value is not None)
-    return f"{prompt}{negative}\n{settings}".strip()
+    """Prompt, negative prompt if there is one, and a line of `Key: value, ...` in A1111's order, without the fields
+    that are None. A field whose value equals its key is written as the key alone."""
+    rank = {key: place for place, key in enumerate(ORDER)} | {key: len(ORDER) + 1 for key in LAST}
+    given = sorted(fields.items(), key=lambda item: rank.get(item[0], len(ORDER)))
+    settings = (key if key == value else f"{key}: {_quoted(value)}" for key, value in given if value is not None)
+    negative = f"Negative prompt: {negative_prompt}" if negative_prompt else ""
+    return "\n".join(part for part in (prompt, negative, ", ".join(settings)) if part)
 
 
 def _quoted(value: Any) -> str:
-    """As JSON if it holds a character that separates fields. Whole floats lose their .0."""
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ",:\n") else text
+    """As JSON if it would not be read back otherwise. Whole floats lose their .0."""
+    text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
+    plain = text and text.isprintable() and text == text.strip() and not any(mark in text for mark in ',:"')
+    return text if plain else json.dumps(text, ensure_ascii=False)
+
+
+def parse(text: str) -> dict[str, str]:
+    """What an infotext says: "Prompt", "Negative prompt", and its fields, by A1111's keys, all values as strings.
+
+    Sizes are two fields, `Size-1` and `Size-2`. What an infotext leaves out has A1111's DEFAULTS. What its version of
+    A1111 did differently is said in fields of their own. A text without a line of fields is a prompt. Never raises,
+    and takes time in proportion to the text."""
+    text = text.replace("\r\n", "\n")
+    head, _, line = text.rstrip().rpartition("\n")
+    fields = _fields(line)
+    if not fields:
+        head = text
+    negative = NEGATIVE.search(head)
+    prompt, negative_prompt = (head[: negative.start()], head[negative.end() :]) if negative else (head, "")
+    prompts = {"Prompt": prompt, "Negative prompt": negative_prompt}
+    return (DEFAULTS | fields | _older(fields, prompt) if fields else {}) | prompts
+
+
+def _fields(line: str) -> dict[str, str]:
+    """The fields of the last line; none if less than three have a value, as then it is a line of the prompt.
+
+    A scan from comma to comma: one pattern for all, as A1111 has it, takes time with the square of the length."""
+    fields: dict[str, str] = {}
+    valued = at = 0
+    while at < len(line):
+        key = KEY.match(line, at)
+        quoted = key and key[2] and QUOTED.match(line, key.end())
+        end = quoted.end() if quoted else _comma(line, key.end() if key else at)
+        if key and key[2]:
+            value = _unquoted(quoted[1]) if quoted else line[key.end() : end].strip()
+            fields |= _split(key[1], value)
+            valued += 1
+        elif key and key.end() == end:
+            fields[key[1].strip()] = key[1].strip()
+        at = end + 1
+    return fields if valued >= 3 else {}
+
+
+def _comma(line: str, start: int) -> int:
+    found = line.find(",", start)
+    return len(line) if found < 0 else found
+
+
+def _unquoted(text: str) -> str:
+    try:
+        return json.loads(text, strict=False)
+    except ValueError:
+        return text
+
+
+def _split(key: str, value: str) -> dict[str, str]:
+    size = SIZE.fullmatch(value) if key in SIZES else None
+    return {f"{key}-1": size[1], f"{key}-2": size[2]} if size else {key: value}
+
+
+def release(fields: dict[str, str]) -> tuple[int, ...] | None:
+    """The version of A1111 that wrote an infotext, or that Forge was made from; None if it was something else."""
+    found = RELEASE.search(fields.get("Version", ""))
+    return tuple(map(int, found.groups())) if found else None
+
+
+def _older(fields: dict[str, str], prompt: str) -> dict[str, str]:
+    """What that version of A1111 did otherwise than later ones."""
+    version, older = release(fields), {}
+    if version and version < (1, 6, 0) and "[" in prompt:
+        older["Old prompt editing timelines"] = "True"
+    if version and version < (1, 8, 0) and "Refiner" in fields:
+        older["Refiner switch by sampling steps"] = "True"
+    return older
