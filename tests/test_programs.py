@@ -46,6 +46,11 @@ class Work(Plugin):
         return [output for program in ctx.gather(programs) for output in program.outputs]
 
     @job(program=True)
+    def twice(self, text: Text, ctx: Context) -> Text:
+        joined, = ctx.gather([ctx.submit("join", inputs={"texts": [text, text]})])
+        return ctx.read(text) + ":" + ctx.read(joined.outputs[0])
+
+    @job(program=True)
     def careless(self, params: Number, ctx: Context) -> Json:
         children = [ctx.submit("square", {"number": 99999}), ctx.submit("square", {"number": 3})]
         return [child.state for child in ctx.gather(children, allow_failed=bool(params.number))]
@@ -54,6 +59,13 @@ class Work(Plugin):
 
 def runs(server):
     return (server.folder / "plugins" / "work" / "runs.txt").read_text().count("run")
+
+
+def test_a_program_hands_its_input_on_as_it_is_stored():
+    with serve({"work": PROGRAMS}) as server, Wire(server) as wire:
+        nine = wire.ended(wire.submit("square", {"number": 3}))["outputs"][0]
+        ended = wire.ended(wire.submit("twice", inputs={"text": nine}))
+        assert wire.text(ended["outputs"][0]) == "9:9+9"
 
 
 def test_a_program_gathers_its_children_and_returns_what_they_made():

@@ -55,10 +55,7 @@ def call_light(plugin: Plugin, blobs: Blobs, message: dict[str, Any], context: C
 def plan(plugin: Plugin, message: dict[str, Any], context: Context) -> dict[str, Any]:
     """What the job in `message` would make; a program is run with nobody listening until it gathers."""
     _, _, _, _, params_class = signature(_function(plugin, message))
-    items = {
-        name: [Artifact(item["id"], item["kind"], item["sha256"], item["facts"]) for item in found]
-        for name, found in message["inputs"].items()
-    }
+    items = {name: [Artifact(**item) for item in found] for name, found in message["inputs"].items()}
     planned = plugin.plan(message["name"].split(".")[1], params_class(**message["params"]), items) or {}
     if message["program"]:
         rehearsal = Rehearsal()
@@ -79,7 +76,9 @@ def _function(plugin: Plugin, message: dict[str, Any]) -> Any:
 def _calls(
     plugin: Plugin, blobs: Blobs, message: dict[str, Any], context: Context
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The arguments of each call of the job's method, and the description of its output."""
+    """The arguments of each call of the job's method, and the description of its output. A program gets its inputs as
+    they are stored, to hand them on."""
+    program = _function(plugin, message).__job__["program"]
     ports, port, params_name, context_name, params_class = signature(_function(plugin, message))
     arguments: dict[str, Any] = {}
     if params_name:
@@ -89,7 +88,9 @@ def _calls(
     calls = [arguments]
     for name, items in message["inputs"].items():
         decode = KINDS[ports[name]["kind"]].decode
-        values = [decode(blobs.path(item["sha256"]).read_bytes()) for item in items]
+        values = [
+            Artifact(**item) if program else decode(blobs.path(item["sha256"]).read_bytes()) for item in items
+        ]
         choices = [values] if ports[name]["list"] else values or [None]
         calls = [arguments | {name: choice} for arguments in calls for choice in choices]
     return calls, port
