@@ -29,7 +29,7 @@ include-path = "/artifacts"
 checks.positive_data_acceptance.expected-statuses = [201, 400, 413]
 [[operations]]
 include-path = "/artifacts/{{id}}"
-checks.positive_data_acceptance.expected-statuses = [200, 206, 304, 404, 416]
+checks.positive_data_acceptance.expected-statuses = [200, 206, 304, 400, 404, 416]
 [[operations]]
 include-path-regex = "^{BASE}/uploads"
 checks.negative_data_rejection.enabled = false

@@ -1,16 +1,21 @@
-"""Results where people look for them: copies of pictures, sounds and films under `outputs/`, never hard links."""
+"""Results where people look for them: copies of pictures, sounds and films under `outputs/`, never hard links.
+
+Pictures can be JPEGs or WebPs there (`export_format`); what is stored stays as it is."""
 
 import contextlib
 import filecmp
 import itertools
 import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from core.artifacts import Blobs
+from core.errors import CoreError
 from core.jobs import Row, Store
+from core.library import media
 from core.library.naming import file_path
 from core.ops.config import Config
 from core.types import KINDS
@@ -39,7 +44,10 @@ class Exports:
             values = self._values(job, artifact, len(artifacts) > 1)
             name = file_path(self._config.filename_pattern, values) + KINDS[artifact["kind"]].suffix
             target = self._config.outputs.joinpath(*name.split("/"))
-            self._run_blocking(copy, self._blobs.path(artifact["sha256"]), target)
+            format = self._config.export_format if artifact["kind"] == "image" else "png"
+            self._run_blocking(
+                _export, self._blobs.path(artifact["sha256"]), target, format, self._config.export_quality
+            )
 
     def _values(self, job: Row, artifact: Row, several: bool) -> Row:
         plugin, name = job["name"].split(".")
@@ -63,6 +71,16 @@ class Exports:
         if root["name"]:
             return Path(root["name"]).stem
         return f"{(root['job_name'] or 'upload').split('.')[-1]}-{root['id'].split('.')[0][-6:]}"
+
+
+def _export(source: Path, target: Path, format: str, quality: int) -> None:
+    if format != "png":
+        with contextlib.suppress(CoreError), tempfile.TemporaryDirectory() as folder:  # it stays as it is, then
+            converted = Path(folder) / target.name
+            converted.write_bytes(media.convert(source.read_bytes(), format, quality))
+            copy(converted, target.with_suffix(media.SUFFIXES[format]))
+            return
+    copy(source, target)
 
 
 def copy(source: Path, target: Path) -> Path:

@@ -12,10 +12,14 @@ import PIL.ImageOps
 import PIL.PngImagePlugin
 
 from core.errors import BadImage, TooLarge, TypeMismatch
+from core.library import embedded
 
 MAX_PIXELS = 150_000_000  # refused before a pixel is decoded: a bomb of a few kB can unpack to gigabytes
 PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow's own guard would warn earlier
 MAX_TEXT_CHUNK = 500_000  # characters; Pillow refuses files whose text chunks exceed 1 MB
+MAX_EXIF = {"jpeg": 65_533, "webp": None}  # bytes: a JPEG has it in one segment
+MAX_SIDE = {"jpeg": 65_500, "webp": 16_383}  # pixels
+SUFFIXES = {"jpeg": ".jpg", "webp": ".webp"}
 
 
 def open_image(data: bytes) -> PIL.Image.Image:
@@ -32,10 +36,12 @@ def open_image(data: bytes) -> PIL.Image.Image:
 
 
 def decode_image(data: bytes) -> PIL.Image.Image:
-    """Upright RGB, RGBA or L picture; `info` keeps the file's texts. Turns phone photos by their EXIF."""
+    """Upright RGB, RGBA or L picture; `info` keeps the file's texts, those in its EXIF, too. Turns phone photos by
+    their EXIF."""
     picture = open_image(data)
     try:
         picture.load()
+        picture.info = embedded.from_exif(picture) | picture.info
         upright = PIL.ImageOps.exif_transpose(picture)
     except Exception as error:
         raise BadImage(f"the {picture.format} picture is damaged: {error}. Export it again.") from error
@@ -56,6 +62,26 @@ def encode_image(picture: PIL.Image.Image, texts: dict[str, str]) -> bytes:
         chunks.add_itxt(key, text[:MAX_TEXT_CHUNK])
     out = io.BytesIO()
     picture.save(out, "PNG", pnginfo=chunks, compress_level=4)
+    return out.getvalue()
+
+
+def convert(data: bytes, format: str, quality: int) -> bytes:
+    """The picture in `data` as a "jpeg", where what is transparent becomes white, or a "webp"; quality 1 to 100.
+
+    A1111's text and our record go along, if they are there, and nothing else that is written inside."""
+    picture, out = decode_image(data), io.BytesIO()
+    if max(picture.size) > MAX_SIDE[format]:
+        size = f"{picture.width}x{picture.height}"
+        raise TooLarge(f"the picture has {size} pixels, a {format} at most {MAX_SIDE[format]:,} on a side.")
+    exif, profile = embedded.to_exif(picture.info, MAX_EXIF[format]), picture.info.get("icc_profile", b"")
+    if profile[16:20] == b"CMYK":  # of colours that it has no more
+        profile = b""
+    if format == "jpeg" and picture.mode == "RGBA":
+        white = PIL.Image.new("RGB", picture.size, "white")
+        white.paste(picture.convert("RGB"), mask=picture.getchannel("A"))
+        picture = white
+    picture.info = {}
+    picture.save(out, format, quality=quality, exif=exif, icc_profile=profile)
     return out.getvalue()
 
 

@@ -1,21 +1,6 @@
 """Whether an uploaded file is one of our results come back: exported, moved, renamed, edited or sent by somebody."""
 
-import json
-from typing import Any
-
 from core.jobs import Row, Transaction
-
-CHUNK = "stable-core"  # of a PNG; core/library/calling.py writes it
-
-
-def claimed_id(texts: dict[str, Any]) -> str | None:
-    """The artifact that a file says it is, by the texts inside it. Anybody can write anything there."""
-    try:
-        record = json.loads(texts.get(CHUNK, "{}"))
-        claimed = record.get("artifact")
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return None
-    return claimed if isinstance(claimed, str) and len(claimed) <= 100 else None
 
 
 def recognise(tx: Transaction, upload: Row, claimed: str | None) -> list[str]:

@@ -33,6 +33,10 @@ class Config(pydantic.BaseModel):
     filename_pattern: Annotated[str, AfterValidator(check_pattern)] = Field(
         DEFAULT, description=f"What results are called there: {', '.join(f'{{{name}}}' for name in PLACEHOLDERS)}."
     )
+    export_format: Literal["png", "jpeg", "webp"] = Field(
+        "png", description="What pictures are there; masks, sounds and films stay what they are."
+    )
+    export_quality: int = Field(80, ge=1, le=100, description="Of jpeg and webp: 100 is best and largest.")
     models: Path = Field(ROOT / "models", description="Folder of model files, a subfolder for each kind.")
     plugins: list[Path] = Field([ROOT / "plugins"], description="Folders that hold plugins.")
     environments: Path = Field(ROOT / ".envs", description="Folder of the plugins' Python environments.")

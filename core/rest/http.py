@@ -1,4 +1,4 @@
-"""HTTP: the page at /, artifact up- and download, a health check; what else there is comes from the files beside it."""
+"""HTTP: the page at / and a health check; what else there is comes from the files beside it."""
 
 import time
 from collections.abc import Callable
@@ -10,22 +10,11 @@ import flask
 from core.api import VERSION, Api
 from core.artifacts import Blobs
 from core.auth import Guard
-from core.errors import Unauthorized, UnknownArtifact
+from core.errors import Unauthorized
 from core.jobs import Store
-from core.library.review import owned
 from core.ops.config import ROOT, Config
-from core.rest import documents, errors, stream, twins, uploads
+from core.rest import documents, downloads, errors, stream, twins, uploads
 
-SAFE_INLINE = (
-    "image/png",
-    "image/jpeg",
-    "image/webp",
-    "image/gif",
-    "audio/",
-    "video/",
-    "text/plain",
-    "application/json",
-)
 PAGE = ROOT / "clients" / "plain"
 PAGE_TYPES = {".js": "text/javascript", ".css": "text/css"}  # what the system says may differ: on Windows it often does
 PAGE_POLICY = (  # what the page may load and do: only what comes from this server
@@ -43,6 +32,7 @@ def create_app(
     app.json.sort_keys = False  # forms show parameters in the order in which they were declared
     errors.handle(app)
     uploads.mount(app, config, store, blobs, run_blocking, api)
+    downloads.mount(app, store, blobs, run_blocking, api)
     twins.mount(app, api, config.max_message_bytes)
     stream.mount(app, api, store)
     documents.mount(app, run_blocking, api)
@@ -76,24 +66,6 @@ def create_app(
         answer.headers["Content-Security-Policy"] = PAGE_POLICY
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Referrer-Policy"] = "no-referrer"
-        return answer
-
-    @app.get("/artifacts/<id>")
-    def download(id: str) -> Any:
-        owner = guard().owner(flask.request.environ)
-        row = owned(store, id, owner)
-        if not blobs.path(row["sha256"]).is_file():
-            raise UnknownArtifact(f"the bytes of artifact {id} are gone from the server's disk.")
-        inline = row["mime"].startswith(SAFE_INLINE)
-        answer = flask.send_file(
-            blobs.path(row["sha256"]), row["mime"], as_attachment=not inline, download_name=row["name"] or row["id"],
-            etag=row["sha256"], conditional=True,
-        )  # fmt: skip
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        answer.headers["Content-Security-Policy"] = (
-            "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-        )
-        answer.headers["Cache-Control"] = "private, no-cache"  # a later attempt may replace it; the ETag makes it cheap
         return answer
 
     return app

@@ -9,7 +9,7 @@ from openapi_pydantic.util import PydanticSchema, construct_open_api_with_schema
 
 from core.api import VERSION, Handler
 from core.jobs import Row
-from core.rest import answers, uploads
+from core.rest import answers, downloads, uploads
 from core.rest.schemas import Model, query_schemas, request_model
 from core.rest.twins import BASE, JSON, STREAMED, TWINS, Twin
 
@@ -112,14 +112,17 @@ def _bytes() -> dict[str, Row]:
     whole = _content("The file.", "*/*", BINARY) | {
         "headers": {"ETag": {"schema": TEXT}, "Accept-Ranges": {"schema": TEXT}}
     }
-    fetch = _operation("download", "Bytes", "Fetch a file, or part of it.", 200, whole, READING)
+    fetch = _operation(
+        "download", "Bytes", "Fetch a file, or part of it, or a picture converted.", 200, whole, (*READING, 413)
+    )
     fetch["responses"] |= {
         "206": _content("The part that Range asks for.", "*/*", BINARY)
         | {"headers": {"Content-Range": {"schema": TEXT}}},
         "304": {"description": "It is what If-None-Match says."},
         "416": {"description": "The file has no such range.", "content": {JSON: {"schema": _schema(answers.Refusal)}}},
     }
-    fetch["parameters"] = _in_path("/{id}", {"id": TEXT}) + _in_header(
+    fetch["parameters"] = _in_path("/{id}", {"id": TEXT}) + _in_query(downloads.Wanted)
+    fetch["parameters"] += _in_header(
         {name: {"schema": TEXT} for name in ("Range", "If-Range", "If-None-Match")}, False
     )
     health = _operation(

@@ -27,8 +27,9 @@ from core.api import Api, Name
 from core.artifacts import Blobs
 from core.errors import BadImage, Conflict, InvalidParams, NotFound, QueueFull, TooLarge, TypeMismatch
 from core.jobs import Row, Store, Transaction, new_id, now, wire
+from core.library.embedded import claimed_id
 from core.library.media import open_image
-from core.library.recognition import claimed_id, recognise
+from core.library.recognition import recognise
 from core.ops.config import Config
 from core.rest.twins import BASE, stream
 from core.types import KINDS

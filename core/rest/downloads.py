@@ -1,0 +1,80 @@
+"""How bytes go out: GET /artifacts/<id>, as they are stored, or a picture as JPEG or WebP."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal
+
+import flask
+import pydantic
+from pydantic import Field
+
+from core.api import Api
+from core.artifacts import Blobs
+from core.errors import InvalidParams, UnknownArtifact
+from core.jobs import Row, Store
+from core.library import media
+from core.library.review import owned
+
+SAFE_INLINE = (
+    "image/png",
+    "image/jpeg",
+    "image/webp",
+    "image/gif",
+    "audio/",
+    "video/",
+    "text/plain",
+    "application/json",
+)
+
+
+class Wanted(pydantic.BaseModel):
+    """As what a picture is sent. Other words in the address tell caches apart and mean nothing to us."""
+
+    format: Literal["jpeg", "webp"] | None = Field(None, description="Of a picture; if not given, as it is stored.")
+    quality: int = Field(80, ge=1, le=100, description="Of jpeg and webp: 100 is best and largest.")
+
+
+def mount(
+    app: flask.Flask, store: Store, blobs: Blobs, run_blocking: Callable[..., Any], api: Callable[[], Api]
+) -> None:
+    """Add the route."""
+
+    @app.get("/artifacts/<id>")
+    def download(id: str) -> Any:
+        owner = api().guard.owner(flask.request.environ)
+        wanted = Wanted.model_validate(flask.request.args.to_dict())
+        row = owned(store, id, owner)
+        path = blobs.path(row["sha256"])
+        if not path.is_file():
+            raise UnknownArtifact(f"the bytes of artifact {id} are gone from the server's disk.")
+        if wanted.format:
+            answer = _converted(row, path, wanted, run_blocking)
+        else:
+            answer = flask.send_file(
+                path, row["mime"], as_attachment=not row["mime"].startswith(SAFE_INLINE),
+                download_name=row["name"] or row["id"], etag=row["sha256"], conditional=True,
+            )  # fmt: skip
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        answer.headers["Content-Security-Policy"] = (
+            "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+        )
+        answer.headers["Cache-Control"] = "private, no-cache"  # a later attempt may replace it; the ETag makes it cheap
+        return answer
+
+
+def _converted(row: Row, path: Path, wanted: Wanted, run_blocking: Callable[..., Any]) -> flask.Response:
+    """Made anew each time, unless the client has it."""
+    if row["kind"] not in ("image", "mask"):
+        text = f"{row['id']} is of kind {row['kind']}; only pictures can be had as {wanted.format}."
+        raise InvalidParams(text, field="format", hint="Leave format out.")
+    etag = f"{row['sha256']}-{wanted.format}-{wanted.quality}"
+    known = etag in flask.request.if_none_match
+    data = b"" if known else run_blocking(_convert, path, wanted.format, wanted.quality)
+    name = (Path(row["name"]).stem if row["name"] else row["id"]) + media.SUFFIXES[wanted.format]
+    mime = f"image/{wanted.format}"
+    return flask.send_file(io.BytesIO(data), mime, download_name=name, etag=etag, conditional=True)
+
+
+def _convert(path: Path, format: str, quality: int) -> bytes:
+    return media.convert(path.read_bytes(), format, quality)
