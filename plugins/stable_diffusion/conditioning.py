@@ -1,24 +1,131 @@
 """How a prompt becomes the context that the UNet attends to."""
 
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+
 import torch
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
+
+from core.plugin import InvalidParams
+
+from .chunks import Chunk, Chunks, Wording, split
+
+ROWS = 32  # chunks that CLIP reads at once
 
 
 class TextEncoder:
     def __init__(self, tokenizer: CLIPTokenizer, clip: CLIPTextModel):
         self._tokenizer, self._clip = tokenizer, clip
-        self._length = tokenizer.model_max_length  # 77, begin and end included
+        self._model = getattr(clip, "text_model", clip)  # older versions of transformers have one module more
+        self._empty: dict[int, Tensor] = {}  # the context of an empty text, by clip_skip
 
-    def tokens(self, text: str) -> tuple[list[int], str]:
-        """The ids of `text`, padded to the model's 77, and the end of the text that did not fit, "" if all did."""
-        ids = self._tokenizer(text, add_special_tokens=False, verbose=False).input_ids
-        room = self._length - 2
-        begin, end, pad = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id, self._tokenizer.pad_token_id
-        padded = [begin, *ids[:room], end] + [pad] * (room - len(ids))
-        return padded, self._tokenizer.decode(ids[room:]).strip()
+    def chunks(self, text: str, wording: Wording, embeddings: Mapping[str, Tensor]) -> Chunks:
+        """What `encode` takes. `embeddings`: vectors (n, D) by name; those that the text names are fetched.
 
-    def encode(self, prompts: list[list[int]]) -> list[Tensor]:
-        """The context of each list of token ids: (1, 77, D), CLIP's last layer after its final layer norm."""
-        ids = torch.tensor(prompts, device=self._clip.device)
-        return list(self._clip(input_ids=ids).last_hidden_state.split(1))
+        Raises InvalidParams if the wording or an embedding does not fit the model."""
+        layers, width = self._clip.config.num_hidden_layers, self._clip.config.hidden_size
+        if not 1 <= wording.clip_skip <= layers:
+            raise InvalidParams(
+                f"clip_skip must be from 1 to {layers}, got {wording.clip_skip}.",
+                field="clip_skip",
+                hint=f"This model's text encoder has {layers} layers; 1 takes the last one, 2 the one before.",
+            )
+        chunks = split(text, self._tokenizer, wording, Lengths(embeddings))
+        if not chunks.embeddings:
+            return chunks
+        vectors = [embeddings[name] for name in chunks.embeddings]
+        for name, vector in zip(chunks.embeddings, vectors, strict=True):
+            if vector.shape[1] != width:
+                raise InvalidParams(
+                    f"embedding {name!r} is for another kind of model: its vectors have {vector.shape[1]} numbers, "
+                    f"those of this model {width}.",
+                    hint="Leave it out of the prompt, or take a model that it was made for.",
+                )
+        return dataclasses.replace(chunks, vectors=torch.cat(vectors))
+
+    def encode(self, prompts: list[Chunks]) -> list[Tensor]:
+        """The context of each prompt, (1, 77 * chunks, D) in the model's dtype. What one prompt gets does not depend
+        on the others."""
+        rows = [(prompt, chunk) for prompt in prompts for chunk in prompt.chunks]
+        contexts: Iterator[Tensor] = (
+            context for k in range(0, len(rows), ROWS) for context in self._read(rows[k : k + ROWS])
+        )
+        return [
+            torch.cat([self._weighted(next(contexts), chunk, prompt.wording) for chunk in prompt.chunks])[None]
+            for prompt in prompts
+        ]
+
+    def _read(self, rows: list[tuple[Chunks, Chunk]]) -> Iterator[Tensor]:
+        """The context (77, D) of each chunk, without emphasis."""
+        ids = torch.tensor([chunk.ids for _, chunk in rows])
+        beyond = ids - len(self._tokenizer)
+        place = beyond >= 0
+        vectors = [prompt.vectors[k[k >= 0]] for (prompt, _), k in zip(rows, beyond, strict=True) if (k >= 0).any()]
+        ids, place = ids.masked_fill(place, 0).to(self._clip.device), place.to(self._clip.device)
+
+        def put(embedding: torch.nn.Module, ids: tuple[Tensor], words: Tensor) -> Tensor:
+            return words.index_put((place,), torch.cat(vectors).to(words)) if vectors else words
+
+        with self._model.embeddings.token_embedding.register_forward_hook(put):
+            output = self._clip(input_ids=ids, output_hidden_states=True)
+        for k, (prompt, _) in enumerate(rows):
+            if (skip := prompt.wording.clip_skip) == 1:
+                yield output.last_hidden_state[k]
+            else:
+                yield self._model.final_layer_norm(output.hidden_states[-skip][k])
+
+    def _weighted(self, z: Tensor, chunk: Chunk, wording: Wording) -> Tensor:
+        if all(weight == 1 for weight in chunk.weights):
+            return z
+        empty = self._empty_context(wording.clip_skip) if wording.emphasis == "comfyui" else None
+        return emphasised(z, torch.tensor(chunk.weights), wording.emphasis, empty)
+
+    def _empty_context(self, clip_skip: int) -> Tensor:
+        if clip_skip not in self._empty:
+            chunks = self.chunks("", Wording(clip_skip=clip_skip), {})
+            self._empty[clip_skip] = self.encode([chunks])[0][0]
+        return self._empty[clip_skip]
+
+
+def emphasised(z: Tensor, weights: Tensor, emphasis: str, empty: Tensor | None = None) -> Tensor:
+    """The context z (77, D) of a chunk with the weights (77,) of its tokens, see `Wording`. `empty` (77, D) is that of
+    an empty text. Computed in float32, then kept within the range of z's dtype.
+
+    A1111 takes the means for "original" over the chunks of all pictures of a batch, which makes a picture depend on
+    its neighbours; here it is the chunk's own."""
+    context, weights = z.float(), weights.to(z.device)[:, None]
+    if emphasis == "comfyui":
+        context = empty.float() + (context - empty.float()) * weights
+    else:
+        mean = context.mean()
+        context = context * weights
+        if emphasis == "original":
+            scale = (mean / context.mean()).item()
+            context = context * (scale if math.isfinite(scale) else 1.0)
+    largest = torch.finfo(z.dtype).max
+    return context.clamp(-largest, largest).to(z.dtype)
+
+
+def same_length(contexts: list[Tensor]) -> list[Tensor]:
+    """The contexts (1, tokens, D), repeated until they are equally long, so that the UNet can read them together.
+    What attends to a context that is repeated as a whole finds exactly what it found before."""
+    length = math.lcm(*(context.shape[1] for context in contexts))
+    return [context.repeat(1, length // context.shape[1], 1) for context in contexts]
+
+
+class Lengths(Mapping):
+    """How many vectors each embedding has, fetching only those asked for."""
+
+    def __init__(self, embeddings: Mapping[str, Tensor]):
+        self._embeddings = embeddings
+
+    def __getitem__(self, name: str) -> int:
+        return len(self._embeddings[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._embeddings)
+
+    def __len__(self) -> int:
+        return len(self._embeddings)

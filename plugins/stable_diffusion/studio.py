@@ -16,6 +16,8 @@ from core.plugin import Cancelled, Context, Result
 from . import SEEDS, ImageToImage, TextToImage
 from .batcher import Batcher
 from .checkpoint import Checkpoint, Checkpoints
+from .chunks import Wording
+from .conditioning import same_length
 from .denoiser import Ask, Guidance, guide
 from .infotext import VERSION, infotext
 from .noise import Noise
@@ -84,7 +86,7 @@ class Job:
         self.batcher, self.device, self.checkpoint, self.params, self.ctx = batcher, device, checkpoint, params, ctx
         self.width, self.height = params.width or checkpoint.size, params.height or checkpoint.size
         self.seed = params.seed if params.seed >= 0 else random.randrange(SEEDS)
-        contexts = [self._context(name, getattr(params, name)) for name in ("prompt", "negative_prompt")]
+        contexts = same_length([self._context(text) for text in (params.prompt, params.negative_prompt)])
         self.guidance: Guidance = guide(*contexts, params.cfg_scale)
         self.sigmas = schedule_sigmas(params.schedule, checkpoint.denoiser.levels, params.steps)
         self.start: Tensor | float = 0.0  # the latents to begin with, before noise
@@ -93,11 +95,9 @@ class Job:
             self.start = batcher.call(checkpoint.autoencoder.encode, fitted(image, self.width, self.height))
         self._evaluations = self._decoded = 0
 
-    def _context(self, name: str, text: str) -> Tensor:
-        tokens, cut = self.checkpoint.text.tokens(text)
-        if cut:
-            self.ctx.log(f"{name}: the end was cut off, it has more than 75 tokens: {cut!r}")
-        return self.batcher.call(self.checkpoint.text.encode, tokens, most=ROWS)
+    def _context(self, text: str) -> Tensor:
+        chunks = self.checkpoint.text.chunks(text, Wording(), {})
+        return self.batcher.call(self.checkpoint.text.encode, chunks, most=ROWS)
 
     def evaluated(self) -> None:
         """Tell the progress: the mean of all images, in steps."""
