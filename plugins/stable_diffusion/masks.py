@@ -99,12 +99,10 @@ def composite(
         blurred_mask = blurred_mask.point(lambda value: min(2 * value, 255))
         region = (0, 0, *original.size)
     left, top, right, bottom = region
-    painting = original.convert("RGB")
-    mask = PIL.Image.new("L", original.size)
-    mask.paste(blurred_mask.crop(region), (left, top))  # beyond the region nothing was painted
-    result = painting.copy()
+    result = original.convert("RGB")
+    painting = result.copy()
     painting.paste(resized(painted, right - left, bottom - top, "crop and resize"), (left, top))
-    result.paste(painting, mask=mask)
+    result.paste(painting, mask=blurred_mask)
     if original.mode == "RGBA":
         result.putalpha(original.getchannel("A"))
     return result

@@ -63,7 +63,7 @@ def canvases(
     noise_q: float = 1.0,
     colour_variation: float = 0.05,
 ) -> Iterator[Canvas]:
-    """The canvases of an outpainting, one after the other; each needs its `painted` before the next.
+    """The canvases of an outpainting of an RGB picture, one after the other; each needs its `painted` before the next.
 
     poor man's: one canvas with all the new sides, which repeat the picture's outermost pixels: begin with `filled`, or
     as it is. mk2: one for each direction, in the order of DIRECTIONS, with `shaped_noise` at the new side; if width

@@ -24,10 +24,8 @@ def islands(width, height, share=0.02):
 
 
 def random_picture(width, height, channels=3, seed=0):
-    return PIL.Image.fromarray(
-        numpy.random.default_rng(seed).integers(0, 256, (height, width, channels), numpy.uint8),
-        {3: "RGB", 4: "RGBA"}[channels],
-    )
+    rng = numpy.random.default_rng(seed)
+    return PIL.Image.fromarray(rng.integers(0, 256, (height, width, channels), numpy.uint8))
 
 
 def mirrored(index, length):
