@@ -1,4 +1,4 @@
-"""Samplers, schedules, noise and guidance against mathematics."""
+"""Schedules, orders of convergence and guidance against mathematics."""
 
 import math
 
@@ -6,10 +6,14 @@ import pytest
 import torch
 from k_diffusion import sampling
 from k_diffusion.external import DiscreteEpsDDPMDenoiser
+from scipy.stats import beta
 from sd.denoiser import Ask, Denoiser, guide
+from sd.names import SAMPLERS, SCHEDULES
 from sd.noise import Noise
-from sd.samplers import SAMPLERS, sample
-from sd.schedules import last_part, schedule_sigmas
+from sd.samplers import SamplerOptions, sample
+from sd.schedules import last_part, last_part_of, schedule_sigmas, start
+
+from core.plugin import InvalidParams
 
 
 def gaussian(x, sigma):
@@ -17,75 +21,152 @@ def gaussian(x, sigma):
     return x / (1 + sigma.view(-1, 1, 1, 1) ** 2)
 
 
-def levels():
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
-    return DiscreteEpsDDPMDenoiser(None, torch.cumprod(1 - betas, 0), quantize=False)
+BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
+ALPHAS = torch.cumprod(1 - BETAS, 0)
+LEVELS = DiscreteEpsDDPMDenoiser(None, ALPHAS, quantize=False)
+
+
+def level(t):
+    """The noise of timestep t, for whole ones."""
+    return math.sqrt((1 - ALPHAS[t].item()) / ALPHAS[t].item())
+
+
+LOW, HIGH = level(0), level(999)
 
 
 def error_on_gaussian(name, steps):
     """Distance from the exact solution of the probability flow, x * sqrt((1 + s1^2) / (1 + s0^2)), s 10 to 0.1."""
     sigmas = torch.linspace(math.log(10), math.log(0.1), steps + 1, dtype=torch.float64).exp()
     x = torch.full((1, 1, 1, 1), 10.0, dtype=torch.float64)
-    end = sample(name, gaussian, x, sigmas, None, lambda step: None)
+    noise = Noise(0, x.shape, "cpu")
+    end = sample(name, gaussian, x, sigmas, noise, lambda step: None, SamplerOptions(eta=0))
     return abs(end - x * ((1 + sigmas[-1] ** 2) / (1 + sigmas[0] ** 2)) ** 0.5).item()
 
 
-@pytest.mark.parametrize(("name", "order"), [("Euler", 1), ("DPM++ 2M", 2)])
+ORDERS = {
+    1: ("Euler", "DDIM"),
+    2: ("Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "DPM++ 2M", "DPM++ 2M SDE", "DPM++ 3M SDE"),
+}
+
+
+@pytest.mark.parametrize(("name", "order"), [(name, order) for order, names in ORDERS.items() for name in names])
 def test_the_error_falls_with_the_order_of_the_sampler(name, order):
     errors = [error_on_gaussian(name, steps) for steps in (80, 160, 320)]
     measured = [math.log2(coarse / fine) for coarse, fine in zip(errors, errors[1:], strict=False)]
     assert measured == pytest.approx([order, order], abs=0.15)
 
 
-def test_euler_a_gives_the_variance_of_the_data():
-    sigmas = sampling.get_sigmas_karras(200, 0.03, 14.6)
-    noise = Noise(0, (1, 4, 64, 64), "cpu")
-    end = sample("Euler a", gaussian, noise() * sigmas[0], sigmas, noise, lambda step: None)
-    assert end.std().item() == pytest.approx(1, abs=0.05)
+@pytest.mark.parametrize("name", ["LMS", "PLMS", "UniPC"])
+def test_samplers_with_several_orders_have_at_least_that_of_their_first_steps(name):
+    errors = [error_on_gaussian(name, steps) for steps in (80, 160, 320)]
+    assert all(coarse / fine > 2**1.95 for coarse, fine in zip(errors, errors[1:], strict=False))
 
 
-@pytest.mark.parametrize("steps", [1, 2, 20])
-@pytest.mark.parametrize("schedule", ["automatic", "karras"])
-@pytest.mark.parametrize(("name", "direct"), SAMPLERS.items())
-def test_every_sampler_equals_a_direct_call_of_k_diffusion(name, direct, schedule, steps):
-    sigmas = schedule_sigmas(schedule, levels(), steps)
-    noise = Noise(5, (1, 4, 8, 8), "cpu")
-    told = []
-    ours = sample(name, gaussian, noise() * sigmas[0], sigmas, noise, lambda step: told.append(step["i"]))
-    torch.manual_seed(5)  # k-diffusion's own ancestral noise comes from the global generator
-    theirs = direct(gaussian, torch.randn(1, 4, 8, 8) * sigmas[0], sigmas, disable=True)
-    assert torch.equal(ours, theirs) and ours.isfinite().all()
-    assert told == list(range(steps))
+STOCHASTIC = ("Euler a", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 3M SDE", "Restart")
 
 
-@pytest.mark.parametrize("steps", [1, 2, 20, 150])
-def test_schedules_fall_from_the_largest_level_of_the_model_to_zero(steps):
-    for name in ("automatic", "karras"):
-        sigmas = schedule_sigmas(name, levels(), steps)
+@pytest.mark.parametrize("name", STOCHASTIC)
+def test_samplers_with_fresh_noise_give_the_variance_of_the_data(name):
+    sigmas = sampling.get_sigmas_karras(60, 0.03, 14.6)
+    noise = Noise(0, (1, 4, 32, 32), "cpu")
+    end = sample(name, gaussian, noise() * sigmas[0], sigmas, noise, lambda step: None)
+    assert end.std().item() == pytest.approx(1, abs=0.06)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 20, 150, 998])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_fall_to_zero_for_every_sampler(name, steps):
+    for sampler in SAMPLERS:
+        sigmas = schedule_sigmas(name, LEVELS, steps, sampler)
         assert sigmas.shape == (steps + 1,) and sigmas.dtype == torch.float32
         assert (sigmas.diff() < 0).all() and sigmas[-1] == 0
-        assert sigmas[0].item() == pytest.approx(14.6146, abs=1e-3)
+        if name != "ddim" and sampler not in ("DDIM", "PLMS", "UniPC"):
+            assert sigmas[0].item() == pytest.approx(HIGH, rel=1e-3)
 
 
-def test_the_karras_schedule_is_the_papers():
-    sigmas = schedule_sigmas("karras", levels(), 10)
-    low, high = 0.029168 ** (1 / 7), 14.614647 ** (1 / 7)
-    assert sigmas[:-1].tolist() == pytest.approx([(high + i / 9 * (low - high)) ** 7 for i in range(10)], rel=1e-4)
+def karras(i, rho=7, low=LOW, high=HIGH):
+    return (high ** (1 / rho) + i / 9 * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+
+
+def between(t):
+    """The noise of a timestep between two."""
+    down = math.floor(t)
+    return math.exp((1 - t + down) * math.log(level(down)) + (t - down) * math.log(level(min(down + 1, 999))))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "wanted"),
+    [
+        ("automatic", {}, lambda i: between(999 - 111 * i)),
+        ("automatic", {"sampler": "DDIM"}, lambda i: level(901 - 100 * i)),
+        ("automatic", {"sampler": "PLMS"}, lambda i: level(901 - 100 * i)),
+        ("automatic", {"sampler": "UniPC"}, lambda i: level(901 - 100 * i)),
+        ("automatic", {"sampler": "LCM"}, lambda i: level(999 - 100 * i)),
+        ("ddim", {}, lambda i: level(901 - 100 * i)),
+        ("karras", {}, karras),
+        ("karras", {"rho": 5}, lambda i: karras(i, rho=5)),
+        ("karras", {"sigma_min": 0.1, "sigma_max": 10}, lambda i: karras(i, low=0.1, high=10)),
+        ("exponential", {}, lambda i: HIGH * (LOW / HIGH) ** (i / 9)),
+        ("exponential", {"sigma_min": 0.1, "sigma_max": 10}, lambda i: 10 * 0.01 ** (i / 9)),
+        ("polyexponential", {}, lambda i: HIGH * (LOW / HIGH) ** (i / 9)),
+        ("polyexponential", {"rho": 2}, lambda i: LOW * (HIGH / LOW) ** ((1 - i / 9) ** 2)),
+        ("sgm uniform", {}, lambda i: between(999 - 99.9 * i)),
+        ("simple", {}, lambda i: level(999 - 100 * i)),
+        ("beta", {}, lambda i: LOW + beta(0.6, 0.6).ppf(1 - i / 9) * (HIGH - LOW)),
+    ],
+)
+def test_a_schedule_is_what_its_formula_says(name, options, wanted):
+    sigmas = schedule_sigmas(name, LEVELS, 10, **options)
+    assert sigmas[:-1].tolist() == pytest.approx([wanted(i) for i in range(10)], rel=1e-4)
+
+
+@pytest.mark.parametrize("sampler", ["DPM2", "DPM2 a", "DPM++ 3M SDE"])
+def test_some_samplers_leave_out_the_level_before_zero_as_in_a1111(sampler):
+    whole = schedule_sigmas("karras", LEVELS, 11)
+    assert torch.equal(schedule_sigmas("karras", LEVELS, 10, sampler), torch.cat([whole[:10], whole[11:]]))
+
+
+def test_dpm_fast_and_adaptive_leave_no_visible_noise_whatever_the_schedule():
+    for sampler in ("DPM fast", "DPM adaptive"):
+        for name in SCHEDULES:
+            assert schedule_sigmas(name, LEVELS, 20, sampler)[-2].item() == pytest.approx(LOW, rel=1e-4)
+
+
+def test_a_schedule_that_does_not_fall_is_refused():
+    with pytest.raises(InvalidParams, match=r"sigma_min must be below sigma_max, got 20 and 14\.6146\.") as caught:
+        schedule_sigmas("karras", LEVELS, 10, sigma_min=20)
+    assert caught.value.extra["field"] == "sigma_min"
 
 
 @pytest.mark.parametrize(("strength", "evaluations"), [(0, 1), (0.01, 1), (0.05, 2), (0.5, 11), (0.75, 16), (1, 20)])
 def test_img2img_runs_as_many_steps_as_in_a1111(strength, evaluations):
-    sigmas = schedule_sigmas("automatic", levels(), 20)
+    sigmas = schedule_sigmas("automatic", LEVELS, 20)
     part = last_part(sigmas, strength)
     assert len(part) - 1 == evaluations
     assert torch.equal(part, sigmas[-evaluations - 1 :])
 
 
-def test_noise_is_that_of_the_seed_and_goes_on():
-    noise = Noise(3, (1, 4, 8, 8), "cpu")
-    torch.manual_seed(3)
-    assert torch.equal(noise(), torch.randn(1, 4, 8, 8))
-    assert torch.equal(noise("sigma", "sigma_next"), torch.randn(1, 4, 8, 8))
+@pytest.mark.parametrize(
+    ("steps", "strength", "total"),
+    [(20, 0.5, 40), (20, 0.75, 26), (20, 1, 20), (20, 0.999, 20), (1, 0.4, 2), (150, 1, 150), (20, 0.01, 998)],
+)
+def test_with_fixed_steps_the_part_has_exactly_these(steps, strength, total):
+    for name in SCHEDULES:
+        whole = schedule_sigmas(name, LEVELS, total)
+        given = last_part_of(lambda n, name=name: schedule_sigmas(name, LEVELS, n), steps, strength)
+        assert given[0] == total and torch.equal(given[1], whole[-steps - 1 :])
+
+
+def test_with_fixed_steps_strength_0_is_the_end_of_the_finest_schedule():
+    for sampler in SAMPLERS:
+        _, part = last_part_of(lambda n, sampler=sampler: schedule_sigmas("automatic", LEVELS, n, sampler), 20, 0)
+        assert len(part) == 21 and (part.diff() < 0).all() and part[0] < 0.25
+
+
+def test_txt2img_begins_at_pure_noise_for_the_samplers_for_timesteps_and_as_k_diffusion_for_the_others():
+    sigmas = torch.tensor([3.0, 0.0])
+    assert [start(name, sigmas).item() for name in ("Euler", "DPM++ 2M SDE", "Restart")] == [3, 3, 3]
+    assert [start(name, sigmas).item() for name in ("DDIM", "PLMS", "UniPC", "LCM")] == pytest.approx([10**0.5] * 4)
 
 
 def test_guidance_leaves_out_rows_without_weight():
