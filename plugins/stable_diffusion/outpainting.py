@@ -117,7 +117,7 @@ def _canvas(
     if noise:
         pixels, new = numpy.asarray(whole), numpy.asarray(_outside(whole.size, growth, blur))
         start = PIL.Image.fromarray(shaped_noise(pixels, new, *noise))
-    region = _seen(whole.size, growth, width, height)
+    region = _seen(whole.size, growth, blur, width, height)
     latents = _outside(whole.size, growth, 2 * blur, step=8)
     mask = blurred(_outside(whole.size, growth, blur), blur / 2.5)  # the kernel reaches `blur` pixels in each direction
     return Canvas(start.crop(region), latents.crop(region), mask.crop(region), whole, region, size)
@@ -131,9 +131,11 @@ def _outside(size: tuple[int, int], growth: Growth, overlap: int, step: int = 1)
     return PIL.Image.fromarray(mask)
 
 
-def _seen(size: tuple[int, int], growth: Growth, width: int, height: int) -> Region:
-    """The part of the canvas that one pass paints: all, or `width` or `height` from its new side, half of it old."""
-    least = 2 * max(growth.values())
+def _seen(size: tuple[int, int], growth: Growth, blur: int, width: int, height: int) -> Region:
+    """The part of the canvas that one pass paints: all, or `width` or `height` of it, as seen from its new side.
+
+    It is enlarged where the blend would not fit, or nothing old were beside the new."""
+    least = 2 * (max(growth.values()) + blur)
     wide, high = size
     if width and (growth["left"] or growth["right"]):
         wide = min(wide, round_up(max(width, least)))

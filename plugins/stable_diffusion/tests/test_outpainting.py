@@ -76,18 +76,20 @@ def test_poor_mans_canvas_is_the_whole_and_mk2_goes_side_by_side():
 
 
 def test_a_pass_sees_only_as_much_as_it_is_told():
-    options = {"width": 128, "height": 192}
+    options = {"width": 140, "height": 192}
     _, passes = outpaint(random_picture(256, 256), pixels=64, **options)
-    assert [canvas.picture.size for canvas in passes] == [(128, 256), (128, 256), (384, 192), (384, 192)]
+    assert [canvas.picture.size for canvas in passes] == [(144, 256), (144, 256), (384, 192), (384, 192)]
     _, passes = outpaint(random_picture(256, 256), pixels=64, width=8, height=8)
-    assert [canvas.picture.size for canvas in passes] == [(128, 256), (128, 256), (384, 128), (384, 128)]
+    assert [canvas.picture.size for canvas in passes] == [(136, 256), (136, 256), (384, 136), (384, 136)]
 
 
 @pytest.mark.parametrize("side", DIRECTIONS)
 def test_a_part_is_painted_where_it_was_taken_from(side):
-    picture = random_picture(256, 256)
-    whole = outpaint(picture, [side], mask_blur=2)[0]
-    assert outpaint(picture, [side], mask_blur=2, width=128, height=128)[0].tobytes() == whole.tobytes()
+    for size, pixels, mask_blur in ((256, 64, 2), (250, 6, 16)):
+        picture = random_picture(size, size)
+        whole, _ = outpaint(picture, [side], pixels, mask_blur=mask_blur)
+        part, _ = outpaint(picture, [side], pixels, mask_blur=mask_blur, width=8, height=8)
+        assert part.tobytes() == whole.tobytes()
 
 
 def test_the_blend_falls_from_the_seam_to_twice_the_blur():
