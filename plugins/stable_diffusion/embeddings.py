@@ -1,0 +1,147 @@
+"""Where the vectors of textual inversion embeddings come from. Light at import; counting them needs no torch either."""
+
+import functools
+import io
+import json
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from core.library.models import Models
+
+
+class Embeddings(Mapping[str, "Tensor"]):
+    """The embeddings that fit a text encoder of `width`, by name: the stem of the file in models/embedding/.
+
+    Files are looked at when this is made, and read when their vectors are asked for. A damaged file has its name
+    here, too, so that asking for it raises InvalidParams. `paths` are the files."""
+
+    def __init__(self, models: "Models", width: int):
+        self._width = width
+        found = {path.stem: path for path in models.entries("embedding").values() if path.is_file()}
+        self.paths = {name: path for name, path in found.items() if (shape(path) or (1, width))[1] == width}
+        self._loaded: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> "Tensor":
+        """The vectors, float32 (n, width), on the CPU."""
+        if name not in self._loaded:
+            found = load(self.paths[name])
+            if found.shape[1] != self._width:  # of a kind that cannot be looked at without reading it
+                from .weights import bad_file
+
+                why = f"its vectors have {found.shape[1]} numbers, and this model's text encoder has {self._width}"
+                raise bad_file(self.paths[name], why, "It is for another architecture than the model: change either.")
+            self._loaded[name] = found
+        return self._loaded[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.paths
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def counts(self) -> dict[str, int]:
+        """The number of vectors of each; 1 of a damaged file. Needs no torch."""
+        return {name: vectors(path) for name, path in self.paths.items()}
+
+
+def load(path: Path) -> "Tensor":
+    """The vectors of a file, float32 (n, D): A1111's .pt, diffusers' .bin and .safetensors, kohya's .safetensors.
+
+    Raises InvalidParams if it is damaged, or holds none or several embeddings."""
+    import torch
+
+    from .weights import bad_file, read
+
+    found = tensors(read(path))
+    if found.keys() == XL:
+        raise bad_file(path, "it is an embedding for Stable Diffusion XL")
+    if len(found) != 1:
+        raise bad_file(path, f"it holds {len(found)} embeddings instead of one")
+    (vector,) = found.values()
+    vector = vector.detach().to(torch.float32, copy=True)  # a copy does not change when the file does
+    if vector.ndim not in (1, 2):
+        raise bad_file(path, f"its vectors have the shape {tuple(vector.shape)}, not (n, width)")
+    return vector.reshape(-1, vector.shape[-1])
+
+
+XL = {"clip_l", "clip_g"}  # the two text encoders of Stable Diffusion XL
+
+
+def vectors(path: Path) -> int:
+    """How many vectors, and so tokens, the embedding has; 1 if that cannot be told. Needs no torch."""
+    return (shape(path) or (1, 0))[0]
+
+
+def shape(path: Path) -> tuple[int, int] | None:
+    """(number of vectors, width) by a look at the file's description of itself; None if that cannot be told."""
+    status = path.stat()
+    return looked_at(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=10_000)
+def looked_at(path: Path, *stamp: int) -> tuple[int, int] | None:
+    try:
+        shapes = [t.shape for t in tensors(outline(path)).values()]
+        counts, widths = zip(*((s[0] if len(s) == 2 else 1, s[-1]) for s in shapes), strict=True)
+        return counts[0], sum(widths)
+    except Exception:  # whatever is wrong with the file, it concerns only who uses it
+        return None
+
+
+def tensors(data: Any) -> dict[str, Any]:
+    """What is a tensor, or the outline of one, in what an embedding's file holds."""
+    data = data.get("string_to_param", data) if isinstance(data, dict) else data
+    data = getattr(data, "_parameters", data)  # an nn.ParameterDict
+    return {name: value for name, value in data.items() if hasattr(value, "shape")} if isinstance(data, dict) else {}
+
+
+class Outline:
+    """Stands for whatever a file holds that is not plain data: of a tensor, the shape."""
+
+    def __init__(self, *arguments: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.__dict__.update(state if isinstance(state, dict) else {})
+
+
+def outline(path: Path) -> Any:
+    """What the file holds, with Outlines in place of tensors; reads no weights and runs none of the file's code."""
+    with path.open("rb") as file:
+        if path.suffix.lower() == ".safetensors":
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(size, 100_000_000)))
+            return {name: outlined(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
+        with zipfile.ZipFile(file) as archive:
+            (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+            return Outliner(io.BytesIO(archive.read(name))).load()
+
+
+def outlined(shape: Any) -> Outline:
+    tensor = Outline()
+    tensor.shape = tuple(shape)
+    return tensor
+
+
+class Outliner(pickle.Unpickler):
+    def persistent_load(self, pid: Any) -> None:
+        return None  # a tensor's storage
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Not one class or function of the file's is looked up: it gets ours."""
+        if name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
+            return lambda storage, offset, shape, *rest: outlined(shape)
+        if name == "_rebuild_parameter":
+            return lambda tensor, *rest: tensor
+        if name in ("OrderedDict", "dict"):
+            return dict
+        return Outline

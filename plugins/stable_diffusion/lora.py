@@ -1,0 +1,195 @@
+"""Which tensors of a LoRA file belong to which layer of a model, whatever its trainer called them."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel
+
+from core.plugin import InvalidParams
+
+from . import lycoris
+from .variants import Delta
+from .weights import bad_file, read
+
+# kohya and LyCORIS: LAYER.lora_down.weight, LAYER.hada_w1_a, LAYER.diff, ...; PEFT: LAYER.lora_A.weight;
+# diffusers: LAYER.lora.down.weight, LAYER_lora.down.weight, LAYER.lora_linear_layer.down.weight.
+KEY = re.compile(
+    r"(?P<layer>.+?)(?:"
+    r"[._]lora(?:_linear_layer)?[._](?P<lora>down|up|mid|A|B|magnitude_vector)(?:\.default)?(?:\.weight)?"
+    r"|(?:[._]lora)?\.(?P<other>alpha|dora_scale|hada_[wt]\d(?:_[ab])?|lokr_[wt]\d(?:_[ab])?|diff(?:_b)?|[wb]_norm"
+    r"|weight|on_input))"
+)
+LAYER = re.compile(
+    r"(?:base_model_model_|lora_|lycoris_)*(?:(?P<unet>unet)_|(?P<text>te|text_encoder)_)?(?P<name>.*)", re.DOTALL
+)
+SAME = {"A": "down", "B": "up", "magnitude_vector": "dora_scale", "w_norm": "diff", "b_norm": "diff_b"}
+
+Layers = dict[str, dict[str, Tensor]]  # names of modules, and their tensors by the names that lycoris.py uses
+
+
+def load(
+    path: Path, unet: UNet2DConditionModel, clip: CLIPTextModel, warnings: list[str]
+) -> tuple[dict[str, Delta], dict[str, Delta]]:
+    """What the file adds to the parameters of the UNet and of the text encoder, by their names, at full strength.
+
+    A number of tensors that belong to no layer of the model is told in `warnings`. Raises InvalidParams, naming the
+    first such tensors, if the file is damaged, of an unknown kind, or for another architecture."""
+    data = read(path)
+    if isinstance(data, dict) and isinstance(data.get("state_dict"), dict):
+        data = data["state_dict"]
+    items = data.items() if isinstance(data, dict) else ()
+    tensors = {key: tensor for key, tensor in items if isinstance(key, str) and isinstance(tensor, Tensor)}
+    *layers, strays = by_layer(path, tensors, unet, clip)
+    if not any(layers):
+        examples = f", for example {strays[0]!r}" if strays else ""
+        raise bad_file(path, f"none of its {len(tensors)} tensors belongs to this model{examples}", OTHER_MODEL)
+    if strays:
+        warnings.append(
+            f"{path.name}: {len(strays)} of {len(tensors)} tensors were left out, as they belong to no layer of this "
+            f"model, for example {strays[0]!r}"
+        )
+    return deltas(path, unet, layers[0]), deltas(path, clip, layers[1])
+
+
+OTHER_MODEL = "It may be for another architecture (Stable Diffusion 1, 2, XL, ...) than the model: change either."
+
+
+def by_layer(path: Path, tensors: dict[str, Tensor], unet: nn.Module, clip: nn.Module) -> tuple[Layers, Layers, list]:
+    """The tensors of the UNet, of the text encoder, and the keys of those that belong to neither."""
+    unet_names, clip_names = names_in_unet(unet), names_in_clip(clip)
+    layers: tuple[Layers, Layers] = defaultdict(dict), defaultdict(dict)
+    strays, unknown = [], []
+
+    def place(text: str) -> tuple[Layers, str] | None:
+        match = LAYER.fullmatch(text.replace(".processor", "").replace(".", "_"))
+        name = match["name"]
+        if not match["text"] and name in unet_names:
+            return layers[0], unet_names[name]
+        return (layers[1], clip_names[name]) if not match["unet"] and name in clip_names else None
+
+    for key, tensor in tensors.items():
+        match = KEY.fullmatch(key)
+        found = place(match["layer"]) if match else None
+        if found:
+            (of, name), part = found, match["lora"] or match["other"]
+            of[name][SAME.get(part, part)] = tensor.flatten() if part == "magnitude_vector" else tensor
+        elif any(place(key[: dot.start()]) for dot in re.finditer(r"(?<=.)\.", key)):
+            unknown.append(key)
+        else:
+            strays.append(key)
+    if unknown:
+        raise unknown_kind(path, unknown)
+    return *layers, strays
+
+
+def unknown_kind(path: Path, keys: list[str]) -> InvalidParams:
+    return bad_file(
+        path,
+        f"it is of an unknown kind, with {', '.join(map(repr, keys[:3]))}{' and others' if keys[3:] else ''}",
+        "Known are LoRA, LoCon, LoHa, LoKr, (IA)^3, full differences, and these with DoRA.",
+    )
+
+
+def deltas(path: Path, module: nn.Module, layers: Layers) -> dict[str, Delta]:
+    """The deltas of a model's parameters by their names; all shapes are looked at, nothing is computed yet."""
+    found: dict[str, Delta] = {}
+    for name, tensors in layers.items():
+        if "diff_b" in tensors:
+            found[f"{name}.bias"] = bias_delta(tensors.pop("diff_b"))
+        if tensors.keys() - {"alpha"}:
+            if not lycoris.kind_of(tensors.keys()):
+                raise unknown_kind(path, [f"{name}: {', '.join(sorted(tensors))}"])
+            found[f"{name}.weight"] = layer_delta(tensors)
+    parameters = dict(module.named_parameters())
+    for name, delta in found.items():
+        shape = parameters[name].shape if name in parameters else ()
+        try:
+            delta(torch.empty(shape, device="meta"))
+        except RuntimeError as error:
+            why = f"its {name} does not fit the model's, which is {tuple(shape)}"
+            raise bad_file(path, why, OTHER_MODEL) from error
+    return found
+
+
+def layer_delta(tensors: dict[str, Tensor]) -> Delta:
+    return lambda W: lycoris.delta(tensors, W)
+
+
+def bias_delta(diff: Tensor) -> Delta:
+    return lambda b: diff.to(b).reshape(b.shape)
+
+
+def names_in_unet(unet: nn.Module) -> dict[str, str]:
+    """Names that files use, with underscores, and the layers' names: those of diffusers and those of the original."""
+    layers = layers_of(unet)
+    names = {name.replace(".", "_"): name for name in layers}
+    names |= {name.replace(".", "_").removesuffix("_0"): name for name in layers if name.endswith(".to_out.0")}
+    for original, prefix in (*ORIGINAL, *original_blocks(unet)):
+        for name in layers:
+            if name == prefix:
+                names[original] = name
+            elif name.startswith(f"{prefix}."):
+                rest = name.removeprefix(f"{prefix}.")
+                names[f"{original}_{ORIGINAL_RESNET.get(rest, rest).replace('.', '_')}"] = name
+    return names
+
+
+def layers_of(module: nn.Module) -> list[str]:
+    return [name for name, part in module.named_modules() if isinstance(getattr(part, "weight", None), nn.Parameter)]
+
+
+ORIGINAL = (
+    ("time_embed_0", "time_embedding.linear_1"),
+    ("time_embed_2", "time_embedding.linear_2"),
+    ("input_blocks_0_0", "conv_in"),
+    ("out_0", "conv_norm_out"),
+    ("out_2", "conv_out"),
+)
+ORIGINAL_RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
+
+
+def original_blocks(unet: UNet2DConditionModel) -> Iterator[tuple[str, str]]:
+    """How the blocks are numbered in the original Stable Diffusion: one after the other, whatever their resolution."""
+    n = 1
+    for i, block in enumerate(unet.down_blocks):
+        for j in range(len(block.resnets)):
+            yield f"input_blocks_{n}_0", f"down_blocks.{i}.resnets.{j}"
+            yield f"input_blocks_{n}_1", f"down_blocks.{i}.attentions.{j}"
+            n += 1
+        if block.downsamplers:
+            yield f"input_blocks_{n}_0_op", f"down_blocks.{i}.downsamplers.0.conv"
+            n += 1
+    for j in range(len(unet.mid_block.resnets)):
+        yield f"middle_block_{2 * j}", f"mid_block.resnets.{j}"
+        yield f"middle_block_{2 * j + 1}", f"mid_block.attentions.{j}"
+    n = 0
+    for i, block in enumerate(unet.up_blocks):
+        for j in range(len(block.resnets)):
+            yield f"output_blocks_{n}_0", f"up_blocks.{i}.resnets.{j}"
+            yield f"output_blocks_{n}_1", f"up_blocks.{i}.attentions.{j}"
+            n += 1
+        if block.upsamplers:
+            yield f"output_blocks_{n - 1}_{2 if hasattr(block, 'attentions') else 1}", f"up_blocks.{i}.upsamplers.0"
+
+
+def names_in_clip(clip: nn.Module) -> dict[str, str]:
+    """As `names_in_unet`. Whether names begin with text_model depends on the version of transformers."""
+    names = {}
+    for name in layers_of(clip):
+        bare = name.removeprefix("text_model.").replace(".", "_")
+        # diffusers once wrote to_q_lora for the lora of q_proj
+        for alias in (bare, re.sub(r"self_attn_(\w+)_proj$", r"self_attn_to_\1", bare)):
+            names |= {alias: name, f"text_model_{alias}": name}
+    return names
