@@ -74,23 +74,22 @@ def _breaks(text: str) -> Iterator[tuple[str, float]]:
 
 def _comfyui(text: str) -> Pieces:
     tokens = COMFYUI.findall(text)
-    closing, end = _pairs(tokens)
+    closing = _closing(tokens)
     pieces, weights = [], [1.0]
-    for at, token in enumerate(tokens[:end]):
+    for at in range(len(tokens)):
         if at in closing:
             tokens[closing[at] - 1], number = _number(tokens, at, closing[at])
-            weights.append(weights[-1] * STRONGER if number is None else number)
-        elif token == ")" and len(weights) > 1:
+            weights.append(limited(weights[-1] * STRONGER) if number is None else number)
+        elif tokens[at] == ")" and len(weights) > 1:
             weights.pop()
         else:
-            token = tokens[at]  # maybe shorter than it was
-            plain = token[1:] if len(token) == 2 and token[0] == "\\" else token
-            pieces += [(piece, limited(weights[-1]) if weight > 0 else weight) for piece, weight in _breaks(plain)]
-    return [piece for piece in [*pieces, *_breaks("".join(tokens[end:]))] if piece[0]]
+            plain = tokens[at][1:] if tokens[at] in ("\\(", "\\)") else tokens[at]
+            pieces += [(piece, weight if weight < 0 else weights[-1]) for piece, weight in _breaks(plain) if piece]
+    return pieces
 
 
-def _pairs(tokens: list[str]) -> tuple[dict[int, int], int]:
-    """Where each bracket closes, and the position from which on all is text: that of the first bracket left open."""
+def _closing(tokens: list[str]) -> dict[int, int]:
+    """Where each bracket closes. From the first one that does not, all is text."""
     closing, opened, level = {}, [], 0
     for at, token in enumerate(tokens):
         if token == "(":
@@ -101,7 +100,7 @@ def _pairs(tokens: list[str]) -> tuple[dict[int, int], int]:
             level -= 1
             if opened:
                 closing[opened.pop()] = at
-    return closing, opened[0] if opened else len(tokens)
+    return {start: end for start, end in closing.items() if not opened or start < opened[0]}
 
 
 def _number(tokens: list[str], start: int, end: int) -> tuple[str, float | None]:

@@ -1,5 +1,6 @@
 """How a text becomes chunks of 75 tokens with their weights, which is what CLIP reads at once."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -104,7 +105,8 @@ class Names:
         squeezed = _squeezed(text)
         near = sorted(name for name in embeddings if _squeezed(name) in squeezed)  # few of maybe thousands
         tokens = zip(tokenize(tokenizer, near), near, strict=True) if near else ()
-        self._names = sorted(((ids, name) for ids, name in tokens if ids), key=lambda entry: -len(entry[0]))
+        found = ((ids, name) for ids, name in tokens if ids)
+        self._names = sorted(found, key=lambda entry: (-len(entry[0]), entry[1] not in text))
 
     def at(self, ids: list[int], start: int) -> tuple[str | None, int]:
         """The name that begins at `start`, None if there is none, and how many tokens to go on."""
@@ -128,7 +130,7 @@ class Names:
 
 def _squeezed(text: str) -> str:
     """What must be the same for tokens to be the same: the characters without blanks and backslashes, in one case."""
-    return "".join(text.replace("\\", "").lower().split())
+    return "".join(unicodedata.normalize("NFC", text).replace("\\", "").lower().split())
 
 
 class Writer:

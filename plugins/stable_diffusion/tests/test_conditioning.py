@@ -98,6 +98,7 @@ def test_a_full_chunk_ends_with_a_comma_that_is_near(words):
 
 def test_a_comma_that_does_not_fit_goes_to_the_next_chunk(words):
     assert [len(chunk) for chunk in words("red " * 75 + ", a")] == [75, 2]
+    assert [len(chunk) for chunk in words("red " * 70 + ", red red red red, a")] == [75, 2]
 
 
 def test_weights_are_those_of_the_brackets(tokenizer):
@@ -123,6 +124,10 @@ def test_an_embedding_named_twice_has_its_vectors_once(words):
 
 def test_the_longest_name_is_found_first(words):
     assert words("red circle", {"red": 1, "red circle": 2}) == [[1600, 1601]]
+
+
+def test_of_names_with_the_same_letters_the_one_as_written_is_taken(words):
+    assert words("a Star", {"STAR": 1, "Star": 2, "star": 3}) == [["a", 1600, 1601]]
 
 
 def test_an_embedding_is_never_split(words):
