@@ -2,12 +2,13 @@
 
 import functools
 import io
-import json
 import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .weights import bad_file, header, read
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,8 +33,6 @@ class Embeddings(Mapping[str, "Tensor"]):
         if name not in self._loaded:
             found = load(self.paths[name])
             if found.shape[1] != self._width:  # of a kind that cannot be looked at without reading it
-                from .weights import bad_file
-
                 why = f"its vectors have {found.shape[1]} numbers, and this model's text encoder has {self._width}"
                 raise bad_file(self.paths[name], why, "It is for another architecture than the model: change either.")
             self._loaded[name] = found
@@ -58,8 +57,6 @@ def load(path: Path) -> "Tensor":
 
     Raises InvalidParams if it is damaged, or holds none or several embeddings."""
     import torch
-
-    from .weights import bad_file, read
 
     found = tensors(read(path))
     if found.keys() == XL:
@@ -116,14 +113,11 @@ class Outline:
 
 def outline(path: Path) -> Any:
     """What the file holds, with Outlines in place of tensors; reads no weights and runs none of the file's code."""
-    with path.open("rb") as file:
-        if path.suffix.lower() == ".safetensors":
-            size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(min(size, 100_000_000)))
-            return {name: outlined(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
-        with zipfile.ZipFile(file) as archive:
-            (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
-            return Outliner(io.BytesIO(archive.read(name))).load()
+    if path.suffix.lower() == ".safetensors":
+        return {name: outlined(entry["shape"]) for name, entry in header(path).items() if name != "__metadata__"}
+    with zipfile.ZipFile(path) as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("/data.pkl"))
+        return Outliner(io.BytesIO(archive.read(name))).load()
 
 
 def outlined(shape: Any) -> Outline:

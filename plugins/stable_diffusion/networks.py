@@ -1,6 +1,7 @@
 """Which extra networks a prompt asks for, where they are, and what a model becomes with them. Light at import."""
 
 import difflib
+import functools
 import math
 import re
 from collections import defaultdict
@@ -10,6 +11,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from core.plugin import ModelNotFound
+
+from .weights import header
 
 if TYPE_CHECKING:
     from torch import nn
@@ -62,7 +65,8 @@ def parsed(kind: str, arguments: str) -> Network | None:
 
 def find(network: Network, models: "Models") -> Path:
     """The network's file: the one of that name, else with that name but for the suffix, else in any subfolder, else
-    in upper or lower case alike. Raises ModelNotFound, naming the nearest ones."""
+    in upper or lower case alike, else the one that its trainer called so (A1111's prompts have these names, even if the
+    file was renamed). Raises ModelNotFound, naming the nearest ones."""
     kind = FOLDERS[network.kind]
     entries = models.entries(kind)
     readings: tuple[Callable[[str], str], ...] = (
@@ -76,6 +80,9 @@ def find(network: Network, models: "Models") -> Path:
         for name, path in entries.items():
             if read(name) == wanted:
                 return path
+    for path in entries.values():
+        if alias(path) == network.name:
+            return path
     stems = [PurePosixPath(name).stem for name in entries]
     near = difflib.get_close_matches(network.name, stems, n=3, cutoff=0.4) or sorted(stems)[:5]
     raise ModelNotFound(
@@ -83,6 +90,20 @@ def find(network: Network, models: "Models") -> Path:
         field="prompt",
         hint=f"Put its file into {models.folder / kind}; it is found without a restart. Or take it out of the prompt.",
     )
+
+
+def alias(path: Path) -> str | None:
+    status = path.stat()
+    return read_alias(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=10_000)
+def read_alias(path: Path, *stamp: int) -> str | None:
+    """What kohya's trainer wrote as the name of the network."""
+    try:
+        return header(path)["__metadata__"]["ss_output_name"]
+    except Exception:  # it is none of .safetensors, or damaged, which concerns only who uses it
+        return None
 
 
 def apply(

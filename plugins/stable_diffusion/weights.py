@@ -1,20 +1,20 @@
-"""How a file of weights is read without running code that it may hold."""
+"""How a file of weights is read without running code that it may hold. Light at import."""
 
+import json
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
-
 from core.plugin import InvalidParams
-
-# What old torch.nn.Modules pickle their parameters in; holds tensors and no code.
-torch.serialization.add_safe_globals([torch.nn.ParameterDict])
 
 
 def read(path: Path) -> Any:
     """What the file holds, on the CPU: of .safetensors a dict of tensors, of others what was pickled, if it is nothing
     but tensors, numbers, texts and containers. Raises InvalidParams if it cannot be read or would run code."""
+    import safetensors.torch
+    import torch
+
+    # What old torch.nn.Modules pickle their parameters in; holds tensors and no code.
+    torch.serialization.add_safe_globals([torch.nn.ParameterDict])
     try:
         if path.suffix.lower() == ".safetensors":
             return safetensors.torch.load_file(path)
@@ -29,3 +29,11 @@ def bad_file(path: Path, why: str, hint: str | None = None) -> InvalidParams:
         field="prompt",
         hint=hint or "Fetch the file again, if possible as .safetensors, or leave it out of the prompt.",
     )
+
+
+def header(path: Path) -> dict[str, Any]:
+    """What a .safetensors file says of its tensors, by name: dtype, shape, data_offsets; and, as __metadata__, what
+    else its maker told, texts by name. Any exception if it is damaged. Reads no tensors and needs no torch."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(min(size, 100_000_000)))

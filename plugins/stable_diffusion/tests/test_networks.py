@@ -119,6 +119,16 @@ def test_a_file_is_found_by_its_name_its_stem_its_folder_and_in_any_case(models)
     }
 
 
+def test_a_renamed_file_is_found_by_the_name_its_trainer_gave_it(models):
+    path = models.folder / "lora/renamed.safetensors"
+    save_file({"x": torch.ones(1)}, path, metadata={"ss_output_name": "trained name"})
+    (models.folder / "lora/damaged.safetensors").write_bytes(b"damaged")
+    (models.folder / "lora/folder.safetensors").mkdir()
+    assert find(Network("lora", "trained name"), models) == path
+    save_file({"x": torch.ones(1)}, models.folder / "lora/trained name.safetensors")
+    assert find(Network("lora", "trained name"), models).name == "trained name.safetensors"
+
+
 def test_a_missing_file_is_told_with_the_nearest(models):
     (models.folder / "lora/sketch.safetensors").touch()
     with pytest.raises(ModelNotFound, match="there is no lora 'skech'. Did you mean sketch?") as caught:
