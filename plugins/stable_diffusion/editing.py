@@ -117,31 +117,26 @@ class Parser:
     def _close(self, token: str) -> bool:
         """Whether the innermost open bracket means something when `token` closes it."""
         bracket = self._open[-1]
-        kinds = "".join(mark for mark, _ in bracket.marks)
-        if bracket.opener + token == "()" and kinds in ("", ":"):
-            item = token  # emphasis
-        elif bracket.opener + token == "[]":
-            item = self._node(bracket, kinds) if kinds else token
+        pair, marks = bracket.opener + token, "".join(mark for mark, _ in bracket.marks)
+        if (pair, marks) in (("()", ""), ("()", ":"), ("[]", "")):
+            self.items.append(token)  # emphasis
+        elif pair == "[]" and (node := self._node(bracket, marks)):
+            self.items[bracket.start :] = [node]
         else:
-            item = None
-        if item is None:
             return False
-        if item is not token:
-            del self.items[bracket.start :]
-        self.items.append(item)
         self._open.pop()
         return True
 
-    def _node(self, bracket: Bracket, kinds: str) -> Scheduled | Alternating | None:
+    def _node(self, bracket: Bracket, marks: str) -> Scheduled | Alternating | None:
         starts = [bracket.start, *(place for _, place in bracket.marks)]
         *parts, last = [self.items[a + 1 : b] for a, b in zip(starts, [*starts[1:], len(self.items)], strict=True)]
-        if set(kinds) == {"|"}:
+        if set(marks) == {"|"}:
             self.ends.update(range(1, self._steps + 1))
             return Alternating([*parts, last])
         number = NUMBER.fullmatch(last[0]) if len(last) == 1 and isinstance(last[0], str) else None
-        if kinds not in (":", "::") or not number:
+        if marks not in (":", "::") or not number:
             return None
-        node = Scheduled(parts[0] if kinds == "::" else [], parts[-1], self._until(number[1]))
+        node = Scheduled(parts[0] if marks == "::" else [], parts[-1], self._until(number[1]))
         if node.until >= 1:
             self.ends.add(node.until)
         return node
