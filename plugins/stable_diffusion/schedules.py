@@ -42,7 +42,7 @@ def schedule_sigmas(
     if sampler in LEAVES_ONE_OUT:
         sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
     if sampler in ENDS_MATTER and steps > 1:
-        sigmas[-2] = low  # where they stop: of what is above, they would leave the noise in the picture
+        sigmas[-2] = min(low, sigmas[-2].item())  # where they stop: higher, they would leave noise in the picture
     return sigmas
 
 

@@ -1,5 +1,6 @@
 """Schedules, orders of convergence and guidance against mathematics."""
 
+import itertools
 import math
 
 import pytest
@@ -11,7 +12,7 @@ from sd.denoiser import Ask, Denoiser, guide
 from sd.names import SAMPLERS, SCHEDULES
 from sd.noise import Noise
 from sd.samplers import SamplerOptions, sample
-from sd.schedules import last_part, last_part_of, schedule_sigmas, start
+from sd.schedules import LEAVES_ONE_OUT, last_part, last_part_of, schedule_sigmas, start
 
 from core.plugin import InvalidParams
 
@@ -45,7 +46,7 @@ def error_on_gaussian(name, steps):
 
 ORDERS = {
     1: ("Euler", "DDIM"),
-    2: ("Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "DPM++ 2M", "DPM++ 2M SDE", "DPM++ 3M SDE"),
+    2: ("Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ 2M", "DPM++ 2M SDE", "DPM++ 3M SDE"),
 }
 
 
@@ -82,6 +83,11 @@ def test_schedules_fall_to_zero_for_every_sampler(name, steps):
         assert (sigmas.diff() < 0).all() and sigmas[-1] == 0
         if name != "ddim" and sampler not in ("DDIM", "PLMS", "UniPC"):
             assert sigmas[0].item() == pytest.approx(HIGH, rel=1e-3)
+
+
+def test_one_step_alone_begins_at_the_largest_level():
+    for name, sampler in itertools.product(SCHEDULES, set(SAMPLERS) - LEAVES_ONE_OUT):
+        assert schedule_sigmas(name, LEVELS, 1, sampler)[0].item() == pytest.approx(HIGH, rel=1e-3)
 
 
 def karras(i, rho=7, low=LOW, high=HIGH):
@@ -130,6 +136,7 @@ def test_dpm_fast_and_adaptive_leave_no_visible_noise_whatever_the_schedule():
     for sampler in ("DPM fast", "DPM adaptive"):
         for name in SCHEDULES:
             assert schedule_sigmas(name, LEVELS, 20, sampler)[-2].item() == pytest.approx(LOW, rel=1e-4)
+            assert (schedule_sigmas(name, LEVELS, 20, sampler, sigma_min=5).diff() < 0).all()
 
 
 def test_a_schedule_that_does_not_fall_is_refused():

@@ -81,10 +81,11 @@ def test_every_name_has_a_function():
     assert tuple(FUNCTIONS) == SAMPLERS
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 20, 40])
+@pytest.mark.parametrize("steps", [1, 2, 3, 40])
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_every_sampler_ends_well_on_every_schedule_and_part_and_tells_of_each_step(name, steps):
-    for schedule, strength in itertools.product(SCHEDULES, (0, 0.5, 1)):
+    schedules = SCHEDULES if steps < 4 else ("automatic", "simple")
+    for schedule, strength in itertools.product(schedules, (0, 0.5, 1)):
         sigmas = last_part(schedule_sigmas(schedule, LEVELS, steps, name), strength)
         asked, told = [], []
         end = run(
@@ -182,7 +183,7 @@ def test_the_same_seed_twice_is_the_same_and_leaves_the_global_generator_alone(n
 
 def test_images_that_are_sampled_by_turns_are_what_they_are_alone():
     options = SamplerOptions(s_churn=5.0)
-    runs = [(name, schedule_sigmas("karras", LEVELS, 20, name), seed) for name in SAMPLERS for seed in (1, 2)]
+    runs = [(name, schedule_sigmas("karras", LEVELS, 12, name), seed) for name in SAMPLERS for seed in (1, 2)]
     alone = [run(*one, options=options) for one in runs]
     hub = greenlet.getcurrent()
 
