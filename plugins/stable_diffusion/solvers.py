@@ -16,8 +16,8 @@ Callback = Callable[[dict[str, Any]], None]
 
 
 def plms(model: Denoise, x: Tensor, sigmas: Tensor, callback: Callback) -> Tensor:
-    """Liu et al. (2022), Pseudo Numerical Methods for Diffusion Models, the linear multistep
-    one, with the first step of Stable Diffusion's PLMS: improved Euler instead of Runge-Kutta."""
+    """Liu et al. (2022), Pseudo Numerical Methods for Diffusion Models: the linear multistep one, with the first step of
+    Stable Diffusion's PLMS, improved Euler instead of Runge-Kutta."""
     ones, olds = x.new_ones(len(x)), []  # eps of the steps before, the latest first
     for i in range(len(sigmas) - 1):
         denoised = model(x, sigmas[i] * ones)
@@ -92,12 +92,15 @@ def dpm_adaptive(
 ) -> Tensor:
     """k-diffusion's DPM-Solver-23, which chooses its steps by the error, between the ends of `sigmas`.
 
-    "i" tells how far it is, in steps of `sigmas`."""
+    "i" tells how far it is, in steps of `sigmas`. Raises FloatingPointError if `model` answers with not-a-number, of
+    which the search for a step would never end."""
     high, low = _ends(sigmas)
     if low == high:
         return sample_euler(model, x, sigmas, callback=callback, disable=True)
 
     def told(step: dict[str, Any]) -> None:
+        if step["error"].isnan():
+            raise FloatingPointError("the model answered with not-a-number; float32 may help.")
         done = math.log(high / step["sigma"].item()) / math.log(high / low)
         callback(step | {"i": round(done * (len(sigmas) - 2))})
 

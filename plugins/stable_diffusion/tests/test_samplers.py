@@ -110,6 +110,12 @@ def test_one_step_to_no_noise_is_what_the_denoiser_says(name):
     assert torch.allclose(run(name, sigmas), gaussian(x, sigmas[0]), atol=1e-5)
 
 
+@pytest.mark.timeout(20)
+def test_dpm_adaptive_does_not_search_for_ever_in_what_is_not_a_number():
+    with pytest.raises(FloatingPointError, match=r"the model answered with not-a-number"):
+        run("DPM adaptive", schedule_sigmas("karras", LEVELS, 5), denoise=lambda x, sigma: x * math.nan)
+
+
 def ends(sigmas):
     return sigmas[0].item(), sigmas[sigmas > 0][-1].item()
 
