@@ -105,6 +105,12 @@ def test_settings_are_found_behind_links():
     assert params["seed"] == 5
 
 
+def test_the_size_is_that_of_the_latents_that_are_sampled():
+    nodes = {"50": ("LatentUpscale", {"samples": ["5", 0], "upscale_method": "bicubic", "width": 64, "height": 72})}
+    _, params, _ = read(nodes, latent_image=["50", 0])
+    assert (params["width"], params["height"], params["hires"]) == (64, 72, False)
+
+
 def test_custom_samplers_have_their_settings_in_other_nodes():
     nodes = {
         "3": ("SamplerCustomAdvanced", {"noise": ["40", 0], "guider": ["41", 0], "sampler": ["42", 0],
@@ -175,9 +181,8 @@ def test_what_has_no_counterpart_is_told():
     assert read({"5": ("EmptyLatentImage", {"batch_size": 4, "height": 512, "width": 512})})[2] == [
         "It was one of a batch. Only the first of these has the noise that its seed makes here."
     ]
-    assert read({"80": ("FreeU", {"model": ["4", 0]})}, model=["80", 0])[2] == [
-        "The node FreeU has no counterpart here."
-    ]
+    _, params, notes = read({"80": ("FreeU", {"model": ["4", 0], "multiplier": 0.5})}, model=["80", 0])
+    assert (params["cfg_rescale"], notes) == (0, ["The node FreeU has no counterpart here."])
     assert read(seed=2**63)[2][0].startswith("seed was '9223372036854775808', which does not go here")
     assert read(denoise=0.5)[2] == ["It was drawn with a denoise below 1 from empty latents; here it is drawn in full."]
     nodes = {

@@ -95,6 +95,14 @@ def test_facts_of_the_picture_win_and_sizes_fill_in():
     assert fields_of({}, {"lora_hashes": {}, "ti_hashes": None})["Lora hashes"] is None
 
 
+def test_fields_have_the_names_that_a1111_reads():
+    ddim = fields_of({"sampler": "DDIM", "eta": 0.5}, {})
+    assert (ddim["Eta DDIM"], "Eta" in ddim) == (0.5, False)
+    resized = fields_of({"hires": True, "hires_scale": 2, "hires_width": 64, "hires_height": 0}, {})
+    assert (resized["Hires resize"], resized["Hires upscale"]) == ("64x0", None)
+    assert "Hires resize" not in fields_of({"hires": False, "hires_width": 64, "hires_height": 0}, {})
+
+
 A1111 = (
     "1girl, [night:day:0.5] {{x}}\nNegative prompt: lowres\n"
     "Steps: 28, Sampler: DPM++ 2M Karras, CFG scale: 11, Seed: 2870305590, Size: 512x768, Model hash: 7f96a1a9ca, "

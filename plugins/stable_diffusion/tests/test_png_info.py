@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import PIL.Image
 import PIL.PngImagePlugin
@@ -201,6 +205,14 @@ def test_a_record_of_another_plugin_is_given_as_it_is():
     assert found["notes"] == ["frame.frame is a job of another plugin; its parameters were not checked."]
 
 
+def test_a_record_that_is_too_deep_or_too_long_is_none():
+    deep = "[" * 100 + "]" * 100
+    assert read(png(stable_core=f'{{"name": "frame.frame", "params": {{"deep": {deep}}}}}'))["source"] is None
+    picture = PIL.Image.new("RGB", (8, 8))
+    picture.info = {"parameters": "x" * 3_000_000}
+    assert read(picture)["source"] is None
+
+
 def test_a_minimal_record_only_says_which_result_it_is():
     found = read(png(stable_core='{"artifact": "job.1"}'))
     note = "It is the result job.1 of a stable-core server, which knows the rest."
@@ -322,6 +334,14 @@ def test_our_record_wins_over_a1111s_text_and_that_over_a_graph():
     assert read(own)["source"] == "comfyui"
 
 
+def test_reading_needs_neither_torch_nor_numpy():
+    code = "import sys, conftest, sd.png_info; print(sorted({'torch', 'numpy'} & sys.modules.keys()))"
+    folders = [str(Path(__file__).parent), *sys.path]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(folders)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 DEEP = "[" * 900 + "]" * 900
 HUGE = "9" * 5000
 
@@ -354,7 +374,8 @@ def test_any_text_in_any_place_is_survived(value):
             picture.info = {key: odd, "Software": "NovelAI"}
             found = read(picture)
             assert found.keys() == {"source", "infotext", "form", "notes"}
-            assert len(json.dumps(found).encode()) < 4_000_000
+            assert len(json.dumps(found)) < 2_500_000
+            assert found["infotext"] is None or found["infotext"].encode()
             assert all(len(note) < 1000 for note in found["notes"])
 
 
