@@ -1,5 +1,7 @@
 """From a text to what the UNet attends to, on the built-in model's own tokenizer and CLIP."""
 
+from collections import UserDict
+
 import pytest
 import torch
 from sd.chunks import Wording, split
@@ -247,7 +249,7 @@ def test_each_prompt_of_a_call_has_its_own_vectors(tokenizer, clip):
 
 
 def test_only_embeddings_that_are_named_are_fetched(encode):
-    class Lazy(dict):
+    class Lazy(UserDict):  # whose items, too, are got one by one
         def __getitem__(self, name):
             assert name == "myword"
             return super().__getitem__(name)
