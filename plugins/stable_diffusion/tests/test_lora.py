@@ -183,9 +183,11 @@ def test_ia3_scales_channels(load, on_input):
 def test_dora_gives_output_channels_their_length(unet, load, layer, name):
     W = unet.get_submodule(layer).weight.detach()
     up, down, length = random(96, 4), random(4, W[0].numel()).reshape(4, *W.shape[1:]), torch.rand(96) + 1
-    of_channels = length.reshape(96, *[1] * (W.ndim - 1)) if name == "dora_scale" else length
+    of_channels = length.reshape(96, *[1] * (W.ndim - 1))
+    if name != "dora_scale":
+        of_channels = of_channels.transpose(0, 1) if W.ndim > 2 else length  # as PEFT has it
     key = f"lora_unet_{layer.replace('.', '_')}"
-    change, _ = load(lora_of(key, up, down) | {f"{key}.{name}": of_channels})
+    change, _ = load(lora_of(key, up, down) | {f"{key}.{name}": of_channels.contiguous()})
     changed = (W + change[f"{layer}.weight"](W)).flatten(1)
     torch.testing.assert_close(changed.norm(dim=1), length)
     directions = F.normalize(W.flatten(1) + up @ down.flatten(1))
