@@ -24,6 +24,7 @@ __all__ = [
     "Artifact", "Child",
     "BadImage", "Cancelled", "DependencyFailed", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch",
 ]  # fmt: skip
+HINTS = {"widget", "group", "order", "advanced", "unit", "step", "visible_if", "choices", "choices_from"}
 PROGRESS_SECONDS, PREVIEW_SECONDS = 0.05, 0.25  # more often than this is not sent
 
 
@@ -38,11 +39,11 @@ def param(default: Any = ..., *, help: str, **hints: Any) -> Any:
 
     Bounds (ge, gt, le, lt, multiple_of, min_length, max_length, pattern) are enforced. The others are hints that
     clients find in the schema under "ui": widget ("textarea", "seed", "slider" ...), group, order, advanced, unit,
-    step, visible_if ({"other_parameter": value}), choices_from ("models/checkpoint", or "call/JOB" for the names that a
-    light job returns: entries by reference)."""
+    step, visible_if ({"other_parameter": value}), choices (which of the allowed values to offer), choices_from
+    ("models/checkpoint", or "call/JOB" for the names that a light job returns: entries by reference)."""
     bounds = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"} & hints.keys()
     ui = {key: value for key, value in hints.items() if key not in bounds}
-    if unknown := ui.keys() - {"widget", "group", "order", "advanced", "unit", "step", "visible_if", "choices_from"}:
+    if unknown := ui.keys() - HINTS:
         raise TypeError(f"param() does not know {', '.join(sorted(unknown))}.")
     extra = {"ui": ui} if ui else None
     return pydantic.Field(

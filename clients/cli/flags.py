@@ -140,8 +140,9 @@ class JobParser(argparse.ArgumentParser):
         metavar, allowed = name.upper(), ""
         if "enum" in schema or "const" in schema:
             values = {str(value): value for value in schema.get("enum", [schema.get("const")])}
-            metavar, allowed = "CHOICE", ", ".join(values)
-            self.add_argument(flag, type=self._choice(values), **common)
+            offered = schema.get("ui", {}).get("choices", values)
+            metavar, allowed = "CHOICE", ", ".join(map(str, offered))
+            self.add_argument(flag, type=self._choice(values, allowed), **common)
         elif type == "boolean":
             metavar, allowed = "", f"or --no-{flag[2:]}"
             self.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
@@ -167,10 +168,10 @@ class JobParser(argparse.ArgumentParser):
         row = (f"{flag} {metavar}".strip(), schema.get("description", ""), [fact for fact in facts if fact])
         self._rows.setdefault(group.capitalize(), []).append(row)
 
-    def _choice(self, values: dict[str, Any]) -> Callable[[str], Any]:
+    def _choice(self, values: dict[str, Any], offered: str) -> Callable[[str], Any]:
         def read(text: str) -> Any:
             if text not in values:
-                raise argparse.ArgumentTypeError(f"must be one of {', '.join(values)}, got {text!r}.")
+                raise argparse.ArgumentTypeError(f"must be one of {offered}, got {text!r}.")
             return values[text]
 
         return read

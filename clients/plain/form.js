@@ -161,7 +161,7 @@ function resolve(schema, definitions) {
 /** The control for a schema: `box` to show, `focus` to label, `get` (undefined: not given) and `set`. */
 function control(schema, ui, call) {
   if (ui.choices_from) return choiceControl(ui.choices_from, schema, call);
-  if (schema.enum) return selectControl(schema.enum, schema.nullable);
+  if (schema.enum) return selectControl(ui.choices ?? schema.enum, schema.nullable);
   if (schema.type === "boolean" && !schema.nullable) {
     const box = h("input", { type: "checkbox" });
     return { box, get: () => box.checked, set: (value) => (box.checked = value === true) };

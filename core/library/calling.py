@@ -88,9 +88,7 @@ def _calls(
     calls = [arguments]
     for name, items in message["inputs"].items():
         decode = KINDS[ports[name]["kind"]].decode
-        values = [
-            Artifact(**item) if program else decode(blobs.path(item["sha256"]).read_bytes()) for item in items
-        ]
+        values = [Artifact(**item) if program else decode(blobs.path(item["sha256"]).read_bytes()) for item in items]
         choices = [values] if ports[name]["list"] else values or [None]
         calls = [arguments | {name: choice} for arguments in calls for choice in choices]
     return calls, port

@@ -64,7 +64,7 @@ def load(
             if not install:
                 return
             run_blocking(_describe_in_child, info, cache)
-        info.jobs = [_checked(job) for job in json.loads(cache.read_text("utf-8"))]
+        info.jobs = run_blocking(_read, cache)
         for job in info.jobs:
             _override(job, config.overrides.get(f"{info.name}.{job['name']}", {}))
         catalogue.announce(info)
@@ -107,6 +107,10 @@ def _describe_in_child(info: PluginInfo, target: Path) -> None:
         last = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["it printed nothing"]
         raise InvalidParams(f"importing it failed (exit code {child.returncode}): {last[0][:500]}")
     answer.replace(target)
+
+
+def _read(cache: Path) -> list[dict[str, Any]]:
+    return [_checked(job) for job in json.loads(cache.read_text("utf-8"))]
 
 
 def _checked(job: Any) -> dict[str, Any]:

@@ -1,129 +1,32 @@
-"""What the plugin offers: the jobs txt2img and img2img, and their options. Light at import: no torch here."""
+"""What the plugin offers: its jobs, what they take and give. Light at import: no torch here, see options.py too."""
 
+import dataclasses
+import functools
 import os
-import random
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
-from core.plugin import Artifact, Context, Image, Params, Plugin, job, param
+from core.plugin import Artifact, Context, Image, Json, Mask, Plugin, job
 
-SEEDS = 2**32
+from . import loopback, png_info, reading, styles, verify, words
+from .options import (
+    Alternative,
+    Count,
+    Drawing,
+    Explain,
+    ImageToImage,
+    Inpaint,
+    Interpolate,
+    Loopback,
+    Outpaint,
+    SdUpscale,
+    Style,
+    StyleTexts,
+    TextToImage,
+)
+from .seeds import seeding, settled
 
-
-class TextToImage(Params):
-    prompt: str = param(
-        "",
-        widget="textarea",
-        order=1,
-        max_length=20_000,
-        help="What the picture shows. The first 75 tokens count (a token is a short word or a part of a long one); "
-        "the job's log tells what was cut off.",
-    )
-    negative_prompt: str = param(
-        "",
-        widget="textarea",
-        order=2,
-        max_length=20_000,
-        help="What to keep away from, for example: blurry, text. Has no effect at cfg_scale 1.",
-    )
-    model: str = param(
-        "builtin",
-        choices_from="models/checkpoint",
-        order=3,
-        help="Which checkpoint draws: a Stable Diffusion 1 or 2 model, as a folder in diffusers layout. "
-        "'builtin' is small and knows coloured shapes.",
-    )
-    width: int = param(
-        0,
-        ge=0,
-        le=2048,
-        multiple_of=8,
-        step=8,
-        unit="pixels",
-        group="size",
-        order=4,
-        help="Width of the picture, a multiple of 8. 0 means the size that the model was made for, "
-        "which it also draws best.",
-    )
-    height: int = param(
-        0,
-        ge=0,
-        le=2048,
-        multiple_of=8,
-        step=8,
-        unit="pixels",
-        group="size",
-        order=5,
-        help="Height of the picture, a multiple of 8. 0 means the size that the model was made for.",
-    )
-    batch_size: int = param(
-        1,
-        ge=1,
-        le=64,
-        widget="slider",
-        group="size",
-        order=6,
-        help="How many pictures to draw. Picture k (from 0) has the seed seed + k and is the same as if drawn alone.",
-    )
-    steps: int = param(
-        20,
-        ge=1,
-        le=150,
-        widget="slider",
-        group="sampling",
-        order=7,
-        help="In how many steps the noise is removed. More take longer; beyond 20 to 30 little changes.",
-    )
-    cfg_scale: float = param(
-        7.0,
-        ge=0,
-        le=30,
-        step=0.5,
-        widget="slider",
-        group="sampling",
-        order=8,
-        help="How strictly the picture follows the prompt (classifier-free guidance). 1 takes the prompt as it is and "
-        "is twice as fast, 5 to 9 is usual, high values look harsh, 0 follows only the negative prompt.",
-    )
-    sampler: Literal["Euler", "Euler a", "DPM++ 2M"] = param(
-        "Euler a",
-        group="sampling",
-        order=9,
-        help="How a step is computed. Euler: plain and predictable. Euler a: adds fresh noise in each step, so the "
-        "picture keeps changing with the number of steps. DPM++ 2M: more exact, good from 10 steps on.",
-    )
-    schedule: Literal["automatic", "karras"] = param(
-        "automatic",
-        group="sampling",
-        order=10,
-        advanced=True,
-        help="How the noise is spread over the steps. automatic: evenly over the model's own noise levels. "
-        "karras: more steps at low noise, often finer detail.",
-    )
-    seed: int = param(
-        -1,
-        ge=-1,
-        le=2**32 - 1,
-        widget="seed",
-        group="sampling",
-        order=11,
-        help="Start of the random numbers: the same seed and options give the same picture. -1 takes a random seed, "
-        "which is reported with the picture.",
-    )
-
-
-class ImageToImage(TextToImage):
-    denoising_strength: float = param(
-        0.75,
-        ge=0,
-        le=1,
-        step=0.05,
-        widget="slider",
-        group="sampling",
-        order=12,
-        help="How much of the picture is redrawn: 0 leaves it almost as it is, 1 keeps next to nothing. Of the steps, "
-        "the last int(strength * steps) + 1 are run.",
-    )
+AT_ONCE = 8  # jobs that share the device
 
 
 class StableDiffusion(Plugin):
@@ -136,19 +39,114 @@ class StableDiffusion(Plugin):
     def unload(self) -> None:
         self._studio.close()
 
-    def plan(self, job: str, params: TextToImage, inputs: dict[str, list[Artifact]]) -> dict[str, Any]:
-        """Picture k of each call has the seed seed + k; a random seed is chosen here."""
-        seed = params.seed if params.seed >= 0 else random.randrange(SEEDS)
-        calls = max(1, len(inputs.get("image", [])))
-        outputs = [{"seed": (seed + k) % SEEDS} for _ in range(calls) for k in range(params.batch_size)]
-        return {"params": params.model_dump() | {"seed": seed}, "outputs": outputs}
+    def plan(self, job: str, params: Any, inputs: dict[str, list[Artifact]]) -> dict[str, Any] | None:
+        """The seeds of each picture, and its prompts where texts are chosen at random; random seeds are chosen here."""
+        if not isinstance(params, Drawing) or isinstance(params, Loopback):
+            return None
+        params = settled(params)
+        reader, outputs = words.Reader(params, self.models), []
+        for k in range(params.pictures):
+            of = seeding(params, k)
+            read = reader.read(params.prompt, params.negative_prompt, of.words)
+            varied = {"variation_seed": of.variation[0]} if of.variation else {}
+            outputs.append({"seed": of.seed} | varied | words.chosen(params, read))
+        return {"params": params.model_dump(), "outputs": outputs * max(1, len(inputs.get("image", [])))}
 
-    @job(affinity="model", concurrency=8)
+    @job(affinity="model", concurrency=AT_ONCE)
     def txt2img(self, params: TextToImage, ctx: Context) -> Iterator[Image]:
         """Draw pictures from a text."""
-        return self._studio.draw(params, ctx)
+        from . import txt2img
 
-    @job(affinity="model", concurrency=8)
+        return self._studio.draw(params, ctx, txt2img.draw, passes=2 if params.hires else 1)
+
+    @job(affinity="model", concurrency=AT_ONCE)
     def img2img(self, image: Image, params: ImageToImage, ctx: Context) -> Iterator[Image]:
-        """Redraw a picture as a text says. It is first stretched to width x height."""
-        return self._studio.draw(params, ctx, image)
+        """Redraw a picture as a text says."""
+        from . import img2img
+
+        return self._studio.draw(params, ctx, functools.partial(img2img.draw, image=image))
+
+    @job(affinity="model", concurrency=AT_ONCE)
+    def inpaint(self, image: Image, mask: Mask, params: Inpaint, ctx: Context) -> Iterator[Image]:
+        """Redraw the part of a picture where the mask is white; the rest stays as it is, to the byte."""
+        from . import inpaint
+
+        return self._studio.draw(params, ctx, functools.partial(inpaint.draw, image=image, mask=mask))
+
+    @job(affinity="model", concurrency=AT_ONCE)
+    def outpaint(self, image: Image, params: Outpaint, ctx: Context) -> Iterator[Image]:
+        """Draw what is around a picture."""
+        from . import outpaint
+
+        return self._studio.draw(
+            params, ctx, functools.partial(outpaint.draw, image=image), passes=outpaint.passes(params)
+        )
+
+    @job(program=True)
+    def loopback(self, image: Image, params: Loopback, ctx: Context) -> list[Image]:
+        """Redraw a picture again and again, each time from the result before."""
+        return loopback.loopback(image, params, ctx)
+
+    @job(affinity="model", concurrency=AT_ONCE)
+    def sd_upscale(self, image: Image, params: SdUpscale, ctx: Context) -> Iterator[Image]:
+        """Enlarge a picture and redraw it in tiles of width x height, which adds detail at any size."""
+        from . import sd_upscale
+
+        return sd_upscale.draw(self._studio, params, ctx, image)
+
+    @job(affinity="model", concurrency=AT_ONCE)
+    def img2img_alternative(self, image: Image, params: Alternative, ctx: Context) -> Iterator[Image]:
+        """Redraw a picture from the noise that it could have been drawn from, so that only what differs between
+        original_prompt and prompt changes."""
+        from . import alternative
+
+        return self._studio.draw(params, ctx, functools.partial(alternative.draw, image=image), passes=2)
+
+    @job(affinity="model", concurrency=AT_ONCE)
+    def interpolate(self, params: Interpolate, ctx: Context) -> Iterator[Image]:
+        """Draw a walk between prompts and seeds, frame by frame."""
+        from . import interpolate
+
+        return self._studio.draw(params, ctx, interpolate.draw)
+
+    @job(program=True)
+    def verify(self, image: Image, ctx: Context) -> Json:
+        """Draw a picture again as its metadata say: is it identical, close (with its PSNR) or different?"""
+        return verify.verify(image, ctx)
+
+    @job(light=True)
+    def explain(self, params: Explain, ctx: Context) -> Json:
+        """How a prompt is read: its parts, what is drawn until which step, what weighs how much, tokens and chunks."""
+        return reading.explained(params, ctx.models)
+
+    @job(light=True)
+    def tokens(self, params: Count, ctx: Context) -> Json:
+        """How many tokens a prompt has, in how many chunks, and what is cut or split."""
+        return reading.counted(params, ctx.models)
+
+    @job(light=True)
+    def png_info(self, image: Image, ctx: Context) -> Json:
+        """What a picture's file tells about how it was made, and a form with which it can be made again."""
+        return png_info.read(image)
+
+    @job(light=True)
+    def styles(self, ctx: Context) -> Json:
+        """The names of the saved styles."""
+        return [*styles.read(ctx.models.folder)]
+
+    @job(light=True)
+    def style(self, params: Style, ctx: Context) -> Json:
+        """The texts of a saved style."""
+        return dataclasses.asdict(styles.find(params.name, styles.read(ctx.models.folder)))
+
+    @job(light=True)
+    def save_style(self, params: StyleTexts, ctx: Context) -> Json:
+        """Save a style, or change it, and list all. They are shared by all who use this server."""
+        styles.save(ctx.models.folder, params.name, params.prompt, params.negative_prompt)
+        return [*styles.read(ctx.models.folder)]
+
+    @job(light=True)
+    def delete_style(self, params: Style, ctx: Context) -> Json:
+        """Delete a saved style, and list the others."""
+        styles.delete(ctx.models.folder, params.name)
+        return [*styles.read(ctx.models.folder)]

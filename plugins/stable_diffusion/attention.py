@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 
-import numpy
-
 STRONGER, WEAKER = 1.1, 1 / 1.1
 LIMIT = 1e6  # of a weight: thousands of brackets must not make it infinite
 NUMBER = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
@@ -32,6 +30,8 @@ def parse(text: str, style: str = "a1111") -> Pieces:
 
 
 def _a1111(text: str) -> Pieces:
+    import numpy  # here, as the plugin is imported before anybody reads a prompt
+
     pieces: list[str] = []
     weights = numpy.ones(len(text))  # there cannot be more pieces than characters
     opened: dict[str, list[int]] = {"(": [], "[": []}  # how many pieces there were before each open bracket

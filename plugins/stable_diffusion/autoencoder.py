@@ -31,6 +31,10 @@ class Autoencoder:
         return [self._decode(z) for z in latents]
 
     def _decode(self, z: Tensor) -> PIL.Image.Image:
-        x = self._vae.decode((z / self._vae.config.scaling_factor).to(self._vae.dtype)).sample[0]
-        rgb = (x.float() * 127.5 + 127.5).clamp(0, 255).round().byte()
-        return PIL.Image.fromarray(rgb.permute(1, 2, 0).cpu().numpy())
+        return to_picture(self._vae.decode((z / self._vae.config.scaling_factor).to(self._vae.dtype)).sample[0])
+
+
+def to_picture(x: Tensor) -> PIL.Image.Image:
+    """The RGB picture of (3, H, W), -1 to 1."""
+    rgb = (x.float() * 127.5 + 127.5).clamp(0, 255).round().byte()
+    return PIL.Image.fromarray(rgb.permute(1, 2, 0).cpu().numpy())

@@ -5,7 +5,7 @@ import hashlib
 import json
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -20,24 +20,36 @@ from core.plugin import Context, InvalidParams
 from .autoencoder import Autoencoder
 from .conditioning import TextEncoder
 from .denoiser import PREDICTIONS, Denoiser
-from .previews import Previewer
+from .networks import Network, apply, find
+from .previews import Previewer, TinyPreviewer, previewer
+from .variants import tiling as tiled
 
 KEEP = 2  # models that stay loaded
+KEEP_VARIANTS = 3  # of them with networks, for which only what is changed takes memory
 PARTS = ("text_encoder", "unet", "vae")
 transformers_logging.disable_progress_bar()
 
 
 @dataclass(eq=False)
 class Checkpoint:
-    """A loaded model. `hash` is A1111's short form, 10 hex digits; `size` the side that it draws best, in pixels."""
+    """A loaded model. `hash` is A1111's short form, 10 hex digits; `size` the side that it draws best, in pixels;
+    `networks` the hashes, by name, of what was added to it."""
 
     name: str
     hash: str
-    text: TextEncoder
-    denoiser: Denoiser
-    autoencoder: Autoencoder
-    previewer: Previewer
-    size: int
+    clip: CLIPTextModel
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    tokenizer: CLIPTokenizer
+    noise: DDIMScheduler
+    previewer: Previewer | TinyPreviewer | None = None
+    networks: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.text = TextEncoder(self.tokenizer, self.clip)
+        self.denoiser = Denoiser(self.unet, self.noise.alphas_cumprod, self.noise.config.prediction_type)
+        self.autoencoder = Autoencoder(self.vae)
+        self.size = self.unet.config.sample_size * self.autoencoder.factor
 
 
 class Checkpoints:
@@ -47,6 +59,8 @@ class Checkpoints:
         self._device = device
         self._lock = threading.Lock()
         self._loaded: OrderedDict[tuple, Checkpoint] = OrderedDict()  # the one used last is last
+        self._variants_lock = threading.Lock()
+        self._variants: OrderedDict[tuple, Checkpoint] = OrderedDict()
 
     def get(self, name: str, ctx: Context) -> Checkpoint:
         """The model of that name, loaded if need be. Its files are looked at each time: changed ones are loaded anew.
@@ -61,14 +75,37 @@ class Checkpoints:
             key = name, stamped(weight_files(name, folder))
             if key not in self._loaded:
                 while len(self._loaded) >= KEEP:
-                    self._loaded.popitem(last=False)
+                    self._forget(self._loaded.popitem(last=False)[1])
                 self._loaded[key] = load(name, folder, self._device, ctx)
             self._loaded.move_to_end(key)
             return self._loaded[key]
         finally:
             self._lock.release()
 
+    def variant(self, base: Checkpoint, networks: tuple[Network, ...], tiling: bool, ctx: Context) -> Checkpoint:
+        """The model with these networks, and for pictures without seams if `tiling`; made if need be. It shares with
+        its base what is not changed, and the base stays as it is.
+
+        Raises ModelNotFound, or InvalidParams naming the network that does not fit."""
+        if not networks and not tiling:
+            return base
+        with self._variants_lock:
+            files = stamped([find(network, ctx.models) for network in networks])
+            key = base, networks, files, tiling
+            if key not in self._variants:
+                while len(self._variants) >= KEEP_VARIANTS:
+                    self._variants.popitem(last=False)
+                self._variants[key] = made_variant(base, networks, tiling, ctx)
+            self._variants.move_to_end(key)
+            return self._variants[key]
+
+    def _forget(self, base: Checkpoint) -> None:
+        with self._variants_lock:
+            for key in [key for key in self._variants if key[0] is base]:
+                del self._variants[key]
+
     def clear(self) -> None:
+        self._variants.clear()
         self._loaded.clear()
 
 
@@ -126,18 +163,17 @@ def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
     noise = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
     ctx.raise_if_cancelled()
     ctx.progress(len(PARTS), len(PARTS) + 1, "load")
-    autoencoder = Autoencoder(vae)
+    checkpoint = Checkpoint(name, short_hash(stamped(weight_files(name, folder))), clip, unet, vae, tokenizer, noise)
     with torch.inference_mode():
-        previewer = Previewer(autoencoder)
-    return Checkpoint(
-        name=name,
-        hash=short_hash(stamped(weight_files(name, folder))),
-        text=TextEncoder(tokenizer, clip),
-        denoiser=Denoiser(unet, noise.alphas_cumprod, noise.config.prediction_type),
-        autoencoder=autoencoder,
-        previewer=previewer,
-        size=unet.config.sample_size * autoencoder.factor,
-    )
+        return replace(checkpoint, previewer=previewer(checkpoint.autoencoder, ctx, device))
+
+
+def made_variant(base: Checkpoint, networks: tuple[Network, ...], tiling: bool, ctx: Context) -> Checkpoint:
+    unet, clip, hashes, warnings = apply(base.unet, base.clip, networks, ctx.models)
+    for warning in warnings:
+        ctx.log(warning)
+    vae = tiled(base.vae) if tiling else base.vae
+    return replace(base, unet=tiled(unet) if tiling else unet, clip=clip, vae=vae, networks=hashes)
 
 
 def check(name: str, folder: Path) -> None:

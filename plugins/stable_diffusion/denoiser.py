@@ -1,4 +1,4 @@
-"""The network as a denoiser D(x; sigma), with guidance, for many images in one call."""
+"""The network as a denoiser D(x; sigma), for many images in one call."""
 
 from dataclasses import dataclass
 
@@ -8,22 +8,20 @@ from k_diffusion.external import DiscreteEpsDDPMDenoiser, DiscreteVDDPMDenoiser
 from torch import Tensor
 
 PREDICTIONS = {"epsilon": DiscreteEpsDDPMDenoiser, "v_prediction": DiscreteVDDPMDenoiser}
-Guidance = list[tuple[float, Tensor]]  # weights, and contexts (1, tokens, D)
-
-
-def guide(cond: Tensor, uncond: Tensor, scale: float) -> Guidance:
-    """Classifier-free guidance (Ho & Salimans 2022, eq. 6), D = D_uncond + scale * (D_cond - D_uncond), as a sum of
-    weighted terms. Terms of weight 0 are left out: scale 1 costs one row of the UNet instead of two."""
-    return [(weight, context) for weight, context in ((scale, cond), (1 - scale, uncond)) if weight]
 
 
 @dataclass(eq=False)
 class Ask:
-    """One image wants to be denoised: x float32 (1, C, h, w), sigma float32 (1,)."""
+    """One image wants to be denoised, once for each context: x float32 (1, C, h, w), sigma float32 (1,), contexts
+    (1, tokens, D), whose numbers of tokens may differ."""
 
     x: Tensor
     sigma: Tensor
-    guidance: Guidance
+    contexts: list[Tensor]
+
+    @property
+    def tokens(self) -> int:
+        return max(context.shape[1] for context in self.contexts)
 
 
 class Denoiser:
@@ -41,13 +39,21 @@ class Denoiser:
         return self._unet(x.to(self._unet.dtype), t, context).sample.float()
 
     def denoise(self, asks: list[Ask]) -> list[Tensor]:
-        """Guided estimates of the latents without noise, each float32 (1, C, h, w), by one call of the UNet.
+        """Estimates of the latents without noise, for each ask float32 (n, C, h, w) with n its number of contexts.
 
-        All x must have one shape, and all contexts one number of tokens."""
-        rows = [len(ask.guidance) for ask in asks]
-        x = torch.cat([ask.x for ask in asks for _ in ask.guidance])
-        sigma = torch.cat([ask.sigma for ask in asks for _ in ask.guidance])
-        context = torch.cat([context for ask in asks for _, context in ask.guidance])
-        weight = torch.tensor([weight for ask in asks for weight, _ in ask.guidance], device=x.device)
-        denoised = weight[:, None, None, None] * self.levels(x, sigma, context=context)
-        return [image.sum(0, keepdim=True) for image in denoised.split(rows)]
+        All x must have one shape. Contexts are repeated to the length of the longest where that is a multiple, which
+        changes nothing: a key that is there twice gets twice half the attention. The others are run for themselves."""
+        longest = max(ask.tokens for ask in asks)
+        contexts = [repeated(context, longest) for ask in asks for context in ask.contexts]
+        x = torch.cat([ask.x for ask in asks for _ in ask.contexts])
+        sigma = torch.cat([ask.sigma for ask in asks for _ in ask.contexts])
+        denoised = torch.empty_like(x)
+        for length in {context.shape[1] for context in contexts}:
+            rows = [row for row, context in enumerate(contexts) if context.shape[1] == length]
+            denoised[rows] = self.levels(x[rows], sigma[rows], context=torch.cat([contexts[row] for row in rows]))
+        return list(denoised.split([len(ask.contexts) for ask in asks]))
+
+
+def repeated(context: Tensor, length: int) -> Tensor:
+    times, rest = divmod(length, context.shape[1])
+    return context if rest else context.repeat(1, times, 1)

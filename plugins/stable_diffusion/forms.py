@@ -107,7 +107,7 @@ TELLING = {"Version", "User", "Model hash", "VAE hash", "Init image hash", "Prom
 CHOOSING = re.compile(r"[{}$]|__")  # what `dynamic_prompts` would choose from
 JOBS: dict[str, type[Drawing]] = {
     "txt2img": TextToImage, "img2img": ImageToImage, "inpaint": Inpaint, "outpaint": Outpaint, "loopback": Loopback,
-    "sd_upscale": SdUpscale, "alternative": Alternative, "interpolate": Interpolate,
+    "sd_upscale": SdUpscale, "img2img_alternative": Alternative, "interpolate": Interpolate,
 }  # fmt: skip
 SERIES = {"loopback", "interpolate"}  # whose pictures are not drawn one by one
 MAX_NOTES = 20  # about fields that nobody knows
@@ -222,7 +222,7 @@ def _job(fields: dict[str, str]) -> str:
     if "SD upscale overlap" in fields:
         return "sd_upscale"
     if "Decode steps" in fields:
-        return "alternative"
+        return "img2img_alternative"
     masks = {"Mask blur", *(row.key for row in ROWS if row.parameter in ("invert_mask", "fill", "only_masked"))}
     if any(key in fields and fields[key] != DEFAULTS.get(key) for key in masks):
         return "inpaint"

@@ -31,6 +31,22 @@ SECOND_ORDER = frozenset({"Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "
 # Their fresh noise comes from A1111's "eta noise seed delta" (ENSD).
 USES_ENSD = frozenset({"Euler a", "DPM2 a", "DPM fast", "DPM adaptive", "DPM++ 2S a"})
 
+_WITH = (" Karras", " Exponential", " SGM Uniform")  # as A1111 had schedules in the names of samplers
+_COMFYUI = (
+    "euler", "euler_ancestral", "heun", "lms", "dpm_2", "dpm_2_ancestral", "dpm_fast", "dpm_adaptive",
+    "dpmpp_2s_ancestral", "dpmpp_sde", "dpmpp_2m", "dpmpp_2m_sde", "dpmpp_2m_sde_heun", "dpmpp_3m_sde", "ddim",
+    "uni_pc", "lcm",
+)  # fmt: skip
+# Spellings of A1111 and ComfyUI that are accepted wherever a sampler or a schedule is asked for.
+SPELLINGS = (
+    *(name + schedule for name in SAMPLERS for schedule in _WITH),
+    *(name + schedule for name in _COMFYUI for schedule in ("", "_karras", "_exponential", "_sgm_uniform")),
+)
+SCHEDULE_SPELLINGS = (
+    "Automatic", "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "Simple", "Beta", "DDIM",
+    "normal", "sgm_uniform", "ddim_uniform",
+)  # fmt: skip
+
 OTHER_SAMPLERS = {"dpmad": "DPM adaptive", "pndm": "PLMS"}  # spelled as `_key` spells them
 OTHER_SCHEDULES = {
     "k": "karras",  # InvokeAI

@@ -1,15 +1,20 @@
 """What can be asked of each job: names, defaults, bounds and help of all options. Light at import: no torch here."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
+
+import pydantic
 
 from core.plugin import Params, param
 
-from .names import SAMPLERS, SCHEDULES
+from .names import SAMPLERS, SCHEDULE_SPELLINGS, SCHEDULES, SPELLINGS, canonical, canonical_schedule
 
 SEEDS = 2**32
 LARGEST = 4096  # pixels, each side
-Sampler = Literal[SAMPLERS]
-Schedule = Literal[SCHEDULES]
+# What is submitted may have the spellings of A1111 and ComfyUI; what a job gets to see has ours.
+Sampler = Annotated[Literal[SAMPLERS], pydantic.WithJsonSchema({"type": "string", "enum": [*SAMPLERS, *SPELLINGS]})]
+Schedule = Annotated[
+    Literal[SCHEDULES], pydantic.WithJsonSchema({"type": "string", "enum": [*SCHEDULES, *SCHEDULE_SPELLINGS]})
+]
 EMPHASES = ("original", "no norm", "ignore", "none", "comfyui")
 RESIZE_MODES = ("just resize", "crop and resize", "resize and fill", "just resize (latent upscale)")
 LATENT_UPSCALERS = (
@@ -20,7 +25,7 @@ IMAGE_UPSCALERS = ("Lanczos", "Nearest")
 FILLS = ("fill", "original", "latent noise", "latent nothing")
 
 
-class Wording(Params):
+class Reading(Params):
     """How prompts are read, of all jobs and of the light ones that explain them."""
 
     model: str = param(
@@ -35,9 +40,9 @@ class Wording(Params):
         group="prompt details",
         order=200,
         advanced=True,
-        help="What (brackets:1.2) do. original: A1111's weights, scaled back to the mean of the unweighted text. no norm: "
-        "without scaling back. comfyui: away from the empty prompt, and inner weights replace outer ones. ignore: "
-        "brackets are read, but weigh nothing. none: brackets are text.",
+        help="What (brackets:1.2) do. original: A1111's weights, scaled back to the mean of the unweighted text. "
+        "no norm: without scaling back. comfyui: away from the empty prompt, and inner weights replace outer "
+        "ones. ignore: brackets are read, but weigh nothing. none: brackets are text.",
     )
     clip_skip: int = param(
         1,
@@ -57,22 +62,41 @@ class Wording(Params):
         group="prompt details",
         order=202,
         advanced=True,
-        help="A prompt is read in chunks of 75 tokens. If a comma is at most this many tokens before the end of a chunk, "
-        "the rest after it moves to the next chunk, so that phrases stay whole. 0 cuts anywhere.",
+        help="A prompt is read in chunks of 75 tokens. If a comma is at most this many tokens before the end of a "
+        "chunk, the rest after it moves to the next chunk, so that phrases stay whole. 0 cuts anywhere.",
     )
 
 
-class Drawing(Wording):
+class Drawing(Reading):
     """What all jobs that draw have in common."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _in_our_words(cls, given: Any) -> Any:
+        """Samplers and schedules by our names; a schedule that is part of a sampler's name counts, if no other is."""
+        if not isinstance(given, dict):
+            return given
+        ours = dict(given)
+        for sampler, schedule, nothing in (
+            ("sampler", "schedule", "automatic"),
+            ("hires_sampler", "hires_schedule", "same"),
+        ):
+            if ours.get(sampler) in SPELLINGS:
+                ours[sampler], within = canonical(ours[sampler])
+                if within and ours.get(schedule, nothing) == nothing:
+                    ours[schedule] = within
+            if ours.get(schedule) in SCHEDULE_SPELLINGS:
+                ours[schedule] = canonical_schedule(ours[schedule])
+        return ours
 
     prompt: str = param(
         "",
         widget="textarea",
         order=1,
         max_length=20_000,
-        help="What the picture shows, of any length. (word:1.2) weighs more, [word] less; [a:b:0.5] changes from a to b "
-        "halfway, [a|b] alternates; AND combines prompts, BREAK begins a new chunk; {a|b} and __file__ choose at random; "
-        "<lora:name:0.8> adds a network; the rest of a line after # is a comment.",
+        help="What the picture shows, of any length. (word:1.2) weighs more, [word] less; [a:b:0.5] changes from a"
+        " to b halfway, [a|b] alternates; AND combines prompts, BREAK begins a new chunk; {a|b} and __file__ "
+        "choose at random; <lora:name:0.8> adds a network; the rest of a line after # is a comment.",
     )
     negative_prompt: str = param(
         "",
@@ -94,8 +118,8 @@ class Drawing(Wording):
         group="prompt details",
         order=203,
         advanced=True,
-        help="Whether {a|b}, __wildcard__ and ${variable} choose texts at random, by the seed of each picture. Without, "
-        "they are plain text.",
+        help="Whether {a|b}, __wildcard__ and ${variable} choose texts at random, by the seed of each picture. "
+        "Without, they are plain text.",
     )
     width: int = param(
         0,
@@ -121,24 +145,6 @@ class Drawing(Wording):
         help="Height of the picture, a multiple of 8. 0 means the size that the model was made for, or that of the "
         "picture to start from.",
     )
-    batch_size: int = param(
-        1,
-        ge=1,
-        le=64,
-        widget="slider",
-        group="size",
-        order=22,
-        help="How many pictures to draw. Picture k (from 0) has the seed seed + k and is the same as if drawn alone.",
-    )
-    n_iter: int = param(
-        1,
-        ge=1,
-        le=1000,
-        group="size",
-        order=23,
-        advanced=True,
-        help="How many batches to draw: batch_size * n_iter pictures in all. They come one by one, in order.",
-    )
     steps: int = param(
         20,
         ge=1,
@@ -161,14 +167,17 @@ class Drawing(Wording):
     )
     sampler: Sampler = param(
         "Euler a",
+        choices=[*SAMPLERS],
         group="sampling",
         order=32,
-        help="How a step is computed. Euler: plain and predictable. Those with 'a' or SDE add fresh noise in each step, "
-        "so the picture keeps changing with the number of steps. DPM++ 2M and UniPC: good from 10 steps on. Heun, DPM2, "
-        "DPM++ 2S a, DPM++ SDE and Restart look twice in each step and take twice as long. LCM: for LCM models, 4 steps.",
+        help="How a step is computed. Euler: plain and predictable. Those with 'a' or SDE add fresh noise in each "
+        "step, so the picture keeps changing with the number of steps. DPM++ 2M and UniPC: good from 10 steps"
+        " on. Heun, DPM2, DPM++ 2S a, DPM++ SDE and Restart look twice in each step and take twice as long. "
+        "LCM: for LCM models, 4 steps.",
     )
     schedule: Schedule = param(
         "automatic",
+        choices=[*SCHEDULES],
         group="sampling",
         order=33,
         help="How the noise is spread over the steps. automatic: evenly over the model's own noise levels. "
@@ -183,28 +192,6 @@ class Drawing(Wording):
         order=40,
         help="Start of the random numbers: the same seed and options give the same picture. -1 takes a random seed, "
         "which is reported with the picture.",
-    )
-    variation_strength: float = param(
-        0.0,
-        ge=0,
-        le=1,
-        step=0.01,
-        widget="slider",
-        group="variations",
-        order=41,
-        advanced=True,
-        help="How far the noise goes from that of seed to that of variation_seed: 0 not at all, 1 all the way. Above 0, "
-        "all pictures have the same seed, and picture k has the variation seed variation_seed + k.",
-    )
-    variation_seed: int = param(
-        -1,
-        ge=-1,
-        le=SEEDS - 1,
-        widget="seed",
-        group="variations",
-        order=42,
-        advanced=True,
-        help="The seed to go to, see variation_strength. -1 takes a random one, which is reported.",
     )
     seed_resize_width: int = param(
         0,
@@ -243,8 +230,8 @@ class Drawing(Wording):
         group="sampler details",
         order=210,
         advanced=True,
-        help="How much fresh noise samplers add that do: 0 none. -1 is what is usual for the sampler, which is 1, but 0 "
-        "for DDIM.",
+        help="How much fresh noise samplers add that do: 0 none. -1 is what is usual for the sampler, which is 1, "
+        "but 0 for DDIM.",
     )
     s_churn: float = param(
         0,
@@ -332,33 +319,83 @@ class Drawing(Wording):
         group="noise",
         order=220,
         advanced=True,
-        help="Eta noise seed delta: is added to the seed for the noise that samplers add. 31337 gives NovelAI's pictures.",
+        help="Eta noise seed delta: is added to the seed for the noise that samplers add. 31337 gives NovelAI's "
+        "pictures.",
     )
     noise_source: Literal["CPU", "GPU", "NV"] = param(
         "CPU",
         group="noise",
         order=221,
         advanced=True,
-        help="Who makes the noise. CPU: the same on every machine. GPU: the device, as A1111 by default. NV: the numbers "
-        "that an Nvidia GPU gives, on every machine.",
+        help="Who makes the noise. CPU: the same on every machine. GPU: the device, as A1111 by default. NV: the "
+        "numbers that an Nvidia GPU gives, on every machine.",
     )
     exact: bool = param(
         False,
         group="noise",
         order=222,
         advanced=True,
-        help="Share no computation with other pictures, so that on the same machine the same seed gives the same bytes, "
-        "whatever else runs. Slower; otherwise rounding may differ in the last digits.",
+        help="Share no computation with other pictures, so that on the same machine the same seed gives the same "
+        "bytes, whatever else runs. Slower; otherwise rounding may differ in the last digits.",
     )
 
 
-class TextToImage(Drawing):
+class Several(Params):
+    """Of jobs that draw several pictures at once."""
+
+    batch_size: int = param(
+        1,
+        ge=1,
+        le=64,
+        widget="slider",
+        group="size",
+        order=22,
+        help="How many pictures to draw. Picture k (from 0) has the seed seed + k and is the same as if drawn alone.",
+    )
+    n_iter: int = param(
+        1,
+        ge=1,
+        le=1000,
+        group="size",
+        order=23,
+        advanced=True,
+        help="How many batches to draw: batch_size * n_iter pictures in all. They come one by one, in order.",
+    )
+    variation_strength: float = param(
+        0.0,
+        ge=0,
+        le=1,
+        step=0.01,
+        widget="slider",
+        group="variations",
+        order=41,
+        advanced=True,
+        help="How far the noise goes from that of seed to that of variation_seed: 0 not at all, 1 all the way. "
+        "Above 0, all pictures have the same seed, and picture k has the variation seed variation_seed + k.",
+    )
+    variation_seed: int = param(
+        -1,
+        ge=-1,
+        le=SEEDS - 1,
+        widget="seed",
+        group="variations",
+        order=42,
+        advanced=True,
+        help="The seed to go to, see variation_strength. -1 takes a random one, which is reported.",
+    )
+
+    @property
+    def pictures(self) -> int:
+        return self.batch_size * self.n_iter
+
+
+class TextToImage(Drawing, Several):
     hires: bool = param(
         False,
         group="hires fix",
         order=60,
-        help="Draw twice: first in width x height, then enlarged and redrawn with more detail. Large pictures without it "
-        "often show things twice.",
+        help="Draw twice: first in width x height, then enlarged and redrawn with more detail. Large pictures "
+        "without it often show things twice.",
     )
     hires_scale: float = param(
         2.0,
@@ -381,8 +418,8 @@ class TextToImage(Drawing):
         order=62,
         advanced=True,
         visible_if={"hires": True},
-        help="Width of the second picture, instead of hires_scale. If only one side is given, the other follows; if both "
-        "are, what sticks out is cropped.",
+        help="Width of the second picture, instead of hires_scale. If only one side is given, the other follows; "
+        "if both are, what sticks out is cropped.",
     )
     hires_height: int = param(
         0,
@@ -401,8 +438,8 @@ class TextToImage(Drawing):
         group="hires fix",
         order=64,
         visible_if={"hires": True},
-        help="What enlarges the first picture. The Latent ones blur and need a denoising_strength above 0.5; Lanczos and "
-        "Nearest enlarge the finished picture.",
+        help="What enlarges the first picture. The Latent ones blur and need a denoising_strength above 0.5; "
+        "Lanczos and Nearest enlarge the finished picture.",
     )
     hires_steps: int = param(
         0,
@@ -424,16 +461,24 @@ class TextToImage(Drawing):
         visible_if={"hires": True},
         help="How much of the enlarged picture is redrawn: 0 next to nothing, 1 all.",
     )
-    hires_sampler: Literal[("same", *SAMPLERS)] = param(
+    hires_sampler: Annotated[
+        Literal[("same", *SAMPLERS)],
+        pydantic.WithJsonSchema({"type": "string", "enum": ["same", *SAMPLERS, *SPELLINGS]}),
+    ] = param(
         "same",
+        choices=["same", *SAMPLERS],
         group="hires fix",
         order=67,
         advanced=True,
         visible_if={"hires": True},
         help="Sampler of the second pass. same: that of the first.",
     )
-    hires_schedule: Literal[("same", *SCHEDULES)] = param(
+    hires_schedule: Annotated[
+        Literal[("same", *SCHEDULES)],
+        pydantic.WithJsonSchema({"type": "string", "enum": ["same", *SCHEDULES, *SCHEDULE_SPELLINGS]}),
+    ] = param(
         "same",
+        choices=["same", *SCHEDULES],
         group="hires fix",
         order=68,
         advanced=True,
@@ -491,7 +536,8 @@ class Redrawing(Drawing):
         group="sampling",
         order=35,
         advanced=True,
-        help="Run all steps whatever the denoising_strength: a finer schedule is made, of which they are the last part.",
+        help="Run all steps whatever the denoising_strength: a finer schedule is made, of which they are the last "
+        "part.",
     )
     noise_multiplier: float = param(
         1.0,
@@ -512,17 +558,22 @@ class Redrawing(Drawing):
     )
 
 
-class ImageToImage(Redrawing):
+class ResizeMode(Params):
     resize_mode: Literal[RESIZE_MODES] = param(
         "just resize",
         group="picture",
         order=50,
-        help="How the picture is brought to width x height. just resize: stretched. crop and resize: what sticks out is "
-        "cut. resize and fill: its edges fill the rest. latent upscale: stretched as latents, which blurs.",
+        help="How the picture is brought to width x height. just resize: stretched. crop and resize: what sticks "
+        "out is cut. resize and fill: its edges fill the rest. latent upscale: stretched as latents, which "
+        "blurs.",
     )
 
 
-class Inpaint(Redrawing):
+class ImageToImage(Redrawing, ResizeMode, Several):
+    pass
+
+
+class Inpaint(Redrawing, Several):
     resize_mode: Literal[RESIZE_MODES[:3]] = param(
         "just resize",
         group="picture",
@@ -553,8 +604,8 @@ class Inpaint(Redrawing):
         False,
         group="mask",
         order=57,
-        help="Draw only the masked part, in width x height, and fit it into the picture: more detail for small parts of "
-        "large pictures.",
+        help="Draw only the masked part, in width x height, and fit it into the picture: more detail for small "
+        "parts of large pictures.",
     )
     only_masked_padding: int = param(
         32,
@@ -568,33 +619,42 @@ class Inpaint(Redrawing):
     )
 
 
-class Outpaint(Drawing):
-    method: Literal["mk2", "poor man"] = param(
+class Outpaint(Redrawing, Several):
+    width: int = param(
+        0, ge=0, le=LARGEST, multiple_of=8, step=8, unit="pixels", group="size", order=20, advanced=True,
+        help="For mk2 at the left and right: how much of the picture, from its new edge, is looked at while that "
+        "is drawn. 0 looks at all.",
+    )  # fmt: skip
+    height: int = param(
+        0, ge=0, le=LARGEST, multiple_of=8, step=8, unit="pixels", group="size", order=21, advanced=True,
+        help="For mk2 above and below: how much of the picture is looked at, see width. 0 looks at all.",
+    )  # fmt: skip
+    method: Literal["mk2", "poor man's"] = param(
         "mk2",
         group="canvas",
-        order=50,
-        help="What the new area starts from. mk2: noise with the colours and textures of the picture, one side after the "
-        "other. poor man: what `fill` says, all sides at once.",
+        order=60,
+        help="What the new area starts from. mk2: noise with the colours and textures of the picture, one side "
+        "after the other. poor man's: what `fill` says, all sides at once.",
     )
     pixels: int = param(
-        128, ge=8, le=512, multiple_of=8, step=8, unit="pixels", group="canvas", order=51,
+        128, ge=8, le=512, multiple_of=8, step=8, unit="pixels", group="canvas", order=61,
         help="How far the picture grows at each of the sides.",
     )  # fmt: skip
-    sides: list[Literal["left", "right", "up", "down"]] = param(
-        ["left", "right", "up", "down"], min_length=1, max_length=4, group="canvas", order=52,
+    directions: list[Literal["left", "right", "up", "down"]] = param(
+        ["left", "right", "up", "down"], min_length=1, max_length=4, group="canvas", order=62,
         help="At which sides it grows.",
     )  # fmt: skip
     mask_blur: int = param(
-        8, ge=0, le=64, unit="pixels", group="canvas", order=53,
+        8, ge=0, le=64, unit="pixels", group="canvas", order=63,
         help="How softly the new area goes over into the old one.",
     )  # fmt: skip
     fill: Literal[FILLS] = param(
         "fill",
         group="canvas",
-        order=54,
-        visible_if={"method": "poor man"},
-        help="What the new area starts from. fill: the colours at the edge. original: black. latent noise: noise. latent "
-        "nothing: flat grey.",
+        order=64,
+        visible_if={"method": "poor man's"},
+        help="What the new area starts from. fill: the colours at the edge. original: black. latent noise: noise. "
+        "latent nothing: flat grey.",
     )
     noise_q: float = param(
         1.0,
@@ -602,7 +662,7 @@ class Outpaint(Drawing):
         le=4,
         step=0.01,
         group="canvas",
-        order=55,
+        order=65,
         visible_if={"method": "mk2"},
         help="Falloff of the noise's spectrum: lower gives more small detail, higher larger forms.",
     )
@@ -612,7 +672,7 @@ class Outpaint(Drawing):
         le=1,
         step=0.01,
         group="canvas",
-        order=56,
+        order=66,
         visible_if={"method": "mk2"},
         help="How much the colours of the new area may differ from those of the picture.",
     )
@@ -628,7 +688,7 @@ class Outpaint(Drawing):
     )
 
 
-class Loopback(ImageToImage):
+class Loopback(Redrawing, ResizeMode):
     loops: int = param(
         4,
         ge=1,
@@ -655,7 +715,7 @@ class Loopback(ImageToImage):
     )
 
 
-class SdUpscale(Redrawing):
+class SdUpscale(Redrawing, Several):
     denoising_strength: float = param(
         0.3,
         ge=0,
@@ -686,9 +746,13 @@ class SdUpscale(Redrawing):
     )
 
 
-class Alternative(Redrawing):
+class Alternative(Redrawing, ResizeMode, Several):
     sampler: Sampler = param(
-        "Euler", group="sampling", order=32, help="How a step is computed. Euler fits the inversion best."
+        "Euler",
+        choices=[*SAMPLERS],
+        group="sampling",
+        order=32,
+        help="How a step is computed. Euler fits the inversion best.",
     )
     denoising_strength: float = param(
         1.0,
@@ -705,19 +769,20 @@ class Alternative(Redrawing):
         widget="textarea",
         max_length=20_000,
         group="inversion",
-        order=50,
-        help="What the picture shows now. Redrawn with the same prompt it comes back; with another one, what differs changes.",
+        order=60,
+        help="What the picture shows now. Redrawn with the same prompt it comes back; with another one, what "
+        "differs changes.",
     )
     original_negative_prompt: str = param(
         "",
         widget="textarea",
         max_length=20_000,
         group="inversion",
-        order=51,
+        order=61,
         help="Negative prompt for finding the noise.",
     )
     decode_steps: int = param(
-        50, ge=1, le=150, group="inversion", order=52, help="In how many steps the noise is found."
+        50, ge=1, le=150, group="inversion", order=62, help="In how many steps the noise is found."
     )
     decode_cfg_scale: float = param(
         1.0,
@@ -725,7 +790,7 @@ class Alternative(Redrawing):
         le=15,
         step=0.1,
         group="inversion",
-        order=53,
+        order=63,
         help="cfg_scale for finding the noise. Near 1 is usual.",
     )
     randomness: float = param(
@@ -734,7 +799,7 @@ class Alternative(Redrawing):
         le=1,
         step=0.01,
         group="inversion",
-        order=54,
+        order=64,
         help="How much of the noise found is replaced by that of the seed.",
     )
 
@@ -760,8 +825,12 @@ class Interpolate(Drawing):
         8, ge=2, le=1000, group="walk", order=51, help="How many pictures the walk has, first and last one included."
     )
 
+    @property
+    def pictures(self) -> int:
+        return self.frames
 
-class Explain(Wording):
+
+class Explain(Reading):
     prompt: str = param("", widget="textarea", order=1, max_length=20_000, help="The prompt to explain.")
     steps: int = param(20, ge=1, le=150, order=30, help="In how many steps the picture would be drawn.")
     hires_steps: int = param(
@@ -769,12 +838,19 @@ class Explain(Wording):
     )
 
 
-class Count(Wording):
+class Count(Reading):
     prompt: str = param("", widget="textarea", order=1, max_length=20_000, help="The prompt whose tokens are counted.")
+    steps: int = param(
+        20,
+        ge=1,
+        le=150,
+        order=30,
+        help="In how many steps the picture would be drawn, as prompts may change on the way.",
+    )
 
 
 class Style(Params):
-    name: str = param(min_length=1, max_length=200, order=1, help="Name of the style.")
+    name: str = param(min_length=1, max_length=200, order=1, help="Name of the style, as it is chosen by.")
 
 
 class StyleTexts(Style):

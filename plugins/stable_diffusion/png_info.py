@@ -32,6 +32,11 @@ def read(picture: PIL.Image.Image) -> Found:
     return _found(None, None, ["The picture does not say how it was made."]) | {"source": None}
 
 
+def record(picture: PIL.Image.Image) -> Found:
+    """Our own record inside, of which nothing is certain; empty if there is none."""
+    return _json(_texts(picture).get("stable-core"))
+
+
 def _found(infotext: str | None, form: Found | None, notes: list[str]) -> Found:
     clean = infotext and infotext.encode("utf-8", "replace").decode()
     return {"infotext": clean, "form": form, "notes": notes}

@@ -16,8 +16,8 @@ Callback = Callable[[dict[str, Any]], None]
 
 
 def plms(model: Denoise, x: Tensor, sigmas: Tensor, callback: Callback) -> Tensor:
-    """Liu et al. (2022), Pseudo Numerical Methods for Diffusion Models: the linear multistep one, with the first step of
-    Stable Diffusion's PLMS, improved Euler instead of Runge-Kutta."""
+    """Liu et al. (2022), Pseudo Numerical Methods for Diffusion Models: the linear multistep one, with the first step
+    of Stable Diffusion's PLMS, improved Euler instead of Runge-Kutta."""
     ones, olds = x.new_ones(len(x)), []  # eps of the steps before, the latest first
     for i in range(len(sigmas) - 1):
         denoised = model(x, sigmas[i] * ones)

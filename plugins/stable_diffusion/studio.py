@@ -1,10 +1,10 @@
-"""One job, from its parameters to its pictures: load, condition, then sample and decode each image on its own."""
+"""How one job goes from its options to its pictures: load, read the words, and let all its shots go their way."""
 
-import random
+import functools
 import threading
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from itertools import islice
 from typing import Any
 
@@ -13,44 +13,46 @@ from torch import Tensor
 
 from core.plugin import Cancelled, Context, Result
 
-from . import SEEDS, ImageToImage, TextToImage
+from . import seeds
 from .batcher import Batcher
 from .checkpoint import Checkpoint, Checkpoints
-from .chunks import Wording
-from .conditioning import same_length
-from .denoiser import Ask, Guidance, guide
-from .infotext import VERSION, infotext
-from .noise import Noise
-from .samplers import sample
-from .schedules import last_part, schedule_sigmas
+from .determinism import determinism
+from .embeddings import Embeddings
+from .forms import fields_of
+from .infotext import infotext
+from .options import Drawing
+from .seeds import Seeding
+from .shot import Shot
+from .words import Reader, Words, chosen
 
-IN_FLIGHT = 8  # images of one job at once: with all at once, the first would be as late as the last
-ROWS = 16  # of the UNet at once, for latents up to 64 x 64; more gained nothing on a CPU
+IN_FLIGHT = 8  # shots of one job at once: with all at once, the first would be as late as the last
 
 
 class Studio:
     """Draws the pictures of all jobs on one device."""
 
     def __init__(self, device: str):
-        self._device = device
-        self._checkpoints = Checkpoints(device)
-        self._batcher = Batcher()
+        self.device = device
+        self.checkpoints = Checkpoints(device)
+        self.batcher = Batcher()
 
     def close(self) -> None:
-        self._batcher.close()
-        self._checkpoints.clear()
+        self.batcher.close()
+        self.checkpoints.clear()
 
-    def draw(self, params: TextToImage, ctx: Context, image: PIL.Image.Image | None = None) -> Iterator[Result]:
-        """The pictures of a job, in order, each as soon as it is there. `image` is what img2img redraws.
+    def draw(
+        self, params: Drawing, ctx: Context, draw: Callable[[Shot], Result], count: int = 0, passes: int = 1,
+        seeding: Callable[[int], Seeding] | None = None,
+    ) -> Iterator[Result]:  # fmt: skip
+        """What `draw` makes of each shot, in order, each as soon as it is there; `count` of them, by default as many
+        pictures as are asked for. A shot takes `passes` runs of a sampler. `seeding(k)` is that of shot k,
+        by default of picture k.
 
-        An image that fails costs only itself: its error is raised when the others are out. A cancelled job raises
+        A shot that fails costs only itself: its error is raised when the others are out. A cancelled job raises
         Cancelled, or gives the unfinished pictures if they are to be kept and there are any."""
-        checkpoint = self._checkpoints.get(params.model, ctx)
-        gone = threading.Event()  # nobody waits for the rest
-        submit = lambda work: self._batcher.submit(work, lambda: ctx.cancelled or gone.is_set())  # noqa: E731
-        job = submit(lambda: Job(self._batcher, self._device, checkpoint, params, ctx, image)).result()
-        drawings = (Drawing(job, k).draw for k in range(params.batch_size))
-        flying = deque(submit(drawing) for drawing in islice(drawings, IN_FLIGHT))
+        job = Job(self, params, ctx, count or params.pictures, passes, seeding)
+        shots = (job.start(k, draw) for k in range(job.count))
+        flying = deque(islice(shots, IN_FLIGHT))
         failure, kept = None, 0
         try:
             while flying:
@@ -61,127 +63,114 @@ class Studio:
                         raise
                     failure = failure or error
                 else:
-                    kept += 1
-                    yield result
+                    if result:
+                        kept += 1
+                        yield result
                 if not ctx.cancelled:
-                    flying.extend(submit(drawing) for drawing in islice(drawings, 1))
+                    flying.extend(islice(shots, 1))
         finally:
-            gone.set()
+            job.gone.set()
         if failure and not (isinstance(failure, Cancelled) and kept):
             raise failure
 
 
 class Job:
-    """What the images of one job have in common. Made on the device's thread."""
+    """What the shots of one job have in common."""
 
     def __init__(
-        self,
-        batcher: Batcher,
-        device: str,
-        checkpoint: Checkpoint,
-        params: TextToImage,
-        ctx: Context,
-        image: PIL.Image.Image | None,
-    ):
-        self.batcher, self.device, self.checkpoint, self.params, self.ctx = batcher, device, checkpoint, params, ctx
-        self.width, self.height = params.width or checkpoint.size, params.height or checkpoint.size
-        self.seed = params.seed if params.seed >= 0 else random.randrange(SEEDS)
-        contexts = same_length([self._context(text) for text in (params.prompt, params.negative_prompt)])
-        self.guidance: Guidance = guide(*contexts, params.cfg_scale)
-        self.sigmas = schedule_sigmas(params.schedule, checkpoint.denoiser.levels, params.steps)
-        self.start: Tensor | float = 0.0  # the latents to begin with, before noise
-        if isinstance(params, ImageToImage):
-            self.sigmas = last_part(self.sigmas, params.denoising_strength)
-            self.start = batcher.call(checkpoint.autoencoder.encode, fitted(image, self.width, self.height))
-        self._evaluations = self._decoded = 0
+        self, studio: Studio, params: Drawing, ctx: Context, count: int, passes: int,
+        seeding: Callable[[int], Seeding] | None,
+    ):  # fmt: skip
+        self.studio, self.batcher, self.device = studio, studio.batcher, studio.device
+        self.params, self.ctx, self.count, self.passes = seeds.settled(params), ctx, count, passes
+        self.seeding = seeding or functools.partial(seeds.seeding, self.params)
+        self.checkpoint = studio.checkpoints.get(params.model, ctx)
+        self._reader, self._warned = Reader(params, ctx.models), set()
+        self.embeddings = Embeddings(ctx.models, self.checkpoint.clip.config.hidden_size)
+        self.gone = threading.Event()  # nobody waits for the rest
+        self.contexts: dict[tuple, Tensor] = {}  # of texts, by text encoder
+        self._flying: list[Shot] = []  # the oldest first
+        self._skips, self._done, self._fractions = ctx.skips, 0, 0.0
 
-    def _context(self, text: str) -> Tensor:
-        chunks = self.checkpoint.text.chunks(text, Wording(), {})
-        return self.batcher.call(self.checkpoint.text.encode, chunks, most=ROWS)
-
-    def evaluated(self) -> None:
-        """Tell the progress: the mean of all images, in steps."""
-        self._evaluations += 1
-        self.ctx.progress(self._evaluations / self.params.batch_size, len(self.sigmas) - 1, "sample")
-
-    def decoded(self) -> None:
-        self._decoded += 1
-        if self._evaluations == self.params.batch_size * (len(self.sigmas) - 1):
-            self.ctx.progress(self._decoded, self.params.batch_size, "decode")
-
-
-@dataclass(eq=False)
-class Drawing:
-    """Image `k` of a job. `draw` runs on the device's thread, inside the batcher."""
-
-    job: Job
-    k: int
-    denoised: Tensor | None = None  # the latest estimate of the latents without noise
-
-    def draw(self) -> Result:
+    def start(self, k: int, draw: Callable[[Shot], Result]) -> Future:
+        """Begin shot k, whose words are read and whose networks are loaded first. The result is None if it was skipped
+        before there was anything of it."""
         try:
-            return self._decode(self._sample())
+            shot = self._shot(k)
+        except Exception as error:
+            failed: Future = Future()
+            failed.set_exception(error)
+            return failed
+        self._flying.append(shot)
+        return self.batcher.submit(lambda: self._draw(shot, draw), shot.stops)
+
+    def _shot(self, k: int) -> Shot:
+        params, seeding = self.params, self.seeding(k)
+        words, hires = self.read(params.prompt, params.negative_prompt, seeding), None
+        if getattr(params, "hires", False):
+            texts = params.hires_prompt or params.prompt, params.hires_negative_prompt or params.negative_prompt
+            other = self.read(*texts, seeding)
+            hires = other, self._variant(other)
+        return Shot(self, k, seeding, words, self._variant(words), hires)
+
+    def read(self, prompt: str, negative_prompt: str, seeding: Seeding) -> Words:
+        words = self._reader.read(prompt, negative_prompt, seeding.words)
+        for warning in {*words.warnings} - self._warned:
+            self._warned.add(warning)
+            self.ctx.log(warning)
+        return words
+
+    def _variant(self, words: Words) -> Checkpoint:
+        return self.studio.checkpoints.variant(self.checkpoint, words.networks, self.params.tiling, self.ctx)
+
+    def _draw(self, shot: Shot, draw: Callable[[Shot], Result]) -> Result | None:
+        try:
+            return draw(shot)
         except Cancelled:
-            if not self.job.ctx.keep_partial or self.denoised is None:
-                raise
-            return self._decode(self.denoised, partial=True)
+            if shot.skipped and not self.ctx.cancelled:
+                return None
+            raise
+        finally:
+            self._flying.remove(shot)
 
-    @property
-    def seed(self) -> int:
-        return (self.job.seed + self.k) % SEEDS
+    def skips(self, shot: Shot) -> bool:
+        """Whether the shot is to make way for the next: each skip ends the oldest that is on its way."""
+        while self._skips < self.ctx.skips:
+            self._skips += 1
+            if oldest := next((each for each in self._flying if not each.skipped), None):
+                oldest.skipped = True
+        return shot.skipped
 
-    def _sample(self) -> Tensor:
-        job = self.job
-        autoencoder = job.checkpoint.autoencoder
-        shape = (1, autoencoder.channels, job.height // autoencoder.factor, job.width // autoencoder.factor)
-        noise = Noise(self.seed, shape, job.device)
-        x = job.start + noise() * job.sigmas[0]
-        return sample(job.params.sampler, self._denoise, x, job.sigmas, noise, self._after_step)
+    def evaluated(self, shot: Shot, fraction: float) -> None:
+        """Tell the progress: the mean of all shots, in steps. `fraction` of the shot's present run is done."""
+        total = self.params.steps * self.passes
+        before, shot.fraction = shot.fraction, (shot.passes + min(fraction, 1)) / self.passes
+        self._fractions += shot.fraction - before
+        self.ctx.progress(round(self._fractions / self.count * total, 2), total, "sample")
 
-    def _denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        guidance = self.job.guidance
-        alike = (x.shape, guidance[0][1].shape)
-        most = max(2, ROWS * 64 * 64 // max(64 * 64, x.shape[2] * x.shape[3]))
-        ask = Ask(x, sigma, guidance)
-        return self.job.batcher.call(self.job.checkpoint.denoiser.denoise, ask, alike, len(guidance), most)
+    def finished(self, shot: Shot) -> None:
+        self._fractions += 1 - shot.fraction
+        shot.fraction = 1
+        self._done += 1
+        if self._fractions > self.count - 0.001:
+            self.ctx.progress(self._done, self.count, "decode")
 
-    def _after_step(self, step: dict[str, Any]) -> None:
-        self.denoised = step["denoised"]
-        self.job.evaluated()
-        if self.job.ctx.wants_preview:
-            self.job.ctx.preview(self.job.checkpoint.previewer.picture(self.denoised))
-
-    def _decode(self, latents: Tensor, partial: bool = False) -> Result:
-        picture = self.job.batcher.call(self.job.checkpoint.autoencoder.decode, latents)
-        self.job.decoded()
-        return Result(picture, self._facts(picture) | ({"partial": True} if partial else {}))
-
-    def _facts(self, picture: PIL.Image.Image) -> dict[str, Any]:
-        params, checkpoint = self.job.params, self.job.checkpoint
-        fields = {
-            "Steps": params.steps,
-            "Sampler": params.sampler,
-            "Schedule type": None if params.schedule == "automatic" else params.schedule.title(),
-            "CFG scale": params.cfg_scale,
-            "Seed": self.seed,
-            "Size": f"{picture.width}x{picture.height}",
-            "Model hash": checkpoint.hash,
-            "Model": checkpoint.name,
-            "Denoising strength": getattr(params, "denoising_strength", None),
-            "Version": VERSION,
-        }
-        return {
-            "seed": self.seed,
-            "infotext": infotext(params.prompt, params.negative_prompt, fields),
+    def facts(self, shot: Shot, picture: PIL.Image.Image) -> dict[str, Any]:
+        """What has to be known to draw the picture again."""
+        variation, checkpoint = shot.seeding.variation, shot.checkpoint
+        facts = {
+            "seed": shot.seeding.seed,
+            "variation_seed": variation[0] if variation else None,
             "width": picture.width,
             "height": picture.height,
             "model": checkpoint.name,
             "model_hash": checkpoint.hash,
+            "lora_hashes": checkpoint.networks,
+            "partial": shot.partial,
+            "determinism": determinism(self.device, checkpoint, self.params),
         }
-
-
-def fitted(picture: PIL.Image.Image, width: int, height: int) -> PIL.Image.Image:
-    """The picture in RGB, stretched to width x height; what is transparent becomes white."""
-    if picture.mode == "RGBA":
-        picture = PIL.Image.alpha_composite(PIL.Image.new("RGBA", picture.size, "white"), picture)
-    return picture.convert("RGB").resize((width, height), PIL.Image.Resampling.LANCZOS)
+        facts = {name: fact for name, fact in facts.items() if fact not in (None, {}) and fact is not False}
+        facts |= chosen(self.params, shot.words, shot.hires[0] if shot.hires else None)
+        width, height = shot.size or picture.size
+        fields = fields_of(self.params.model_dump() | {"width": width, "height": height}, facts)
+        return facts | {"infotext": infotext(shot.words.prompt, shot.words.negative_prompt, fields)}

@@ -42,7 +42,7 @@ def apply(names: Iterable[str], prompt: str, negative_prompt: str, styles: dict[
     A style's text with {prompt} in it goes around what is there, another one is appended after a comma, as in A1111.
     Raises InvalidParams for a name that is not there, and if a text becomes longer than MAX_TEXT."""
     for name in names:
-        style = _find(name, styles, "styles")
+        style = find(name, styles, "styles")
         prompt = _merged(prompt, style.prompt, name)
         negative_prompt = _merged(negative_prompt, style.negative_prompt, name)
     return prompt, negative_prompt
@@ -72,7 +72,7 @@ def save(folder: Path, name: str, prompt: str, negative_prompt: str) -> None:
 def delete(folder: Path, name: str) -> None:
     """Remove a style. Raises InvalidParams if there is none of that name."""
     with _changing(folder) as rows:
-        _find(name, {row["name"] for row in rows if not _divides(row)}, "name")
+        find(name, {row["name"]: row for row in rows if not _divides(row)})
         rows[:] = [row for row in rows if row["name"] != name]
 
 
@@ -84,14 +84,14 @@ def _divides(row: dict[str, str]) -> bool:
     return not row["name"] or row["name"].startswith("#")
 
 
-def _find(name: str, styles: dict[str, Style] | set[str], field: str) -> Style | None:
+def find(name: str, styles: dict[str, Style], field: str = "name") -> Style:
     """The style of that name; raises InvalidParams, naming the nearest ones."""
     if name not in styles:
         near = difflib.get_close_matches(name, styles, n=3, cutoff=0.4)
         text = f"there is no style {name[:MAX_NAME]!r}." + (f" Did you mean {', '.join(near)}?" if near else "")
         hint = "Styles are the rows of models/styles/styles.csv; they are found without a restart."
         raise InvalidParams(text, field=field, hint=hint)
-    return styles[name] if isinstance(styles, dict) else None
+    return styles[name]
 
 
 def _merged(prompt: str, style: str, name: str) -> str:

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+import core.plugin
 from core.library.models import Models
+from core.ops.describe import signature
 from core.plugin import Context
 
 FOLDER = Path(__file__).resolve().parent.parent
+SHIPPED = [{"kind": "checkpoint", "name": "builtin", "path": str(FOLDER / "builtin")}]
 
 
 def pytest_configure(config):
@@ -40,8 +43,7 @@ def make_context(tmp_path):
             told.append((event, body))
             listen(event, body)
 
-        shipped = [{"kind": "checkpoint", "name": "builtin", "path": str(FOLDER / "builtin")}]
-        context = Context("job", tmp_path, Models(tmp_path / "models", shipped), send)
+        context = Context("job", tmp_path, Models(tmp_path / "models", SHIPPED), send)
         context.told = told
         return context
 
@@ -49,12 +51,64 @@ def make_context(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def plugin():
+def plugin(tmp_path_factory):
     import torch
     from sd import StableDiffusion
 
     torch.set_num_threads(1)
     plugin = StableDiffusion(FOLDER)
+    plugin.models = Models(tmp_path_factory.mktemp("models"), SHIPPED)
     plugin.load("cpu")
     yield plugin
     plugin.unload()
+
+
+@pytest.fixture
+def no_throttle(monkeypatch):
+    """All progress and all previews are told."""
+    monkeypatch.setattr(core.plugin, "PROGRESS_SECONDS", 0)
+    monkeypatch.setattr(core.plugin, "PREVIEW_SECONDS", 0)
+
+
+@pytest.fixture
+def draw(plugin, make_context, no_throttle):
+    """draw(job=..., image=..., option=...) gives the Results of a job, by default of a red circle on blue."""
+    from drawing import DEFAULTS  # with numpy, which some tests must not find imported
+
+    def draw(ctx=None, job=None, **given):
+        inputs = {name: given.pop(name) for name in ("image", "mask") if name in given}
+        method = getattr(plugin, job or ("img2img" if inputs else "txt2img"))
+        params = signature(method.__func__)[4]
+        return list(method(**inputs, params=params(**DEFAULTS | given), ctx=ctx or make_context()))
+
+    return draw
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The lists of asks that the denoiser got, in order."""
+    from sd.denoiser import Denoiser
+
+    calls, denoise = [], Denoiser.denoise
+
+    def counting(self, asks):
+        calls.append(asks)
+        return denoise(self, asks)
+
+    monkeypatch.setattr(Denoiser, "denoise", counting)
+    return calls
+
+
+@pytest.fixture
+def latents(monkeypatch):
+    """The latents that were decoded, in order."""
+    from sd.autoencoder import Autoencoder
+
+    latents, decode = [], Autoencoder.decode
+
+    def remembering(self, batch):
+        latents.extend(batch)
+        return decode(self, batch)
+
+    monkeypatch.setattr(Autoencoder, "decode", remembering)
+    return latents

@@ -31,7 +31,7 @@ def drawn(plugin, tmp_path_factory, training):
     def draw(numbered):
         seed, prompt = numbered
         context = Context("job", tmp_path_factory.getbasetemp(), models, lambda event, body: None)
-        params = TextToImage(prompt=prompt.text, seed=seed, cfg_scale=5)
+        params = TextToImage(prompt=prompt.text, seed=seed, cfg_scale=5, sampler="DPM++ 2M", steps=10)
         return prompt, next(iter(plugin.txt2img(params, context))).value
 
     prompts = [*training.prompts(), *training.position_prompts()]

@@ -46,7 +46,10 @@ HIRES = {"hires": True, "denoising_strength": 0.6}
         ("inpaint", {"fill": "latent nothing", "invert_mask": True, "resize_mode": "crop and resize"}),
         ("inpaint", {"only_masked": True, "only_masked_padding": 0}),
         ("sd_upscale", {"scale": 1.5, "upscaler": "Nearest", "overlap": 0, "denoising_strength": 0.25}),
-        ("alternative", {"original_prompt": "a, b", "decode_steps": 1, "decode_cfg_scale": 1, "randomness": 0.5}),
+        (
+            "img2img_alternative",
+            {"original_prompt": "a, b", "decode_steps": 1, "decode_cfg_scale": 1, "randomness": 0.5},
+        ),
     ],
 )
 def test_parameters_come_back_as_they_were(job, params):
@@ -66,7 +69,7 @@ def test_every_parameter_that_changes_a_picture_is_written():
     pairs = {"width", "height", "seed_resize_width", "seed_resize_height", "hires_width", "hires_height"}
     others = {"prompt", "negative_prompt", "hires", "sampler", "schedule", "hires_sampler", "hires_schedule"}
     known = {row.parameter for row in ROWS} | pairs | others | unwritten
-    for job in ("txt2img", "img2img", "inpaint", "sd_upscale", "alternative"):
+    for job in ("txt2img", "img2img", "inpaint", "sd_upscale", "img2img_alternative"):
         assert JOBS[job].model_fields.keys() - known == set()
 
 
@@ -163,7 +166,7 @@ def test_automatic_is_written_so_that_a1111_takes_the_same():
         ("Sampler: Euler, Denoising strength: 0.7, Mask blur: 4", "inpaint"),
         ("Sampler: Euler, Denoising strength: 0.7, Masked content: fill", "inpaint"),
         ("Sampler: Euler, Denoising strength: 0.7, Mask blur: 4, SD upscale overlap: 64", "sd_upscale"),
-        ("Sampler: Euler, Denoising strength: 1, Decode steps: 50", "alternative"),
+        ("Sampler: Euler, Denoising strength: 1, Decode steps: 50", "img2img_alternative"),
     ],
 )
 def test_the_fields_tell_the_job(fields, job):

@@ -1,4 +1,4 @@
-"""Schedules, orders of convergence and guidance against mathematics."""
+"""Schedules, orders of convergence and the denoiser against mathematics."""
 
 import itertools
 import math
@@ -8,7 +8,7 @@ import torch
 from k_diffusion import sampling
 from k_diffusion.external import DiscreteEpsDDPMDenoiser
 from scipy.stats import beta
-from sd.denoiser import Ask, Denoiser, guide
+from sd.denoiser import Ask, Denoiser
 from sd.names import SAMPLERS, SCHEDULES
 from sd.noise import Noise
 from sd.samplers import SamplerOptions, sample
@@ -176,13 +176,6 @@ def test_txt2img_begins_at_pure_noise_for_the_samplers_for_timesteps_and_as_k_di
     assert [start(name, sigmas).item() for name in ("DDIM", "PLMS", "UniPC", "LCM")] == pytest.approx([10**0.5] * 4)
 
 
-def test_guidance_leaves_out_rows_without_weight():
-    cond, uncond = torch.ones(1, 77, 4), torch.zeros(1, 77, 4)
-    assert [(weight, context.mean().item()) for weight, context in guide(cond, uncond, 7)] == [(7, 1), (-6, 0)]
-    assert [(weight, context.mean().item()) for weight, context in guide(cond, uncond, 1)] == [(1, 1)]
-    assert [(weight, context.mean().item()) for weight, context in guide(cond, uncond, 0)] == [(1, 0)]
-
-
 class ExactUNet:
     """Predicts eps or v exactly for data that is `context` everywhere, so every denoiser must answer with `context`."""
 
@@ -200,15 +193,18 @@ class ExactUNet:
 
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
-def test_the_denoiser_undoes_the_noise_for_both_kinds_of_prediction_and_guides_each_image(prediction):
+def test_the_denoiser_undoes_the_noise_for_both_kinds_of_prediction_and_each_context(prediction):
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     alphas = torch.cumprod(1 - betas, 0)
     denoiser = Denoiser(ExactUNet(alphas, prediction), alphas, prediction)
-    cond, uncond = torch.full((1, 77, 4), 0.5), torch.full((1, 77, 4), 0.25)
+    lengths = {0.5: 77, 0.25: 154, 1.0: 231}  # tokens of contexts by their value; two do not fit into the third
+    contexts = {value: torch.full((1, tokens, 4), value) for value, tokens in lengths.items()}
+    wanted = [(0.5,), (0.25, 0.5), (1.0, 0.25, 0.5)]
     sigmas = [denoiser.levels.sigmas[at].view(1) for at in (0, 500, 999)]
     asks = [
-        Ask(torch.randn(1, 4, 8, 8) * s, s, guide(cond, uncond, cfg)) for s, cfg in zip(sigmas, (1, 3, 0), strict=True)
+        Ask(torch.randn(1, 4, 8, 8) * sigma, sigma, [contexts[value] for value in values])
+        for sigma, values in zip(sigmas, wanted, strict=True)
     ]
-    for answer, wanted in zip(denoiser.denoise(asks), (0.5, 1.0, 0.25), strict=True):
-        assert answer.shape == (1, 4, 8, 8)
-        assert torch.allclose(answer, torch.tensor(wanted), atol=2e-3)
+    for answer, values in zip(denoiser.denoise(asks), wanted, strict=True):
+        assert answer.shape == (len(values), 4, 8, 8)
+        assert torch.allclose(answer, torch.tensor(values)[:, None, None, None], atol=2e-3)

@@ -5,40 +5,53 @@ import sys
 
 import pydantic
 import pytest
-from sd import SEEDS, ImageToImage, StableDiffusion, TextToImage
+from sd import ImageToImage, StableDiffusion, TextToImage
+from sd.options import LARGEST, SEEDS, Drawing
 
 from core.ops.describe import describe
 
 JOBS = {job["name"]: job for job in describe(StableDiffusion)}
 
 
-def test_txt2img_and_img2img_are_announced_with_lists_of_pictures():
-    assert set(JOBS) == {"txt2img", "img2img"}
-    assert JOBS["txt2img"]["inputs"] == {}
-    assert JOBS["img2img"]["inputs"] == {"image": {"kind": "image", "list": False, "optional": False}}
-    for job in JOBS.values():
+DRAWING = {"txt2img", "img2img", "inpaint", "outpaint", "sd_upscale", "img2img_alternative", "interpolate"}
+PROGRAMS = {"loopback", "verify"}
+LIGHT = {"explain", "tokens", "png_info", "styles", "style", "save_style", "delete_style"}
+
+
+def test_all_jobs_are_announced_with_what_they_take_and_give():
+    assert set(JOBS) == DRAWING | PROGRAMS | LIGHT
+    picture = {"kind": "image", "list": False, "optional": False}
+    for name in DRAWING:
+        job = JOBS[name]
         assert job["output"] == {"kind": "image", "list": True, "optional": False}
         assert (job["affinity"], job["concurrency"]) == ("model", 8)
+        expected = {} if name in ("txt2img", "interpolate") else {"image": picture}
+        assert job["inputs"] == expected | ({"mask": picture | {"kind": "mask"}} if name == "inpaint" else {})
+    assert {name for name, job in JOBS.items() if job["light"]} == LIGHT
+    assert {name for name, job in JOBS.items() if job["program"]} == PROGRAMS
 
 
-@pytest.mark.parametrize("name", ["txt2img", "img2img"])
+@pytest.mark.parametrize("name", sorted(DRAWING | {"loopback", "explain", "tokens", "save_style"}))
 def test_every_option_has_a_help_and_a_place_in_the_form(name):
     options = JOBS[name]["params"]["properties"]
-    assert all(len(option["description"]) > 30 for option in options.values())
+    short = [key for key, option in options.items() if len(option["description"]) < 20]
+    assert not short
     orders = [option["ui"]["order"] for option in options.values()]
-    assert orders == sorted(set(orders))
+    assert len(orders) == len(set(orders))
 
 
-def test_img2img_has_all_options_of_txt2img_and_a_strength():
-    extra = JOBS["img2img"]["params"]["properties"].keys() - JOBS["txt2img"]["params"]["properties"].keys()
-    assert extra == {"denoising_strength"}
+def test_every_bound_is_told_and_no_number_is_without_one():
+    for job in JOBS.values():
+        for name, option in job["params"].get("properties", {}).items():
+            if option.get("type") in ("integer", "number"):
+                assert "minimum" in option and ("maximum" in option or name in ("s_tmin", "s_tmax")), name
 
 
 @pytest.mark.parametrize(
     "options",
     [
         {"width": 100},
-        {"width": 4096},
+        {"width": LARGEST + 8},
         {"steps": 0},
         {"seed": 2**32},
         {"seed": -2},
@@ -59,18 +72,44 @@ def test_the_import_loads_no_heavy_package(plugin):
     code = (
         "import sys, importlib.util as u\n"
         f"spec = u.spec_from_file_location('sd', {str(plugin.folder / '__init__.py')!r})\n"
-        "spec.loader.exec_module(u.module_from_spec(spec))\n"
+        "sys.modules['sd'] = u.module_from_spec(spec)\n"
+        "spec.loader.exec_module(sys.modules['sd'])\n"
         "assert not {'torch', 'diffusers', 'transformers', 'numpy'} & sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_a_plan_names_the_seed_of_each_picture():
-    plan = StableDiffusion(None).plan("txt2img", TextToImage(seed=SEEDS - 1, batch_size=2), {})
-    assert plan["outputs"] == [{"seed": SEEDS - 1}, {"seed": 0}]
+def planned(plugin, job, params, inputs=None):
+    plan = plugin.plan(job, params, inputs or {})
+    assert type(params)(**plan["params"]).seed >= 0
+    return plan["outputs"]
 
 
-def test_a_plan_chooses_the_seed_that_was_left_to_chance_and_counts_the_pictures_given():
-    plan = StableDiffusion(None).plan("img2img", ImageToImage(), {"image": ["a", "b", "c"]})
+def test_a_plan_names_the_seed_of_each_picture(plugin):
+    outputs = planned(plugin, "txt2img", TextToImage(seed=SEEDS - 1, batch_size=2))
+    assert outputs == [{"seed": SEEDS - 1}, {"seed": 0}]
+
+
+def test_a_plan_chooses_the_seed_that_was_left_to_chance_and_counts_the_pictures_given(plugin):
+    plan = plugin.plan("img2img", ImageToImage(), {"image": ["a", "b", "c"]})
     assert plan["params"]["seed"] >= 0
     assert plan["outputs"] == [{"seed": plan["params"]["seed"]}] * 3
+
+
+def test_a_plan_tells_the_texts_that_chance_chooses_and_the_seeds_of_variations(plugin):
+    params = TextToImage(prompt="a {red|blue|green} star", seed=1, variation_seed=8, variation_strength=0.5, n_iter=2)
+    outputs = planned(plugin, "txt2img", params)
+    assert [(each["seed"], each["variation_seed"]) for each in outputs] == [(1, 8), (1, 9)]
+    assert outputs[0]["prompt"] in ("a red star", "a blue star", "a green star")
+    assert outputs[0]["wildcard_prompt"] == params.prompt
+
+
+def test_what_does_not_draw_has_no_plan_of_its_own(plugin):
+    assert plugin.plan("verify", None, {}) is None
+
+
+def test_every_drawing_job_has_params_that_draw():
+    from core.ops.describe import signature
+
+    for name in DRAWING:
+        assert issubclass(signature(getattr(StableDiffusion, name))[4], Drawing)

@@ -1,0 +1,30 @@
+"""What a picture depends on besides its options: kept with it, so that a difference can be explained."""
+
+import functools
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from .options import Drawing
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
+
+
+def determinism(device: str, checkpoint: "Checkpoint", params: Drawing) -> dict[str, Any]:
+    """`shared`: computed together with other pictures, which may change the last digits of what is rounded."""
+    return {
+        **_machine(device),
+        "dtype": str(checkpoint.unet.dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "noise_source": params.noise_source,
+        "shared": not params.exact,
+    }
+
+
+@functools.cache
+def _machine(device: str) -> dict[str, str]:
+    packages = {package.replace("-", "_"): version(package) for package in ("torch", "diffusers", "k-diffusion")}
+    name = torch.cuda.get_device_name(device) if device.startswith("cuda") else torch.backends.cpu.get_cpu_capability()
+    return {**packages, "device": device, "device_name": name}

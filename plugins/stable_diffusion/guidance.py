@@ -1,0 +1,50 @@
+"""What each evaluation is guided by: prompts that change on the way, several of them at once, and how they add up."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Scheduled = list[tuple[int, Tensor]]  # contexts (1, tokens, D), each until and including an evaluation, counted from 0
+Terms = list[tuple[float, Tensor]]  # weights, and contexts (1, tokens, D)
+
+
+@dataclass(eq=False)
+class Conditions:
+    """What the prompts of an image have become: weighted parts (those between AND), and the negative prompt."""
+
+    parts: list[tuple[float, Scheduled]]
+    negative: Scheduled
+
+    def terms(self, evaluation: int, scale: float, whole: bool = False) -> Terms:
+        """Guidance as a sum of weighted estimates: D = D_u + scale * sum_i w_i * (D_i - D_u).
+
+        Classifier-free guidance (Ho & Salimans 2022, eq. 6), with several conditions as in Liu et al. 2022
+        (Compositional Visual Generation, eq. 11). Terms of weight 0 are left out unless the `whole` is wanted: scale 1
+        costs one row of the UNet instead of two. The last term is the negative prompt's, if it is there."""
+        terms = [(scale * weight, current(scheduled, evaluation)) for weight, scheduled in self.parts]
+        terms.append((1 - sum(weight for weight, _ in terms), current(self.negative, evaluation)))
+        return terms if whole else [term for term in terms if term[0]] or terms[-1:]
+
+
+def current(scheduled: Scheduled, evaluation: int) -> Tensor:
+    """The context of an evaluation, counted from 0; after the last one it stays."""
+    return next((context for until, context in scheduled if evaluation <= until), scheduled[-1][1])
+
+
+def combined(estimates: Tensor, terms: Terms) -> Tensor:
+    """The weighted sum of the estimates (n, C, h, w) of n terms: (1, C, h, w)."""
+    weights = torch.tensor([weight for weight, _ in terms], device=estimates.device)
+    return (weights[:, None, None, None] * estimates).sum(0, keepdim=True)
+
+
+def rescaled(estimates: Tensor, terms: Terms, scale: float, amount: float, x: Tensor, sigma: Tensor) -> Tensor:
+    """`combined`, its contrast taken back to that without guidance: Lin et al. 2023 (Common Diffusion Noise Schedules
+    and Sample Steps are Flawed), eq. 14 to 16, with phi = `amount`, done on the v-prediction as there."""
+    weights = [weight / scale for weight, _ in terms[:-1]]
+    plain = combined(estimates, [(weight, x) for weight in [*weights, 1 - sum(weights)]])  # as with a scale of 1
+    to_v = (1 + sigma**2) ** 0.5 / sigma
+    v_x = x / (sigma * (1 + sigma**2) ** 0.5)
+    v_cfg, v_pos = v_x - combined(estimates, terms) * to_v, v_x - plain * to_v
+    v_rescaled = v_cfg * (v_pos.std() / v_cfg.std())
+    return (v_x - (amount * v_rescaled + (1 - amount) * v_cfg)) / to_v

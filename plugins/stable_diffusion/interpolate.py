@@ -1,0 +1,62 @@
+"""A walk between prompts and seeds: the pictures on the way."""
+
+import math
+
+from torch import Tensor
+
+from core.plugin import InvalidParams, Result
+
+from .conditioning import same_length
+from .guidance import Conditions, Scheduled, current
+from .options import Interpolate
+from .schedules import start
+from .shot import Shot
+
+LONGEST = 77 * 100  # tokens
+
+
+def stops(params: Interpolate) -> list[str]:
+    """The prompts that the walk goes through, at equal distances."""
+    return [params.prompt, *(line for line in params.to_prompts.splitlines() if line.strip())]
+
+
+def draw(shot: Shot) -> Result:
+    """Frame k of the walk: the texts' contexts mixed, and the noise (see `seeds.seeding`)."""
+    params, model, way = shot.params, shot.checkpoint, shot.way
+    prompts = stops(params)
+    done = shot.k / (params.frames - 1) * (len(prompts) - 1)
+    before = min(int(done), max(0, len(prompts) - 2))
+    near = [shot.conditions(shot.reads(prompt, params.negative_prompt), way) for prompt in prompts[before : before + 2]]
+    conditions = mixed(near[0], near[-1], done - before)
+    width, height = params.width or model.size, params.height or model.size
+    noise, sigmas = shot.noise(width, height), shot.sigmas(way)
+    latents = shot.sample(way, sigmas, conditions, noise() * start(way.sampler, sigmas), noise)
+    return shot.result(shot.decode(latents))
+
+
+def mixed(one: Conditions, other: Conditions, share: float) -> Conditions:
+    """Conditions of which `share`, 0 to 1, is the other's. Raises InvalidParams if one has more parts."""
+    if len(one.parts) != len(other.parts):
+        raise InvalidParams(
+            f"to_prompts: a prompt with {len(one.parts)} parts joined by AND cannot become one with "
+            f"{len(other.parts)}. Use as many in each.",
+            field="to_prompts",
+        )
+    pairs = zip(one.parts, other.parts, strict=True)
+    parts = [(a + (b - a) * share, _mixed(x, y, share)) for (a, x), (b, y) in pairs]
+    return Conditions(parts, _mixed(one.negative, other.negative, share))
+
+
+def _mixed(one: Scheduled, other: Scheduled, share: float) -> Scheduled:
+    untils = sorted({until for until, _ in [*one, *other]})
+    return [(until, _between(current(one, until), current(other, until), share)) for until in untils]
+
+
+def _between(a: Tensor, b: Tensor, share: float) -> Tensor:
+    if math.lcm(a.shape[1], b.shape[1]) > LONGEST:
+        raise InvalidParams(
+            f"to_prompts: {a.shape[1]} and {b.shape[1]} tokens cannot be mixed. Use prompts of about the same length.",
+            field="to_prompts",
+        )
+    a, b = same_length([a, b])
+    return a.lerp(b, share)

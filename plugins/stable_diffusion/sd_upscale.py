@@ -1,0 +1,54 @@
+"""Pictures enlarged and redrawn in tiles that overlap."""
+
+import functools
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+import PIL.Image
+
+from core.plugin import Cancelled, Context, Result
+
+from .img2img import redrawn
+from .options import SEEDS, SdUpscale
+from .resizing import flattened, upscaled
+from .seeds import Seeding, seeding, settled
+from .shot import Shot
+from .sizes import eights
+from .studio import Studio
+from .tiles import Grid, combined, split
+
+
+def draw(studio: Studio, params: SdUpscale, ctx: Context, image: PIL.Image.Image) -> Iterator[Result]:
+    """A1111's script of this name. Tile t of picture n has the seed seed + n + t. What is not redrawn because somebody
+    wanted an end stays as it was enlarged."""
+    params, size = settled(params), studio.checkpoints.get(params.model, ctx).size
+    wide, high = eights(image.width * params.scale), eights(image.height * params.scale)
+    enlarged = upscaled(flattened(image), wide, high, params.upscaler)
+    grid = split(enlarged, params.width or size, params.height or size, params.overlap)
+    count = len(grid.tiles)
+    drawn = studio.draw(
+        params, ctx, functools.partial(_tile, grid), params.pictures * count,
+        seeding=lambda k: _seeding(params, k // count, k % count),
+    )  # fmt: skip
+    while results := list(islice(drawn, count)):
+        pictures = [result.value for result in results]
+        whole = len(results) == count and not any("partial" in result.facts for result in results)
+        picture = combined(replace(grid, tiles=pictures + grid.tiles[len(pictures) :]))
+        facts = results[0].facts | {"width": picture.width, "height": picture.height}
+        yield Result(picture, facts if whole else facts | {"partial": True})
+
+
+def _seeding(params: SdUpscale, n: int, t: int) -> Seeding:
+    first = seeding(params, n)
+    return Seeding((first.seed + t) % SEEDS, first.variation, first.words)
+
+
+def _tile(grid: Grid, shot: Shot) -> Result:
+    source = grid.tiles[shot.k % len(grid.tiles)]
+    try:
+        return shot.result(redrawn(shot, shot.encode(source), source, *source.size))
+    except Cancelled:
+        if not shot.skipped:
+            raise
+        return Result(source, {"partial": True})

@@ -1,0 +1,215 @@
+"""One picture of a job, on its way: its words, its noise, and the runs of a sampler that it takes.
+
+All methods run on the device's thread, each shot in a greenlet of its own; where they need the device, they sleep
+until the batcher has the answer."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import PIL.Image
+from torch import Tensor
+
+from core.plugin import Cancelled, InvalidParams, Result
+
+from . import composition, editing
+from .checkpoint import Checkpoint
+from .chunks import Wording
+from .denoiser import Ask
+from .guidance import Conditions, combined, rescaled
+from .names import SECOND_ORDER
+from .noise import Noise
+from .options import Drawing
+from .samplers import SamplerOptions, evaluations, sample
+from .schedules import schedule_sigmas
+from .seeds import Seeding
+from .words import Words
+
+if TYPE_CHECKING:
+    from .studio import Job
+
+MAX_CHUNKS = 100  # of a prompt
+MAX_CONTEXTS = 200  # of texts that a job has read are kept
+ROWS = 16  # of the UNet at once, for latents up to 64 x 64; more gained nothing on a CPU
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one run of a sampler goes."""
+
+    sampler: str
+    schedule: str
+    steps: int
+    cfg_scale: float
+
+
+@dataclass(eq=False)
+class Shot:
+    """Picture `k` of a job. `checkpoint` is the model with the networks that the words ask for."""
+
+    job: "Job"
+    k: int
+    seeding: Seeding
+    words: Words
+    checkpoint: Checkpoint
+    hires: tuple[Words, Checkpoint] | None = None  # of the second pass
+    size: tuple[int, int] | None = None  # that it is drawn in, or in which it is first
+    partial: bool = False  # somebody wanted it to end: what there is then is taken for the picture
+    skipped: bool = False
+    fraction: float = 0.0  # of it is done
+    passes: int = 0
+    denoised: Tensor | None = field(default=None, repr=False)  # the latest estimate of the latents without noise
+
+    @property
+    def params(self) -> Drawing:
+        return self.job.params
+
+    def reads(self, prompt: str, negative_prompt: str) -> Words:
+        """Other prompts, read as those of this picture are."""
+        return self.job.read(prompt, negative_prompt, self.seeding)
+
+    @property
+    def way(self) -> Way:
+        """How the first run goes."""
+        params = self.params
+        return Way(params.sampler, params.schedule, params.steps, params.cfg_scale)
+
+    def sigmas(self, way: Way, steps: int = 0) -> Tensor:
+        """Noise levels of `steps` steps, by default those of the way: float32 (steps + 1,)."""
+        params = self.params
+        return schedule_sigmas(
+            way.schedule, self.checkpoint.denoiser.levels, steps or way.steps, way.sampler,
+            params.sigma_min, params.sigma_max, params.rho,
+        )  # fmt: skip
+
+    def noise(self, width: int, height: int) -> Noise:
+        """The random numbers of this picture, for latents of width x height pixels."""
+        self.size = self.size or (width, height)
+        params, autoencoder = self.params, self.checkpoint.autoencoder
+        factor, resize = autoencoder.factor, (params.seed_resize_height, params.seed_resize_width)
+        return Noise(
+            self.seeding.seed,
+            (1, autoencoder.channels, height // factor, width // factor),
+            self.job.device,
+            source=params.noise_source,
+            variation=self.seeding.variation,
+            resize_from=tuple(side // factor for side in resize) if all(resize) else None,
+            ensd=params.ensd,
+        )
+
+    def conditions(self, words: Words, way: Way, base_steps: int = 0) -> Conditions:
+        """What the words become on this way; after `base_steps` of a first run, what is left of them for a second."""
+        calls = 2 if way.sampler in SECOND_ORDER else 1  # of the denoiser in a step: editing counts them, as in A1111
+        steps = (base_steps * calls, way.steps * calls) if base_steps else (way.steps * calls, None)
+
+        def scheduled(text: str) -> list[tuple[int, Tensor]]:
+            return [(until, self._context(part)) for until, part in editing.edits(text, *steps)]
+
+        parts = [(weight, scheduled(text)) for text, weight in composition.parts(words.text)]
+        return Conditions(parts, scheduled(words.negative_prompt))
+
+    def _context(self, text: str) -> Tensor:
+        params, encoder = self.params, self.checkpoint.text
+        key = encoder, text
+        if key not in self.job.contexts:
+            wording = Wording(params.clip_skip, params.emphasis, params.comma_backtrack)
+            chunks = encoder.chunks(text, wording, self.job.embeddings)
+            if len(chunks.chunks) > MAX_CHUNKS:
+                raise InvalidParams(
+                    f"prompt: it has {len(chunks.chunks)} chunks, the limit is {MAX_CHUNKS}. Use fewer words, or fewer "
+                    "BREAKs.",
+                    field="prompt",
+                )
+            if len(self.job.contexts) > MAX_CONTEXTS:
+                self.job.contexts.clear()
+            self.job.contexts[key] = self.job.batcher.call(encoder.encode, chunks, most=ROWS)
+        return self.job.contexts[key]
+
+    def sample(
+        self, way: Way, sigmas: Tensor, conditions: Conditions, x: Tensor, noise: Noise,
+        mask: Tensor | None = None, kept: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """The latents at the end of a run that begins with the noisy `x`, float32 (1, C, h, w).
+
+        Where `mask` (1, 1, h, w) is 0, all estimates are the latents `kept`; where it is 1, free. A shot that is to
+        end gives its latest estimate, or raises Cancelled if there is none or nobody wants it."""
+        if self.partial:
+            return self.denoised
+        run = Run(self, way, conditions, evaluations(way.sampler, sigmas), mask, kept)
+        params = self.params
+        options = SamplerOptions(
+            eta=None if params.eta < 0 else params.eta,
+            s_churn=params.s_churn, s_tmin=params.s_tmin, s_tmax=params.s_tmax, s_noise=params.s_noise,
+        )  # fmt: skip
+        try:
+            latents = sample(way.sampler, run.denoise, x, sigmas, noise, run.after_step, options)
+        except Cancelled:
+            if self.denoised is None or not (self.skipped or self.job.ctx.keep_partial):
+                raise
+            self.partial = True
+            return self.denoised
+        self.passes += 1
+        self.fraction = self.passes / self.job.passes
+        return latents if mask is None else latents * mask + kept * (1 - mask)
+
+    def stops(self) -> bool:
+        """Whether somebody wants this shot to end."""
+        return self.job.ctx.cancelled or self.job.gone.is_set() or self.job.skips(self)
+
+    def encode(self, picture: PIL.Image.Image) -> Tensor:
+        """Latents (1, C, h, w) of an RGB picture."""
+        return self.job.batcher.call(self.checkpoint.autoencoder.encode, picture)
+
+    def decode(self, latents: Tensor) -> PIL.Image.Image:
+        return self.job.batcher.call(self.checkpoint.autoencoder.decode, latents)
+
+    def result(self, picture: PIL.Image.Image, **facts: Any) -> Result:
+        """The picture with all that has to be known to draw it again."""
+        self.job.finished(self)
+        return Result(picture, self.job.facts(self, picture) | facts)
+
+
+@dataclass(eq=False)
+class Run:
+    """One run of a sampler: the denoiser that it calls, which knows the prompts of each evaluation."""
+
+    shot: Shot
+    way: Way
+    conditions: Conditions
+    expected: int  # evaluations
+    mask: Tensor | None
+    kept: Tensor | None
+    evaluation: int = -1  # the latest, from 0
+
+    def denoise(self, x: Tensor, sigma: Tensor, **_: Any) -> Tensor:
+        """The guided estimate of the latents without noise, float32 (1, C, h, w)."""
+        self.evaluation += 1
+        shot, params, scale = self.shot, self.shot.params, self.way.cfg_scale
+        if self.evaluation % 2 and sigma.max() < params.ngms:
+            scale = 1.0  # without the negative prompt: A1111's negative guidance minimum sigma
+        rescale = params.cfg_rescale if scale > 0 else 0
+        terms = self.conditions.terms(self.evaluation, scale, whole=rescale > 0)
+        ask = Ask(x, sigma, [context for _, context in terms])
+        estimates = shot.job.batcher.call(
+            shot.checkpoint.denoiser.denoise, ask, self._alike(ask), len(terms), self._most(x)
+        )
+        if rescale:
+            denoised = rescaled(estimates, terms, scale, rescale, x, sigma)
+        else:
+            denoised = combined(estimates, terms)
+        if self.mask is not None:
+            denoised = denoised * self.mask + self.kept * (1 - self.mask)
+        shot.denoised = denoised
+        shot.job.evaluated(shot, (self.evaluation + 1) / self.expected)
+        return denoised
+
+    def _alike(self, ask: Ask) -> tuple:
+        """What calls must have in common to be run as one."""
+        return ask.x.shape, ask.tokens, self.shot if self.shot.params.exact else None
+
+    def _most(self, x: Tensor) -> int:
+        return max(2, ROWS * 64 * 64 // max(64 * 64, x.shape[2] * x.shape[3]))
+
+    def after_step(self, step: dict[str, Any]) -> None:
+        ctx = self.shot.job.ctx
+        if ctx.wants_preview:
+            ctx.preview(self.shot.checkpoint.previewer.picture(step["denoised"]))

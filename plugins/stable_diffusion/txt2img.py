@@ -1,0 +1,63 @@
+"""Pictures from words; with hires fix drawn twice, the second time from the first one enlarged."""
+
+import torch
+from torch import Tensor
+
+from core.plugin import Result
+
+from .options import LATENT_UPSCALERS
+from .resizing import upscaled
+from .schedules import last_part_of, start
+from .shot import Shot, Way
+from .sizes import Size, hires_size
+
+# Of torch.nn.functional.interpolate, for each of A1111's latent upscalers.
+LATENT_MODES = {
+    "Latent": {"mode": "bilinear"},
+    "Latent (antialiased)": {"mode": "bilinear", "antialias": True},
+    "Latent (bicubic)": {"mode": "bicubic"},
+    "Latent (bicubic antialiased)": {"mode": "bicubic", "antialias": True},
+    "Latent (nearest)": {"mode": "nearest"},
+    "Latent (nearest-exact)": {"mode": "nearest-exact"},
+}
+
+
+def draw(shot: Shot) -> Result:
+    params, model = shot.params, shot.checkpoint
+    width, height = params.width or model.size, params.height or model.size
+    noise, sigmas = shot.noise(width, height), shot.sigmas(shot.way)
+    x = noise() * start(shot.way.sampler, sigmas)
+    latents = shot.sample(shot.way, sigmas, shot.conditions(shot.words, shot.way), x, noise)
+    if params.hires and not shot.partial:
+        latents = second_pass(shot, latents, hires_size(params, width, height))
+    return shot.result(shot.decode(latents))
+
+
+def second_pass(shot: Shot, latents: Tensor, size: Size) -> Tensor:
+    """A1111's hires fix: the latents enlarged, covered with noise of the same seed at the new size, and drawn again."""
+    params = shot.params
+    way = Way(
+        shot.way.sampler if params.hires_sampler == "same" else params.hires_sampler,
+        shot.way.schedule if params.hires_schedule == "same" else params.hires_schedule,
+        params.hires_steps or params.steps,
+        params.hires_cfg_scale or params.cfg_scale,
+    )
+    enlarged = enlarge(shot, latents, size)
+    words, shot.checkpoint = shot.hires
+    noise = shot.noise(size.width, size.height)
+    _, sigmas = last_part_of(lambda steps: shot.sigmas(way, steps), way.steps, params.denoising_strength)
+    conditions = shot.conditions(words, way, base_steps=params.steps)
+    return shot.sample(way, sigmas, conditions, enlarged + noise() * sigmas[0], noise)
+
+
+def enlarge(shot: Shot, latents: Tensor, size: Size) -> Tensor:
+    upscaler, factor = shot.params.hires_upscaler, shot.checkpoint.autoencoder.factor
+    if upscaler not in LATENT_UPSCALERS:
+        picture = upscaled(shot.decode(latents), size.whole_width, size.whole_height, upscaler)
+        left, top = (size.whole_width - size.width) // 2, (size.whole_height - size.height) // 2
+        return shot.encode(picture.crop((left, top, left + size.width, top + size.height)))
+    whole = (size.whole_height // factor, size.whole_width // factor)
+    larger = torch.nn.functional.interpolate(latents, whole, **LATENT_MODES[upscaler])
+    height, width = size.height // factor, size.width // factor
+    top, left = (whole[0] - height) // 2, (whole[1] - width) // 2
+    return larger[:, :, top : top + height, left : left + width]
