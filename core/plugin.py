@@ -139,8 +139,9 @@ class Context:
         if self.cancelled:
             raise Cancelled("the job was cancelled.")
 
-    def progress(self, step: float, total: float, phase: str = "") -> None:
-        """Tell that `step` of `total` is done, in `phase`; cheap, call it as often as you like."""
+    def progress(self, step: float, total: float, phase: str = "", next_output: dict[str, Any] | None = None) -> None:
+        """Tell that `step` of `total` is done, in `phase`; cheap, call it as often as you like. `next_output` may tell
+        when the next one of several will be there: {"index": 3, "eta_seconds": 1.5}."""
         if not (math.isfinite(step) and math.isfinite(total)):
             raise InvalidParams(f"ctx.progress needs finite numbers, got {step} of {total}.")
         now = time.monotonic()
@@ -150,7 +151,8 @@ class Context:
             self._progress_at = now
             done = step - self._phase_step
             eta = round((now - self._phase_at) * (total - step) / done, 2) if done > 0 else None
-            self._send("progress", {"step": step, "total": total, "phase": str(phase)[:1000], "eta_seconds": eta})
+            body = {"step": step, "total": total, "phase": str(phase)[:1000], "eta_seconds": eta}
+            self._send("progress", body | ({"next_output": next_output} if next_output else {}))
 
     @property
     def wants_preview(self) -> bool:

@@ -299,11 +299,12 @@ function paintProgress(card, progress) {
   card.bar.removeAttribute("value"); // without one it says "busy"
   card.step.textContent = "Starting …";
   if (!progress) return;
-  const { step, total, phase, first, eta_seconds } = progress;
+  const { step, total, phase, first, eta_seconds, next_output: next } = progress;
   if (total > 0) card.bar.value = step / total;
   const pace = step > first.step ? (Date.now() - first.time) / 1000 / (step - first.step) : undefined;
   const left = eta_seconds ?? (pace && pace * (total - step));
-  const parts = [phase, `${step} of ${total}`, left > 0.5 && `${duration(left)} left`];
+  const soon = next?.eta_seconds > 0.5 && `number ${next.index + 1} in ${duration(next.eta_seconds)}`;
+  const parts = [phase, `${step} of ${total}`, soon, left > 0.5 && `${duration(left)} left`];
   card.step.textContent = words(parts.filter(Boolean).join(" · "));
 }
 

@@ -379,6 +379,11 @@ class PluginsEvent(Numbered, PluginBrief):
     """A plugin became ready or was refused."""
 
 
+class NextOutput(Said):
+    index: int
+    eta_seconds: float | None
+
+
 class ProgressEvent(Said):
     """How far a running job is."""
 
@@ -387,6 +392,7 @@ class ProgressEvent(Said):
     total: float
     phase: str
     eta_seconds: float | None = Field(description="Until this phase ends.")
+    next_output: NextOutput | None = Field(None, description="Of a job with several outputs: when the next is there.")
 
 
 class PreviewEvent(Said):

@@ -3,6 +3,7 @@
 All methods run on the device's thread, each shot in a greenlet of its own; where they need the device, they sleep
 until the batcher has the answer."""
 
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +57,8 @@ class Shot:
     partial: bool = False  # somebody wanted it to end: what there is then is taken for the picture
     skipped: bool = False
     fraction: float = 0.0  # of it is done
-    passes: int = 0
+    began: float = field(default_factory=time.monotonic)
+    passes: int = 0  # that are done
     denoised: Tensor | None = field(default=None, repr=False)  # the latest estimate of the latents without noise
 
     @property

@@ -2,6 +2,7 @@
 
 import functools
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -146,7 +147,15 @@ class Job:
         total = self.params.steps * self.passes
         before, shot.fraction = shot.fraction, (shot.passes + min(fraction, 1)) / self.passes
         self._fractions += shot.fraction - before
-        self.ctx.progress(round(self._fractions / self.count * total, 2), total, "sample")
+        self.ctx.progress(round(self._fractions / self.count * total, 2), total, "sample", self._next())
+
+    def _next(self) -> dict[str, Any] | None:
+        """When the oldest shot on its way will be done, if there are several."""
+        oldest = self._flying[0]
+        if self.count == 1 or not oldest.fraction:
+            return None
+        left = (time.monotonic() - oldest.began) * (1 - oldest.fraction) / oldest.fraction
+        return {"index": oldest.k, "eta_seconds": round(left, 2)}
 
     def finished(self, shot: Shot) -> None:
         self._fractions += 1 - shot.fraction

@@ -229,6 +229,15 @@ def test_progress_tells_phases_in_order_and_ends_full(draw, make_context):
     assert steps == sorted(steps) and steps[-1] == 4
 
 
+def test_progress_tells_when_the_next_of_several_pictures_will_be_there(draw, make_context):
+    ctx = make_context()
+    draw(ctx, batch_size=9, steps=2, width=64, height=64)
+    told = [body["next_output"] for event, body in ctx.told if body.get("next_output")]
+    numbers = [each["index"] for each in told]
+    assert numbers == sorted(numbers) and numbers[0] == 0 < numbers[-1]
+    assert all(each["eta_seconds"] >= 0 for each in told)
+
+
 def test_the_last_preview_looks_like_the_picture(draw, make_context):
     ctx = make_context()
     (result,) = draw(ctx, steps=8, width=192)
