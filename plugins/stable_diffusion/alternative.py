@@ -23,7 +23,7 @@ def draw(shot: Shot, image: PIL.Image.Image) -> Result:
     whole, sigmas = shot.sigmas(shot.way), part_of(shot)
     x = latents + (found - latents / whole[0]) * sigmas[0]
     conditions = shot.conditions(shot.words, shot.way)
-    return shot.result(shot.decode(shot.sample(shot.way, sigmas, conditions, x, noise)))
+    return shot.result(shot.decode(shot.sample(shot.way, sigmas, conditions, x, noise, latents)))
 
 
 def inverted(shot: Shot, latents: Tensor) -> Tensor:

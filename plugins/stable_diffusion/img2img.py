@@ -40,7 +40,7 @@ def redrawn(
     noise = shot.noise(width, height)
     sigmas = part_of(shot)
     x = latents + noise() * sigmas[0] * shot.params.noise_multiplier
-    end = shot.sample(shot.way, sigmas, shot.conditions(shot.words, shot.way), x, noise, mask, latents)
+    end = shot.sample(shot.way, sigmas, shot.conditions(shot.words, shot.way), x, noise, latents, mask)
     picture = shot.decode(end)
     return corrected(picture, source) if shot.params.color_correction else picture
 

@@ -20,6 +20,8 @@ def draw(shot: Shot, image: PIL.Image.Image) -> Result:
     for canvas in grown:
         fill = params.fill if params.method == "poor man's" else "original"
         canvas.painted = painted(shot, canvas.picture, canvas.latent_mask, fill)
+        if shot.partial:  # the other sides are not begun
+            break
     return shot.result(canvas.result)
 
 

@@ -53,13 +53,16 @@ class Shot:
     words: Words
     checkpoint: Checkpoint
     hires: tuple[Words, Checkpoint] | None = None  # of the second pass
+    networks: dict[str, str] = field(init=False)  # the hashes, by name, of those that it is drawn with
     size: tuple[int, int] | None = None  # that it is drawn in, or in which it is first
     partial: bool = False  # somebody wanted it to end: what there is then is taken for the picture
     skipped: bool = False
     fraction: float = 0.0  # of it is done
     began: float = field(default_factory=time.monotonic)
     passes: int = 0  # that are done
-    denoised: Tensor | None = field(default=None, repr=False)  # the latest estimate of the latents without noise
+
+    def __post_init__(self):
+        self.networks = self.checkpoint.networks | (self.hires[1].networks if self.hires else {})
 
     @property
     def params(self) -> Drawing:
@@ -128,15 +131,16 @@ class Shot:
 
     def sample(
         self, way: Way, sigmas: Tensor, conditions: Conditions, x: Tensor, noise: Noise,
-        mask: Tensor | None = None, kept: Tensor | None = None,
+        start: Tensor | None = None, mask: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """The latents at the end of a run that begins with the noisy `x`, float32 (1, C, h, w).
 
-        Where `mask` (1, 1, h, w) is 0, all estimates are the latents `kept`; where it is 1, free. A shot that is to
-        end gives its latest estimate, or raises Cancelled if there is none or nobody wants it."""
+        `start` are the latents without noise, if there were any; where `mask` (1, 1, h, w) is 0 they stay, where it is
+        1 they are redrawn. If somebody wants the shot to end, it is the latest estimate, or else `start`; without
+        either, or if nobody wants what there is, Cancelled is raised."""
         if self.partial:
-            return self.denoised
-        run = Run(self, way, conditions, evaluations(way.sampler, sigmas), mask, kept)
+            return start
+        run = Run(self, way, conditions, evaluations(way.sampler, sigmas), mask, start)
         params = self.params
         options = SamplerOptions(
             eta=None if params.eta < 0 else params.eta,
@@ -145,24 +149,35 @@ class Shot:
         try:
             latents = sample(way.sampler, run.denoise, x, sigmas, noise, run.after_step, options)
         except Cancelled:
-            if self.denoised is None or not (self.skipped or self.job.ctx.keep_partial):
+            there = start if run.denoised is None else run.denoised
+            if there is None or not self.keeps:
                 raise
             self.partial = True
-            return self.denoised
+            return there
         self.passes += 1
-        self.fraction = self.passes / self.job.passes
-        return latents if mask is None else latents * mask + kept * (1 - mask)
+        return latents if mask is None else latents * mask + start * (1 - mask)
 
     def stops(self) -> bool:
         """Whether somebody wants this shot to end."""
         return self.job.ctx.cancelled or self.job.gone.is_set() or self.job.skips(self)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is there is wanted when the shot ends early."""
+        return self.skipped or self.job.ctx.keep_partial
 
     def encode(self, picture: PIL.Image.Image) -> Tensor:
         """Latents (1, C, h, w) of an RGB picture."""
         return self.job.batcher.call(self.checkpoint.autoencoder.encode, picture)
 
     def decode(self, latents: Tensor) -> PIL.Image.Image:
-        return self.job.batcher.call(self.checkpoint.autoencoder.decode, latents)
+        """The RGB picture of latents (1, C, h, w), also if the shot is to end meanwhile and what is there is wanted."""
+        try:
+            return self.job.batcher.call(self.checkpoint.autoencoder.decode, latents)
+        except Cancelled:
+            if not self.keeps:
+                raise
+            return self.job.batcher.call(self.checkpoint.autoencoder.decode, latents)  # the end is told once
 
     def result(self, picture: PIL.Image.Image, **facts: Any) -> Result:
         """The picture with all that has to be known to draw it again."""
@@ -179,14 +194,15 @@ class Run:
     conditions: Conditions
     expected: int  # evaluations
     mask: Tensor | None
-    kept: Tensor | None
+    start: Tensor | None
     evaluation: int = -1  # the latest, from 0
+    denoised: Tensor | None = None  # the latest estimate of the latents without noise
 
     def denoise(self, x: Tensor, sigma: Tensor, **_: Any) -> Tensor:
         """The guided estimate of the latents without noise, float32 (1, C, h, w)."""
         self.evaluation += 1
         shot, params, scale = self.shot, self.shot.params, self.way.cfg_scale
-        if self.evaluation % 2 and sigma.max() < params.ngms:
+        if params.ngms and self.evaluation % 2 and sigma.max() < params.ngms:
             scale = 1.0  # without the negative prompt: A1111's negative guidance minimum sigma
         rescale = params.cfg_rescale if scale > 0 else 0
         terms = self.conditions.terms(self.evaluation, scale, whole=rescale > 0)
@@ -199,8 +215,8 @@ class Run:
         else:
             denoised = combined(estimates, terms)
         if self.mask is not None:
-            denoised = denoised * self.mask + self.kept * (1 - self.mask)
-        shot.denoised = denoised
+            denoised = denoised * self.mask + self.start * (1 - self.mask)
+        self.denoised = denoised
         shot.job.evaluated(shot, (self.evaluation + 1) / self.expected)
         return denoised
 

@@ -174,7 +174,7 @@ class Job:
             "height": picture.height,
             "model": checkpoint.name,
             "model_hash": checkpoint.hash,
-            "lora_hashes": checkpoint.networks,
+            "lora_hashes": shot.networks,
             "partial": shot.partial,
             "determinism": determinism(self.device, checkpoint, self.params),
         }

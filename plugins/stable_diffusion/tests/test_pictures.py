@@ -396,6 +396,27 @@ def test_a_skip_ends_the_oldest_picture_where_it_is_and_the_others_go_on(draw, m
     assert sum(len(asks) for asks in calls) < 3 * 12
 
 
+@pytest.mark.parametrize(
+    ("job", "given", "size"),
+    [
+        ("txt2img", {"hires": True}, (256, 256)),  # in the second pass
+        ("outpaint", {"directions": ["left", "right"], "pixels": 64}, (256, 128)),  # at the second side
+        ("sd_upscale", {"scale": 1.5, "overlap": 32}, (192, 192)),
+    ],
+)
+def test_an_interrupted_job_of_several_runs_keeps_what_is_there(draw, make_context, job, given, size):
+    def listen(event, body):
+        if event == "progress" and body["phase"] == "sample" and body["step"] > body["total"] / 2:
+            ctx.keep_partial = True
+            ctx._cancelled.set()
+
+    ctx = make_context(listen)
+    image = {} if job == "txt2img" else {"image": PIL.Image.new("RGB", (128, 128), "blue")}
+    (result,) = draw(ctx, job=job, **image, **given, steps=6)
+    assert result.value.size == size
+    assert bool(result.facts.get("partial")) == (job != "sd_upscale")  # whose tiles were complete, but for decoding
+
+
 def test_what_is_skipped_before_its_first_step_is_left_out(draw, make_context):
     ctx = make_context(lambda event, body: setattr(ctx, "skips", 1) if body.get("phase") == "load" else None)
     assert [result.facts["seed"] for result in draw(ctx, batch_size=2)] == [1, 2]  # asked before the pictures began
