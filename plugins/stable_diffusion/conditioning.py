@@ -47,15 +47,19 @@ class TextEncoder:
 
     def encode(self, prompts: list[Chunks]) -> list[Tensor]:
         """The context of each prompt, (1, 77 * chunks, D) in the model's dtype. What one prompt gets does not depend
-        on the others."""
+        on the others; the same object several times is read once."""
+        asked, prompts = prompts, list({id(prompt): prompt for prompt in prompts}.values())
         rows = [(prompt, chunk) for prompt in prompts for chunk in prompt.chunks]
         contexts: Iterator[Tensor] = (
             context for k in range(0, len(rows), ROWS) for context in self._read(rows[k : k + ROWS])
         )
-        return [
-            torch.cat([self._weighted(next(contexts), chunk, prompt.wording) for chunk in prompt.chunks])[None]
+        read = {
+            id(prompt): torch.cat([self._weighted(next(contexts), chunk, prompt.wording) for chunk in prompt.chunks])[
+                None
+            ]
             for prompt in prompts
-        ]
+        }
+        return [read[id(prompt)] for prompt in asked]
 
     def _read(self, rows: list[tuple[Chunks, Chunk]]) -> Iterator[Tensor]:
         """The context (77, D) of each chunk, without emphasis."""

@@ -14,7 +14,7 @@ from core.plugin import Cancelled, InvalidParams, Result
 
 from . import composition, editing
 from .checkpoint import Checkpoint
-from .chunks import Wording
+from .chunks import Chunks, Wording
 from .denoiser import Ask
 from .guidance import Conditions, combined, rescaled
 from .names import SECOND_ORDER
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .studio import Job
 
 MAX_CHUNKS = 100  # of a prompt
-MAX_CONTEXTS = 200  # of texts that a job has read are kept
+MAX_TEXTS = 200  # that a job has read are kept
 ROWS = 16  # of the UNet at once, for latents up to 64 x 64; more gained nothing on a CPU
 
 
@@ -113,21 +113,27 @@ class Shot:
         return Conditions(parts, scheduled(words.negative_prompt))
 
     def _context(self, text: str) -> Tensor:
-        params, encoder = self.params, self.checkpoint.text
+        job, encoder = self.job, self.checkpoint.text
         key = encoder, text
-        if key not in self.job.contexts:
-            wording = Wording(params.clip_skip, params.emphasis, params.comma_backtrack)
-            chunks = encoder.chunks(text, wording, self.job.embeddings)
-            if len(chunks.chunks) > MAX_CHUNKS:
-                raise InvalidParams(
-                    f"prompt: it has {len(chunks.chunks)} chunks, the limit is {MAX_CHUNKS}. Use fewer words, or fewer "
-                    "BREAKs.",
-                    field="prompt",
-                )
-            if len(self.job.contexts) > MAX_CONTEXTS:
-                self.job.contexts.clear()
-            self.job.contexts[key] = self.job.batcher.call(encoder.encode, chunks, most=ROWS)
-        return self.job.contexts[key]
+        if key not in job.chunks:
+            if len(job.chunks) >= MAX_TEXTS:
+                job.chunks.clear()
+                job.contexts.clear()
+            job.chunks[key] = self._chunks(text)
+        if (context := job.contexts.get(key)) is None:  # the shots that ask for it at once get it by one call
+            context = job.contexts[key] = job.batcher.call(encoder.encode, job.chunks[key], most=ROWS)
+        return context
+
+    def _chunks(self, text: str) -> Chunks:
+        params = self.params
+        wording = Wording(params.clip_skip, params.emphasis, params.comma_backtrack)
+        chunks = self.checkpoint.text.chunks(text, wording, self.job.embeddings)
+        if len(chunks.chunks) > MAX_CHUNKS:
+            raise InvalidParams(
+                f"prompt: it has {len(chunks.chunks)} chunks, the limit is {MAX_CHUNKS}. Use fewer words or BREAKs.",
+                field="prompt",
+            )
+        return chunks
 
     def sample(
         self, way: Way, sigmas: Tensor, conditions: Conditions, x: Tensor, noise: Noise,

@@ -17,6 +17,7 @@ from core.plugin import Cancelled, Context, Result
 from . import seeds
 from .batcher import Batcher
 from .checkpoint import Checkpoint, Checkpoints
+from .chunks import Chunks
 from .determinism import determinism
 from .embeddings import Embeddings
 from .forms import fields_of
@@ -89,7 +90,8 @@ class Job:
         self._reader, self._warned = Reader(params, ctx.models), set()
         self.embeddings = Embeddings(ctx.models, self.checkpoint.clip.config.hidden_size)
         self.gone = threading.Event()  # nobody waits for the rest
-        self.contexts: dict[tuple, Tensor] = {}  # of texts, by text encoder
+        self.chunks: dict[tuple, Chunks] = {}  # of texts, by text encoder and text
+        self.contexts: dict[tuple, Tensor] = {}  # the same, encoded
         self._flying: list[Shot] = []  # the oldest first
         self._skips, self._done, self._fractions = ctx.skips, 0, 0.0
 

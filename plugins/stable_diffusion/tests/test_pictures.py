@@ -70,6 +70,15 @@ def test_a_batch_is_sampled_in_shared_calls_and_its_pictures_come_one_by_one(dra
     assert sum(len(asks) for asks in calls) == 20
 
 
+def test_a_batch_reads_its_prompts_once(draw, monkeypatch):
+    from sd.conditioning import TextEncoder
+
+    read, rows = [], TextEncoder._read
+    monkeypatch.setattr(TextEncoder, "_read", lambda self, chunks: read.extend(chunks) or rows(self, chunks))
+    draw(batch_size=8, steps=1, width=64, height=64)
+    assert len(read) == 2
+
+
 @pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M"])
 def test_one_step_and_two_steps_work(draw, sampler):
     for steps in (1, 2):
