@@ -22,7 +22,8 @@ import PIL.Image
 
 class DrawParams(Params):
     prompt: str = param("", help="What to draw.")
-    steps: int = param(3, ge=1, le=150, help="How often to improve it.", group="sampling")
+    steps: int = param(3, ge=1, le=150, help="How often to improve it.", group="sampling", order=1)
+    tags: list[Literal["new", "best"]] = param(["new"], help="Some tags.")
     delay: float = param(0.01, ge=0, lt=10, unit="seconds", help="Time for a step.", advanced=True)
     colour: Literal["red", "blue"] = param("red", help="Of the picture.")
     model: str = param("small", choices_from="models/checkpoint", help="Who draws.")
@@ -180,6 +181,14 @@ def test_help_shows_groups_bounds_units_and_defaults(cli):
     assert "--colour CHOICE Of the picture. red, blue; default red" in lines
     assert "--tidy Whether to tidy up. or --no-tidy; default off" in lines
     assert "--param-out TEXT A parameter called like a flag of ours." in lines
+    assert "--tags TEXT ... Some tags. new, best; default new" in lines
+    assert lines.index("Sampling") < lines.index("Parameters"), "by the order of the form"
+
+
+def test_help_of_a_light_job_has_no_flags_of_the_queue(cli):
+    lines = cli("run", "words", "--help").stdout.splitlines()
+    assert [line.split()[0] for line in lines if line.startswith("--")] == ["--texts", "--url", "--token", "--json"]
+    assert "there is no flag --out" in cli("run", "words", "--texts", "one", "--out", "here.txt").stderr
 
 
 def test_needed_inputs_are_named(cli):
@@ -196,6 +205,7 @@ def test_needed_inputs_are_named(cli):
         ("--delay", "10", "--delay must be at least 0, less than 10, got 10."),
         ("--colour", "pink", "--colour must be one of red, blue, got 'pink'."),
         ("--sizes", "[1", "--sizes must be JSON"),
+        ("--tags", "old", "--tags must be one of new, best, got 'old'."),
         ("--tidy", "up", "'up' belongs to no flag. Put quotes around a text with spaces."),
         ("--step", "1", "there is no flag --step. Did you mean --steps?"),
         ("--out", "a.jpg", "--out a.jpg: results of demo.draw are PNG files."),
@@ -216,8 +226,10 @@ def test_what_the_server_refuses_is_bad_usage(cli):
 
 
 def test_given_flags_are_the_parameters(cli):
-    answer = json.loads(cli("run", "draw", "--sizes", "[1, 2]", "--tidy", "--param-out", "there", "--json").stdout)
+    flags = ("--sizes", "[1, 2]", "--tags", "best", "new", "--tidy", "--param-out", "there", "--json")
+    answer = json.loads(cli("run", "draw", *flags).stdout)
     params = answer["job"]["params"]
+    assert params["tags"] == ["best", "new"]
     assert (params["sizes"], params["tidy"], params["out"], params["steps"]) == ([1, 2], True, "there", 3)
     assert [output["kind"] for output in answer["outputs"]] == ["image"]
 

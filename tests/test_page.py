@@ -38,6 +38,9 @@ class All(Params):
     tile: bool = param(False, help="Without seams.")
     overlap: int | None = param(None, visible_if={"tile": True}, help="Only for tiles.")
     tags: list[str] = param(["a"], advanced=True, help="Words.")
+    models: list[str] = param([], choices_from="models/checkpoint", help="Who helps.")
+    sides: list[Literal["left", "right", "up"]] = param(["left", "up"], help="Where.")
+    margin: int = param(2, advanced=True, group="size", visible_if={"tile": True}, help="Only for tiles, too.")
     point: Point = param(Point(), advanced=True, help="Where.")
     separator: str = param("\\n", advanced=True, help="Between lines.")
 
@@ -161,7 +164,7 @@ def test_form_is_rendered_from_the_schema(open_page):
     page = open_page("demo.echo")
     expect(page.locator("#about")).to_have_text("Return the parameters.")
     order = page.locator("#fields [data-field]").evaluate_all("rows => rows.map(row => row.dataset.field)")
-    assert order[:2] == ["title", "prompt"] and set(order[-3:]) == {"tags", "point", "separator"}
+    assert order[:2] == ["title", "prompt"] and order[-4:] == ["tags", "point", "separator", "margin"]
     expect(field(page, "count").locator("label")).to_have_text("Count in pieces")
     expect(field(page, "count").locator(".help")).to_have_text("How many.")
     slider = page.get_by_role("group", name="Size").locator("input[type=range]")
@@ -178,9 +181,12 @@ def test_form_is_rendered_from_the_schema(open_page):
 
 def test_field_shows_only_when_its_condition_holds(open_page):
     page = open_page("demo.echo")
+    page.get_by_text("Advanced").click()
     expect(control(page, "overlap")).to_be_hidden()
+    expect(page.locator(".advanced").get_by_text("Size")).to_be_hidden()  # a group of which nothing is shown
     page.get_by_label("Tile").check()
     expect(control(page, "overlap")).to_be_visible()
+    expect(page.locator(".advanced").get_by_role("group", name="Size").locator("input")).to_be_visible()
 
 
 def test_values_arrive_as_they_were_entered(open_page, server):
@@ -198,8 +204,22 @@ def test_values_arrive_as_they_were_entered(open_page, server):
     assert json.loads(card.locator("pre").inner_text()) == {
         "title": "two words", "prompt": "a cat", "count": 5, "scale": 2.25, "seed": 12, "style": 7,
         "model": "large.safetensors", "tile": True, "overlap": 3, "tags": ["b", "c"], "point": {"x": 4},
-        "separator": "\n",
+        "separator": "\n", "models": [], "sides": ["left", "up"], "margin": 2,
     }  # fmt: skip
+
+
+def test_several_of_a_list_are_picked_in_order_and_removed(open_page):
+    page = open_page("demo.echo")
+    control(page, "models").select_option("small.safetensors")
+    control(page, "models").select_option("large.safetensors")
+    control(page, "models").select_option("small.safetensors")  # is there already
+    control(page, "sides").select_option("right")
+    page.get_by_role("button", name="Remove left").click()
+    page.reload()
+    expect(field(page, "models").locator("li span")).to_have_text(["small.safetensors", "large.safetensors"])
+    said = json.loads(run(page).locator("pre").inner_text())
+    assert said["models"] == ["small.safetensors", "large.safetensors"]
+    assert said["sides"] == ["up", "right"]
 
 
 def test_values_are_remembered_for_each_job(open_page):

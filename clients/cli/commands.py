@@ -140,10 +140,11 @@ def run(client: Client, flags: argparse.Namespace, own: Parser) -> int:
     about = client.describe(flags.job, wait=False)
     if about is None:  # refused, in the server's words
         client.call("submit", {"job": flags.job})
+    own = connection_options() if about["light"] else own  # it is not queued, nor is its result kept
     options, params, inputs = JobParser(about, own, client.choices).read(flags.words)
     if about["light"]:
         for value in client.light(about["name"], params, inputs):
-            print(json.dumps(value) if wants_json(flags) or not isinstance(value, str) else value)
+            print(value) if isinstance(value, str) and not wants_json(flags) else dump(value)
         return 0
     target = getattr(options, "out", None)
     check_target(target, about)

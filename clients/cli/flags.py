@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import json
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -105,12 +106,13 @@ class JobParser(argparse.ArgumentParser):
             self._add_input(name, port)
         definitions = about["params"].get("$defs", {})
         required = about["params"].get("required", [])
-        for name, schema in about["params"].get("properties", {}).items():
-            self._add_param(name, resolve(schema, definitions), name in required)
+        announced = {name: resolve(each, definitions) for name, each in about["params"].get("properties", {}).items()}
+        for name in sorted(announced, key=lambda name: announced[name].get("ui", {}).get("order", math.inf)):
+            self._add_param(name, announced[name], name in required)
         for action in own._actions:
             self._add_action(action)
             shown = ", ".join(action.option_strings) + (f" {action.metavar}" if action.metavar else "")
-            self._rows.setdefault("Result and queue", []).append((shown, action.help or "", []))
+            self._rows.setdefault(show.OURS, []).append((shown, action.help or "", []))
 
     def _flag(self, name: str, kind: str) -> str:
         """The flag of a parameter or input, another one where that is ours or taken already."""
@@ -152,6 +154,10 @@ class JobParser(argparse.ArgumentParser):
         elif type == "string":
             metavar = "TEXT"
             self.add_argument(flag, type=str, **common)
+        elif type == "array" and (items := schema.get("items", {})).get("type") == "string":
+            metavar, allowed = "TEXT ...", ", ".join(items.get("enum", []))
+            read = self._choice({each: each for each in items["enum"]}, allowed) if "enum" in items else str
+            self.add_argument(flag, nargs="*", type=read, **common)
         else:
             metavar = "JSON"
             self.add_argument(flag, type=from_json, **common)
@@ -162,8 +168,9 @@ class JobParser(argparse.ArgumentParser):
         ]
         if required:
             facts.append("needed")
-        elif schema.get("default") not in (None, ""):
-            facts.append(f"default {show.value(schema['default'])}")
+        elif schema.get("default") not in (None, "", []):
+            default = schema["default"]
+            facts.append(f"default {' '.join(default) if metavar == 'TEXT ...' else show.value(default)}")
         group = ui.get("group") or ("Advanced" if ui.get("advanced") else "Parameters")
         row = (f"{flag} {metavar}".strip(), schema.get("description", ""), [fact for fact in facts if fact])
         self._rows.setdefault(group.capitalize(), []).append(row)
@@ -186,7 +193,7 @@ class JobParser(argparse.ArgumentParser):
             return fact
         entries = self._choices(name)
         more = f" and {len(entries) - 5} more: choices {name}" if len(entries) > 5 else ""
-        return (", ".join(entries[:5]) + more) or f"none yet in {name}"
+        return (", ".join(entries[:5]) + more) or ("none yet" + f" in {name}" * (not name.startswith("call/")))
 
     def error(self, message: str) -> None:
         self._own.error(f"{self._about['name']}: {self._readable(message)}")

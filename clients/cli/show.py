@@ -19,6 +19,7 @@ err = Console(highlight=False, stderr=True)
 COLOURS = {
     "done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "ready": "green", "refused": "red",
 }  # fmt: skip
+OURS = "Result and queue"  # the flags that are not the job's
 ENDED = ("done", "failed", "cancelled")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # a prompt must not be able to steer the terminal
 
@@ -86,7 +87,7 @@ def job_help(
     """All flags of a job, grouped; under each what it is for, and what is allowed, and the default."""
     parts: list[Any] = [Text(f"run {about['name']}  ", "bold").append(text(about["help"], "not bold"))]
     width = min(30, max(len(flag) for group in rows.values() for flag, _, _ in group))
-    for title, group in sorted(rows.items(), key=lambda each: each[0] == "Result and queue"):
+    for title, group in sorted(rows.items(), key=lambda each: each[0] == OURS):
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(style="cyan", width=width, overflow="fold")
         grid.add_column(overflow="fold")

@@ -31,17 +31,8 @@ export function makeForm(job, call, limits, saved) {
     .sort((a, b) => (a.ui.order ?? 1e9) - (b.ui.order ?? 1e9));
   const fields = [...params, ...inputs]; // an error at a name that both have is about the parameter
   const advanced = h("details", { className: "advanced" }, h("summary", {}, "Advanced"));
-  const groups = new Map();
-  element.append(...inputs.map((field) => field.element));
-  for (const { ui, element: row } of params) {
-    if (ui.advanced) advanced.append(row);
-    else if (!ui.group) element.append(row);
-    else {
-      if (!groups.has(ui.group)) groups.set(ui.group, h("fieldset", {}, h("legend", {}, words(ui.group))));
-      groups.get(ui.group).append(row);
-    }
-  }
-  element.append(...groups.values());
+  element.append(...inputs.map((field) => field.element), ...grouped(params.filter(({ ui }) => !ui.advanced)));
+  advanced.append(...grouped(params.filter(({ ui }) => ui.advanced)));
   if (advanced.children.length > 1) element.append(advanced);
   fill(saved?.params ?? {});
   for (const field of inputs) field.setText(saved?.texts?.[field.name] ?? "");
@@ -53,6 +44,7 @@ export function makeForm(job, call, limits, saved) {
       const wanted = Object.entries(ui.visible_if ?? {});
       row.hidden = !wanted.every(([name, value]) => [value].flat().some((each) => same(each, now[name])));
     }
+    for (const group of element.querySelectorAll("fieldset")) group.hidden = !group.querySelector(".field:not([hidden])");
   }
 
   /** Puts values into the fields; those not named get their defaults. */
@@ -103,6 +95,16 @@ export function makeForm(job, call, limits, saved) {
   function initial(name) {
     return params.find((field) => field.name === name).initial;
   }
+}
+
+/** The rows of fields: first those without a group, then each group under its name. */
+function grouped(fields) {
+  const groups = new Map();
+  for (const { ui } of fields) {
+    if (ui.group && !groups.has(ui.group)) groups.set(ui.group, h("fieldset", {}, h("legend", {}, words(ui.group))));
+  }
+  for (const { ui, element } of fields) groups.get(ui.group)?.append(element);
+  return [...fields.filter(({ ui }) => !ui.group).map(({ element }) => element), ...groups.values()];
 }
 
 /** Label, control, help and place for an error: the row of one field. */
@@ -160,6 +162,9 @@ function resolve(schema, definitions) {
 
 /** The control for a schema: `box` to show, `focus` to label, `get` (undefined: not given) and `set`. */
 function control(schema, ui, call) {
+  const offered = schema.items?.enum ?? [];
+  const several = offered.length ? offered.every((each) => typeof each === "string") : ui.choices_from;
+  if (schema.type === "array" && several) return severalControl(offered, ui.choices_from, call);
   if (ui.choices_from) return choiceControl(ui.choices_from, schema, call);
   if (schema.enum) return selectControl(ui.choices ?? schema.enum, schema.nullable);
   if (schema.type === "boolean" && !schema.nullable) {
@@ -198,19 +203,48 @@ function selectControl(values, nullable) {
 function choiceControl(list, schema, call) {
   const box = h("select");
   const add = (name) => [...box.options].some(({ value }) => value === name) || box.add(new Option(name || "none", name));
-  const load = async () => {
-    for (let offset = 0, total = 1; offset < total; offset += 1000) {
-      const page = await call("choices", { list, offset, limit: 1000 });
-      page.choices.forEach(add);
-      total = page.total;
-    }
-  };
-  load().catch((error) => (box.title = error.message));
+  readChoices(list, call, add).catch((error) => (box.title = error.message));
   const set = (value) => {
     add(value ?? "");
     box.value = value ?? "";
   };
   return { box, get: () => box.value || (schema.nullable ? null : undefined), set };
+}
+
+async function readChoices(list, call, add) {
+  for (let offset = 0, total = 1; offset < total; offset += 1000) {
+    const page = await call("choices", { list, offset, limit: 1000 });
+    page.choices.forEach(add);
+    total = page.total;
+  }
+}
+
+/** Several of a list, in the order in which they were added: chips, and a select to add to them. */
+function severalControl(offered, list, call) {
+  const chips = h("ul", { className: "chips" });
+  const select = h("select", {}, new Option("Add …", ""));
+  const box = h("div", {}, chips, select);
+  let chosen = [];
+  offered.forEach((name) => select.add(new Option(name)));
+  if (list) readChoices(list, call, (name) => select.add(new Option(name))).catch((error) => (select.title = error.message));
+  const set = (value) => {
+    chosen = value ?? [];
+    chips.replaceChildren(...chosen.map((name, index) => {
+      const remove = h("button", { type: "button", "aria-label": `Remove ${name}`, title: "Remove" }, "×");
+      remove.addEventListener("click", () => change(chosen.filter((_, other) => other !== index)));
+      return h("li", {}, h("span", {}, name), remove);
+    }));
+  };
+  const change = (value) => {
+    set(value);
+    select.value = "";
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  select.addEventListener("input", (event) => {
+    event.stopPropagation(); // `change` tells
+    if (select.value) change(chosen.includes(select.value) ? chosen : [...chosen, select.value]);
+  });
+  return { box, focus: select, get: () => chosen, set };
 }
 
 function numberControl(schema, ui) {
