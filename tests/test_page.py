@@ -75,6 +75,17 @@ class Demo(Plugin):
         raise InvalidParams(params.words, hint="Say something else.")
 
     @job()
+    def series(self, params: Paint, ctx: Context) -> list[Text]:
+        for number in range(params.steps):
+            before = ctx.skips
+            while ctx.skips == before and not ctx.cancelled:
+                ctx.progress(number, params.steps, f"number {number}")
+                time.sleep(0.02)
+            yield f"{number} kept" if ctx.cancelled else f"{number} skipped"
+            if ctx.cancelled:
+                return
+
+    @job()
     def paint(self, params: Paint, ctx: Context) -> Image:
         picture = PIL.Image.new("RGB", (32, 16), (255, 0, 0))
         for step in range(params.steps):
@@ -300,6 +311,18 @@ def test_running_job_shows_progress_and_preview_and_can_be_cancelled(open_page):
     card.get_by_role("button", name="Cancel").click()
     expect(card.locator(".state")).to_have_text("cancelled")
     expect(preview).to_have_count(0)
+
+
+def test_one_of_several_results_is_skipped_and_the_rest_stopped(open_page):
+    page = open_page("demo.series")
+    control(page, "seed").fill("7")
+    card = run(page)
+    card.get_by_role("button", name="Skip").click()
+    expect(card).to_contain_text("0 skipped")
+    card.get_by_role("button", name="Stop").click()
+    expect(card).to_contain_text("1 kept")
+    expect(card.get_by_role("button", name="Skip")).to_have_count(0)
+    expect(card.locator("dt")).to_have_text(["Seed"])  # what was left as it is by default is not listed
 
 
 def test_jobs_are_submitted_without_waiting_and_the_queue_pauses(open_page):

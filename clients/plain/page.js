@@ -283,16 +283,25 @@ function paint(job) {
   const inputs = Object.entries(record.inputs).filter(([, items]) => items.length);
   card.params.replaceChildren(
     ...inputs.flatMap(([key, items]) => [h("dt", {}, words(key)), h("dd", {}, ...items.flatMap(inputLink))]),
-    ...Object.entries(params).flatMap(([key, value]) => [
+    ...Object.entries(params).filter(([key, value]) => !usual(record.name, key, value)).flatMap(([key, value]) => [
       h("dt", {}, words(key)), h("dd", {}, typeof value === "string" ? value : JSON.stringify(value)),
     ]),
   );
   const again = { done: "Again", failed: "Retry", cancelled: "Retry" }[state];
-  const act = (label, event) => button(label, () => socket.call(event, { id: record.id }).then(({ job }) => merge(job)));
+  const act = (label, event, more = {}) =>
+    button(label, () => socket.call(event, { id: record.id, ...more }).then(({ job }) => merge(job)));
+  const several = running && catalogue[record.name]?.output.list; // only these may have something to keep, or a next one
   card.actions.replaceChildren(
+    ...(several ? [act("Skip", "skip"), act("Stop", "cancel", { keep_partial: true })] : []),
     ...(again ? [act(again, "retry")] : [act("Cancel", "cancel")]),
     ...(state === "held" ? [act("Release", "release")] : []), button("Edit", () => reuse(job)),
   );
+}
+
+/** Whether a parameter has its default, so that nobody needs to read it. */
+function usual(name, key, value) {
+  const known = catalogue[name]?.params.properties[key];
+  return known && "default" in known && JSON.stringify(known.default) === JSON.stringify(value);
 }
 
 function paintProgress(card, progress) {
