@@ -1,6 +1,7 @@
 """Where model files are: the user's `models/KIND/` folders and what plugins ship or declare in plugin.toml."""
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +22,22 @@ class Models:
     def entries(self, kind: str) -> dict[str, Path]:
         """Name to path of all models of one kind, read from disk now: new files need no restart."""
         found = {entry["name"]: Path(entry["path"]) for entry in self.shipped if entry["kind"] == kind}
-        root = self.folder / kind
-        if root.resolve().is_relative_to(self.folder.resolve()):
-            self._scan(root, root, found)
+        if re.fullmatch(r"\w[\w.-]*", kind):  # not a way out of the folder
+            self._scan(self.folder / kind, self.folder / kind, found, set())
         return found
 
-    def _scan(self, folder: Path, root: Path, found: dict[str, Path]) -> None:
+    def _scan(self, folder: Path, root: Path, found: dict[str, Path], seen: set[Path]) -> None:
+        """Links are followed, to a folder of another app for example; `seen` are the folders they led to."""
+        if (real := folder.resolve()) in seen:
+            return
+        seen.add(real)
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
             if path.suffix.lower() in WEIGHTS or any(
                 (path / f"{stem}.json").is_file() for stem in ("model_index", "config")
             ):
                 found[path.relative_to(root).as_posix()] = path
             elif path.is_dir():
-                self._scan(path, root, found)
+                self._scan(path, root, found, seen)
 
     def path(self, kind: str, name: str) -> Path:
         """The file or folder of a model; raises ModelNotFound, naming the nearest ones."""
