@@ -5,6 +5,7 @@ from torch import Tensor
 
 from core.plugin import Result
 
+from .colours import corrected
 from .img2img import part_of, started
 from .options import Alternative
 from .shot import Run, Shot, Way
@@ -16,14 +17,15 @@ def draw(shot: Shot, image: PIL.Image.Image) -> Result:
     `randomness` of it is replaced by that of the seed."""
     params: Alternative = shot.params
     width, height = own_size(image, params.width, params.height)
-    latents, _ = started(shot, image, width, height)
+    latents, source = started(shot, image, width, height)
     found = inverted(shot, latents)
     noise, share = shot.noise(width, height), params.randomness
     found = ((1 - share) * found + share * noise()) / ((1 - share) ** 2 + share**2) ** 0.5
     whole, sigmas = shot.sigmas(shot.way), part_of(shot)
-    x = latents + (found - latents / whole[0]) * sigmas[0]
+    x = latents + (found - latents / whole[0]) * sigmas[0] * params.noise_multiplier
     conditions = shot.conditions(shot.words, shot.way)
-    return shot.result(shot.decode(shot.sample(shot.way, sigmas, conditions, x, noise, latents)))
+    picture = shot.decode(shot.sample(shot.way, sigmas, conditions, x, noise, latents))
+    return shot.result(corrected(picture, source) if params.color_correction else picture)
 
 
 def inverted(shot: Shot, latents: Tensor) -> Tensor:
