@@ -8,7 +8,7 @@ from typing import Any
 import pydantic
 
 from .infotext import DEFAULTS, VERSION, release
-from .names import canonical, canonical_schedule
+from .names import USES_ENSD, canonical, canonical_schedule
 from .options import (
     Alternative,
     Drawing,
@@ -43,7 +43,7 @@ ROWS = (
     Row("Denoising strength", "denoising_strength", when="hires"),
     Row("Clip skip", "clip_skip", 1),
     Row("ENSD", "ensd", 0),
-    Row("RNG", "noise_source"),
+    Row("RNG", "noise_source", "GPU"),
     Row("NGMS", "ngms", 0),
     Row("Tiling", "tiling", False),
     Row("Hires upscale", "hires_scale", when="hires"),
@@ -125,6 +125,10 @@ def fields_of(params: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     samplers = _samplers_written(of)
     told = {key: _joined(facts.get(fact)) for fact, key in FACTS.items()}
     fields = rows | sizes | samplers | told | {"Version": VERSION}
+    if not (of.get("seed_resize_width") and of.get("seed_resize_height")):
+        fields.pop("Seed resize from", None)
+    if not _ensd_matters(of):
+        fields["ENSD"] = None
     if not of.get("hires"):
         fields.pop("Hires resize", None)
     elif "Hires resize" in sizes:
@@ -137,6 +141,15 @@ def fields_of(params: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
 def _written(row: Row, of: dict[str, Any]) -> Any:
     value = of.get(row.parameter)
     return None if value == row.default or not of.get(row.when, True) else row.words.get(value, value)
+
+
+def _ensd_matters(of: dict[str, Any]) -> bool:
+    """Whether a sampler takes noise besides the first from the image's generator. A1111 asks only for the first kind,
+    although it shifts the seed of all."""
+    samplers = [of.get("sampler"), of.get("hires_sampler") if of.get("hires") else None]
+    eta, churn = of.get("eta", -1), of.get("s_churn", 0)
+    kinds = ((USES_ENSD, eta != 0), ({"LCM", "Restart"}, True), ({"DDIM"}, eta > 0), ({"Euler", "Heun", "DPM2"}, churn))
+    return any(sampler in kind and draws for sampler in samplers for kind, draws in kinds)
 
 
 def _samplers_written(of: dict[str, Any]) -> dict[str, Any]:

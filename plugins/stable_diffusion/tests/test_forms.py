@@ -106,6 +106,31 @@ def test_fields_have_the_names_that_a1111_reads():
     assert "Hires resize" not in fields_of({"hires": False, "hires_width": 64, "hires_height": 0}, {})
 
 
+@pytest.mark.parametrize(
+    ("params", "written"),
+    [
+        ({"sampler": "Euler a"}, True),
+        ({"sampler": "Euler a", "eta": 0}, False),
+        ({"sampler": "Euler"}, False),
+        ({"sampler": "Euler", "s_churn": 1}, True),
+        ({"sampler": "DPM++ 2M SDE", "s_churn": 1}, False),  # its noise is a Brownian motion
+        ({"sampler": "DDIM"}, False),
+        ({"sampler": "DDIM", "eta": 0.5}, True),
+        ({"sampler": "LCM"}, True),
+        ({"sampler": "Euler", "hires": True, "hires_sampler": "DPM2 a"}, True),
+        ({"sampler": "Euler", "hires": False, "hires_sampler": "DPM2 a"}, False),
+    ],
+)
+def test_ensd_is_written_where_it_matters(params, written):
+    fields = fields_of(JOBS["txt2img"](ensd=31337, **params).model_dump(), {})
+    assert fields["ENSD"] == (31337 if written else None)
+
+
+def test_what_has_no_effect_is_not_written():
+    fields = fields_of(JOBS["txt2img"](seed_resize_width=64, noise_source="GPU").model_dump(), {})
+    assert "Seed resize from" not in fields and fields["RNG"] is None
+
+
 A1111 = (
     "1girl, [night:day:0.5] {{x}}\nNegative prompt: lowres\n"
     "Steps: 28, Sampler: DPM++ 2M Karras, CFG scale: 11, Seed: 2870305590, Size: 512x768, Model hash: 7f96a1a9ca, "
