@@ -121,6 +121,7 @@ class Names:
             if count > ROOM:
                 raise InvalidParams(
                     f"embedding {name!r} has {count} vectors, at most {ROOM} can be read at once.",
+                    field="prompt",
                     hint="Leave it out of the prompt.",
                 )
             self.used[name] = list(range(self._next, self._next + count))

@@ -41,6 +41,7 @@ class TextEncoder:
                 raise InvalidParams(
                     f"embedding {name!r} is for another kind of model: its vectors have {vector.shape[1]} numbers, "
                     f"those of this model {width}.",
+                    field="prompt",
                     hint="Leave it out of the prompt, or take a model that it was made for.",
                 )
         return dataclasses.replace(chunks, vectors=torch.cat(vectors))
@@ -48,18 +49,16 @@ class TextEncoder:
     def encode(self, prompts: list[Chunks]) -> list[Tensor]:
         """The context of each prompt, (1, 77 * chunks, D) in the model's dtype. What one prompt gets does not depend
         on the others; the same object several times is read once."""
-        asked, prompts = prompts, list({id(prompt): prompt for prompt in prompts}.values())
-        rows = [(prompt, chunk) for prompt in prompts for chunk in prompt.chunks]
+        different = {id(prompt): prompt for prompt in prompts}
+        rows = [(prompt, chunk) for prompt in different.values() for chunk in prompt.chunks]
         contexts: Iterator[Tensor] = (
             context for k in range(0, len(rows), ROWS) for context in self._read(rows[k : k + ROWS])
         )
         read = {
-            id(prompt): torch.cat([self._weighted(next(contexts), chunk, prompt.wording) for chunk in prompt.chunks])[
-                None
-            ]
-            for prompt in prompts
+            key: torch.cat([self._weighted(next(contexts), chunk, prompt.wording) for chunk in prompt.chunks])[None]
+            for key, prompt in different.items()
         }
-        return [read[id(prompt)] for prompt in asked]
+        return [read[id(prompt)] for prompt in prompts]
 
     def _read(self, rows: list[tuple[Chunks, Chunk]]) -> Iterator[Tensor]:
         """The context (77, D) of each chunk, without emphasis."""
@@ -110,13 +109,6 @@ def emphasised(z: Tensor, weights: Tensor, emphasis: str, empty: Tensor | None =
             context = context * (scale if math.isfinite(scale) else 1.0)
     largest = torch.finfo(z.dtype).max
     return context.clamp(-largest, largest).to(z.dtype)
-
-
-def same_length(contexts: list[Tensor]) -> list[Tensor]:
-    """The contexts (1, tokens, D), repeated until they are equally long, so that the UNet can read them together.
-    What attends to a context that is repeated as a whole finds exactly what it found before."""
-    length = math.lcm(*(context.shape[1] for context in contexts))
-    return [context.repeat(1, length // context.shape[1], 1) for context in contexts]
 
 
 class Lengths(Mapping):

@@ -41,8 +41,8 @@ class Denoiser:
     def denoise(self, asks: list[Ask]) -> list[Tensor]:
         """Estimates of the latents without noise, for each ask float32 (n, C, h, w) with n its number of contexts.
 
-        All x must have one shape. Contexts are repeated to the length of the longest where that is a multiple, which
-        changes nothing: a key that is there twice gets twice half the attention. The others are run for themselves."""
+        All x must have one shape. Contexts are repeated to the length of the longest where that is a multiple. The
+        others are run for themselves."""
         longest = max(ask.tokens for ask in asks)
         contexts = [repeated(context, longest) for ask in asks for context in ask.contexts]
         x = torch.cat([ask.x for ask in asks for _ in ask.contexts])
@@ -55,5 +55,7 @@ class Denoiser:
 
 
 def repeated(context: Tensor, length: int) -> Tensor:
+    """The context (1, tokens, D) in a `length` that is a multiple of its own, else as it is. That changes nothing: a
+    key that is there twice gets twice half the attention."""
     times, rest = divmod(length, context.shape[1])
     return context if rest else context.repeat(1, times, 1)

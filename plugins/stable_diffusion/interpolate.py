@@ -6,7 +6,7 @@ from torch import Tensor
 
 from core.plugin import InvalidParams, Result
 
-from .conditioning import same_length
+from .denoiser import repeated
 from .guidance import Conditions, Scheduled, current
 from .options import Interpolate
 from .schedules import start
@@ -53,10 +53,10 @@ def _mixed(one: Scheduled, other: Scheduled, share: float) -> Scheduled:
 
 
 def _between(a: Tensor, b: Tensor, share: float) -> Tensor:
-    if math.lcm(a.shape[1], b.shape[1]) > LONGEST:
+    length = math.lcm(a.shape[1], b.shape[1])
+    if length > LONGEST:
         raise InvalidParams(
             f"to_prompts: {a.shape[1]} and {b.shape[1]} tokens cannot be mixed. Use prompts of about the same length.",
             field="to_prompts",
         )
-    a, b = same_length([a, b])
-    return a.lerp(b, share)
+    return repeated(a, length).lerp(repeated(b, length), share)

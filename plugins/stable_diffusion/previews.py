@@ -6,12 +6,12 @@ import numpy
 import PIL.Image
 import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
-from safetensors.torch import load_file
 from torch import Tensor
 
 from core.plugin import Context
 
 from .autoencoder import Autoencoder, to_picture
+from .weights import read
 
 BLOCK, BLOCKS = 32, 8  # the matrix is fitted on one picture of 8 x 8 blocks of 32 x 32 pixels
 
@@ -66,9 +66,8 @@ def tiny_decoder(path: Path) -> AutoencoderTiny:
     """Of a folder in diffusers layout, or of the decoder's weights in the original layout."""
     if path.is_dir():
         return AutoencoderTiny.from_pretrained(path, use_safetensors=True, local_files_only=True).eval()
-    weights = load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
     tiny = AutoencoderTiny()
-    tiny.decoder.load_state_dict({_diffusers_name(key): weight for key, weight in weights.items()})
+    tiny.decoder.load_state_dict({_diffusers_name(key): weight for key, weight in read(path).items()})
     return tiny.eval().requires_grad_(False)
 
 
