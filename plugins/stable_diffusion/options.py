@@ -10,6 +10,7 @@ from .names import SAMPLERS, SCHEDULE_SPELLINGS, SCHEDULES, SPELLINGS, canonical
 
 SEEDS = 2**32
 LARGEST = 4096  # pixels, each side
+LARGEST_TILED = 12_000  # of what is drawn in tiles; more pixels than its square could not be opened again
 # What is submitted may have the spellings of A1111 and ComfyUI; what a job gets to see has ours.
 Sampler = Annotated[Literal[SAMPLERS], pydantic.WithJsonSchema({"type": "string", "enum": [*SAMPLERS, *SPELLINGS]})]
 Schedule = Annotated[
@@ -270,7 +271,8 @@ class Drawing(Reading):
         group="sampler details",
         order=215,
         advanced=True,
-        help="Lowest noise level of the schedules karras, exponential and polyexponential. 0 takes the model's own.",
+        help="Lowest noise level of the schedules karras, exponential, polyexponential, sgm uniform and beta, and of "
+        "the samplers DPM fast and DPM adaptive. 0 takes the model's own.",
     )
     sigma_max: float = param(
         0,
@@ -279,7 +281,8 @@ class Drawing(Reading):
         group="sampler details",
         order=216,
         advanced=True,
-        help="Highest noise level of the schedules karras, exponential and polyexponential. 0 takes the model's own.",
+        help="Highest noise level of the schedules karras, exponential, polyexponential, sgm uniform and beta. 0 takes "
+        "the model's own.",
     )
     rho: float = param(
         0,
@@ -319,8 +322,8 @@ class Drawing(Reading):
         group="noise",
         order=220,
         advanced=True,
-        help="Eta noise seed delta: is added to the seed for the noise that samplers add. 31337 gives NovelAI's "
-        "pictures.",
+        help="Eta noise seed delta: is added to the seed for the noise that samplers add, but for those with SDE. "
+        "31337 gives NovelAI's pictures.",
     )
     noise_source: Literal["CPU", "GPU", "NV"] = param(
         "CPU",
@@ -604,8 +607,8 @@ class Inpaint(Redrawing, Several):
         False,
         group="mask",
         order=57,
-        help="Draw only the masked part, in width x height, and fit it into the picture: more detail for small "
-        "parts of large pictures.",
+        help="Draw only the masked part, in width x height or the size that the model was made for, and fit it into "
+        "the picture: more detail for small parts of large pictures.",
     )
     only_masked_padding: int = param(
         32,
@@ -653,8 +656,8 @@ class Outpaint(Redrawing, Several):
         group="canvas",
         order=64,
         visible_if={"method": "poor man's"},
-        help="What the new area starts from. fill: the colours at the edge. original: black. latent noise: noise. "
-        "latent nothing: flat grey.",
+        help="What the new area starts from. fill: the colours at the edge. original: the outermost pixels, repeated. "
+        "latent noise: noise. latent nothing: flat grey.",
     )
     noise_q: float = param(
         1.0,
@@ -716,6 +719,14 @@ class Loopback(Redrawing, ResizeMode):
 
 
 class SdUpscale(Redrawing, Several):
+    width: int = param(
+        0, ge=0, le=LARGEST, multiple_of=8, step=8, unit="pixels", group="size", order=20,
+        help="Width of a tile, a multiple of 8. 0 means the size that the model was made for.",
+    )  # fmt: skip
+    height: int = param(
+        0, ge=0, le=LARGEST, multiple_of=8, step=8, unit="pixels", group="size", order=21,
+        help="Height of a tile, a multiple of 8. 0 means the size that the model was made for.",
+    )  # fmt: skip
     denoising_strength: float = param(
         0.3,
         ge=0,
@@ -771,7 +782,7 @@ class Alternative(Redrawing, ResizeMode, Several):
         group="inversion",
         order=60,
         help="What the picture shows now. Redrawn with the same prompt it comes back; with another one, what "
-        "differs changes.",
+        "differs changes. Networks are those of the prompt.",
     )
     original_negative_prompt: str = param(
         "",
@@ -810,7 +821,7 @@ class Interpolate(Drawing):
         widget="textarea",
         max_length=20_000,
         order=4,
-        help="Where the walk goes: one prompt a line. Empty keeps the prompt.",
+        help="Where the walk goes: one prompt a line. Empty keeps the prompt. Networks are those of the prompt.",
     )
     to_seed: int = param(
         -1,
