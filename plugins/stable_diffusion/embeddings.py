@@ -20,17 +20,22 @@ class Embeddings(Mapping[str, "Tensor"]):
     """The embeddings that fit a text encoder of `width`, by name: the stem of the file in models/embedding/.
 
     Files are looked at when this is made, and read when their vectors are asked for. A damaged file has its name
-    here, too, so that asking for it raises InvalidParams. `paths` are the files."""
+    here, too, so that asking for it raises InvalidParams. `paths` are the files, `hashes` of those that were read the
+    first 10 hex digits of their sha256."""
 
     def __init__(self, models: "Models", width: int):
         self._width = width
         found = {path.stem: path for path in models.entries("embedding").values() if path.is_file()}
         self.paths = {name: path for name, path in found.items() if (shape(path) or (1, width))[1] == width}
         self._loaded: dict[str, Tensor] = {}
+        self.hashes: dict[str, str] = {}
 
     def __getitem__(self, name: str) -> "Tensor":
         """The vectors, float32 (n, width), on the CPU."""
         if name not in self._loaded:
+            from .checkpoint import short_hash, stamped
+
+            self.hashes[name] = short_hash(stamped([self.paths[name]]))
             found = load(self.paths[name])
             if found.shape[1] != self._width:  # of a kind that cannot be looked at without reading it
                 why = f"its vectors have {found.shape[1]} numbers, and this model's text encoder has {self._width}"

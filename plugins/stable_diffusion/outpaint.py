@@ -2,7 +2,7 @@
 
 import PIL.Image
 
-from core.plugin import Result
+from core.plugin import Cancelled, Result
 
 from .inpaint import painted
 from .options import Outpaint
@@ -17,12 +17,19 @@ def draw(shot: Shot, image: PIL.Image.Image) -> Result:
         flattened(image), params.directions, params.pixels, params.method, params.mask_blur,
         params.width, params.height, params.noise_q, params.color_variation,
     )  # fmt: skip
+    fill, picture = params.fill if params.method == "poor man's" else "original", None
     for canvas in grown:
-        fill = params.fill if params.method == "poor man's" else "original"
-        canvas.painted = painted(shot, canvas.picture, canvas.latent_mask, fill)
+        try:
+            canvas.painted = painted(shot, canvas.picture, canvas.latent_mask, fill)
+        except Cancelled:
+            if picture is None or not shot.keeps:
+                raise
+            shot.partial = True
+        else:
+            picture = canvas.result
         if shot.partial:  # the other sides are not begun
             break
-    return shot.result(canvas.result)
+    return shot.result(picture)
 
 
 def passes(params: Outpaint) -> int:

@@ -1,16 +1,16 @@
 """Pictures enlarged and redrawn in tiles that overlap."""
 
 import functools
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
-from itertools import islice
 
 import PIL.Image
 
-from core.plugin import Cancelled, Context, Result
+from core.plugin import Cancelled, Context, InvalidParams, Result
 
 from .img2img import redrawn
-from .options import SEEDS, SdUpscale
+from .options import LARGEST_TILED, SEEDS, SdUpscale
 from .resizing import flattened, upscaled
 from .seeds import Seeding, seeding, settled
 from .shot import Shot
@@ -24,6 +24,13 @@ def draw(studio: Studio, params: SdUpscale, ctx: Context, image: PIL.Image.Image
     wanted an end stays as it was enlarged."""
     params, size = settled(params), studio.checkpoints.get(params.model, ctx).size
     wide, high = eights(image.width * params.scale), eights(image.height * params.scale)
+    if max(wide, high) > LARGEST_TILED:
+        raise InvalidParams(
+            f"scale: {image.width}x{image.height} would be enlarged to {wide}x{high}, the limit is {LARGEST_TILED} "
+            "each side.",
+            field="scale",
+            hint="Use a smaller scale.",
+        )
     enlarged = upscaled(flattened(image), wide, high, params.upscaler)
     grid = split(enlarged, params.width or size, params.height or size, params.overlap)
     count = len(grid.tiles)
@@ -31,10 +38,11 @@ def draw(studio: Studio, params: SdUpscale, ctx: Context, image: PIL.Image.Image
         params, ctx, functools.partial(_tile, grid), params.pictures * count,
         seeding=lambda k: _seeding(params, k // count, k % count),
     )  # fmt: skip
-    while results := list(islice(drawn, count)):
-        pictures = [result.value for result in results]
+    for _, group in itertools.groupby(drawn, lambda result: result.value[0] // count):
+        results = list(group)
+        redrawn_tiles = {k % count: tile for k, tile in (result.value for result in results)}
         whole = len(results) == count and not any("partial" in result.facts for result in results)
-        picture = combined(replace(grid, tiles=pictures + grid.tiles[len(pictures) :]))
+        picture = combined(replace(grid, tiles=[redrawn_tiles.get(t, tile) for t, tile in enumerate(grid.tiles)]))
         facts = results[0].facts | {"width": picture.width, "height": picture.height}
         yield Result(picture, facts if whole else facts | {"partial": True})
 
@@ -45,10 +53,13 @@ def _seeding(params: SdUpscale, n: int, t: int) -> Seeding:
 
 
 def _tile(grid: Grid, shot: Shot) -> Result:
+    """The number of the shot and its tile."""
     source = grid.tiles[shot.k % len(grid.tiles)]
     try:
-        return shot.result(redrawn(shot, shot.encode(source), source, *source.size))
+        tile = redrawn(shot, shot.encode(source), source, *source.size)
     except Cancelled:
         if not shot.skipped:
             raise
-        return Result(source, {"partial": True})
+        tile, shot.partial = source, True
+    result = shot.result(tile)
+    return replace(result, value=(shot.k, tile))

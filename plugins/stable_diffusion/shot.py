@@ -54,6 +54,7 @@ class Shot:
     checkpoint: Checkpoint
     hires: tuple[Words, Checkpoint] | None = None  # of the second pass
     networks: dict[str, str] = field(init=False)  # the hashes, by name, of those that it is drawn with
+    embeddings: dict[str, str] = field(default_factory=dict)  # the hashes, by name, of those in the words read so far
     size: tuple[int, int] | None = None  # that it is drawn in, or in which it is first
     partial: bool = False  # somebody wanted it to end: what there is then is taken for the picture
     skipped: bool = False
@@ -101,10 +102,11 @@ class Shot:
             ensd=params.ensd,
         )
 
-    def conditions(self, words: Words, way: Way, base_steps: int = 0) -> Conditions:
-        """What the words become on this way; after `base_steps` of a first run, what is left of them for a second."""
-        calls = 2 if way.sampler in SECOND_ORDER else 1  # of the denoiser in a step: editing counts them, as in A1111
-        steps = (base_steps * calls, way.steps * calls) if base_steps else (way.steps * calls, None)
+    def conditions(self, words: Words, way: Way, second: bool = False) -> Conditions:
+        """What the words become on this way; in a `second` run, what is left of them after the first."""
+        # Editing counts evaluations of the denoiser, as in A1111.
+        before, now = (each.steps * (2 if each.sampler in SECOND_ORDER else 1) for each in (self.way, way))
+        steps = (before, now) if second else (now, None)
 
         def scheduled(text: str) -> list[tuple[int, Tensor]]:
             return [(until, self._context(part)) for until, part in editing.edits(text, *steps)]
@@ -113,6 +115,7 @@ class Shot:
         return Conditions(parts, scheduled(words.negative_prompt))
 
     def _context(self, text: str) -> Tensor:
+        """The context of a text, (1, tokens, D). Notes which embeddings are in it."""
         job, encoder = self.job, self.checkpoint.text
         key = encoder, text
         if key not in job.chunks:
@@ -120,9 +123,16 @@ class Shot:
                 job.chunks.clear()
                 job.contexts.clear()
             job.chunks[key] = self._chunks(text)
+        chunks = job.chunks[key]
+        self.embeddings |= {name: job.embeddings.hashes[name] for name in chunks.embeddings}
         if (context := job.contexts.get(key)) is None:  # the shots that ask for it at once get it by one call
-            context = job.contexts[key] = job.batcher.call(encoder.encode, job.chunks[key], most=ROWS)
+            context = job.contexts[key] = job.batcher.call(encoder.encode, chunks, self.apart, most=ROWS)
         return context
+
+    @property
+    def apart(self) -> "Shot | None":
+        """What keeps this shot's calls from being run together with those of others, if that is wanted."""
+        return self if self.params.exact else None
 
     def _chunks(self, text: str) -> Chunks:
         params = self.params
@@ -183,11 +193,11 @@ class Shot:
         except Cancelled:
             if not self.keeps:
                 raise
+            self.partial = self.partial or self.passes < self.job.passes  # no other run is to begin
             return self.job.batcher.call(self.checkpoint.autoencoder.decode, latents)  # the end is told once
 
     def result(self, picture: PIL.Image.Image, **facts: Any) -> Result:
         """The picture with all that has to be known to draw it again."""
-        self.job.finished(self)
         return Result(picture, self.job.facts(self, picture) | facts)
 
 
@@ -228,7 +238,7 @@ class Run:
 
     def _alike(self, ask: Ask) -> tuple:
         """What calls must have in common to be run as one."""
-        return ask.x.shape, ask.tokens, self.shot if self.shot.params.exact else None
+        return ask.x.shape, ask.tokens, self.shot.apart
 
     def _most(self, x: Tensor) -> int:
         return max(2, ROWS * 64 * 64 // max(64 * 64, x.shape[2] * x.shape[3]))

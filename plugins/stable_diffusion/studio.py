@@ -128,13 +128,15 @@ class Job:
 
     def _draw(self, shot: Shot, draw: Callable[[Shot], Result]) -> Result | None:
         try:
-            return draw(shot)
+            result = draw(shot)
         except Cancelled:
-            if shot.skipped and not self.ctx.cancelled:
-                return None
-            raise
+            if not shot.skipped or self.ctx.cancelled:
+                raise
+            result = None
         finally:
             self._flying.remove(shot)
+        self._finished(shot)
+        return result
 
     def skips(self, shot: Shot) -> bool:
         """Whether the shot is to make way for the next: each skip ends the oldest that is on its way."""
@@ -152,14 +154,14 @@ class Job:
         self.ctx.progress(round(self._fractions / self.count * total, 2), total, "sample", self._next())
 
     def _next(self) -> dict[str, Any] | None:
-        """When the oldest shot on its way will be done, if there are several."""
+        """When the oldest shot on its way will be done, if there are several and each is a picture."""
         oldest = self._flying[0]
-        if self.count == 1 or not oldest.fraction:
+        if self.count == 1 or self.count != self.params.pictures or not oldest.fraction:
             return None
         left = (time.monotonic() - oldest.began) * (1 - oldest.fraction) / oldest.fraction
         return {"index": oldest.k, "eta_seconds": round(left, 2)}
 
-    def finished(self, shot: Shot) -> None:
+    def _finished(self, shot: Shot) -> None:
         self._fractions += 1 - shot.fraction
         shot.fraction = 1
         self._done += 1
@@ -172,11 +174,13 @@ class Job:
         facts = {
             "seed": shot.seeding.seed,
             "variation_seed": variation[0] if variation else None,
+            "variation_strength": variation[1] if variation else None,
             "width": picture.width,
             "height": picture.height,
             "model": checkpoint.name,
             "model_hash": checkpoint.hash,
             "lora_hashes": shot.networks,
+            "ti_hashes": shot.embeddings,
             "partial": shot.partial,
             "determinism": determinism(self.device, checkpoint, self.params),
         }

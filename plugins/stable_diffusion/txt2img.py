@@ -46,7 +46,7 @@ def second_pass(shot: Shot, latents: Tensor, size: Size) -> Tensor:
     words, shot.checkpoint = shot.hires
     noise = shot.noise(size.width, size.height)
     _, sigmas = last_part_of(lambda steps: shot.sigmas(way, steps), way.steps, params.denoising_strength)
-    conditions = shot.conditions(words, way, base_steps=params.steps)
+    conditions = shot.conditions(words, way, second=True)
     return shot.sample(way, sigmas, conditions, enlarged + noise() * sigmas[0], noise, enlarged)
 
 

@@ -1,5 +1,6 @@
 """The jobs from end to end on the built-in model: what is on the pictures, and that jobs do not disturb each other."""
 
+import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,10 @@ import PIL.Image
 import pytest
 import torch
 from drawing import RED_CIRCLE, difference, is_red_disc_on_blue, pixels, psnr, same
+from safetensors.torch import save_file
 from sd import TextToImage
 from sd.autoencoder import Autoencoder
+from sd.conditioning import TextEncoder
 
 from core.plugin import Cancelled, InvalidParams
 
@@ -335,6 +338,14 @@ def test_an_exact_picture_is_the_same_to_the_byte_whatever_runs_beside_it(draw, 
     assert not alone.facts["determinism"]["shared"] and draw()[0].facts["determinism"]["shared"]
 
 
+@pytest.mark.parametrize(("exact", "most"), [(True, 1), (False, 3)])
+def test_the_words_of_exact_pictures_are_read_alone(draw, monkeypatch, exact, most):
+    together, encode = [], TextEncoder.encode
+    monkeypatch.setattr(TextEncoder, "encode", lambda self, texts: together.append(len(texts)) or encode(self, texts))
+    draw(exact=exact, batch_size=3, steps=1, width=64, height=64)
+    assert max(together) == most
+
+
 def test_the_record_of_determinism_names_what_a_picture_depends_on(draw):
     record = draw(steps=1)[0].facts["determinism"]
     assert record["torch"] == torch.__version__.split("+")[0]
@@ -388,6 +399,12 @@ def test_the_second_pass_has_its_own_prompt_sampler_schedule_and_guidance(draw, 
     assert [len(ask.contexts) for asks in calls[4:] for ask in asks] == [2, 2] + [1] * 5
 
 
+def test_the_second_pass_counts_the_evaluations_of_the_first_by_its_own_sampler(draw, calls):
+    draw(steps=3, hires=True, hires_scale=1, hires_prompt="[red:green:5]", hires_sampler="Heun", hires_steps=3)
+    words = [id(ask.contexts[0]) for asks in calls[3:] for ask in asks]
+    assert words == [words[0]] * 3 + [words[3]] * 2 and words[0] != words[3]  # red until 5 - 3, counted from 0
+
+
 def test_a_picture_that_would_be_too_large_is_refused(draw):
     with pytest.raises(InvalidParams, match="hires_scale: 1024x1024 would be enlarged to 8192x8192"):
         draw(width=1024, height=1024, hires=True, hires_scale=8, steps=1)
@@ -426,9 +443,57 @@ def test_an_interrupted_job_of_several_runs_keeps_what_is_there(draw, make_conte
     assert bool(result.facts.get("partial")) == (job != "sd_upscale")  # whose tiles were complete, but for decoding
 
 
-def test_what_is_skipped_before_its_first_step_is_left_out(draw, make_context):
+def test_a_skip_before_the_pictures_began_ends_none(draw, make_context):
     ctx = make_context(lambda event, body: setattr(ctx, "skips", 1) if body.get("phase") == "load" else None)
-    assert [result.facts["seed"] for result in draw(ctx, batch_size=2)] == [1, 2]  # asked before the pictures began
+    assert [result.facts["seed"] for result in draw(ctx, batch_size=2)] == [1, 2]
+
+
+def test_what_is_skipped_before_its_first_step_is_left_out(draw, make_context, monkeypatch):
+    ctx = make_context()
+    before(monkeypatch, TextEncoder, "encode", lambda: setattr(ctx, "skips", 1))
+    assert [result.facts["seed"] for result in draw(ctx, batch_size=2, steps=1)] == [2]
+    assert [body for event, body in ctx.told if event == "progress"][-1]["step"] == 2  # all are told of as done
+
+
+def before(monkeypatch, cls, method, act):
+    """Let `act()` happen before each call of a method."""
+    call = getattr(cls, method)
+
+    def acting(self, values):
+        act()
+        return call(self, values)
+
+    monkeypatch.setattr(cls, method, acting)
+
+
+def test_pictures_that_wait_to_be_decoded_when_the_job_is_to_end_are_whole(draw, make_context, monkeypatch):
+    ctx = make_context()
+    ctx.keep_partial = True
+    before(monkeypatch, Autoencoder, "decode", ctx._cancelled.set)
+    results = draw(ctx, batch_size=3, steps=1, width=64, height=64)
+    assert [(result.facts["seed"], "partial" in result.facts) for result in results] == [
+        (1, False), (2, False), (3, False),
+    ]  # fmt: skip
+
+
+def test_the_text_names_the_networks_of_both_passes_and_the_embeddings(draw, plugin, make_context, tmp_path):
+    ctx, layer = make_context(), "mid_block.attentions.0.transformer_blocks.0.attn2.to_q"
+    weight = plugin._studio.checkpoints.get("builtin", ctx).unet.get_submodule(layer).weight
+    for name in ("one", "two"):
+        save(tmp_path / f"models/lora/{name}.safetensors", {f"lora_unet_{layer.replace('.', '_')}.diff": weight * 0.1})
+    save(tmp_path / "models/embedding/myword.safetensors", {"emb_params": torch.ones(2, 96)})
+    words = {"prompt": "a myword <lora:one:1>", "hires_prompt": "a star <lora:two:1>"}
+    (result,) = draw(ctx, **words, steps=1, hires=True, hires_scale=1)
+    facts = result.facts
+    assert ([*facts["lora_hashes"]], [*facts["ti_hashes"]]) == (["one", "two"], ["myword"])
+    digest = hashlib.sha256((tmp_path / "models/embedding/myword.safetensors").read_bytes()).hexdigest()
+    assert f'TI hashes: "myword: {digest[:10]}"' in facts["infotext"]
+    assert f'Lora hashes: "one: {facts["lora_hashes"]["one"]}, two: ' in facts["infotext"]
+
+
+def save(path, tensors):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
 
 
 def test_ngms_leaves_out_the_negative_prompt_every_other_step_at_low_noise(draw, calls):

@@ -163,6 +163,19 @@ def is_blue(rgb):
     return blue > 130 and red < 100
 
 
+@pytest.mark.parametrize(("at_step", "size"), [(2, (128, 64)), (3, (192, 64))])
+def test_a_picture_that_is_to_end_has_grown_at_the_sides_that_were_begun(draw, make_context, at_step, size):
+    def listen(event, body):
+        if body.get("phase") == "sample" and body["step"] >= at_step:
+            ctx._cancelled.set()
+
+    ctx = make_context(listen)
+    ctx.keep_partial = True
+    grow = {"pixels": 64, "directions": ["left", "right"], "mask_blur": 2, "steps": 2}
+    (result,) = draw(ctx, job="outpaint", image=PIL.Image.new("RGB", (64, 64), "red"), **grow)
+    assert result.facts["partial"] and result.value.size == size == (result.facts["width"], result.facts["height"])
+
+
 def test_outpainting_says_what_directions_there_are(draw):
     with pytest.raises(ValueError, match="left"):
         draw(job="outpaint", image=PIL.Image.new("RGB", SIZE), directions=["north"])
@@ -195,6 +208,34 @@ def test_several_upscaled_pictures_have_several_seeds(draw):
     assert same(second, results[1])
 
 
+def test_a_tile_that_fails_leaves_the_others_where_they_are(plugin, make_context, monkeypatch):
+    from sd import SdUpscale, sd_upscale
+
+    def drawn(shot, latents, source, *size):
+        if shot.k == 1:
+            raise RuntimeError("bad luck")
+        return PIL.Image.new("RGB", size, (0, 10 * shot.k, 0))
+
+    monkeypatch.setattr(sd_upscale, "redrawn", drawn)
+    params = SdUpscale(seed=5, width=64, height=64, overlap=0, scale=1, batch_size=2)
+    results = plugin.sd_upscale(PIL.Image.new("RGB", (128, 128), "red"), params, make_context())
+    first = next(results)
+    assert [first.value.getpixel(at) for at in ((0, 0), (64, 0), (0, 64), (64, 64))] == [
+        (0, 0, 0), (255, 0, 0), (0, 20, 0), (0, 30, 0),
+    ]  # fmt: skip
+    assert first.facts["partial"] and first.facts["seed"] == 5
+    with pytest.raises(RuntimeError, match="bad luck"):
+        list(results)
+
+
+def test_what_would_become_too_large_to_be_opened_is_refused(draw):
+    with pytest.raises(
+        InvalidParams, match="scale: 2000x8 would be enlarged to 16000x64, the limit is 12000"
+    ) as caught:
+        draw(job="sd_upscale", image=PIL.Image.new("RGB", (2000, 8)), scale=8)
+    assert caught.value.extra["field"] == "scale"
+
+
 def test_the_noise_found_for_a_picture_draws_it_again_and_changes_what_the_words_change(draw):
     (source,) = draw(steps=8)
     options = {"job": "img2img_alternative", "image": source.value, "original_prompt": RED_CIRCLE, "steps": 20}
@@ -206,10 +247,18 @@ def test_the_noise_found_for_a_picture_draws_it_again_and_changes_what_the_words
     assert abs(rgb[:12] - pixels(source)[:12]).mean() < 20  # the background stays
 
 
+@pytest.mark.parametrize("option", [{"color_correction": True}, {"noise_multiplier": 0.5}])
+def test_what_all_redrawing_jobs_have_works_from_found_noise_too(draw, option):
+    source = PIL.Image.new("RGB", (64, 64), (200, 180, 40))
+    options = {"job": "img2img_alternative", "image": source, "steps": 2, "decode_steps": 2, "sampler": "Euler"}
+    assert difference(draw(**options)[0], draw(**options, **option)[0]) > 1
+
+
 def test_a_walk_goes_from_one_picture_to_another_in_small_steps(draw):
     start, end = {"prompt": RED_CIRCLE, "seed": 1}, {"prompt": "a yellow circle on a green background", "seed": 7}
     frames = draw(job="interpolate", **start, to_prompts=end["prompt"], to_seed=7, frames=7, steps=6)
     (first,), (last,) = draw(**start, steps=6), draw(**end, steps=6)
+    assert "Variation seed: 7, Variation seed strength: 0.5, " in frames[3].facts["infotext"]
     assert len(frames) == 7 and same(frames[0], first) and difference(frames[-1], last) < 1
     away = [difference(frame, first) for frame in frames]
     assert away[0] < 1 < away[3] and away[-1] == pytest.approx(difference(last, first), abs=1)
