@@ -104,7 +104,8 @@ def _sgm_uniform(levels: DiscreteSchedule, steps: int, low: float, high: float, 
 def _simple(levels: DiscreteSchedule, steps: int, low: float, high: float, rho: float) -> Tensor:
     """Every so manieth of the model's levels, from the largest on."""
     count = len(levels.sigmas)
-    return levels.sigmas[[count - 1 - int(i * count / steps) for i in range(steps)]]
+    stride = count / steps  # rounded before it is multiplied, as in ComfyUI and A1111: in 38 steps it shows
+    return levels.sigmas[[count - 1 - int(i * stride) for i in range(steps)]]
 
 
 def _beta(levels: DiscreteSchedule, steps: int, low: float, high: float, rho: float) -> Tensor:

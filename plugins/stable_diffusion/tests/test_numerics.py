@@ -126,6 +126,11 @@ def test_a_schedule_is_what_its_formula_says(name, options, wanted):
     assert sigmas[:-1].tolist() == pytest.approx([wanted(i) for i in range(10)], rel=1e-4)
 
 
+def test_the_simple_schedule_rounds_as_comfyui_does():
+    assert schedule_sigmas("simple", LEVELS, 38)[19].item() == pytest.approx(level(1000 - 1 - int(19 * (1000 / 38))))
+    assert int(19 * (1000 / 38)) == 499
+
+
 @pytest.mark.parametrize("sampler", ["DPM2", "DPM2 a", "DPM++ 3M SDE"])
 def test_some_samplers_leave_out_the_level_before_zero_as_in_a1111(sampler):
     whole = schedule_sigmas("karras", LEVELS, 11)
