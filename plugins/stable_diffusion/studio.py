@@ -50,8 +50,9 @@ class Studio:
         pictures as are asked for. A shot takes `passes` runs of a sampler. `seeding(k)` is that of shot k,
         by default of picture k.
 
-        A shot that fails costs only itself: its error is raised when the others are out. A cancelled job raises
-        Cancelled, or gives the unfinished pictures if they are to be kept and there are any."""
+        A shot that fails costs only itself and those that have not begun: its error is raised when the others are
+        out. A cancelled job raises Cancelled, or gives the unfinished pictures if they are to be kept and there are
+        any."""
         job = Job(self, params, ctx, count or params.pictures, passes, seeding)
         shots = (job.start(k, draw) for k in range(job.count))
         flying = deque(islice(shots, IN_FLIGHT))
@@ -68,7 +69,7 @@ class Studio:
                     if result:
                         kept += 1
                         yield result
-                if not ctx.cancelled:
+                if not (ctx.cancelled or failure):
                     flying.extend(islice(shots, 1))
         finally:
             job.gone.set()

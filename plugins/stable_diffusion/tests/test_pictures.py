@@ -15,7 +15,7 @@ from sd import TextToImage
 from sd.autoencoder import Autoencoder
 from sd.conditioning import TextEncoder
 
-from core.plugin import Cancelled, InvalidParams
+from core.plugin import Cancelled, InvalidParams, ModelNotFound
 
 
 @pytest.mark.parametrize("schedule", ["automatic", "karras"])
@@ -220,6 +220,16 @@ def test_a_failing_image_costs_only_itself(plugin, make_context, draw, monkeypat
     assert same(results[0], alone[0]) and same(results[1], alone[2])
 
 
+def test_a_mistake_in_all_of_many_pictures_is_told_at_once(draw, monkeypatch):
+    from sd.words import Reader
+
+    reads, read = [], Reader.read
+    monkeypatch.setattr(Reader, "read", lambda self, *texts: reads.append(texts) or read(self, *texts))
+    with pytest.raises(ModelNotFound, match="nowhere"):
+        draw(prompt="<lora:nowhere>", batch_size=64, n_iter=1000)
+    assert len(reads) < 64
+
+
 def test_a_job_that_nobody_waits_for_ends(plugin, make_context, calls):
     params = TextToImage(prompt=RED_CIRCLE, steps=12, batch_size=16)
     results = plugin.txt2img(params, make_context())
@@ -364,11 +374,9 @@ def test_a_tiling_picture_has_no_seam(draw):
         return abs(rgb[:, 0] - rgb[:, -1]).mean() + abs(rgb[0] - rgb[-1]).mean(), abs(numpy.diff(rgb, axis=1)).mean()
 
     prompt = "a red star and a green star on a yellow background"
-    (tiling,), (plain,) = (draw(prompt=prompt, tiling=on, steps=8, seed=4, width=64)[0:1] for on in (True, False))
+    (tiling,), (plain,) = (draw(prompt=prompt, tiling=on, steps=8, seed=4, width=64) for on in (True, False))
     seam, inside = seams(tiling)
     assert seam < 6 * inside + 2 and seam < seams(plain)[0]
-    rolled = plain_of_rolled = numpy.roll(pixels(tiling), (64, 32), (0, 1))
-    assert abs(numpy.diff(rolled, axis=1)).max() < 200 and plain_of_rolled.shape == (128, 64, 3)
 
 
 @pytest.mark.parametrize("upscaler", ["Latent", "Latent (bicubic antialiased)", "Latent (nearest-exact)", "Lanczos"])
