@@ -57,6 +57,7 @@ def _texts(picture: PIL.Image.Image) -> dict[str, str]:
 
 
 def _exif(picture: PIL.Image.Image) -> dict[str, str]:
+    """What others write there; our own texts are in the picture's info already, see core/library/embedded.py."""
     try:
         exif = picture.getexif()
         values, comment = dict(exif), exif.get_ifd(IFD.Exif).get(Base.UserComment)
@@ -65,7 +66,7 @@ def _exif(picture: PIL.Image.Image) -> dict[str, str]:
     texts = {"UserComment": _decoded(comment)} if isinstance(comment, bytes) else {}
     for value in values.values():
         key, colon, text = value.partition(":") if isinstance(value, str) else ("", "", "")
-        if colon and key in ("stable-core", "prompt"):  # our ImageDescription; ComfyUI's Model
+        if colon and key == "prompt":  # ComfyUI's Model
             texts[key] = text
     return texts
 
