@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import PIL.Image
+import torch
 from torch import Tensor
 
 from core.plugin import Cancelled, InvalidParams, Result
@@ -126,7 +127,9 @@ class Shot:
         chunks = job.chunks[key]
         self.embeddings |= {name: job.embeddings.hashes[name] for name in chunks.embeddings}
         if (context := job.contexts.get(key)) is None:  # the shots that ask for it at once get it by one call
-            context = job.contexts[key] = job.batcher.call(encoder.encode, chunks, self.apart, most=ROWS)
+            context = job.contexts[key] = job.batcher.call(
+                encoder.encode, chunks, self.apart, rows=len(chunks.chunks), most=ROWS
+            )
         return context
 
     @property
@@ -222,10 +225,7 @@ class Run:
             scale = 1.0  # without the negative prompt: A1111's negative guidance minimum sigma
         rescale = params.cfg_rescale if scale > 0 else 0
         terms = self.conditions.terms(self.evaluation, scale, whole=rescale > 0)
-        ask = Ask(x, sigma, [context for _, context in terms])
-        estimates = shot.job.batcher.call(
-            shot.checkpoint.denoiser.denoise, ask, self._alike(ask), len(terms), self._most(x)
-        )
+        estimates = self._estimates(x, sigma, [context for _, context in terms])
         if rescale:
             denoised = rescaled(estimates, terms, scale, rescale, x, sigma)
         else:
@@ -235,6 +235,16 @@ class Run:
         self.denoised = denoised
         shot.job.evaluated(shot, (self.evaluation + 1) / self.expected)
         return denoised
+
+    def _estimates(self, x: Tensor, sigma: Tensor, contexts: list[Tensor]) -> Tensor:
+        """One for each context, float32 (n, C, h, w). A prompt may have thousands of ANDs: with more rows than the
+        UNet takes at once, others have their turns in between, and the memory suffices."""
+        shot, most = self.shot, self._most(x)
+        asks = [Ask(x, sigma, contexts[k : k + most]) for k in range(0, len(contexts), most)]
+        denoise = shot.checkpoint.denoiser.denoise
+        return torch.cat(
+            [shot.job.batcher.call(denoise, ask, self._alike(ask), len(ask.contexts), most) for ask in asks]
+        )
 
     def _alike(self, ask: Ask) -> tuple:
         """What calls must have in common to be run as one."""

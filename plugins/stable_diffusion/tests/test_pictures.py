@@ -82,6 +82,12 @@ def test_a_batch_reads_its_prompts_once(draw, monkeypatch):
     assert len(read) == 2
 
 
+def test_a_prompt_of_many_parts_is_read_in_turns_by_the_unet(draw, calls):
+    (many,) = draw(prompt=" AND ".join([f"{RED_CIRCLE} :0.025"] * 40), steps=2, width=64, height=64)
+    assert max(sum(len(ask.contexts) for ask in asks) for asks in calls) == 16
+    assert difference(many, draw(steps=2, width=64, height=64)[0]) < 1
+
+
 @pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M"])
 def test_one_step_and_two_steps_work(draw, sampler):
     for steps in (1, 2):
