@@ -1,5 +1,6 @@
 """Which noise levels a run goes through."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -30,7 +31,7 @@ def schedule_sigmas(
     and (but for rho) sgm uniform and beta; 0 stands for the model's own smallest and largest level, and for the
     schedule's own rho. All as A1111 has them.
 
-    Raises InvalidParams if sigma_min is not below sigma_max."""
+    Raises InvalidParams if sigma_min is not below sigma_max, or if with these numbers the levels do not fall."""
     low, high = sigma_min or levels.sigma_min.item(), sigma_max or levels.sigma_max.item()
     if low >= high:
         message = f"sigma_min must be below sigma_max, got {low:g} and {high:g}."
@@ -38,7 +39,14 @@ def schedule_sigmas(
     if name == "automatic" and sampler in FROM_TIMESTEPS:
         name = "lcm" if sampler == "LCM" else "ddim"
     count = steps + (sampler in LEAVES_ONE_OUT)
-    sigmas = sampling.append_zero(_FUNCTIONS[name](levels, count, low, high, rho))
+    try:
+        above = _FUNCTIONS[name](levels, count, low, high, rho)
+    except OverflowError:
+        above = levels.sigmas.new_tensor([math.inf])
+    if not above.isfinite().all() or (above.diff(append=above.new_zeros(1)) >= 0).any():  # a step of 0 gives 0 / 0
+        message = f"{name} makes no falling noise levels of sigma_min {low:g}, sigma_max {high:g} and rho {rho:g}."
+        raise InvalidParams(message, field="sigma_min", hint="0 takes what is usual for each of them.")
+    sigmas = sampling.append_zero(above)
     if sampler in LEAVES_ONE_OUT:
         sigmas = torch.cat([sigmas[:-2], sigmas[-1:]])
     if sampler in ENDS_MATTER and steps > 1:

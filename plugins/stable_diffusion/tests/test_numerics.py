@@ -150,6 +150,21 @@ def test_a_schedule_that_does_not_fall_is_refused():
     assert caught.value.extra["field"] == "sigma_min"
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("karras", {"rho": 0.001}),  # overflows
+        ("karras", {"rho": 0.01}),  # 0 / 0
+        ("karras", {"rho": 1, "sigma_min": 1e-6, "sigma_max": 1000}),  # is 0 before its end
+        ("polyexponential", {"rho": 50}),  # the same level twice
+        ("sgm uniform", {"sigma_min": 100, "sigma_max": 1000}),
+    ],
+)
+def test_options_of_which_a_picture_would_become_not_a_number_are_refused(name, options):
+    with pytest.raises(InvalidParams, match=f"{name} makes no falling noise levels of sigma_min"):
+        schedule_sigmas(name, LEVELS, 20, **options)
+
+
 @pytest.mark.parametrize(("strength", "evaluations"), [(0, 1), (0.01, 1), (0.05, 2), (0.5, 11), (0.75, 16), (1, 20)])
 def test_img2img_runs_as_many_steps_as_in_a1111(strength, evaluations):
     sigmas = schedule_sigmas("automatic", LEVELS, 20)
