@@ -1,6 +1,7 @@
 """The Stable Diffusion plugin as its users have it: through a server, with its own worker and side process."""
 
 import io
+import json
 
 import PIL.Image
 import PIL.ImageStat
@@ -144,6 +145,17 @@ def test_a_picture_that_tells_nothing_cannot_be_verified(wire):
     plain = wire.upload(out.getvalue())["artifact"]["id"]
     ended = wire.ended(wire.submit("verify", {}, inputs={"image": plain}))
     assert ended["error"]["code"] == "bad_image" and "does not tell how it was drawn" in ended["error"]["message"]
+
+
+@pytest.mark.parametrize("job", ["verify", "stable_diffusion.verify", "other.job"])
+def test_verify_runs_no_job_but_those_that_draw(wire, job):
+    out, texts = io.BytesIO(), PngInfo()
+    texts.add_text("stable-core", json.dumps({"name": job, "params": {}, "inputs": {"image": [{"id": "itself"}]}}))
+    PIL.Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=texts)
+    forged = wire.submit("verify", {}, inputs={"image": wire.upload(out.getvalue())["artifact"]["id"]})
+    error = wire.ended(forged)["error"]
+    assert error["code"] == "bad_image" and "which draws no pictures here" in error["message"]
+    assert not wire.call("jobs", {"parent": forged})["jobs"]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 from core.plugin import Artifact, BadImage, Context
 
 from . import png_info
+from .forms import JOBS
 
 CLOSE_DB = 30.0  # PSNR above which two pictures look alike
 
@@ -22,6 +23,11 @@ def verify(image: Artifact, ctx: Context) -> dict[str, Any]:
             hint="Verify a file that an app has not stripped of its metadata; png_info shows what is inside.",
         )
     form = found["form"]
+    if form["job"] not in JOBS:  # a stranger's file shall not run whatever it names, this job again among it
+        raise BadImage(
+            f"the picture says that {form['job'][:100]} made it, which draws no pictures here.",
+            hint=f"Verify what came from one of {', '.join(JOBS)}.",
+        )
     (child,) = ctx.gather([ctx.submit(form["job"], form["params"], form["inputs"], key="again")])
     record = png_info.record(picture)
     again = child.outputs[min(_index(record), len(child.outputs) - 1)]
