@@ -86,6 +86,13 @@ def test_defaults_are_part_of_the_record(wire):
         ("submit", {"job": "echo", "params": {"time": 2}}, "invalid_params", "time", "Did you mean times"),
         ("submit", {"job": "echo", "params": {"times": 9}}, "invalid_params", "times", "9 is greater than the maximum"),
         ("submit", {"job": "echo", "params": {"times": "x"}}, "invalid_params", "times", "is not of type 'integer'"),
+        (
+            "submit",
+            {"job": "echo", "params": {"text": "x" * 2000}},
+            "invalid_params",
+            "text",
+            "has 2,000 characters, the",
+        ),
         ("submit", {"job": "shout"}, "invalid_params", "text", "needs the input text"),
         ("submit", {"job": "shout", "inputs": {"text": "nope"}}, "unknown_artifact", "text", "Upload it first"),
         ("submit", {"job": "shout", "inputs": {"txt": "nope"}}, "invalid_params", "inputs", "It has text"),

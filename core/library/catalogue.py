@@ -77,7 +77,7 @@ class JobType:
         for error in self.run_blocking(list, found) if size > SMALL_PARAMS else found:
             where = ".".join(map(str, error.absolute_path))
             missing = error.message.split("'")[1] if error.validator == "required" else ""
-            text = f"{where}: {error.message[:300]}" if where else error.message[:300]
+            text = f"{where}: {_said(error)}" if where else _said(error)
             errors.append({"field": where or missing, "message": f"{text}."})
         if errors:
             errors = errors[:MAX_ERRORS]
@@ -146,3 +146,10 @@ class Catalogue:
 def _innermost(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
     """For `int | None` and the like: what is wrong with the alternative that comes nearest."""
     return jsonschema.exceptions.best_match([error])
+
+
+def _said(error: jsonschema.ValidationError) -> str:
+    """What is wrong; jsonschema repeats the whole value first, so of a long one the reason is at the end."""
+    if error.validator == "maxLength":
+        return f"it has {len(error.instance):,} characters, the limit is {error.validator_value:,}"
+    return error.message if len(error.message) <= 300 else f"{error.message[:150]} ... {error.message[-150:]}"
