@@ -58,6 +58,8 @@ def previewer(autoencoder: Autoencoder, ctx: Context, device: str) -> Previewer 
             candidates.append(TinyPreviewer(tiny_decoder(path).to(device)))
         except Exception as error:  # the libraries raise nearly anything for a damaged file
             ctx.log(f"taesd/{name} cannot be loaded, so previews are rougher: {error}")
+    if len(candidates) == 1:
+        return linear
     picture, latents = sample(autoencoder)
     return min(candidates, key=lambda candidate: _difference(candidate.picture(latents), picture))
 

@@ -7,14 +7,16 @@ from core.plugin import Artifact, BadImage, Context
 
 from . import png_info
 from .forms import JOBS
+from .options import Redrawing
 
+FROM_PICTURES = {name for name, params in JOBS.items() if issubclass(params, Redrawing)}
 CLOSE_DB = 30.0  # PSNR above which two pictures look alike
 
 
 def verify(image: Artifact, ctx: Context) -> dict[str, Any]:
     """What became of it: `verdict` is "identical" (every pixel), "close" (PSNR of 30 dB or more) or "different".
 
-    Raises BadImage if the picture does not tell how it was drawn."""
+    Raises BadImage if the picture does not tell how it was drawn, or not from which other one."""
     picture = ctx.read(image)
     found = png_info.read(picture)
     if not found["form"]:
@@ -27,6 +29,11 @@ def verify(image: Artifact, ctx: Context) -> dict[str, Any]:
         raise BadImage(
             f"the picture says that {form['job'][:100]} made it, which draws no pictures here.",
             hint=f"Verify what came from one of {', '.join(JOBS)}.",
+        )
+    if form["job"] in FROM_PICTURES and not form["inputs"]:
+        raise BadImage(
+            "the picture that it was made from is not known.",
+            hint="Verify pictures that were drawn from words alone, or that have stable-core's own record inside.",
         )
     (child,) = ctx.gather([ctx.submit(form["job"], form["params"], form["inputs"], key="again")])
     record = png_info.record(picture)
