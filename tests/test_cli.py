@@ -58,6 +58,12 @@ class Demo(Plugin):
         return {"words": sum(len(text.split()) for text in texts)}
 
     @job()
+    def warn(self, ctx: Context) -> Text:
+        "Warn."
+        ctx.log("There is no such colour.")
+        return "done"
+
+    @job()
     def fail(self) -> Text:
         "Fail."
         raise ValueError("no way")
@@ -237,6 +243,12 @@ def test_given_flags_are_the_parameters(cli):
 def test_an_unknown_job_is_bad_usage(cli):
     done = cli("run", "drwa")
     assert done.returncode == 2 and "Did you mean draw?" in done.stderr
+
+
+def test_what_a_job_says_while_it_runs_goes_to_stderr(cli):
+    done = cli("run", "warn")
+    assert done.stdout == "done\n" and "There is no such colour.\n" in done.stderr
+    assert not cli("run", "warn", "--json").stderr
 
 
 def test_a_failed_job_is_exit_code_1(cli):

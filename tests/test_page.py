@@ -71,6 +71,11 @@ class Demo(Plugin):
         return params.words
 
     @job()
+    def warn(self, ctx: Context) -> Text:
+        ctx.log("There is no such colour.")
+        return "done"
+
+    @job()
     def fail(self, params: Said) -> Text:
         raise InvalidParams(params.words, hint="Say something else.")
 
@@ -259,6 +264,12 @@ def test_errors_of_the_server_show_at_their_fields(open_page):
     control(page, "steps").fill("9")
     expect(run(page).locator("pre")).to_have_text("known")
     expect(page.locator("#form .error:visible")).to_have_count(0)
+
+
+def test_what_a_job_says_while_it_runs_is_shown(open_page):
+    card = run(open_page("demo.warn"))
+    expect(card.locator(".state")).to_have_text("done")
+    expect(card.locator(".notes")).to_have_text("There is no such colour.")
 
 
 def test_result_of_one_job_is_the_input_of_another(open_page, server):

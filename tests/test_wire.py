@@ -8,11 +8,20 @@ from tests.serving import serve
 from tests.wire import Wire
 
 ECHO = """
+from typing import Literal
+
 class EchoParams(Params):
     text: str = param("hello", max_length=100, help="What to say.")
     times: int = param(1, ge=1, le=5, help="How often.")
 
+class DyeParams(Params):
+    colour: Literal["Red", "Blue", "blood red"] = param("Red", choices=["Red", "Blue"], help="What it becomes.")
+
 class Echo(Plugin):
+    @job()
+    def dye(self, params: DyeParams) -> Text:
+        return params.colour
+
     @job(concurrency=4)
     def echo(self, params: EchoParams) -> Text:
         "Say a text."
@@ -93,6 +102,8 @@ def test_defaults_are_part_of_the_record(wire):
             "text",
             "has 2,000 characters, the",
         ),
+        ("submit", {"job": "dye", "params": {"colour": "blue"}}, "invalid_params", "colour", "is not allowed, did you mean Blue."),
+        ("submit", {"job": "dye", "params": {"colour": "pink"}}, "invalid_params", "colour", "allowed are Red, Blue."),
         ("submit", {"job": "shout"}, "invalid_params", "text", "needs the input text"),
         ("submit", {"job": "shout", "inputs": {"text": "nope"}}, "unknown_artifact", "text", "Upload it first"),
         ("submit", {"job": "shout", "inputs": {"txt": "nope"}}, "invalid_params", "inputs", "It has text"),

@@ -162,6 +162,8 @@ class Follower:
             return
         if event.type == "job":
             self._state(event.data["state"])
+        elif event.type == "log" and not event.data["text"].startswith("Traceback"):  # which the error sums up
+            self.say(event.data["text"])
         elif event.type == "progress":
             self._progress(**{key: event.data.get(key) for key in ("step", "total", "phase")})
         if self._bar and self._previews:

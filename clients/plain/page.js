@@ -5,6 +5,7 @@ import { Socket } from "./socket.js";
 
 const UNFINISHED = ["held", "waiting", "queued", "running"];
 const PAGE = 50; // jobs shown at first, and added by "Show older jobs"
+const NOTES = 5; // of what a job says while it runs, the latest
 const LONGEST_TEXT = 20_000; // characters of a text shown inline
 const $ = (id) => document.getElementById(id);
 const jobs = new Map(); // id: {record, outputs, card, progress, preview}
@@ -54,6 +55,8 @@ function received(event, body) {
   else if (event === "progress") {
     const first = job.progress?.phase === body.phase ? job.progress.first : { step: body.step, time: Date.now() };
     job.progress = { ...body, first };
+  } else if (event === "log" && !body.text.startsWith("Traceback")) { // which the error sums up
+    job.notes = [...(job.notes ?? []), body.text].slice(-NOTES);
   } else if (event === "preview") {
     URL.revokeObjectURL(job.preview);
     job.preview = URL.createObjectURL(new Blob([body.image], { type: "image/jpeg" }));
@@ -248,11 +251,11 @@ function makeCard(id) {
   const parts = {
     media: h("div", { className: "media" }), name: h("h2"), state: h("span", { className: "state" }),
     bar: h("progress", { max: 1 }), step: h("p", { className: "step" }), summary: h("summary"), params: h("dl"),
-    error: h("p", { className: "error" }), time: h("time"), actions: h("div", { className: "row" }), figures: new Map(),
+    notes: h("p", { className: "notes" }), error: h("p", { className: "error" }), time: h("time"), actions: h("div", { className: "row" }), figures: new Map(),
   };
-  const { media, name, state, bar, step, summary, params, error, time, actions } = parts;
+  const { media, name, state, bar, step, summary, params, notes, error, time, actions } = parts;
   parts.element = h("article", { id }, media, h("div", { className: "title" }, name, state), bar, step,
-    h("details", {}, summary, params), error, h("div", { className: "foot" }, time, actions));
+    h("details", {}, summary, params), notes, error, h("div", { className: "foot" }, time, actions));
   return parts;
 }
 
@@ -262,12 +265,14 @@ function draw(job) {
 }
 
 function paint(job) {
-  const { record, outputs, progress, preview, card } = job;
+  const { record, outputs, progress, preview, notes = [], card } = job;
   const { state, params, error, metrics } = record;
   const running = state === "running";
   card.bar.hidden = card.step.hidden = !running;
   if (running) paintProgress(card, progress);
   paintResults(card, outputs, running && preview, record.name);
+  card.notes.hidden = !notes.length;
+  card.notes.textContent = notes.join("\n");
   card.error.hidden = state !== "failed";
   card.error.textContent = error ? sentence(error) : "";
   const seconds = metrics?.total_seconds;

@@ -143,6 +143,15 @@ class Catalogue:
         )
 
 
+def _choices(error: jsonschema.ValidationError) -> str:
+    """That a value is none of those allowed: with the one that was meant, or else with those that forms offer."""
+    allowed = {str(each).casefold(): each for each in reversed(error.validator_value)}
+    near = difflib.get_close_matches(str(error.instance)[:100].casefold(), allowed, n=1)
+    offered = ", ".join(map(str, error.schema.get("ui", {}).get("choices", error.validator_value)))
+    rest = f"did you mean {allowed[near[0]]}" if near else f"allowed are {offered[:500]}"
+    return f"{repr(error.instance)[:100]} is not allowed, {rest}"
+
+
 def _innermost(error: jsonschema.ValidationError) -> jsonschema.ValidationError:
     """For `int | None` and the like: what is wrong with the alternative that comes nearest."""
     return jsonschema.exceptions.best_match([error])
@@ -152,4 +161,6 @@ def _said(error: jsonschema.ValidationError) -> str:
     """What is wrong; jsonschema repeats the whole value first, so of a long one the reason is at the end."""
     if error.validator == "maxLength":
         return f"it has {len(error.instance):,} characters, the limit is {error.validator_value:,}"
+    if error.validator == "enum":
+        return _choices(error)
     return error.message if len(error.message) <= 300 else f"{error.message[:150]} ... {error.message[-150:]}"

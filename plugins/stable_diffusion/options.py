@@ -172,9 +172,9 @@ class Drawing(Reading):
         group="sampling",
         order=32,
         help="How a step is computed. Euler: plain and predictable. Those with 'a' or SDE add fresh noise in each "
-        "step, so the picture keeps changing with the number of steps. DPM++ 2M and UniPC: good from 10 steps"
-        " on. Heun, DPM2, DPM++ 2S a, DPM++ SDE and Restart look twice in each step and take twice as long. "
-        "LCM: for LCM models, 4 steps.",
+        "step, so the picture keeps changing with the number of steps. DPM++ 2M: good from 10 steps on; UniPC "
+        "and PLMS from 15. Heun, DPM2, DPM++ 2S a, DPM++ SDE and Restart look twice in each step and take twice as "
+        "long. LCM: for LCM models, 4 steps.",
     )
     schedule: Schedule = param(
         "automatic",
