@@ -129,6 +129,8 @@ def fields_of(params: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
         fields.pop("Seed resize from", None)
     if not _ensd_matters(of):
         fields["ENSD"] = None
+    if of.get("method") == "mk2":
+        fields["Masked content"] = None  # it begins with noise of its own, which A1111 has as "original"
     if not of.get("hires"):
         fields.pop("Hires resize", None)
     elif "Hires resize" in sizes:

@@ -127,6 +127,9 @@ def test_ensd_is_written_where_it_matters(params, written):
 
 
 def test_what_has_no_effect_is_not_written():
+    methods = {"mk2": None, "poor man's": "fill"}
+    for method, content in methods.items():
+        assert fields_of(JOBS["outpaint"](method=method).model_dump(), {})["Masked content"] == content
     fields = fields_of(JOBS["txt2img"](seed_resize_width=64, noise_source="GPU").model_dump(), {})
     assert "Seed resize from" not in fields and fields["RNG"] is None
 
