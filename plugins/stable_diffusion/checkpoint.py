@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -143,24 +144,27 @@ def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
     # Tensor cores like their channels last; on a CPU in float32 that made the UNet 1.2 times slower.
     memory_format = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
 
-    def part(cls: type, index: int, **dtype: torch.dtype) -> torch.nn.Module:
-        ctx.raise_if_cancelled()
-        ctx.progress(index, len(PARTS) + 1, "load")
-        path = folder / PARTS[index]
+    def read(cls: type, part: str, **options: Any) -> Any:
+        path = folder / part
         try:
-            model = cls.from_pretrained(path, use_safetensors=True, local_files_only=True, **dtype)
+            return cls.from_pretrained(path, local_files_only=True, **options)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # the libraries raise nearly anything for a damaged file
             raise bad_model(name, f"{path} cannot be loaded: {error}") from error
+
+    def part(cls: type, index: int, **dtype: torch.dtype) -> torch.nn.Module:
+        ctx.raise_if_cancelled()
+        ctx.progress(index, len(PARTS) + 1, "load")
+        model = read(cls, PARTS[index], use_safetensors=True, **dtype)
         return model.to(device, memory_format=memory_format).eval().requires_grad_(False)
 
     clip = part(CLIPTextModel, 0, dtype=dtype)
     unet = part(UNet2DConditionModel, 1, torch_dtype=dtype)
     vae = part(AutoencoderKL, 2, torch_dtype=torch.float32)  # several published VAEs overflow in float16
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    tokenizer = read(CLIPTokenizer, "tokenizer")
     # Of the scheduler only the table of alphas is used, which all of diffusers' schedulers make of the same keys.
-    noise = DDIMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+    noise = read(DDIMScheduler, "scheduler")
     ctx.raise_if_cancelled()
     ctx.progress(len(PARTS), len(PARTS) + 1, "load")
     checkpoint = Checkpoint(name, short_hash(stamped(weight_files(name, folder))), clip, unet, vae, tokenizer, noise)

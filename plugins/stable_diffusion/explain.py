@@ -1,6 +1,7 @@
 """What the plugin reads in a prompt: its parts, how it changes over the steps, its weights, tokens and chunks.
 
-Without torch, so that an editor can ask at every key. Texts come without comments, wildcards and networks."""
+Without torch, so that an editor can ask at every key. Texts come without comments and
+networks; what would be chosen at random is text here."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -842,7 +842,13 @@ class Interpolate(Drawing):
 
 
 class Explain(Reading):
-    prompt: str = param("", widget="textarea", order=1, max_length=20_000, help="The prompt to explain.")
+    prompt: str = param(
+        "",
+        widget="textarea",
+        order=1,
+        max_length=20_000,
+        help="The prompt to explain. Choices like {a|b} are read as they stand.",
+    )
     steps: int = param(20, ge=1, le=150, order=30, help="In how many steps the picture would be drawn.")
     hires_steps: int = param(
         0, ge=0, le=150, order=31, help="Steps of a second pass, whose schedule is then told, too. 0 is without."

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from core.library.models import Models
+from core.plugin import InvalidParams
 
 from . import comments, networks
 from .chunks import Tokenizer, Wording
@@ -24,11 +25,20 @@ def counted(params: Count, models: Models) -> dict[str, Any]:
     return count_tokens(text, params.steps, *_reader(params, models))
 
 
-def _reader(params: Explain, models: Models) -> tuple[Tokenizer, Wording, dict[str, int]]:
+def _reader(params: Explain | Count, models: Models) -> tuple[Tokenizer, Wording, dict[str, int]]:
+    """Raises InvalidParams if the model cannot be read."""
     folder = models.path("checkpoint", params.model)
-    width = json.loads((folder / "text_encoder/config.json").read_text("utf-8"))["hidden_size"]
+    try:
+        width = json.loads((folder / "text_encoder/config.json").read_text("utf-8"))["hidden_size"]
+        reader = tokenizer(folder / "tokenizer")
+    except Exception as error:  # transformers raises nearly anything for a damaged file
+        raise InvalidParams(
+            f"the tokenizer of model {params.model!r} cannot be read: {error}.",
+            field="model",
+            hint="Give a folder of a Stable Diffusion 1 or 2 model in diffusers layout.",
+        ) from error
     wording = Wording(params.clip_skip, params.emphasis, params.comma_backtrack)
-    return tokenizer(folder / "tokenizer"), wording, Embeddings(models, width).counts()
+    return reader, wording, Embeddings(models, width).counts()
 
 
 @functools.lru_cache(maxsize=8)

@@ -73,6 +73,7 @@ def edit(path, **values):
         (lambda model: edit(model / "unet/config.json", addition_embed_type="text_time"), "Stable Diffusion XL"),
         (lambda model: edit(model / "scheduler/scheduler_config.json", prediction_type="sample"), "'sample'"),
         (lambda model: shutil.rmtree(model / "tokenizer"), "tokenizer is missing"),
+        (lambda model: (model / "tokenizer/tokenizer.json").write_text("{"), "tokenizer cannot be loaded"),
     ],
 )
 def test_a_folder_that_is_no_usable_model_is_refused_by_file(checkpoints, model, make_context, damage, message):

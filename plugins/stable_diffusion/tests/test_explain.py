@@ -8,7 +8,12 @@ import pytest
 import sd
 from sd.chunks import Wording
 from sd.explain import count_tokens, explain
+from sd.options import Explain
+from sd.reading import explained
 from transformers import CLIPTokenizer
+
+from core.library.models import Models
+from core.plugin import InvalidParams
 
 FOLDER = Path(sd.__file__).parent
 
@@ -24,6 +29,13 @@ def count(tokenizer):
         return count_tokens(text, steps, tokenizer, Wording(**wording), embeddings or {})
 
     return count
+
+
+def test_a_model_that_has_no_tokenizer_is_refused(tmp_path):
+    (tmp_path / "checkpoint/x/text_encoder").mkdir(parents=True)
+    with pytest.raises(InvalidParams, match="the tokenizer of model 'x' cannot be read: ") as caught:
+        explained(Explain(model="x"), Models(tmp_path, []))
+    assert caught.value.extra["field"] == "model"
 
 
 def test_a_prompt_is_explained_by_part_step_and_weight(tokenizer):
