@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from core.plugin import Result
+from core.plugin import Cancelled, Result
 
 from .options import LATENT_UPSCALERS
 from .resizing import upscaled
@@ -29,7 +29,12 @@ def draw(shot: Shot) -> Result:
     x = noise() * start(shot.way.sampler, sigmas)
     latents = shot.sample(shot.way, sigmas, shot.conditions(shot.words, shot.way), x, noise)
     if params.hires and not shot.partial:
-        latents = second_pass(shot, latents, hires_size(params, width, height))
+        try:
+            latents = second_pass(shot, latents, hires_size(params, width, height))
+        except Cancelled:
+            if not shot.keeps:
+                raise
+            shot.partial = True
     return shot.result(shot.decode(latents))
 
 

@@ -457,6 +457,17 @@ def test_an_interrupted_job_of_several_runs_keeps_what_is_there(draw, make_conte
     assert bool(result.facts.get("partial")) == (job != "sd_upscale")  # whose tiles were complete, but for decoding
 
 
+def test_a_picture_that_is_to_end_before_its_second_pass_begins_is_that_of_the_first(draw, make_context):
+    def listen(event, body):
+        if body.get("phase") == "sample" and body["step"] >= body["total"] / 2:
+            ctx._cancelled.set()
+
+    ctx = make_context(listen)
+    ctx.keep_partial = True
+    (result,) = draw(ctx, hires=True, hires_prompt="a green star", steps=2)  # these words are yet to be read
+    assert result.facts["partial"] and same(result, draw(steps=2)[0])
+
+
 def test_a_skip_before_the_pictures_began_ends_none(draw, make_context):
     ctx = make_context(lambda event, body: setattr(ctx, "skips", 1) if body.get("phase") == "load" else None)
     assert [result.facts["seed"] for result in draw(ctx, batch_size=2)] == [1, 2]
