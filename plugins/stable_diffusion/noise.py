@@ -10,7 +10,6 @@ from .philox import Philox
 from .randomness import torchsde_draws
 
 Draw = Callable[[tuple[int, ...]], Tensor]  # the next float32 normal numbers of a shape
-SOURCES = ("CPU", "GPU", "NV")
 
 
 def generator(source: str, seed: int, device: str = "cpu") -> Draw:

@@ -156,7 +156,7 @@ class Shot:
 
         `start` are the latents without noise, if there were any; where `mask` (1, 1, h, w) is 0 they stay, where it is
         1 they are redrawn. If somebody wants the shot to end, it is the latest estimate, or else `start`; without
-        either, or if nobody wants what there is, Cancelled is raised."""
+        either, or if nobody wants what there is, Cancelled is raised. Raises InvalidParams for what is not a number."""
         if self.partial:
             return start
         run = Run(self, way, conditions, evaluations(way.sampler, sigmas), mask, start)
@@ -173,6 +173,10 @@ class Shot:
                 raise
             self.partial = True
             return there
+        except FloatingPointError as error:
+            raise not_a_number() from error
+        if not latents.isfinite().all():
+            raise not_a_number()
         self.passes += 1
         return latents if mask is None else latents * mask + start * (1 - mask)
 
@@ -202,6 +206,14 @@ class Shot:
     def result(self, picture: PIL.Image.Image, **facts: Any) -> Result:
         """The picture with all that has to be known to draw it again."""
         return Result(picture, self.job.facts(self, picture) | facts)
+
+
+def not_a_number() -> InvalidParams:
+    return InvalidParams(
+        "the model answered with not-a-number, of which no picture can be made.",
+        field="model",
+        hint="Use lower weights and a lower cfg_scale, or another sampler. Some models are too large for float16.",
+    )
 
 
 @dataclass(eq=False)

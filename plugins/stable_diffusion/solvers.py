@@ -100,7 +100,7 @@ def dpm_adaptive(
 
     def told(step: dict[str, Any]) -> None:
         if step["error"].isnan():
-            raise FloatingPointError("the model answered with not-a-number; float32 may help.")
+            raise FloatingPointError("the model answered with not-a-number.")
         done = math.log(high / step["sigma"].item()) / math.log(high / low)
         callback(step | {"i": round(done * (len(sigmas) - 2))})
 

@@ -4,6 +4,7 @@ import hashlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from math import nan
 
 import numpy
 import PIL.Image
@@ -14,6 +15,7 @@ from safetensors.torch import save_file
 from sd import TextToImage
 from sd.autoencoder import Autoencoder
 from sd.conditioning import TextEncoder
+from sd.denoiser import Denoiser
 
 from core.plugin import Cancelled, InvalidParams, ModelNotFound
 
@@ -74,8 +76,6 @@ def test_a_batch_is_sampled_in_shared_calls_and_its_pictures_come_one_by_one(dra
 
 
 def test_a_batch_reads_its_prompts_once(draw, monkeypatch):
-    from sd.conditioning import TextEncoder
-
     read, rows = [], TextEncoder._read
     monkeypatch.setattr(TextEncoder, "_read", lambda self, chunks: read.extend(chunks) or rows(self, chunks))
     draw(batch_size=8, steps=1, width=64, height=64)
@@ -224,6 +224,17 @@ def test_a_failing_image_costs_only_itself(plugin, make_context, draw, monkeypat
             results.append(result)
     assert len(results) == 2
     assert same(results[0], alone[0]) and same(results[1], alone[2])
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "DPM adaptive"])
+def test_what_is_not_a_number_is_an_error_and_no_black_picture(draw, monkeypatch, sampler):
+    def denoise(self, asks):
+        return [ask.x.new_full((len(ask.contexts), *ask.x.shape[1:]), nan) for ask in asks]
+
+    monkeypatch.setattr(Denoiser, "denoise", denoise)
+    with pytest.raises(InvalidParams, match="the model answered with not-a-number") as caught:
+        draw(sampler=sampler)
+    assert "cfg_scale" in caught.value.extra["hint"]
 
 
 def test_a_mistake_in_all_of_many_pictures_is_told_at_once(draw, monkeypatch):
