@@ -4,6 +4,7 @@ import io
 import json
 
 import PIL.Image
+import PIL.ImageChops
 import PIL.ImageStat
 import pytest
 from PIL.PngImagePlugin import PngInfo
@@ -17,8 +18,10 @@ FAST = {"prompt": "a red circle on a blue background", "steps": 4, "sampler": "E
 
 @pytest.fixture(scope="module")
 def server():
-    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as server:
-        yield server
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # several threads wait for each other where other tests take the cores
+        with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as server:
+            yield server
 
 
 @pytest.fixture
@@ -51,7 +54,12 @@ def light(wire, job, inputs=None, **params):
 @pytest.mark.parametrize(
     "params",
     [
-        {"prompt": "a {red|green|blue} {circle|star} on a white background # any", "batch_size": 3, "seed": 7},
+        {
+            "prompt": "a {red|green|blue} {circle|star} on a white background # any",
+            "batch_size": 3,
+            "seed": 7,
+            "exact": True,
+        },
         {
             "prompt": "a (red:1.2) [circle|star]",
             "negative_prompt": "blue,\ngreen",
@@ -70,6 +78,13 @@ def test_from_a_picture_to_a_form_to_the_same_picture(wire, params):
         assert found["source"] == source
         again = draw(wire, **found["form"]["params"])
         assert len(again) == 1 and pixels(wire, again[0]) == pixels(wire, last), found
+
+
+def test_a_picture_of_a_batch_is_drawn_again_alone_but_for_rounding(wire):
+    last = draw(wire, batch_size=3)[-1]
+    (again,) = draw(wire, **light(wire, "png_info", {"image": last})["form"]["params"])
+    difference = PIL.ImageChops.difference(*(picture(wire, each).convert("RGB") for each in (last, again)))
+    assert max(high for _, high in difference.getextrema()) <= 2
 
 
 def stripped(wire, artifact):
@@ -158,15 +173,11 @@ def test_verify_runs_no_job_but_those_that_draw(wire, job):
     assert not wire.call("jobs", {"parent": forged})["jobs"]
 
 
-@pytest.mark.parametrize(
-    ("curve", "strengths"),
-    [("linear", [0.8, 0.6, 0.4]), ("aggressive", [0.8, 0.517, 0.4]), ("lazy", [0.8, 0.683, 0.4])],
-)
-def test_loopback_redraws_each_result_with_the_next_seed_and_strength(wire, curve, strengths):
+def test_loopback_redraws_each_result_with_the_next_seed_and_strength(wire):
     (first,) = draw(wire)
     program = wire.submit(
         "loopback",
-        FAST | {"loops": 3, "denoising_strength": 0.8, "final_denoising_strength": 0.4, "curve": curve, "steps": 2},
+        FAST | {"loops": 3, "denoising_strength": 0.8, "final_denoising_strength": 0.4, "curve": "lazy", "steps": 2},
         inputs={"image": first},
     )
     results = wire.ended(program, seconds=120)["outputs"]
@@ -174,7 +185,7 @@ def test_loopback_redraws_each_result_with_the_next_seed_and_strength(wire, curv
     assert len(results) == 3 and [each["facts"]["seed"] for each in jobs] == [1, 2, 3]
     children = [job for job in wire.call("jobs", {"limit": 20})["jobs"] if job.get("parent") == program]
     found = sorted((job["params"]["seed"], round(job["params"]["denoising_strength"], 3)) for job in children)
-    assert found == list(zip((1, 2, 3), strengths, strict=True))
+    assert found == list(zip((1, 2, 3), (0.8, 0.683, 0.4), strict=True))
 
 
 def test_each_of_several_files_is_redrawn(wire):
