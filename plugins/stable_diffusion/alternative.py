@@ -37,7 +37,7 @@ def inverted(shot: Shot, latents: Tensor) -> Tensor:
     params: Alternative = shot.params
     way = Way("Euler", "automatic", params.decode_steps, params.decode_cfg_scale)
     levels = shot.sigmas(way).flip(0)
-    words = shot.reads(params.original_prompt, params.original_negative_prompt)
+    words = shot.reads(params.original_prompt, params.original_negative_prompt, "original_prompt")
     run = Run(shot, way, shot.conditions(words, way), len(levels) - 1, None, None)
     x = latents
     for before, after in zip(levels, levels[1:], strict=False):

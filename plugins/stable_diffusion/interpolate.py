@@ -26,7 +26,8 @@ def draw(shot: Shot) -> Result:
     prompts = stops(params)
     done = shot.k / (params.frames - 1) * (len(prompts) - 1)
     before = min(int(done), max(0, len(prompts) - 2))
-    near = [shot.conditions(shot.reads(prompt, params.negative_prompt), way) for prompt in prompts[before : before + 2]]
+    words = [shot.reads(prompt, params.negative_prompt, "to_prompts") for prompt in prompts[before : before + 2]]
+    near = [shot.conditions(each, way) for each in words]
     conditions = mixed(near[0], near[-1], done - before)
     width, height = params.width or model.size, params.height or model.size
     noise, sigmas = shot.noise(width, height), shot.sigmas(way)

@@ -70,9 +70,17 @@ class Shot:
     def params(self) -> Drawing:
         return self.job.params
 
-    def reads(self, prompt: str, negative_prompt: str) -> Words:
-        """Other prompts, read as those of this picture are."""
-        return self.job.read(prompt, negative_prompt, self.seeding)
+    def reads(self, prompt: str, negative_prompt: str, field: str) -> Words:
+        """Other prompts, of the option `field`, read as those of this picture are. Raises InvalidParams if they ask for
+        networks that its own do not: the model stays the same."""
+        words = self.job.read(prompt, negative_prompt, self.seeding)
+        if others := {*words.networks} - {*self.words.networks}:
+            raise InvalidParams(
+                f"{field}: {', '.join(sorted(network.name for network in others))} would change the model on the way.",
+                field=field,
+                hint="Name networks, with the same weights, in prompt, too, or only there.",
+            )
+        return words
 
     @property
     def way(self) -> Way:

@@ -271,6 +271,14 @@ def test_a_walk_through_several_prompts_stops_at_each(draw):
     assert same(frames[2], star)
 
 
+@pytest.mark.parametrize(("job", "field"), [("interpolate", "to_prompts"), ("img2img_alternative", "original_prompt")])
+def test_a_network_that_only_the_other_prompt_names_is_refused(draw, job, field):
+    image = {"image": PIL.Image.new("RGB", (64, 64))} if job == "img2img_alternative" else {}
+    with pytest.raises(InvalidParams, match=f"{field}: x would change the model on the way") as caught:
+        draw(job=job, **image, **{field: "a <lora:x:1>"}, steps=1)
+    assert caught.value.extra["field"] == field
+
+
 def test_a_walk_between_prompts_with_other_numbers_of_parts_is_refused(draw):
     with pytest.raises(InvalidParams, match="2 parts"):
         draw(job="interpolate", prompt="a AND b", to_prompts="c", frames=2, steps=1)
