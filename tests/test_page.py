@@ -70,6 +70,10 @@ class Demo(Plugin):
         """EVIL"""
         return params.words
 
+    @job(light=True)
+    def look(self, params: Said) -> Json:
+        return {"seen": params.words, "form": {"job": "say", "params": {"words": "as before"}, "inputs": {}}}
+
     @job()
     def warn(self, ctx: Context) -> Text:
         ctx.log("There is no such colour.")
@@ -232,6 +236,7 @@ def test_several_of_a_list_are_picked_in_order_and_removed(open_page):
     control(page, "sides").select_option("right")
     page.get_by_role("button", name="Remove left").click()
     page.reload()
+    expect(page.locator("#connection")).to_have_text("Connected")  # and the jobs of other tests are there
     expect(field(page, "models").locator("li span")).to_have_text(["small.safetensors", "large.safetensors"])
     said = json.loads(run(page).locator("pre").inner_text())
     assert said["models"] == ["small.safetensors", "large.safetensors"]
@@ -264,6 +269,20 @@ def test_errors_of_the_server_show_at_their_fields(open_page):
     control(page, "steps").fill("9")
     expect(run(page).locator("pre")).to_have_text("known")
     expect(page.locator("#form .error:visible")).to_have_count(0)
+
+
+def test_a_light_job_is_answered_at_once_and_its_form_can_be_opened(open_page):
+    page = open_page("demo.look")
+    names = page.locator("#choice optgroup").first.locator("option")
+    expect(names).to_have_text(["echo", "strict", "say", "warn", "fail", "series", "paint", "mirror"])
+    control(page, "words").fill("a cat")
+    page.click("#form [type=submit]")
+    expect(page.locator("#answer pre")).to_contain_text('"seen": "a cat"')
+    expect(page.locator("article.running, article.queued")).to_have_count(0)
+    page.get_by_role("button", name="Open in say").click()
+    expect(page.locator("#choice")).to_have_value("demo.say")
+    expect(control(page, "words")).to_have_value("as before")
+    expect(page.locator("#answer")).to_be_hidden()
 
 
 def test_what_a_job_says_while_it_runs_is_shown(open_page):

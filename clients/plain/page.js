@@ -73,16 +73,16 @@ async function readPlugins() {
       h("li", {}, h("b", {}, name), status === "refused" ? ` was refused: ${error}` : " is being installed …"),
     ),
   );
-  const announced = plugins.flatMap((plugin) => plugin.jobs.filter(({ light }) => !light).map((job) => [`${plugin.name}.${job.name}`, job]));
+  const announced = plugins.flatMap((plugin) => plugin.jobs.map((job) => [`${plugin.name}.${job.name}`, job]));
   if (form && !announced.length && installing.size) return; // the server has just started: they will come back
   catalogue = Object.fromEntries(announced);
   $("choice").replaceChildren(
-    ...plugins.filter(({ jobs }) => jobs.length).map((plugin) =>
-      h("optgroup", { label: plugin.title ?? words(plugin.name) },
-        ...plugin.jobs.filter(({ light }) => !light).map(({ name }) => h("option", { value: `${plugin.name}.${name}` }, name))),
-    ),
+    ...plugins.flatMap((plugin) => [false, true].map((light) =>
+      h("optgroup", { label: (plugin.title ?? words(plugin.name)) + (light ? ", answered at once" : "") },
+        ...plugin.jobs.filter((job) => job.light === light).map(({ name }) => h("option", { value: `${plugin.name}.${name}` }, name))),
+    )).filter((group) => group.children.length),
   );
-  const first = announced.find(([, { inputs }]) => Object.values(inputs).every(({ optional }) => optional));
+  const first = announced.find(([, { inputs, light }]) => !light && Object.values(inputs).every(({ optional }) => optional));
   const wanted = [form?.name, localStorage.getItem("job"), first?.[0], announced[0]?.[0]];
   const name = wanted.find((each) => each in catalogue);
   $("form").hidden = !name;
@@ -97,7 +97,7 @@ function choose(name) {
   const job = catalogue[name];
   $("choice").value = name;
   $("about").textContent = job.help;
-  $("form-error").hidden = true;
+  $("form-error").hidden = $("answer").hidden = true;
   try {
     form = { name, ...makeForm(job, (event, data) => socket.call(event, data), limits, saved) };
     $("fields").replaceChildren(form.element);
@@ -131,9 +131,15 @@ async function submit(event) {
   const sent = form;
   const reference = [...crypto.getRandomValues(new Uint32Array(4))].join("-"); // sent twice, it is still one job
   $("said").textContent = socket.connected ? "" : "Waits for the connection …";
+  $("answer").hidden = true;
   remember();
   try {
-    const job = await queue({ job: sent.name, ...(await sent.values()), client_ref: reference });
+    const values = await sent.values();
+    if (sent.job.light) {
+      $("said").textContent = "Asks …";
+      return showAnswer(sent, await socket.call("call", { job: sent.name, ...values }));
+    }
+    const job = await queue({ job: sent.name, ...values, client_ref: reference });
     showErrors(sent, null);
     $("said").textContent = `Queued at ${new Date(job.created * 1000).toLocaleTimeString()}`;
     merge(job);
@@ -142,6 +148,21 @@ async function submit(event) {
     $("said").textContent = "";
     showErrors(sent, error);
   }
+}
+
+/** Shows what a light job returned; a form that is in it can be opened. */
+function showAnswer(sent, { outputs }) {
+  showErrors(sent, null);
+  $("said").textContent = "";
+  const shown = outputs.flatMap((value) => {
+    const wanted = value?.form;
+    const name = Object.keys(catalogue).find((each) => each.split(".")[1] === wanted?.job);
+    const text = h("pre", { tabIndex: 0 }, typeof value === "string" ? value : JSON.stringify(value, null, 2));
+    return [name ? button(`Open in ${wanted.job}`, () => openForm(name, wanted.params, wanted.inputs)) : "", text];
+  });
+  $("answer").replaceChildren(...shown);
+  $("answer").hidden = false;
+  $("answer").scrollIntoView({ block: "nearest" });
 }
 
 /** Submits a request; if the server has just started, waits until it has the plugin. */
@@ -161,11 +182,18 @@ async function queue(request) {
 /** Puts a job's parameters, with the seed that it really had, and its inputs into the form. */
 async function reuse({ record, outputs }) {
   if (!(record.name in catalogue)) return complain(new Error(`No plugin announces ${record.name} just now.`));
-  choose(record.name);
-  const seed = Object.entries(form.job.params.properties ?? {}).find(([, { ui }]) => ui?.widget === "seed")?.[0];
+  const { properties = {} } = catalogue[record.name].params;
+  const seed = Object.entries(properties).find(([, { ui }]) => ui?.widget === "seed")?.[0];
   const drawn = outputs.values().next().value?.facts.seed;
-  form.fill({ ...record.params, ...(seed && drawn !== undefined && { [seed]: drawn }) });
-  for (const [name, items] of Object.entries(record.inputs)) {
+  await openForm(record.name, { ...record.params, ...(seed && drawn !== undefined && { [seed]: drawn }) }, record.inputs);
+}
+
+/** Shows the form of a job with these values, and artifacts as its inputs. */
+async function openForm(job, params, inputs) {
+  choose(job);
+  form.fill(params);
+  for (const [name, given] of Object.entries(inputs)) {
+    const items = [given].flat();
     const found = items.map(async (item) => {
       if (typeof item === "string") return [(await socket.call("artifact", { id: item })).artifact];
       const { artifacts } = await socket.call("artifacts", { job: item.job, limit: 1000 });

@@ -76,8 +76,9 @@ def signature(function: Callable) -> tuple[dict[str, dict[str, Any]], dict[str, 
 def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
     """The announced jobs of a plugin class, as JSON: what clients render forms from and submit is checked against."""
     jobs = []
-    for name, function in inspect.getmembers(plugin, inspect.isfunction):
-        if not (options := getattr(function, "__job__", None)):
+    for name in dict.fromkeys(name for base in reversed(plugin.__mro__) for name in vars(base)):  # as they are written
+        function = getattr(plugin, name, None)
+        if not inspect.isfunction(function) or not (options := getattr(function, "__job__", None)):
             continue
         inputs, output, _, context_name, params_class = signature(function)
         if options["light"] and (options["program"] or output["kind"] not in ("text", "json")):
