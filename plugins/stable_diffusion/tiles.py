@@ -9,6 +9,8 @@ from core.plugin import InvalidParams
 
 from .resizing import bordered
 
+MOST = 36_000  # tiles of up to 128 x 128, and less of larger ones: they are all in memory
+
 
 @dataclass
 class Grid:
@@ -38,6 +40,14 @@ def split(picture: PIL.Image.Image, tile_width: int, tile_height: int, overlap: 
     missing = max(tile_width - picture.width, 0), max(tile_height - picture.height, 0)
     whole = bordered(picture, 0, 0, *missing)
     xs, ys = _starts(whole.width, tile_width, overlap), _starts(whole.height, tile_height, overlap)
+    most = MOST * 128 * 128 // max(128 * 128, tile_width * tile_height)
+    if len(xs) * len(ys) > max(most, 1):
+        raise InvalidParams(
+            f"{whole.width} x {whole.height} would be cut into {len(xs) * len(ys):,} tiles of {tile_width} x "
+            f"{tile_height}, the limit is {most:,}.",
+            field="overlap",
+            hint="Use larger tiles (width and height), or a smaller overlap or scale.",
+        )
     tiles = [whole.crop((x, y, x + tile_width, y + tile_height)) for y in ys for x in xs]
     return Grid(*picture.size, overlap, xs, ys, tiles)
 

@@ -89,3 +89,11 @@ def test_an_overlap_that_leaves_nothing_of_a_tile_is_refused(overlap):
     with pytest.raises(InvalidParams, match=f"tiles of 64 x 32 cannot overlap by {overlap} pixels") as refusal:
         split(random_picture(100, 100), 64, 32, overlap)
     assert refusal.value.wire()["hint"] == "Allowed is 0 to 31."
+
+
+def test_more_tiles_than_there_is_memory_for_are_refused_before_one_is_cut():
+    with pytest.raises(
+        InvalidParams, match="2000 x 2000 would be cut into 59,049 tiles of 64 x 64, the limit is 36,000"
+    ):
+        split(PIL.Image.new("RGB", (2000, 2000)), 64, 64, 56)
+    assert len(split(PIL.Image.new("RGB", (4096, 4096)), 4096, 4096, 256).tiles) == 1
