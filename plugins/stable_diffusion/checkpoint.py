@@ -21,7 +21,7 @@ from core.plugin import Context, InvalidParams
 from .autoencoder import Autoencoder
 from .conditioning import TextEncoder
 from .denoiser import PREDICTIONS, Denoiser
-from .networks import Network, apply, find
+from .networks import Network, apply, places
 from .previews import Previewer, TinyPreviewer, previewer
 from .variants import tiling as tiled
 
@@ -90,15 +90,18 @@ class Checkpoints:
         Raises ModelNotFound, or InvalidParams naming the network that does not fit."""
         if not networks and not tiling:
             return base
-        with self._variants_lock:
-            files = stamped([find(network, ctx.models) for network in networks])
-            key = base, networks, files, tiling
+        key = base, networks, stamped(places(networks, ctx.models)), tiling
+        while not self._variants_lock.acquire(timeout=0.1):  # another job is reading its networks
+            ctx.raise_if_cancelled()
+        try:
             if key not in self._variants:
                 while len(self._variants) >= KEEP_VARIANTS:
                     self._variants.popitem(last=False)
                 self._variants[key] = made_variant(base, networks, tiling, ctx)
             self._variants.move_to_end(key)
             return self._variants[key]
+        finally:
+            self._variants_lock.release()
 
     def _forget(self, base: Checkpoint) -> None:
         with self._variants_lock:
@@ -173,7 +176,7 @@ def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
 
 
 def made_variant(base: Checkpoint, networks: tuple[Network, ...], tiling: bool, ctx: Context) -> Checkpoint:
-    unet, clip, hashes, warnings = apply(base.unet, base.clip, networks, ctx.models)
+    unet, clip, hashes, warnings = apply(base.unet, base.clip, networks, ctx.models, ctx.raise_if_cancelled)
     for warning in warnings:
         ctx.log(warning)
     vae = tiled(base.vae) if tiling else base.vae

@@ -110,7 +110,7 @@ def deltas(path: Path, module: nn.Module, layers: Layers) -> dict[str, Delta]:
         shape = parameters[name].shape if name in parameters else ()
         try:
             delta(torch.empty(shape, device="meta"))
-        except RuntimeError as error:
+        except (RuntimeError, ValueError, IndexError) as error:
             why = f"its {name} does not fit the model's, which is {tuple(shape)}"
             raise bad_file(path, why, OTHER_MODEL) from error
     return found

@@ -92,8 +92,20 @@ def find(network: Network, models: "Models") -> Path:
     )
 
 
+def places(networks: Sequence[Network], models: "Models") -> list[Path]:
+    """The file of each, looked for once however often a prompt names it. Raises ModelNotFound as `find` does."""
+    found: dict[tuple[str, str], Path] = {}
+    for network in networks:
+        if (named := (network.kind, network.name)) not in found:
+            found[named] = find(network, models)
+    return [found[network.kind, network.name] for network in networks]
+
+
 def alias(path: Path) -> str | None:
-    status = path.stat()
+    try:
+        status = path.stat()
+    except OSError:  # a link that leads nowhere
+        return None
     return read_alias(path, status.st_mtime_ns, status.st_size)
 
 
@@ -107,15 +119,17 @@ def read_alias(path: Path, *stamp: int) -> str | None:
 
 
 def apply(
-    unet: "nn.Module", clip: "nn.Module", networks: Sequence[Network], models: "Models"
-) -> tuple["nn.Module", "nn.Module", dict[str, str], list[str]]:
+    unet: "nn.Module", clip: "nn.Module", networks: Sequence[Network], models: "Models",
+    before_each: Callable[[], None] = lambda: None,
+) -> tuple["nn.Module", "nn.Module", dict[str, str], list[str]]:  # fmt: skip
     """The UNet and text encoder with the networks in effect, the networks' hashes (the first 10 hex digits of the
     sha256 of each file), and what to tell the user.
 
     The given modules stay as they are and share every unchanged tensor with the new ones; one that nothing changes
     comes back itself. A set costs the memory of the weights it changes, once, however many networks change them: with
     the usual LoRA, of all transformer blocks, 31% of a Stable Diffusion 1 UNet; at most that of UNet and text encoder.
-    While it is made, also that of the files and of a few copies of one weight in float32.
+    While it is made, also that of the files and of a few copies of one weight in float32. A file is read once, however
+    often it is named; `before_each` is called first, and may raise to end it.
 
     Raises ModelNotFound, or InvalidParams for files that are damaged, of an unknown kind, or for another model."""
     from . import hypernetworks, lora
@@ -124,18 +138,25 @@ def apply(
 
     deltas: tuple[Deltas, Deltas] = defaultdict(list), defaultdict(list)
     hypers, hashes, warnings = [], {}, []
-    for network in networks:
-        path = find(network, models)
+    loras: dict[Path, tuple[float, float]] = {}  # the sums of the weights with which each is named
+    for network, path in zip(networks, places(networks, models), strict=True):
         hashes[network.name] = short_hash(stamped([path]))
-        weights = network.unet_weight, network.text_weight
         if network.kind == "hypernet":
-            hypers.append((hypernetworks.load(path, unet), network.unet_weight))
-            continue
+            hypers.append((path, network.unet_weight))
+        else:
+            unet_weight, text_weight = loras.get(path, (0.0, 0.0))
+            loras[path] = unet_weight + network.unet_weight, text_weight + network.text_weight
+    for path, weights in loras.items():
+        before_each()
         for weight, found, of in zip(weights, lora.load(path, unet, clip, warnings), deltas, strict=True):
             for name, delta in found.items() if weight else ():
                 of[name].append(scaled(delta, weight))
+    loaded = {}
+    for path in dict.fromkeys(path for path, _ in hypers):
+        before_each()
+        loaded[path] = hypernetworks.load(path, unet)
     unet, clip = (variant(module, of) if of else module for module, of in zip((unet, clip), deltas, strict=True))
-    if hypers := [(hyper, weight) for hyper, weight in hypers if weight]:
+    if hypers := [(loaded[path], weight) for path, weight in hypers if weight]:
         unet = hypernetworks.attach(unet, hypers)
     return unet, clip, hashes, warnings
 

@@ -346,6 +346,8 @@ class Code:
         (lora_of(KOHYA, random(96, 4), random(5, 96)), "does not fit"),
         (lora_of(KOHYA_CONV, random(64, 4), random(4, 96, 3, 3)), "does not fit"),
         ({f"{KOHYA}.diff_b": random(96)}, f"{ATTENTION}.bias does not fit"),
+        (lora_of(KOHYA, random(96, 4), random(4, 96)) | {f"{KOHYA}.alpha": random(7)}, "does not fit"),
+        (lora_of(KOHYA, torch.tensor(1.0), torch.tensor(1.0)), "does not fit"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_by_name(load, tensors, message):

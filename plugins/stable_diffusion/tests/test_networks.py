@@ -134,6 +134,9 @@ def test_a_missing_file_is_told_with_the_nearest(models):
     with pytest.raises(ModelNotFound, match="there is no lora 'skech'. Did you mean sketch?") as caught:
         find(Network("lyco", "skech"), models)
     assert caught.value.extra["field"] == "prompt"
+    (models.folder / "lora/nowhere.safetensors").symlink_to("nothing")
+    with pytest.raises(ModelNotFound, match="there is no lora 'skech'"):
+        find(Network("lora", "skech"), models)
     with pytest.raises(ModelNotFound, match="there is no hypernetwork 'sketch'.$"):
         find(Network("hypernet", "sketch"), models)
 
@@ -177,6 +180,29 @@ def test_a_negative_weight_takes_away_what_a_positive_one_adds(unet, clip, model
     model, text, *_ = apply(unet, clip, both, models)
     assert torch.equal(eps(model), eps(unet))
     assert torch.equal(encoded(text), encoded(clip))
+
+
+def test_a_network_that_is_named_often_is_read_once_and_has_the_sum_of_its_weights(unet, clip, models, monkeypatch):
+    from sd import lora
+
+    save_lora(models, "a", unet)
+    once, *_ = apply(unet, clip, [Network("lora", "a", 1.0)], models)
+    read, load = [], lora.load
+    monkeypatch.setattr(lora, "load", lambda path, *more: read.append(path) or load(path, *more))
+    often, *_ = apply(unet, clip, [Network("lora", "a", 0.25, 0.25)] * 4, models)
+    assert len(read) == 1
+    torch.testing.assert_close(eps(often), eps(once), atol=1e-4, rtol=1e-4)
+
+
+def test_who_makes_a_model_with_networks_can_end_it_before_each_file(unet, clip, models):
+    class Ended(Exception): ...
+
+    def end():
+        raise Ended
+
+    save_lora(models, "a", unet)
+    with pytest.raises(Ended):
+        apply(unet, clip, [Network("lora", "a")], models, end)
 
 
 def test_networks_leave_the_model_alone_and_share_the_rest_with_it(unet, clip, models):
