@@ -8,6 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -62,6 +63,8 @@ class Checkpoints:
         self._loaded: OrderedDict[tuple, Checkpoint] = OrderedDict()  # the one used last is last
         self._variants_lock = threading.Lock()
         self._variants: OrderedDict[tuple, Checkpoint] = OrderedDict()
+        # Pictures in flight may have more of them; the next picture of a job shall share theirs.
+        self._in_use: WeakValueDictionary[tuple, Checkpoint] = WeakValueDictionary()
 
     def get(self, name: str, ctx: Context) -> Checkpoint:
         """The model of that name, loaded if need be. Its files are looked at each time: changed ones are loaded anew.
@@ -97,7 +100,8 @@ class Checkpoints:
             if key not in self._variants:
                 while len(self._variants) >= KEEP_VARIANTS:
                     self._variants.popitem(last=False)
-                self._variants[key] = made_variant(base, networks, tiling, ctx)
+                self._variants[key] = self._in_use.get(key) or made_variant(base, networks, tiling, ctx)
+                self._in_use[key] = self._variants[key]
             self._variants.move_to_end(key)
             return self._variants[key]
         finally:

@@ -30,13 +30,13 @@ class Denoiser:
     Preconditioning is that of k-diffusion: Karras et al. (2022), table 1, column VP for eps prediction."""
 
     def __init__(self, unet: UNet2DConditionModel, alphas_cumprod: Tensor, prediction: str):
-        self._unet = unet
         # A schedule with zero terminal SNR ends at sigma = infinity; 2**-24 makes that 4096.
         alphas = alphas_cumprod.clamp(min=2**-24).to(unet.device)
-        self.levels = PREDICTIONS[prediction](self._predict, alphas, quantize=False)
 
-    def _predict(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
-        return self._unet(x.to(self._unet.dtype), t, context).sample.float()
+        def predict(x: Tensor, t: Tensor, context: Tensor) -> Tensor:  # no method: a circle would keep the UNet
+            return unet(x.to(unet.dtype), t, context).sample.float()
+
+        self.levels = PREDICTIONS[prediction](predict, alphas, quantize=False)
 
     def denoise(self, asks: list[Ask]) -> list[Tensor]:
         """Estimates of the latents without noise, for each ask float32 (n, C, h, w) with n its number of contexts.

@@ -1,7 +1,9 @@
 """Which models can be used, what is said about those that cannot, and what stays loaded."""
 
+import gc
 import json
 import shutil
+import weakref
 
 import pytest
 from sd import TextToImage
@@ -43,6 +45,35 @@ def test_the_last_two_models_stay_loaded(checkpoints, model, make_context):
     checkpoints.get("third", ctx)
     assert checkpoints.get("builtin", ctx) is builtin
     assert checkpoints.get("copy", ctx) is not copy
+
+
+@pytest.fixture
+def no_collection():
+    """Only what nothing refers to is freed, not what goes round in circles: that may take minutes."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_a_model_that_makes_room_is_freed_at_once(checkpoints, model, make_context, no_collection):
+    ctx = make_context()
+    base = checkpoints.get("copy", ctx)
+    tiling = checkpoints.variant(base, (), True, ctx)
+    gone = [weakref.ref(part) for each in (base, tiling) for part in (each, each.unet, each.vae)]
+    gone += [weakref.ref(base.clip)]
+    del base, tiling
+    for _ in range(2):
+        (model / "unet/diffusion_pytorch_model.safetensors").touch()
+        checkpoints.get("copy", ctx)
+    assert [part() for part in gone] == [None] * len(gone)
+
+
+def test_a_variant_that_is_in_use_is_shared_also_if_it_had_to_make_room(checkpoints, model, make_context, monkeypatch):
+    monkeypatch.setattr(checkpoint_module, "KEEP_VARIANTS", 1)
+    ctx = make_context()
+    bases = [checkpoints.get(name, ctx) for name in ("builtin", "copy")]
+    first, second = (checkpoints.variant(base, (), True, ctx) for base in bases)
+    assert [checkpoints.variant(base, (), True, ctx) for base in bases] == [first, second]
 
 
 def test_the_hash_is_that_of_the_weights(plugin, model):
