@@ -61,6 +61,7 @@ class Demo(Plugin):
     def warn(self, ctx: Context) -> Text:
         "Warn."
         ctx.log("There is no such colour.")
+        ctx.progress(1.14, 3, "sample")
         return "done"
 
     @job()
@@ -247,7 +248,7 @@ def test_an_unknown_job_is_bad_usage(cli):
 
 def test_what_a_job_says_while_it_runs_goes_to_stderr(cli):
     done = cli("run", "warn")
-    assert done.stdout == "done\n" and "There is no such colour.\n" in done.stderr
+    assert done.stdout == "done\n" and "There is no such colour.\nsample 1/3\n" in done.stderr
     assert not cli("run", "warn", "--json").stderr
 
 

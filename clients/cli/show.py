@@ -182,14 +182,15 @@ class Follower:
 
     def _progress(self, step: float, total: float, phase: str | None) -> None:
         phase = phase or "running"
+        done = f"{int(step) if total > 1 else step:g}/{total:g}"  # several pictures on their way make parts of steps
         if self._bar:
             if phase != self._last:  # what is left is measured anew in each phase
                 self._bar.reset(self._task, total=total, description=phase)
-            self._bar.update(self._task, completed=step, total=total, description=phase, steps=f"{step:g}/{total:g}")
+            self._bar.update(self._task, completed=step, total=total, description=phase, steps=done)
             self._last = phase
         elif (quarter := f"{phase} {int(4 * step / total) if total else 4}") != self._last:
             self._last = quarter
-            self.say(f"{phase} {step:g}/{total:g}")
+            self.say(f"{phase} {done}")
 
 
 def counted(number: int, name: str) -> str:

@@ -346,7 +346,7 @@ function paintProgress(card, progress) {
   const pace = step > first.step ? (Date.now() - first.time) / 1000 / (step - first.step) : undefined;
   const left = eta_seconds ?? (pace && pace * (total - step));
   const soon = next?.eta_seconds > 0.5 && `number ${next.index + 1} in ${duration(next.eta_seconds)}`;
-  const parts = [phase, `${step} of ${total}`, soon, left > 0.5 && `${duration(left)} left`];
+  const parts = [phase, `${total > 1 ? Math.floor(step) : step} of ${total}`, soon, left > 0.5 && `${duration(left)} left`];
   card.step.textContent = words(parts.filter(Boolean).join(" · "));
 }
 
