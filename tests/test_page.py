@@ -76,6 +76,7 @@ class Demo(Plugin):
 
     @job()
     def warn(self, ctx: Context) -> Text:
+        time.sleep(0.7)  # until somebody listens
         ctx.log("There is no such colour.")
         return "done"
 
