@@ -25,7 +25,7 @@ class Member:
 
     work: Callable[[], Any]
     stopped: Callable[[], bool]
-    future: Future = field(default_factory=Future)
+    future: Future | None = field(default_factory=Future)  # None when it has left
     routine: greenlet.greenlet | None = None
     told: bool = False  # that it should stop: said once, so that it can still decode what there is
 
@@ -60,12 +60,13 @@ class Batcher:
 
         As soon as `stopped()` is true, the call in which `work` waits raises Cancelled, once."""
         member = Member(work, stopped)
+        future = member.future
         with self._lock:
             if self._ended:
                 raise self._ended
             self._flying.add(member)
             self._inbox.put(member)
-        return member.future
+        return future
 
     def call(
         self, function: Callable[[list[Any]], list[Any]], value: Any, alike: Hashable = (), rows: int = 1, most: int = 1
@@ -125,6 +126,7 @@ class Batcher:
                 self._resume(call.member, call.member.routine.throw, error)
             else:
                 self._resume(call.member, call.member.routine.switch, answer)
+        call = answer = error = None  # an error knows the frames that it came through, this one among them
 
     def _answers(self, calls: list[Call]) -> list[tuple[Call, Any, Exception | None]]:
         """Run the calls as one; if that fails, each alone, so that only the guilty ones get the error."""
@@ -141,16 +143,18 @@ class Batcher:
         try:
             said = go(*values)
         except BaseException as error:  # whatever a work raises is its own affair
-            self._leave(member)
-            member.future.set_exception(error)
+            self._leave(member).set_exception(error)
+            del values  # the error knows this frame: if that knew it, too, both would stay, and tensors with them
             return
         if member.routine.dead:
-            self._leave(member)
-            member.future.set_result(said)
+            self._leave(member).set_result(said)
         else:
             said.member = member
             self._waiting.setdefault((said.function, said.alike), deque()).append(said)
 
-    def _leave(self, member: Member) -> None:
+    def _leave(self, member: Member) -> Future:
+        """The future, which the member forgets: it may hold an error that knows the member."""
         with self._lock:
             self._flying.remove(member)
+        future, member.future = member.future, None
+        return future

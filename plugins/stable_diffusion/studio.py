@@ -73,8 +73,17 @@ class Studio:
                     flying.extend(islice(shots, 1))
         finally:
             job.gone.set()
-        if failure and not (isinstance(failure, Cancelled) and kept):
-            raise failure
+        try:
+            if failure and not (isinstance(failure, Cancelled) and kept):
+                raise failure
+        finally:
+            failure = None  # it knows this frame: if that knew it, both would stay, and the job with its tensors
+
+
+def _failed(error: Exception) -> Future:
+    future: Future = Future()
+    future.set_exception(error)
+    return future
 
 
 class Job:
@@ -102,9 +111,7 @@ class Job:
         try:
             shot = self._shot(k)
         except Exception as error:
-            failed: Future = Future()
-            failed.set_exception(error)
-            return failed
+            return _failed(error)
         self._flying.append(shot)
         return self.batcher.submit(lambda: self._draw(shot, draw), shot.stops)
 

@@ -1,8 +1,10 @@
 """The jobs from end to end on the built-in model: what is on the pictures, and that jobs do not disturb each other."""
 
+import gc
 import hashlib
 import threading
 import time
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from math import nan
 
@@ -195,6 +197,26 @@ def test_keep_partial_gives_the_unfinished_pictures(draw, make_context, calls):
     results = draw(stopping(make_context, 8, keep_partial=True), steps=12, batch_size=2)
     assert len(results) == 2 and sum(len(asks) for asks in calls) < 2 * 12
     assert all(is_red_disc_on_blue(result) and result.facts["partial"] for result in results)
+
+
+@pytest.mark.parametrize("failing", ["cancelled", "unknown network", "broken model"])
+def test_a_job_that_ends_badly_is_freed_at_once(draw, plugin, make_context, monkeypatch, failing):
+    from sd import studio
+
+    jobs, job = [], studio.Job
+    monkeypatch.setattr(studio, "Job", lambda *given: jobs.append(weakref.ref(made := job(*given))) or made)
+    if failing == "broken model":
+        monkeypatch.setattr(Denoiser, "denoise", lambda self, asks: 1 / 0)
+    ctx = stopping(make_context, 1) if failing == "cancelled" else make_context()
+    gc.disable()  # only what nothing refers to is freed, not what goes round in circles: that may take minutes
+    try:
+        draw(ctx, steps=3, batch_size=2, prompt="<lora:x>" if failing == "unknown network" else "")
+    except (Cancelled, ModelNotFound, ZeroDivisionError):
+        plugin._studio.batcher.submit(lambda: None).result(10)  # the device's thread is done with it, too
+        assert len(jobs) == 1 and jobs[0]() is not None  # the error that we have still knows it
+    finally:
+        gc.enable()
+    assert jobs[0]() is None
 
 
 def test_keep_partial_of_a_job_that_has_nothing_yet_is_cancelled(draw, make_context):
