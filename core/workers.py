@@ -200,12 +200,14 @@ class Pool:
         said = outcome({"state": "done", "outputs": [message.get("output")], "error": None, "metrics": {}}, self.blobs)
         if run := self.run_of(sid, message):
 
-            def store(tx: Transaction) -> None:
-                tx.leased(run.job["id"], run.lease)
+            def store(tx: Transaction) -> str | None:
+                row = tx.leased(run.job["id"], run.lease)
                 self._add_outputs(tx, run, said.outputs)
+                return row["cancel"]
 
             with contextlib.suppress(Conflict):
-                self._store.write(store)
+                if self._store.write(store) == "keep":  # and it does keep: the next one may take as long
+                    run.kill_at = time.monotonic() + self._config.cancel_grace_seconds
 
     def _finished(self, sid: str, message: Row) -> bool:
         """A job's end as its worker tells it, resent until acknowledged. Returns whether the lease was valid."""

@@ -39,6 +39,15 @@ class Works(Plugin):
             time.sleep(0.05)
 
     @job()
+    def finishes(self, params: Work, ctx: Context) -> list[Text]:
+        ctx.progress(0, 1, "sample")
+        while not ctx.cancelled:
+            time.sleep(0.01)
+        for number in range(4):
+            time.sleep(params.seconds)
+            yield str(number)
+
+    @job()
     def after(self, text: Text) -> Text:
         return text
 """
@@ -105,6 +114,24 @@ def test_mid_step_only_that_job_ends(wire):
     for job in (jobs[0], jobs[2]):
         cancelled(wire, job)
         assert wire.call("job", {"id": job})["job"]["attempt"] == 1
+
+
+def test_what_is_kept_may_take_its_time_as_long_as_it_comes(wire):
+    slow = wire.submit("finishes", {"seconds": 0.5})  # four times that is more than the grace
+    wire.until(lambda: any(name == "progress" and body["id"] == slow for name, body in wire.received))
+    wire.call("cancel", {"id": slow, "keep_partial": True})
+    ended = wire.ended(slow)
+    assert [wire.text(output) for output in ended["outputs"]] == ["0", "1", "2", "3"]
+    assert ended["error"]["message"] == "the job was cancelled."
+
+
+def test_what_is_kept_does_not_come_for_ever_if_it_is_cancelled_for_good(wire):
+    slow = wire.submit("finishes", {"seconds": 0.6})
+    wire.until(lambda: any(name == "progress" and body["id"] == slow for name, body in wire.received))
+    wire.call("cancel", {"id": slow, "keep_partial": True})
+    wire.until(lambda: any(name == "artifact" and body.get("job") == slow for name, body in wire.received))
+    wire.call("cancel", {"id": slow})
+    assert wire.ended(slow)["outputs"] == []
 
 
 def test_a_deaf_job_is_killed_within_the_grace_and_its_neighbours_run_again_without_blame(wire):
