@@ -3,6 +3,7 @@
 python3 -m tests [--quick] [pytest arguments]; --quick leaves out what needs torch, a browser or patience."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from core.ops import bootstrap
@@ -21,11 +22,28 @@ def main():
     paths = [argument for argument in arguments if is_test_path(argument)]
     options += [argument for argument in arguments if argument not in paths and argument != "--quick"]
 
-    counts = [0, 0, 0]
-    for name, command in runs(paths, quick):
-        print(f"\n{name}", flush=True)
-        counts = [sum(pair) for pair in zip(counts, run(command, options), strict=True)]
-    passed, failed, skipped = counts
+    of_plugin = {path: plugin_of(path) for path in paths}
+    server = not paths or None in of_plugin.values()
+    counts = []
+    # The server's tests mostly wait for processes, so the plugins' run beside them, and say so at the end.
+    with ThreadPoolExecutor(1) as beside:
+        plugins = [
+            (
+                plugin.name,
+                beside.submit(run, lambda each=plugin, some=some: plugin_command(each, some), options, server),
+            )
+            for plugin, some in chosen_plugins(of_plugin, quick)
+        ]
+        if server:
+            print("\nserver", flush=True)
+            command = [sys.executable, "-m", "pytest", *(path for path in paths if of_plugin[path] is None)]
+            counts.append(run(lambda: command, options)[0])
+        for name, future in plugins:
+            print(f"\n{name}", flush=True)
+            count, said = future.result()
+            print(said, end="")
+            counts.append(count)
+    passed, failed, skipped = (sum(each) for each in zip(*counts, strict=True)) if counts else (0, 0, 0)
     lines = sum(code_lines(path) for path in [*ROOT.glob("core/*.py"), *ROOT.glob("server.py")])
     print(f"\nkernel: {lines} lines of code in core/*.py and server.py (aim 800, bound 1000)")
     print(f"{passed} passed, {failed} failed, {skipped} skipped")
@@ -37,15 +55,12 @@ def is_test_path(argument):
     return path.exists() and any(path.is_relative_to(ROOT / folder) for folder in ("tests", "plugins"))
 
 
-def runs(paths, quick):
-    """Names and commands of the test runs; a command is None where its environment cannot be made."""
-    of_plugin = {path: plugin_of(path) for path in paths}
-    if not paths or None in of_plugin.values():
-        yield "server", [sys.executable, "-m", "pytest", *(path for path in paths if of_plugin[path] is None)]
+def chosen_plugins(of_plugin, quick):
+    """Plugins and which of their tests to run."""
     for plugin in sorted(folder.parent for folder in ROOT.glob("plugins/*/tests")):
-        chosen = [path for path in paths if of_plugin[path] == plugin]
-        if chosen or not (paths or quick):
-            yield plugin.name, plugin_command(plugin, chosen or [str(plugin / "tests")])
+        chosen = [path for path in of_plugin if of_plugin[path] == plugin]
+        if chosen or not (of_plugin or quick):
+            yield plugin, chosen or [str(plugin / "tests")]
 
 
 def plugin_of(path):
@@ -70,25 +85,27 @@ def site_packages(python):
     return str(next(folder.glob("[Ll]ib/**/site-packages")))
 
 
-def run(command, options):
-    """(passed, failed, skipped) of one run of pytest, whose own report goes to the terminal."""
+def run(make_command, options, quiet=False):
+    """(passed, failed, skipped) of one run of pytest, and its report, which goes to the terminal unless `quiet`."""
     import subprocess
     import tempfile
     from xml.etree import ElementTree
 
-    if command is None:
-        return 0, 1, 0
+    command = make_command()
+    if command is None:  # its environment cannot be made
+        return (0, 1, 0), ""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        code = subprocess.call([*command, f"--junitxml={report}", *options], cwd=ROOT)
+        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} if quiet else {}
+        done = subprocess.run([*command, f"--junitxml={report}", *options], cwd=ROOT, **output)
         suites = list(ElementTree.parse(report).iter("testsuite")) if report.exists() else []
     tests, failures, errors, skipped = (
         sum(int(suite.get(key)) for suite in suites) for key in ("tests", "failures", "errors", "skipped")
     )
     failed = failures + errors
-    if code not in (0, 5) and not failed:  # 5: nothing was selected here
+    if done.returncode not in (0, 5) and not failed:  # 5: nothing was selected here
         failed = 1
-    return max(0, tests - failures - errors - skipped), failed, skipped
+    return (max(0, tests - failures - errors - skipped), failed, skipped), done.stdout or ""
 
 
 def code_lines(path):

@@ -19,7 +19,7 @@ JSON_COLUMNS = {"params", "inputs", "error", "metrics", "facts", "memorised", "m
 MIGRATIONS = sorted((Path(__file__).parents[1] / "migrations").glob("*.sql"), key=lambda path: int(path.stem))
 HINT = "Free some disk space, check the folder's permissions, or move the file away to start empty."
 CHECKED_BYTES = 100_000_000  # a file up to this size (some 200,000 jobs) is checked at the start, in 0.15 s
-DROPPED_AT_ONCE = 2_000  # events
+DROPPED_AT_ONCE = 100  # events, each with maybe 60 kB of facts
 
 Row = dict[str, Any]
 Change = Callable[[Any], Any]
