@@ -11,6 +11,7 @@ from core.ops import bootstrap
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ROOT / ".envs"
 TEST_LOCK = ROOT / "requirements-test.lock"
+HALF = "test_l"  # the server's test files from here on take, with the plugins' tests, about half of the time
 # The plugin's own packages come first; pytest is appended, so the tests see what the plugin would see.
 PLUGIN_PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
@@ -24,21 +25,23 @@ def main():
 
     of_plugin = {path: plugin_of(path) for path in paths}
     server = not paths or None in of_plugin.values()
+    first = [path for path in paths if of_plugin[path] is None]
+    commands = [
+        (plugin.name, lambda plugin=plugin, some=some: plugin_command(plugin, some))
+        for plugin, some in chosen_plugins(of_plugin, quick)
+    ]
+    if not paths:
+        files = sorted(str(path) for path in ROOT.glob("tests/test_*.py"))
+        first = [path for path in files if Path(path).name < HALF]
+        commands.append(("server, the rest", lambda: [sys.executable, "-m", "pytest", *files[len(first) :]]))
     counts = []
-    # The server's tests mostly wait for processes, so the plugins' run beside them, and say so at the end.
+    # Tests mostly wait for processes, so about half of them run beside the others, and are told of at the end.
     with ThreadPoolExecutor(1) as beside:
-        plugins = [
-            (
-                plugin.name,
-                beside.submit(run, lambda each=plugin, some=some: plugin_command(each, some), options, server),
-            )
-            for plugin, some in chosen_plugins(of_plugin, quick)
-        ]
+        later = [(name, beside.submit(run, command, options, server)) for name, command in commands]
         if server:
             print("\nserver", flush=True)
-            command = [sys.executable, "-m", "pytest", *(path for path in paths if of_plugin[path] is None)]
-            counts.append(run(lambda: command, options)[0])
-        for name, future in plugins:
+            counts.append(run(lambda: [sys.executable, "-m", "pytest", *first], options)[0])
+        for name, future in later:
             print(f"\n{name}", flush=True)
             count, said = future.result()
             print(said, end="")

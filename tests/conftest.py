@@ -1,6 +1,13 @@
 """What every test gets: no settings of the person who runs it."""
 
+import os
+
 import pytest
+
+
+def pytest_configure():
+    """Several threads of one small network wait for each other wherever other tests take the cores."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -18,10 +18,8 @@ FAST = {"prompt": "a red circle on a blue background", "steps": 4, "sampler": "E
 
 @pytest.fixture(scope="module")
 def server():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")  # several threads wait for each other where other tests take the cores
-        with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as server:
-            yield server
+    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as server:
+        yield server
 
 
 @pytest.fixture
