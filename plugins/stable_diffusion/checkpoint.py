@@ -176,7 +176,8 @@ def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
     ctx.progress(len(PARTS), len(PARTS) + 1, "load")
     checkpoint = Checkpoint(name, short_hash(stamped(weight_files(name, folder))), clip, unet, vae, tokenizer, noise)
     with torch.inference_mode():
-        return replace(checkpoint, previewer=previewer(checkpoint.autoencoder, ctx, device))
+        checkpoint.previewer = previewer(checkpoint.autoencoder, ctx, device)
+    return checkpoint
 
 
 def made_variant(base: Checkpoint, networks: tuple[Network, ...], tiling: bool, ctx: Context) -> Checkpoint:

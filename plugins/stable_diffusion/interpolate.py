@@ -9,8 +9,8 @@ from core.plugin import InvalidParams, Result
 from .denoiser import repeated
 from .guidance import Conditions, Scheduled, current
 from .options import Interpolate
-from .schedules import start
 from .shot import Shot
+from .txt2img import from_noise
 
 LONGEST = 77 * 100  # tokens
 
@@ -22,17 +22,12 @@ def stops(params: Interpolate) -> list[str]:
 
 def draw(shot: Shot) -> Result:
     """Frame k of the walk: the texts' contexts mixed, and the noise (see `seeds.seeding`)."""
-    params, model, way = shot.params, shot.checkpoint, shot.way
-    prompts = stops(params)
+    params, prompts = shot.params, stops(shot.params)
     done = shot.k / (params.frames - 1) * (len(prompts) - 1)
     before = min(int(done), max(0, len(prompts) - 2))
     words = [shot.reads(prompt, params.negative_prompt, "to_prompts") for prompt in prompts[before : before + 2]]
-    near = [shot.conditions(each, way) for each in words]
-    conditions = mixed(near[0], near[-1], done - before)
-    width, height = params.width or model.size, params.height or model.size
-    noise, sigmas = shot.noise(width, height), shot.sigmas(way)
-    latents = shot.sample(way, sigmas, conditions, noise() * start(way.sampler, sigmas), noise)
-    return shot.result(shot.decode(latents))
+    near = [shot.conditions(each, shot.way) for each in words]
+    return shot.result(shot.decode(from_noise(shot, mixed(near[0], near[-1], done - before))))
 
 
 def mixed(one: Conditions, other: Conditions, share: float) -> Conditions:

@@ -9,6 +9,7 @@ from core.plugin import Params, param
 from .names import SAMPLERS, SCHEDULE_SPELLINGS, SCHEDULES, SPELLINGS, canonical, canonical_schedule
 
 SEEDS = 2**32
+MAX_TEXT = 20_000  # characters of a prompt, also with all that is added to it
 LARGEST = 4096  # pixels, each side
 LARGEST_TILED = 12_000  # of what is drawn in tiles; more pixels than its square could not be opened again
 # What is submitted may have the spellings of A1111 and ComfyUI; what a job gets to see has ours.
@@ -24,6 +25,24 @@ LATENT_UPSCALERS = (
 )  # fmt: skip
 IMAGE_UPSCALERS = ("Lanczos", "Nearest")
 FILLS = ("fill", "original", "latent noise", "latent nothing")
+
+
+def _share(default: float, **hints: Any) -> Any:
+    """A share from 0 to 1."""
+    return param(default, ge=0, le=1, step=0.05, widget="slider", **hints)
+
+
+def _side(default: int, **hints: Any) -> Any:
+    """A side of a picture; 0 means something else for each."""
+    return param(default, ge=0, le=LARGEST, multiple_of=8, unit="pixels", **hints)
+
+
+def _seed(**hints: Any) -> Any:
+    return param(-1, ge=-1, le=SEEDS - 1, widget="seed", **hints)
+
+
+def _text(**hints: Any) -> Any:
+    return param("", widget="textarea", max_length=MAX_TEXT, **hints)
 
 
 class Reading(Params):
@@ -90,20 +109,14 @@ class Drawing(Reading):
                 ours[schedule] = canonical_schedule(ours[schedule])
         return ours
 
-    prompt: str = param(
-        "",
-        widget="textarea",
+    prompt: str = _text(
         order=1,
-        max_length=20_000,
         help="What the picture shows, of any length. (word:1.2) weighs more, [word] less; [a:b:0.5] changes from a"
         " to b halfway, [a|b] alternates; AND combines prompts, BREAK begins a new chunk; {a|b} and __file__ "
         "choose at random; <lora:name:0.8> adds a network; the rest of a line after # is a comment.",
     )
-    negative_prompt: str = param(
-        "",
-        widget="textarea",
+    negative_prompt: str = _text(
         order=2,
-        max_length=20_000,
         help="What to keep away from, for example: blurry, text. Has no effect at cfg_scale 1.",
     )
     styles: list[str] = param(
@@ -122,25 +135,17 @@ class Drawing(Reading):
         help="Whether {a|b}, __wildcard__ and ${variable} choose texts at random, by the seed of each picture. "
         "Without, they are plain text.",
     )
-    width: int = param(
+    width: int = _side(
         0,
-        ge=0,
-        le=LARGEST,
-        multiple_of=8,
         step=8,
-        unit="pixels",
         group="size",
         order=20,
         help="Width of the picture, a multiple of 8. 0 means the size that the model was made for, "
         "which it also draws best; with a picture to start from, that picture's own.",
     )
-    height: int = param(
+    height: int = _side(
         0,
-        ge=0,
-        le=LARGEST,
-        multiple_of=8,
         step=8,
-        unit="pixels",
         group="size",
         order=21,
         help="Height of the picture, a multiple of 8. 0 means the size that the model was made for, or that of the "
@@ -184,33 +189,21 @@ class Drawing(Reading):
         help="How the noise is spread over the steps. automatic: evenly over the model's own noise levels. "
         "karras: more steps at low noise, often finer detail; exponential: still more.",
     )
-    seed: int = param(
-        -1,
-        ge=-1,
-        le=SEEDS - 1,
-        widget="seed",
+    seed: int = _seed(
         group="sampling",
         order=40,
         help="Start of the random numbers: the same seed and options give the same picture. -1 takes a random seed, "
         "which is reported with the picture.",
     )
-    seed_resize_width: int = param(
+    seed_resize_width: int = _side(
         0,
-        ge=0,
-        le=LARGEST,
-        multiple_of=8,
-        unit="pixels",
         group="variations",
         order=43,
         advanced=True,
         help="Draw as the seed does at this width, so that a picture keeps its composition in another size. 0 is off.",
     )
-    seed_resize_height: int = param(
+    seed_resize_height: int = _side(
         0,
-        ge=0,
-        le=LARGEST,
-        multiple_of=8,
-        unit="pixels",
         group="variations",
         order=44,
         advanced=True,
@@ -376,11 +369,7 @@ class Several(Params):
         help="How far the noise goes from that of seed to that of variation_seed: 0 not at all, 1 all the way. "
         "Above 0, all pictures have the same seed, and picture k has the variation seed variation_seed + k.",
     )
-    variation_seed: int = param(
-        -1,
-        ge=-1,
-        le=SEEDS - 1,
-        widget="seed",
+    variation_seed: int = _seed(
         group="variations",
         order=42,
         advanced=True,
@@ -411,12 +400,8 @@ class TextToImage(Drawing, Several):
         visible_if={"hires": True},
         help="How many times larger the second picture is, each side.",
     )
-    hires_width: int = param(
+    hires_width: int = _side(
         0,
-        ge=0,
-        le=LARGEST,
-        multiple_of=8,
-        unit="pixels",
         group="hires fix",
         order=62,
         advanced=True,
@@ -424,12 +409,8 @@ class TextToImage(Drawing, Several):
         help="Width of the second picture, instead of hires_scale. If only one side is given, the other follows; "
         "if both are, what sticks out is cropped.",
     )
-    hires_height: int = param(
+    hires_height: int = _side(
         0,
-        ge=0,
-        le=LARGEST,
-        multiple_of=8,
-        unit="pixels",
         group="hires fix",
         order=63,
         advanced=True,
@@ -453,12 +434,8 @@ class TextToImage(Drawing, Several):
         visible_if={"hires": True},
         help="Steps of the second pass; all of them are run. 0 takes as many as the first.",
     )
-    denoising_strength: float = param(
+    denoising_strength: float = _share(
         0.7,
-        ge=0,
-        le=1,
-        step=0.05,
-        widget="slider",
         group="hires fix",
         order=66,
         visible_if={"hires": True},
@@ -498,20 +475,14 @@ class TextToImage(Drawing, Several):
         visible_if={"hires": True},
         help="cfg_scale of the second pass. 0 takes that of the first.",
     )
-    hires_prompt: str = param(
-        "",
-        widget="textarea",
-        max_length=20_000,
+    hires_prompt: str = _text(
         group="hires fix",
         order=70,
         advanced=True,
         visible_if={"hires": True},
         help="Prompt of the second pass. Empty takes that of the first.",
     )
-    hires_negative_prompt: str = param(
-        "",
-        widget="textarea",
-        max_length=20_000,
+    hires_negative_prompt: str = _text(
         group="hires fix",
         order=71,
         advanced=True,
@@ -523,12 +494,8 @@ class TextToImage(Drawing, Several):
 class Redrawing(Drawing):
     """What all jobs that start from a picture have in common."""
 
-    denoising_strength: float = param(
+    denoising_strength: float = _share(
         0.75,
-        ge=0,
-        le=1,
-        step=0.05,
-        widget="slider",
         group="sampling",
         order=34,
         help="How much of the picture is redrawn: 0 leaves it almost as it is, 1 keeps next to nothing. Of the steps, "
@@ -623,13 +590,21 @@ class Inpaint(Redrawing, Several):
 
 
 class Outpaint(Redrawing, Several):
-    width: int = param(
-        0, ge=0, le=LARGEST, multiple_of=8, step=8, unit="pixels", group="size", order=20, advanced=True,
+    width: int = _side(
+        0,
+        step=8,
+        group="size",
+        order=20,
+        advanced=True,
         help="For mk2 at the left and right: how much of the picture, from its new edge, is looked at while that "
         "is drawn. 0 looks at all.",
     )  # fmt: skip
-    height: int = param(
-        0, ge=0, le=LARGEST, multiple_of=8, step=8, unit="pixels", group="size", order=21, advanced=True,
+    height: int = _side(
+        0,
+        step=8,
+        group="size",
+        order=21,
+        advanced=True,
         help="For mk2 above and below: how much of the picture is looked at, see width. 0 looks at all.",
     )  # fmt: skip
     method: Literal["mk2", "poor man's"] = param(
@@ -679,12 +654,8 @@ class Outpaint(Redrawing, Several):
         visible_if={"method": "mk2"},
         help="How much the colours of the new area may differ from those of the picture.",
     )
-    denoising_strength: float = param(
+    denoising_strength: float = _share(
         0.8,
-        ge=0,
-        le=1,
-        step=0.05,
-        widget="slider",
         group="sampling",
         order=34,
         help="How much of the new area is redrawn: at low values you see what it started from.",
@@ -700,12 +671,8 @@ class Loopback(Redrawing, ResizeMode):
         order=58,
         help="How many times the picture is redrawn, each time from the result before, with the next seed.",
     )
-    final_denoising_strength: float = param(
+    final_denoising_strength: float = _share(
         0.5,
-        ge=0,
-        le=1,
-        step=0.05,
-        widget="slider",
         group="loopback",
         order=59,
         help="denoising_strength of the last loop; it goes there from that of the first.",
@@ -719,20 +686,22 @@ class Loopback(Redrawing, ResizeMode):
 
 
 class SdUpscale(Redrawing, Several):
-    width: int = param(
-        0, ge=0, le=LARGEST, multiple_of=8, step=8, unit="pixels", group="size", order=20,
+    width: int = _side(
+        0,
+        step=8,
+        group="size",
+        order=20,
         help="Width of a tile, a multiple of 8. 0 means the size that the model was made for.",
     )  # fmt: skip
-    height: int = param(
-        0, ge=0, le=LARGEST, multiple_of=8, step=8, unit="pixels", group="size", order=21,
+    height: int = _side(
+        0,
+        step=8,
+        group="size",
+        order=21,
         help="Height of a tile, a multiple of 8. 0 means the size that the model was made for.",
     )  # fmt: skip
-    denoising_strength: float = param(
+    denoising_strength: float = _share(
         0.3,
-        ge=0,
-        le=1,
-        step=0.05,
-        widget="slider",
         group="sampling",
         order=34,
         help="How much of the enlarged picture is redrawn: 0.2 to 0.4 adds detail, more changes what each tile shows.",
@@ -765,29 +734,19 @@ class Alternative(Redrawing, ResizeMode, Several):
         order=32,
         help="How a step is computed. Euler fits the inversion best.",
     )
-    denoising_strength: float = param(
+    denoising_strength: float = _share(
         1.0,
-        ge=0,
-        le=1,
-        step=0.05,
-        widget="slider",
         group="sampling",
         order=34,
         help="How much of the picture is redrawn from the noise that was found for it.",
     )
-    original_prompt: str = param(
-        "",
-        widget="textarea",
-        max_length=20_000,
+    original_prompt: str = _text(
         group="inversion",
         order=60,
         help="What the picture shows now. Redrawn with the same prompt it comes back; with another one, what "
         "differs changes. Networks are those of the prompt.",
     )
-    original_negative_prompt: str = param(
-        "",
-        widget="textarea",
-        max_length=20_000,
+    original_negative_prompt: str = _text(
         group="inversion",
         order=61,
         help="Negative prompt for finding the noise.",
@@ -816,18 +775,11 @@ class Alternative(Redrawing, ResizeMode, Several):
 
 
 class Interpolate(Drawing):
-    to_prompts: str = param(
-        "",
-        widget="textarea",
-        max_length=20_000,
+    to_prompts: str = _text(
         order=4,
         help="Where the walk goes: one prompt a line. Empty keeps the prompt. Networks are those of the prompt.",
     )
-    to_seed: int = param(
-        -1,
-        ge=-1,
-        le=SEEDS - 1,
-        widget="seed",
+    to_seed: int = _seed(
         group="walk",
         order=50,
         help="The seed at the end of the walk. -1 keeps the seed.",
@@ -842,11 +794,8 @@ class Interpolate(Drawing):
 
 
 class Explain(Reading):
-    prompt: str = param(
-        "",
-        widget="textarea",
+    prompt: str = _text(
         order=1,
-        max_length=20_000,
         help="The prompt to explain. Choices like {a|b} are read as they stand.",
     )
     steps: int = param(20, ge=1, le=150, order=30, help="In how many steps the picture would be drawn.")
@@ -856,7 +805,10 @@ class Explain(Reading):
 
 
 class Count(Reading):
-    prompt: str = param("", widget="textarea", order=1, max_length=20_000, help="The prompt whose tokens are counted.")
+    prompt: str = _text(
+        order=1,
+        help="The prompt whose tokens are counted.",
+    )
     steps: int = param(
         20,
         ge=1,
@@ -871,13 +823,11 @@ class Style(Params):
 
 
 class StyleTexts(Style):
-    prompt: str = param(
-        "",
-        widget="textarea",
-        max_length=20_000,
+    prompt: str = _text(
         order=2,
         help="Text that is added to the prompt; {prompt} in it stands for the prompt.",
     )
-    negative_prompt: str = param(
-        "", widget="textarea", max_length=20_000, order=3, help="Text that is added to the negative prompt."
+    negative_prompt: str = _text(
+        order=3,
+        help="Text that is added to the negative prompt.",
     )

@@ -211,9 +211,9 @@ class Shot:
             self.partial = self.partial or self.passes < self.job.passes  # no other run is to begin
             return self.job.batcher.call(self.checkpoint.autoencoder.decode, latents)  # the end is told once
 
-    def result(self, picture: PIL.Image.Image, **facts: Any) -> Result:
+    def result(self, picture: PIL.Image.Image) -> Result:
         """The picture with all that has to be known to draw it again."""
-        return Result(picture, self.job.facts(self, picture) | facts)
+        return Result(picture, self.job.facts(self, picture))
 
 
 def not_a_number() -> InvalidParams:

@@ -118,11 +118,12 @@ class Job:
     def _shot(self, k: int) -> Shot:
         params, seeding = self.params, self.seeding(k)
         words, hires = self.read(params.prompt, params.negative_prompt, seeding), None
+        checkpoint = self._variant(words)
         if getattr(params, "hires", False):
             texts = params.hires_prompt or params.prompt, params.hires_negative_prompt or params.negative_prompt
-            other = self.read(*texts, seeding)
-            hires = other, self._variant(other)
-        return Shot(self, k, seeding, words, self._variant(words), hires)
+            other = self.read(*texts, seeding) if texts != (params.prompt, params.negative_prompt) else words
+            hires = other, checkpoint if other is words else self._variant(other)
+        return Shot(self, k, seeding, words, checkpoint, hires)
 
     def read(self, prompt: str, negative_prompt: str, seeding: Seeding) -> Words:
         words = self._reader.read(prompt, negative_prompt, seeding.words)

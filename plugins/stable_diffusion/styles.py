@@ -13,7 +13,8 @@ from pathlib import Path
 
 from core.plugin import InvalidParams
 
-MAX_TEXT = 20_000  # characters of a prompt, also with all styles in it
+from .options import MAX_TEXT
+
 MAX_NAME = 100
 LOCK_SECONDS = 5
 COLUMNS = ("name", "prompt", "negative_prompt")

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from core.plugin import Cancelled, Result
 
+from .guidance import Conditions
 from .options import LATENT_UPSCALERS
 from .resizing import upscaled
 from .schedules import last_part_of, start
@@ -23,19 +24,22 @@ LATENT_MODES = {
 
 
 def draw(shot: Shot) -> Result:
-    params, model = shot.params, shot.checkpoint
-    width, height = params.width or model.size, params.height or model.size
-    noise, sigmas = shot.noise(width, height), shot.sigmas(shot.way)
-    x = noise() * start(shot.way.sampler, sigmas)
-    latents = shot.sample(shot.way, sigmas, shot.conditions(shot.words, shot.way), x, noise)
-    if params.hires and not shot.partial:
+    latents = from_noise(shot, shot.conditions(shot.words, shot.way))
+    if shot.params.hires and not shot.partial:
         try:
-            latents = second_pass(shot, latents, hires_size(params, width, height))
+            latents = second_pass(shot, latents, hires_size(shot.params, *shot.size))
         except Cancelled:
             if not shot.keeps:
                 raise
             shot.partial = True
     return shot.result(shot.decode(latents))
+
+
+def from_noise(shot: Shot, conditions: Conditions) -> Tensor:
+    """The latents of a picture of the wanted size, drawn from nothing but noise."""
+    params, model, way = shot.params, shot.checkpoint, shot.way
+    noise, sigmas = shot.noise(params.width or model.size, params.height or model.size), shot.sigmas(way)
+    return shot.sample(way, sigmas, conditions, noise() * start(way.sampler, sigmas), noise)
 
 
 def second_pass(shot: Shot, latents: Tensor, size: Size) -> Tensor:

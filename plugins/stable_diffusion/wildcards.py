@@ -20,9 +20,9 @@ from dynamicprompts.sampling_result import SamplingResult
 from core.plugin import InvalidParams
 
 from . import choices
+from .options import MAX_TEXT
 from .wildcard_files import Wildcards
 
-MAX_TEXT = 20_000  # characters of a result
 MAX_WORK, MORE_WORK = 1_000_000, 10_000  # for all, and for each result: in units of about a microsecond
 COMMAND, CHARACTERS, LINES = 50, 10, 10  # what one command costs; how many of these cost one unit
 MAX_DEPTH = 120  # commands inside of commands; Python allows five times as many calls

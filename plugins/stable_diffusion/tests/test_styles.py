@@ -12,7 +12,6 @@ from sd.styles import Style
 
 from core.plugin import InvalidParams
 
-FOLDER = Path(styles.__file__).parent
 CSV = '\ufeffname,prompt,negative_prompt\r\nInk, ink drawing, photo\r\n"Oil ","oil, thick\nstrokes of ""paint""",\r\n'
 
 
@@ -157,14 +156,15 @@ def test_a_link_to_the_file_of_a1111_stays_one(tmp_path):
 SAVE_MANY = """
 import sys
 from pathlib import Path
-import styles
+import conftest
+from sd import styles
 for number in range(10):
     styles.save(Path(sys.argv[1]), f"{sys.argv[2]} {number}", "x" * number, "")
 """
 
 
 def test_processes_that_save_at_the_same_time_lose_nothing(tmp_path):
-    path = os.pathsep.join(map(str, (FOLDER, FOLDER.parent.parent)))
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     processes = [
         subprocess.Popen([sys.executable, "-c", SAVE_MANY, str(tmp_path), who], env=os.environ | {"PYTHONPATH": path})
         for who in "abc"
