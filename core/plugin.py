@@ -54,10 +54,12 @@ def param(default: Any = ..., *, help: str, **hints: Any) -> Any:
 class Plugin:
     """Base of a plugin: one instance lives in each worker process, on one device.
 
-    `folder` is the plugin's own folder; `models` finds model files as `ctx.models` does, and is there before anything
-    is called. `load` runs before the first job, `unload` before the process ends."""
+    `folder` is the plugin's own folder; `models` finds model files as `ctx.models` does; `settings` are what the admin
+    has set in config.toml, of the Params class that a plugin annotates them with. Both are there before anything is
+    called. `load` runs before the first job, `unload` before the process ends."""
 
     models: Models
+    settings: Params
 
     def __init__(self, folder: Path):
         self.folder = folder

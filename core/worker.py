@@ -18,7 +18,7 @@ from core.library.children import SIDE, Waiting
 from core.library.models import Models
 from core.library.ordered import NAMESPACE, OrderedClient
 from core.ops import ending
-from core.ops.describe import load_plugin
+from core.ops.describe import load_plugin, settings_class
 from core.plugin import Context
 
 HEARTBEAT_SECONDS = 5
@@ -28,6 +28,7 @@ class Worker:
     def __init__(self, settings: dict[str, Any]):
         self._settings = settings
         self.plugin = load_plugin(Path(settings["folder"]))(Path(settings["folder"]))
+        self.plugin.settings = settings_class(type(self.plugin))(**settings["plugin_settings"])
         self._blobs = Blobs(Path(settings["blobs"]), settings["fsync"])
         self._models = self.plugin.models = Models(Path(settings["models"]), settings["shipped_models"])
         self._loading = threading.Lock()

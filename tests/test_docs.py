@@ -133,7 +133,7 @@ def test_the_plugin_of_the_tutorial_runs():
 
 
 def test_the_program_of_the_tutorial_runs():
-    frame, grid = (block for block in blocks("docs/plugins.md", "python") if "class" in block)
+    frame, grid, _ = (block for block in blocks("docs/plugins.md", "python") if "class" in block)
     drawing = """
 class Draw(Params):
     prompt: str = param("", help="What to draw.")
@@ -149,6 +149,17 @@ class Drawing(Plugin):
         ended = wire.ended(wire.submit("variations", {"count": 3}))
         pictures = [PIL.Image.open(io.BytesIO(wire.download(output).content)) for output in ended["outputs"]]
         assert [picture.size for picture in pictures] == [(20, 20)] * 3
+
+
+def test_the_settings_of_the_tutorial_are_taken():
+    source = next(block for block in blocks("docs/plugins.md", "python") if "PoetSettings" in block)
+    settings = next(block for block in blocks("docs/plugins.md", "toml") if "plugin_settings" in block)
+    with serve({"poet": source}) as running:
+        with (running.folder / "config.toml").open("a") as config:
+            config.write(settings)
+        running.restart()
+        with Wire(running) as wire:
+            assert wire.text(wire.ended(wire.submit("poem"))["outputs"][0]) == "arma virumque cano"
 
 
 def test_the_plugin_of_the_readme_runs():

@@ -136,6 +136,55 @@ def test_a_setting_overrides_defaults_and_bounds_of_a_plugin():
             assert wire.call("submit", {"job": "sized", "params": {"size": 5}})["error"]["field"] == "size"
 
 
+TILED = """
+class S(Params):
+    tile: int = param(256, ge=64, help="Side of a tile.")
+    dtype: Literal["float16", "float32"] = param("float16", help="Kind of numbers.")
+class Tiled(Plugin):
+    settings: S
+    @job()
+    def tiled(self) -> Text:
+        return f"{self.settings.tile} {self.settings.dtype}"
+    @job(light=True)
+    def side(self) -> Text:
+        return self.tiled()
+    def plan(self, job, params, inputs):
+        return {"outputs": [{"tile": self.settings.tile}]}
+"""
+
+
+def test_settings_of_a_plugin_are_there_in_all_its_processes():
+    source = f"from typing import Literal\n{TILED}"
+    with serve({"tiled": source}, plugin_settings={"tiled": {"tile": 512}}) as server, Wire(server) as wire:
+        assert wire.text(wire.ended(wire.submit("tiled"))["outputs"][0]) == "512 float16"
+        assert wire.call("call", {"job": "side"})["outputs"] == ["512 float16"]
+        assert wire.call("plan", {"job": "tiled"})["plan"]["outputs"] == [{"tile": 512}]
+        schema = wire.call("plugins")["plugins"][0]["settings"]
+        assert schema["properties"]["tile"] == {
+            "default": 256, "description": "Side of a tile.", "minimum": 64, "title": "Tile", "type": "integer",
+        }  # fmt: skip
+
+
+def test_wrong_settings_refuse_their_plugin_alone_and_are_told_at_once():
+    given = {"tiled": {"tile": 3, "dtipe": "float32"}, "helo": {"x": 1}}
+    plugins = {"tiled": f"from typing import Literal\n{TILED}", "hello": HELLO}
+    with serve(plugins, plugin_settings=given) as server, Wire(server) as wire:
+        ready, refused = wire.call("plugins")["plugins"]
+        assert (ready["name"], ready["status"], refused["status"]) == ("hello", "ready", "refused")
+        assert refused["error"] == (
+            "plugin_settings.tiled in config.toml: dtipe is not a setting. Did you mean dtype? "
+            "tile: 3 is less than the minimum of 64."
+        )
+        assert "config.toml has settings for helo, which is no plugin. Did you mean hello?" in server.log
+
+
+def test_settings_have_to_be_annotated_with_params():
+    source = "class P(Plugin):\n    settings: dict\n    @job()\n    def p(self) -> Text:\n        return ''"
+    with serve({"p": source}) as server, Wire(server) as wire:
+        refused = wire.call("plugins")["plugins"][0]
+        assert "annotate settings with a subclass of Params, not <class 'dict'>." in refused["error"]
+
+
 def test_the_token_is_readable_by_its_user_alone():
     with serve({"hello": HELLO}) as server:
         path = server.folder / "config" / "stable-core" / "token"

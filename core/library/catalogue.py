@@ -30,11 +30,13 @@ class PluginInfo:
     broken: bool = False  # refused while it ran: its queued jobs fail instead of waiting
     python: Path | None = None
     jobs: list[dict[str, Any]] = field(default_factory=list)
+    settings_schema: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)  # what the admin has set, and the defaults of the rest
 
     def wire(self) -> dict[str, Any]:
         keys = ("version", "title", "description", "author", "licence", "homepage")
         about = {key: self.manifest[key] for key in keys if key in self.manifest}
-        return {**self.brief(), "jobs": self.jobs, **about}
+        return {**self.brief(), "jobs": self.jobs, "settings": self.settings_schema, **about}
 
     def brief(self) -> dict[str, Any]:
         """What the event `plugins` tells."""
@@ -44,6 +46,44 @@ class PluginInfo:
         """The [[models]] that the plugin ships, with absolute paths."""
         shipped = [model for model in self.manifest.get("models", []) if "path" in model]
         return [{**model, "path": str(self.folder / model["path"])} for model in shipped]
+
+
+class Fields:
+    """Values by name, as a JSON Schema has them: a job's parameters, a plugin's settings.
+
+    In messages, `of` says whose they are and `what` what one is called."""
+
+    def __init__(self, of: str, what: str, schema: dict[str, Any], run_blocking: Callable[..., Any]):
+        self._of, self._what, self._schema, self._run_blocking = of, what, schema, run_blocking
+        self._validator = jsonschema.Draft202012Validator(schema)
+
+    def check(self, values: dict[str, Any]) -> dict[str, Any]:
+        """`values` with the defaults filled in; raises InvalidParams with all bad fields, or TooLarge."""
+        whats = f"{self._what}s"
+        try:
+            size = len(json.dumps(values, allow_nan=False))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidParams(f"{self._of}: {whats} must be JSON without NaN or infinity: {error}.") from error
+        if size > MAX_PARAMS:
+            raise TooLarge(f"{self._of}: {whats} take {size:,} bytes, the limit is {MAX_PARAMS:,}. Upload large data.")
+        known, errors = self._schema.get("properties", {}), []
+        for name in [name[:100] for name in sorted(values.keys() - known.keys())[:MAX_ERRORS]]:
+            near = difflib.get_close_matches(name, known, n=1)
+            allowed = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known) or 'none'}."
+            errors.append({"field": name, "message": f"{name} is not a {self._what}. {allowed}"})
+        complete = {name: schema["default"] for name, schema in known.items() if "default" in schema} | values
+        given = {name: complete[name] for name in known if name in complete}
+        found = (_innermost(error) for error in itertools.islice(self._validator.iter_errors(given), MAX_ERRORS))
+        for error in self._run_blocking(list, found) if size > SMALL_PARAMS else found:
+            where = ".".join(map(str, error.absolute_path))
+            missing = error.message.split("'")[1] if error.validator == "required" else ""
+            text = f"{where}: {_said(error)}" if where else _said(error)
+            errors.append({"field": where or missing, "message": f"{text}."})
+        if errors:
+            errors = errors[:MAX_ERRORS]
+            text = " ".join(error["message"] for error in errors)
+            raise InvalidParams(f"{self._of}: {text}", field=errors[0]["field"], errors=errors)
+        return complete
 
 
 @dataclass
@@ -56,34 +96,11 @@ class JobType:
     run_blocking: Callable[..., Any]
 
     def __post_init__(self) -> None:
-        self._validator = jsonschema.Draft202012Validator(self.about["params"])
+        self._params = Fields(self.name, "parameter", self.about["params"], self.run_blocking)
 
     def check(self, params: dict[str, Any]) -> dict[str, Any]:
         """`params` with the defaults filled in; raises InvalidParams with all bad fields, or TooLarge."""
-        try:
-            size = len(json.dumps(params, allow_nan=False))
-        except (ValueError, RecursionError) as error:
-            raise InvalidParams(f"{self.name}: params must be JSON without NaN or infinity: {error}.") from error
-        if size > MAX_PARAMS:
-            raise TooLarge(f"{self.name}: params take {size:,} bytes, the limit is {MAX_PARAMS:,}. Upload large data.")
-        known, errors = self.about["params"].get("properties", {}), []
-        for name in [name[:100] for name in sorted(params.keys() - known.keys())[:MAX_ERRORS]]:
-            near = difflib.get_close_matches(name, known, n=1)
-            allowed = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known) or 'none'}."
-            errors.append({"field": name, "message": f"{name} is not a parameter. {allowed}"})
-        complete = {name: schema["default"] for name, schema in known.items() if "default" in schema} | params
-        given = {name: complete[name] for name in known if name in complete}
-        found = (_innermost(error) for error in itertools.islice(self._validator.iter_errors(given), MAX_ERRORS))
-        for error in self.run_blocking(list, found) if size > SMALL_PARAMS else found:
-            where = ".".join(map(str, error.absolute_path))
-            missing = error.message.split("'")[1] if error.validator == "required" else ""
-            text = f"{where}: {_said(error)}" if where else _said(error)
-            errors.append({"field": where or missing, "message": f"{text}."})
-        if errors:
-            errors = errors[:MAX_ERRORS]
-            text = " ".join(error["message"] for error in errors)
-            raise InvalidParams(f"{self.name}: {text}", field=errors[0]["field"], errors=errors)
-        return complete
+        return self._params.check(params)
 
     def check_inputs(self, inputs: dict[str, Any]) -> dict[str, list[Any]]:
         """`inputs` as a list of references for each announced input, kinds not checked yet; raises InvalidParams."""

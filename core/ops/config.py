@@ -68,6 +68,9 @@ class Config(pydantic.BaseModel):
     tokens: dict[Person, Annotated[str, Field(min_length=16)]] = Field(
         {}, description='More people, by name, with own jobs and results: {"bot": "a long random token"}.'
     )
+    plugin_settings: dict[str, dict[str, Any]] = Field(
+        {}, description='What plugins let you set, by plugin: {"stable_diffusion": {"dtype": "bfloat16"}}.'
+    )
     overrides: dict[str, dict[str, dict[str, Any]]] = Field(
         {}, description='Own defaults and bounds: {"plugin.job": {"steps": {"default": 30, "maximum": 50}}}.'
     )

@@ -96,5 +96,17 @@ def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
     return jobs
 
 
+def settings_class(plugin: type[Plugin]) -> type[Params]:
+    """What a plugin annotates its `settings` with: the class of what the admin may set. Raises TypeMismatch."""
+    owner = next(base for base in plugin.__mro__ if "settings" in inspect.get_annotations(base))
+    found = inspect.get_annotations(owner)["settings"]
+    found = get_type_hints(owner)["settings"] if isinstance(found, str) else found
+    if not (inspect.isclass(found) and issubclass(found, Params)):
+        raise TypeMismatch(f"{plugin.__name__}: annotate settings with a subclass of Params, not {found!r}.")
+    return found
+
+
 if __name__ == "__main__":
-    Path(sys.argv[2]).write_text(json.dumps(describe(load_plugin(Path(sys.argv[1])))), "utf-8")
+    found = load_plugin(Path(sys.argv[1]))
+    announced = {"jobs": describe(found), "settings": settings_class(found).model_json_schema()}
+    Path(sys.argv[2]).write_text(json.dumps(announced), "utf-8")

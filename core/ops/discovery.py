@@ -1,5 +1,6 @@
 """Finds plugins and learns what they announce: their code runs in a child process, the server only reads JSON."""
 
+import difflib
 import hashlib
 import json
 import os
@@ -14,7 +15,7 @@ import jsonschema
 
 from core.errors import CoreError, InvalidParams
 from core.jobs import Store
-from core.library.catalogue import Catalogue, PluginInfo
+from core.library.catalogue import Catalogue, Fields, PluginInfo
 from core.ops import environments
 from core.ops.config import ROOT, Config, tomllib
 from core.types import KINDS
@@ -64,9 +65,11 @@ def load(
             if not install:
                 return
             run_blocking(_describe_in_child, info, cache)
-        info.jobs = run_blocking(_read, cache)
+        info.jobs, info.settings_schema = run_blocking(_read, cache)
         for job in info.jobs:
             _override(job, config.overrides.get(f"{info.name}.{job['name']}", {}))
+        fields = Fields(f"plugin_settings.{info.name} in config.toml", "setting", info.settings_schema, run_blocking)
+        info.settings = fields.check(config.plugin_settings.get(info.name, {}))
         catalogue.announce(info)
         info.status, info.error = "ready", None
     except (CoreError, environments.InstallError, OSError, ValueError, TypeError) as error:
@@ -77,6 +80,9 @@ def load_all(
     config: Config, catalogue: Catalogue, store: Store, say: Callable[[str], None], run_blocking: Callable[..., Any]
 ) -> None:
     """One plugin after the other; everybody is told about each."""
+    for name in sorted(config.plugin_settings.keys() - catalogue.plugins.keys()):
+        near = difflib.get_close_matches(name, catalogue.plugins, n=1)
+        say(f"config.toml has settings for {name}, which is no plugin." + (f" Did you mean {near[0]}?" if near else ""))
     for info in list(catalogue.plugins.values()):
         load(info, config, catalogue, say, run_blocking)
         store.write(lambda tx, info=info: tx.event("plugins", info.brief(), {}))
@@ -109,8 +115,10 @@ def _describe_in_child(info: PluginInfo, target: Path) -> None:
     answer.replace(target)
 
 
-def _read(cache: Path) -> list[dict[str, Any]]:
-    return [_checked(job) for job in json.loads(cache.read_text("utf-8"))]
+def _read(cache: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """The jobs, and the JSON Schema of the settings."""
+    announced = json.loads(cache.read_text("utf-8"))
+    return [_checked(job) for job in announced["jobs"]], announced["settings"]
 
 
 def _checked(job: Any) -> dict[str, Any]:

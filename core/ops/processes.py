@@ -34,7 +34,7 @@ def settings(config: Config, catalogue: Catalogue, plugin: PluginInfo) -> dict[s
     return {
         "plugin": plugin.name, "folder": str(plugin.folder), "blobs": str(config.data / "blobs"),
         "fsync": config.durability == "power", "scratch": str(config.data / "scratch"), "models": str(config.models),
-        "max_message_bytes": config.max_message_bytes,
+        "max_message_bytes": config.max_message_bytes, "plugin_settings": plugin.settings,
         "shipped_models": [model for each in catalogue.plugins.values() for model in each.models()],
     }  # fmt: skip
 

@@ -158,6 +158,7 @@ class PluginBrief(Said):
 
 class PluginRecord(PluginBrief):
     jobs: list[AnnouncedJob]
+    settings: dict[str, Any] = Field(description="JSON Schema of what the admin may set; {} until it is known.")
     version: str | None = None
     title: str | None = None
     description: str | None = None
