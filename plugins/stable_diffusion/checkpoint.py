@@ -34,12 +34,12 @@ transformers_logging.disable_progress_bar()
 
 @dataclass(eq=False)
 class Checkpoint:
-    """A loaded model. `hash` is A1111's short form, 10 hex digits; `size` the side that it draws best, in pixels;
-    `networks` the hashes, by name, of what was added to it."""
+    """A loaded model. `hash` is A1111's short form, 10 hex digits; `clips` its text encoders; `size` the side that it
+    draws best, in pixels; `networks` the hashes, by name, of what was added to it."""
 
     name: str
     hash: str
-    clip: CLIPTextModel
+    clips: tuple[CLIPTextModel, ...]
     unet: UNet2DConditionModel
     vae: AutoencoderKL
     tokenizer: CLIPTokenizer
@@ -48,7 +48,7 @@ class Checkpoint:
     networks: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.text = TextEncoder(self.tokenizer, self.clip)
+        self.text = TextEncoder(self.tokenizer, self.clips)
         self.denoiser = Denoiser(self.unet, self.noise.alphas_cumprod, self.noise.config.prediction_type)
         self.autoencoder = Autoencoder(self.vae)
         self.size = self.unet.config.sample_size * self.autoencoder.factor
@@ -174,18 +174,19 @@ def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
     noise = read(DDIMScheduler, "scheduler")
     ctx.raise_if_cancelled()
     ctx.progress(len(PARTS), len(PARTS) + 1, "load")
-    checkpoint = Checkpoint(name, short_hash(stamped(weight_files(name, folder))), clip, unet, vae, tokenizer, noise)
+    checkpoint = Checkpoint(name, short_hash(stamped(weight_files(name, folder))), (clip,), unet, vae, tokenizer, noise)
     with torch.inference_mode():
         checkpoint.previewer = previewer(checkpoint.autoencoder, ctx, device)
     return checkpoint
 
 
 def made_variant(base: Checkpoint, networks: tuple[Network, ...], tiling: bool, ctx: Context) -> Checkpoint:
-    unet, clip, hashes, warnings = apply(base.unet, base.clip, networks, ctx.models, ctx.raise_if_cancelled)
+    (clip,) = base.clips
+    unet, clip, hashes, warnings = apply(base.unet, clip, networks, ctx.models, ctx.raise_if_cancelled)
     for warning in warnings:
         ctx.log(warning)
     vae = tiled(base.vae) if tiling else base.vae
-    return replace(base, unet=tiled(unet) if tiling else unet, clip=clip, vae=vae, networks=hashes)
+    return replace(base, unet=tiled(unet) if tiling else unet, clips=(clip,), vae=vae, networks=hashes)
 
 
 def check(name: str, folder: Path) -> None:

@@ -1,8 +1,9 @@
-"""How a prompt becomes the context that the UNet attends to."""
+"""How a prompt becomes what the UNet is told: the context that it attends to, and what else a kind of model wants."""
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,8 +16,38 @@ from .chunks import Chunk, Chunks, Wording, split
 ROWS = 32  # chunks that CLIP reads at once
 
 
+@dataclass(frozen=True, eq=False)
+class Condition:
+    """What one row of the UNet is told besides noisy latents and their noise level, in the model's dtype.
+
+    `context` (1, tokens, D) is what it attends to."""
+
+    context: Tensor
+
+    @property
+    def tokens(self) -> int:
+        return self.context.shape[1]
+
+    def repeated(self, length: int) -> "Condition":
+        """The same with a context of a `length` that is a multiple of its own, else as it is. That changes nothing: a
+        key that is there twice gets twice half the attention."""
+        times, rest = divmod(length, self.tokens)
+        if rest or times == 1:
+            return self
+        return dataclasses.replace(self, context=self.context.repeat(1, times, 1))
+
+    def mixed(self, other: "Condition", share: float) -> "Condition":
+        """The condition of which `share`, 0 to 1, is the other's, with contexts of the least common multiple."""
+        length = math.lcm(self.tokens, other.tokens)
+        context = self.repeated(length).context.lerp(other.repeated(length).context, share)
+        return dataclasses.replace(self, context=context)
+
+
 class TextEncoder:
-    def __init__(self, tokenizer: CLIPTokenizer, clip: CLIPTextModel):
+    """`clips` are the networks that read the same chunks: one in Stable Diffusion 1 and 2."""
+
+    def __init__(self, tokenizer: CLIPTokenizer, clips: Sequence[CLIPTextModel]):
+        (clip,) = clips
         self._tokenizer, self._clip = tokenizer, clip
         self._model = getattr(clip, "text_model", clip)  # older versions of transformers have one module more
         self._empty: dict[int, Tensor] = {}  # the context of an empty text, by clip_skip
@@ -46,16 +77,18 @@ class TextEncoder:
                 )
         return dataclasses.replace(chunks, vectors=torch.cat(vectors))
 
-    def encode(self, prompts: list[Chunks]) -> list[Tensor]:
-        """The context of each prompt, (1, 77 * chunks, D) in the model's dtype. What one prompt gets does not depend
-        on the others; the same object several times is read once."""
+    def encode(self, prompts: list[Chunks]) -> list[Condition]:
+        """What each prompt becomes, with a context (1, 77 * chunks, D). What one prompt gets does not depend on the
+        others; the same object several times is read once."""
         different = {id(prompt): prompt for prompt in prompts}
         rows = [(prompt, chunk) for prompt in different.values() for chunk in prompt.chunks]
         contexts: Iterator[Tensor] = (
             context for k in range(0, len(rows), ROWS) for context in self._read(rows[k : k + ROWS])
         )
         read = {
-            key: torch.cat([self._weighted(next(contexts), chunk, prompt.wording) for chunk in prompt.chunks])[None]
+            key: Condition(
+                torch.cat([self._weighted(next(contexts), chunk, prompt.wording) for chunk in prompt.chunks])[None]
+            )
             for key, prompt in different.items()
         }
         return [read[id(prompt)] for prompt in prompts]
@@ -88,7 +121,7 @@ class TextEncoder:
     def _empty_context(self, clip_skip: int) -> Tensor:
         if clip_skip not in self._empty:
             chunks = self.chunks("", Wording(clip_skip=clip_skip), {})
-            self._empty[clip_skip] = self.encode([chunks])[0][0]
+            self._empty[clip_skip] = self.encode([chunks])[0].context[0]
         return self._empty[clip_skip]
 
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-Scheduled = list[tuple[int, Tensor]]  # contexts (1, tokens, D), each until and including an evaluation, counted from 0
-Terms = list[tuple[float, Tensor]]  # weights, and contexts (1, tokens, D)
+from .conditioning import Condition
+
+Scheduled = list[tuple[int, Condition]]  # each until and including an evaluation, counted from 0
+Terms = list[tuple[float, Condition]]  # with weights
 
 
 @dataclass(eq=False)
@@ -27,24 +29,24 @@ class Conditions:
         return terms if whole else [term for term in terms if term[0]] or terms[-1:]
 
 
-def current(scheduled: Scheduled, evaluation: int) -> Tensor:
-    """The context of an evaluation, counted from 0; after the last one it stays."""
-    return next((context for until, context in scheduled if evaluation <= until), scheduled[-1][1])
+def current(scheduled: Scheduled, evaluation: int) -> Condition:
+    """The condition of an evaluation, counted from 0; after the last one it stays."""
+    return next((condition for until, condition in scheduled if evaluation <= until), scheduled[-1][1])
 
 
-def combined(estimates: Tensor, terms: Terms) -> Tensor:
-    """The weighted sum of the estimates (n, C, h, w) of n terms: (1, C, h, w)."""
-    weights = torch.tensor([weight for weight, _ in terms], device=estimates.device)
-    return (weights[:, None, None, None] * estimates).sum(0, keepdim=True)
+def combined(estimates: Tensor, weights: list[float]) -> Tensor:
+    """The weighted sum of n estimates (n, C, h, w): (1, C, h, w)."""
+    factors = torch.tensor(weights, device=estimates.device)
+    return (factors[:, None, None, None] * estimates).sum(0, keepdim=True)
 
 
-def rescaled(estimates: Tensor, terms: Terms, scale: float, amount: float, x: Tensor, sigma: Tensor) -> Tensor:
+def rescaled(estimates: Tensor, weights: list[float], scale: float, amount: float, x: Tensor, sigma: Tensor) -> Tensor:
     """`combined`, its contrast taken back to that without guidance: Lin et al. 2023 (Common Diffusion Noise Schedules
     and Sample Steps are Flawed), eq. 14 to 16, with phi = `amount`, done on the v-prediction as there."""
-    weights = [weight / scale for weight, _ in terms[:-1]]
-    plain = combined(estimates, [(weight, x) for weight in [*weights, 1 - sum(weights)]])  # as with a scale of 1
+    parts = [weight / scale for weight in weights[:-1]]
+    plain = combined(estimates, [*parts, 1 - sum(parts)])  # as with a scale of 1
     to_v = (1 + sigma**2) ** 0.5 / sigma
     v_x = x / (sigma * (1 + sigma**2) ** 0.5)
-    v_cfg, v_pos = v_x - combined(estimates, terms) * to_v, v_x - plain * to_v
+    v_cfg, v_pos = v_x - combined(estimates, weights) * to_v, v_x - plain * to_v
     v_rescaled = v_cfg * (v_pos.std() / v_cfg.std())
     return (v_x - (amount * v_rescaled + (1 - amount) * v_cfg)) / to_v

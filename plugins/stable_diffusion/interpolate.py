@@ -2,11 +2,9 @@
 
 import math
 
-from torch import Tensor
-
 from core.plugin import InvalidParams, Result
 
-from .denoiser import repeated
+from .conditioning import Condition
 from .guidance import Conditions, Scheduled, current
 from .options import Interpolate
 from .shot import Shot
@@ -48,11 +46,10 @@ def _mixed(one: Scheduled, other: Scheduled, share: float) -> Scheduled:
     return [(until, _between(current(one, until), current(other, until), share)) for until in untils]
 
 
-def _between(a: Tensor, b: Tensor, share: float) -> Tensor:
-    length = math.lcm(a.shape[1], b.shape[1])
-    if length > LONGEST:
+def _between(a: Condition, b: Condition, share: float) -> Condition:
+    if math.lcm(a.tokens, b.tokens) > LONGEST:
         raise InvalidParams(
-            f"to_prompts: {a.shape[1]} and {b.shape[1]} tokens cannot be mixed. Use prompts of about the same length.",
+            f"to_prompts: {a.tokens} and {b.tokens} tokens cannot be mixed. Use prompts of about the same length.",
             field="to_prompts",
         )
-    return repeated(a, length).lerp(repeated(b, length), share)
+    return a.mixed(b, share)

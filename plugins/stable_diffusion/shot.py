@@ -16,6 +16,7 @@ from core.plugin import Cancelled, InvalidParams, Result
 from . import composition, editing
 from .checkpoint import Checkpoint
 from .chunks import Chunks, Wording
+from .conditioning import Condition
 from .denoiser import Ask
 from .guidance import Conditions, combined, rescaled
 from .names import SECOND_ORDER
@@ -117,28 +118,28 @@ class Shot:
         before, now = (each.steps * (2 if each.sampler in SECOND_ORDER else 1) for each in (self.way, way))
         steps = (before, now) if second else (now, None)
 
-        def scheduled(text: str) -> list[tuple[int, Tensor]]:
-            return [(until, self._context(part)) for until, part in editing.edits(text, *steps)]
+        def scheduled(text: str) -> list[tuple[int, Condition]]:
+            return [(until, self._condition(part)) for until, part in editing.edits(text, *steps)]
 
         parts = [(weight, scheduled(text)) for text, weight in composition.parts(words.text)]
         return Conditions(parts, scheduled(words.negative_prompt))
 
-    def _context(self, text: str) -> Tensor:
-        """The context of a text, (1, tokens, D). Notes which embeddings are in it."""
+    def _condition(self, text: str) -> Condition:
+        """What a text becomes. Notes which embeddings are in it."""
         job, encoder = self.job, self.checkpoint.text
         key = encoder, text
         if key not in job.chunks:
             if len(job.chunks) >= MAX_TEXTS:
                 job.chunks.clear()
-                job.contexts.clear()
+                job.read_texts.clear()
             job.chunks[key] = self._chunks(text)
         chunks = job.chunks[key]
         self.embeddings |= {name: job.embeddings.hashes[name] for name in chunks.embeddings}
-        if (context := job.contexts.get(key)) is None:  # the shots that ask for it at once get it by one call
-            context = job.contexts[key] = job.batcher.call(
+        if (condition := job.read_texts.get(key)) is None:  # the shots that ask for it at once get it by one call
+            condition = job.read_texts[key] = job.batcher.call(
                 encoder.encode, chunks, self.apart, rows=len(chunks.chunks), most=ROWS
             )
-        return context
+        return condition
 
     @property
     def apart(self) -> "Shot | None":
@@ -245,25 +246,26 @@ class Run:
             scale = 1.0  # without the negative prompt: A1111's negative guidance minimum sigma
         rescale = params.cfg_rescale if scale > 0 else 0
         terms = self.conditions.terms(self.evaluation, scale, whole=rescale > 0)
-        estimates = self._estimates(x, sigma, [context for _, context in terms])
+        weights = [weight for weight, _ in terms]
+        estimates = self._estimates(x, sigma, [condition for _, condition in terms])
         if rescale:
-            denoised = rescaled(estimates, terms, scale, rescale, x, sigma)
+            denoised = rescaled(estimates, weights, scale, rescale, x, sigma)
         else:
-            denoised = combined(estimates, terms)
+            denoised = combined(estimates, weights)
         if self.mask is not None:
             denoised = denoised * self.mask + self.start * (1 - self.mask)
         self.denoised = denoised
         shot.job.evaluated(shot, (self.evaluation + 1) / self.expected)
         return denoised
 
-    def _estimates(self, x: Tensor, sigma: Tensor, contexts: list[Tensor]) -> Tensor:
-        """One for each context, float32 (n, C, h, w). A prompt may have thousands of ANDs: with more rows than the
+    def _estimates(self, x: Tensor, sigma: Tensor, conditions: list[Condition]) -> Tensor:
+        """One for each condition, float32 (n, C, h, w). A prompt may have thousands of ANDs: with more rows than the
         UNet takes at once, others have their turns in between, and the memory suffices."""
         shot, most = self.shot, self._most(x)
-        asks = [Ask(x, sigma, contexts[k : k + most]) for k in range(0, len(contexts), most)]
+        asks = [Ask(x, sigma, conditions[k : k + most]) for k in range(0, len(conditions), most)]
         denoise = shot.checkpoint.denoiser.denoise
         return torch.cat(
-            [shot.job.batcher.call(denoise, ask, self._alike(ask), len(ask.contexts), most) for ask in asks]
+            [shot.job.batcher.call(denoise, ask, self._alike(ask), len(ask.conditions), most) for ask in asks]
         )
 
     def _alike(self, ask: Ask) -> tuple:

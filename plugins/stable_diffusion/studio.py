@@ -10,7 +10,6 @@ from itertools import islice
 from typing import Any
 
 import PIL.Image
-from torch import Tensor
 
 from core.plugin import Cancelled, Context, Result
 
@@ -18,6 +17,7 @@ from . import seeds
 from .batcher import Batcher
 from .checkpoint import Checkpoint, Checkpoints
 from .chunks import Chunks
+from .conditioning import Condition
 from .determinism import determinism
 from .embeddings import Embeddings
 from .forms import fields_of
@@ -98,10 +98,10 @@ class Job:
         self.seeding = seeding or functools.partial(seeds.seeding, self.params)
         self.checkpoint = studio.checkpoints.get(params.model, ctx)
         self._reader, self._warned = Reader(params, ctx.models), set()
-        self.embeddings = Embeddings(ctx.models, self.checkpoint.clip.config.hidden_size)
+        self.embeddings = Embeddings(ctx.models, self.checkpoint.clips[0].config.hidden_size)
         self.gone = threading.Event()  # nobody waits for the rest
         self.chunks: dict[tuple, Chunks] = {}  # of texts, by text encoder and text
-        self.contexts: dict[tuple, Tensor] = {}  # the same, encoded
+        self.read_texts: dict[tuple, Condition] = {}  # the same, encoded
         self._flying: list[Shot] = []  # the oldest first
         self._skips, self._done, self._fractions = ctx.skips, 0, 0.0
 

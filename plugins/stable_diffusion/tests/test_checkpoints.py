@@ -60,7 +60,7 @@ def test_a_model_that_makes_room_is_freed_at_once(checkpoints, model, make_conte
     base = checkpoints.get("copy", ctx)
     tiling = checkpoints.variant(base, (), True, ctx)
     gone = [weakref.ref(part) for each in (base, tiling) for part in (each, each.unet, each.vae)]
-    gone += [weakref.ref(base.clip)]
+    gone += [weakref.ref(base.clips[0])]
     del base, tiling
     for _ in range(2):
         (model / "unet/diffusion_pytorch_model.safetensors").touch()

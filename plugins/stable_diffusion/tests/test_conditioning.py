@@ -5,8 +5,7 @@ from collections import UserDict
 import pytest
 import torch
 from sd.chunks import Wording, split
-from sd.conditioning import TextEncoder, emphasised
-from sd.denoiser import repeated
+from sd.conditioning import Condition, TextEncoder, emphasised
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from core.plugin import InvalidParams
@@ -29,11 +28,12 @@ def clip(plugin):
 @pytest.fixture(scope="module")
 def encode(tokenizer, clip):
     """encode(*texts, **wording) gives the contexts."""
-    encoder = TextEncoder(tokenizer, clip)
+    encoder = TextEncoder(tokenizer, [clip])
 
     def encode(*texts, embeddings=None, **wording):
         with torch.inference_mode():
-            return encoder.encode([encoder.chunks(text, Wording(**wording), embeddings or {}) for text in texts])
+            chunks = [encoder.chunks(text, Wording(**wording), embeddings or {}) for text in texts]
+            return [condition.context for condition in encoder.encode(chunks)]
 
     return encode
 
@@ -239,14 +239,15 @@ def test_an_embedding_of_a_words_own_vector_is_that_word(encode, clip, tokenizer
 
 
 def test_each_prompt_of_a_call_has_its_own_vectors(tokenizer, clip):
-    encoder, plain = TextEncoder(tokenizer, clip), Wording()
+    encoder, plain = TextEncoder(tokenizer, [clip]), Wording()
     ones, twos = {"myword": torch.ones(2, WIDTH)}, {"myword": torch.full((1, WIDTH), 2.0).half()}
     prompts = [encoder.chunks("a myword", plain, ones), encoder.chunks("red", plain, {})]
     prompts.append(encoder.chunks("a myword", plain, twos))
     with torch.inference_mode():
-        for together, prompt in zip(encoder.encode(prompts), prompts, strict=True):
-            torch.testing.assert_close(together, encoder.encode([prompt])[0], rtol=0, atol=1e-5)
-        assert not torch.allclose(encoder.encode(prompts)[0], encoder.encode(prompts)[2])
+        together = [condition.context for condition in encoder.encode(prompts)]
+        for context, prompt in zip(together, prompts, strict=True):
+            torch.testing.assert_close(context, encoder.encode([prompt])[0].context, rtol=0, atol=1e-5)
+        assert not torch.allclose(together[0], together[2])
 
 
 def test_only_embeddings_that_are_named_are_fetched(encode):
@@ -267,7 +268,7 @@ def test_an_embedding_for_another_model_is_refused(encode):
 def test_contexts_of_different_length_are_repeated_and_mean_the_same():
     short, long = torch.randn(1, 4, 8), torch.randn(1, 6, 8)
     query = torch.randn(1, 3, 8)
-    for before, after in [(context, repeated(context, 12)) for context in (short, long)]:
+    for before, after in [(context, Condition(context).repeated(12).context) for context in (short, long)]:
         assert after.shape == (1, 12, 8)
         attended = [torch.nn.functional.scaled_dot_product_attention(query, c, c) for c in (before, after)]
         torch.testing.assert_close(*attended)

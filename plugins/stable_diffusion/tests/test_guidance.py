@@ -2,16 +2,17 @@
 
 import pytest
 import torch
+from sd.conditioning import Condition
 from sd.guidance import Conditions, combined, current, rescaled
 
 
-def context(value):
-    return torch.full((1, 77, 4), float(value))
+def condition(value):
+    return Condition(torch.full((1, 77, 4), float(value)))
 
 
 def terms_of(parts, negative=0, scale=7.0, **more):
-    conditions = Conditions([(weight, [(99, context(v))]) for v, weight in parts], [(99, context(negative))])
-    return [(weight, found.mean().item()) for weight, found in conditions.terms(0, scale, **more)]
+    conditions = Conditions([(weight, [(99, condition(v))]) for v, weight in parts], [(99, condition(negative))])
+    return [(weight, found.context.mean().item()) for weight, found in conditions.terms(0, scale, **more)]
 
 
 def test_guidance_is_the_sum_over_the_parts():
@@ -27,13 +28,13 @@ def test_terms_without_weight_are_left_out():
 
 
 def test_a_schedule_holds_until_and_including_its_step_and_its_end_stays():
-    scheduled = [(2, context(1)), (5, context(2))]
-    assert [current(scheduled, k).mean().item() for k in (0, 2, 3, 5, 6)] == [1, 1, 2, 2, 2]
+    scheduled = [(2, condition(1)), (5, condition(2))]
+    assert [current(scheduled, k).context.mean().item() for k in (0, 2, 3, 5, 6)] == [1, 1, 2, 2, 2]
 
 
 def test_estimates_are_combined_as_classifier_free_guidance():
     cond, uncond = torch.randn(2, 4, 8, 8)
-    guided = combined(torch.stack([cond, uncond]), [(7.0, cond), (-6.0, uncond)])
+    guided = combined(torch.stack([cond, uncond]), [7.0, -6.0])
     assert torch.allclose(guided[0], uncond + 7 * (cond - uncond), atol=1e-5)
 
 
@@ -41,13 +42,13 @@ def test_rescaled_guidance_has_the_contrast_of_the_prompt_alone_in_v():
     torch.manual_seed(0)
     x, cond, uncond = torch.randn(1, 4, 8, 8) * 5, *torch.randn(2, 4, 8, 8)
     sigma, estimates = torch.tensor([5.0]), torch.stack([cond, uncond])
-    terms = [(7.0, cond), (-6.0, uncond)]
+    weights = [7.0, -6.0]
 
     def v(denoised):  # Salimans & Ho (2022): v = alpha * eps - sigma * x0, in variance-preserving scale
         alpha = (1 + sigma**2) ** -0.5
         return alpha * (x - denoised) / sigma - sigma * alpha * denoised
 
-    full, half, none = (rescaled(estimates, terms, 7.0, amount, x, sigma) for amount in (1.0, 0.5, 0.0))
+    full, half, none = (rescaled(estimates, weights, 7.0, amount, x, sigma) for amount in (1.0, 0.5, 0.0))
     assert v(full).std().item() == pytest.approx(v(cond[None]).std().item(), rel=1e-4)
-    assert torch.allclose(none, combined(estimates, terms), atol=1e-4)
+    assert torch.allclose(none, combined(estimates, weights), atol=1e-4)
     assert torch.allclose(half, (full + none) / 2, atol=1e-4)

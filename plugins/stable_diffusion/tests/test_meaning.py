@@ -55,9 +55,9 @@ def contexts(calls):
     """Which context guided each evaluation of one image, by numbers in the order of their appearance."""
     seen = []
     for (ask,) in calls:
-        if not any(ask.contexts[0] is context for context in seen):
-            seen.append(ask.contexts[0])
-    return [next(i for i, context in enumerate(seen) if context is ask.contexts[0]) for (ask,) in calls]
+        if not any(ask.conditions[0] is context for context in seen):
+            seen.append(ask.conditions[0])
+    return [next(i for i, context in enumerate(seen) if context is ask.conditions[0]) for (ask,) in calls]
 
 
 def test_editing_changes_the_prompt_at_the_step_it_names(draw, calls):
@@ -99,7 +99,7 @@ def test_and_mixes_prompts_by_their_weights(draw):
 def test_a_part_without_weight_costs_nothing_and_a_negative_one_keeps_away(draw, calls):
     (plain,), (ignored,) = draw(), draw(prompt=f"{RED_CIRCLE} AND a green star :0")
     assert plain.value.tobytes() == ignored.value.tobytes()
-    assert {len(ask.contexts) for asks in calls for ask in asks} == {2}
+    assert {len(ask.conditions) for asks in calls for ask in asks} == {2}
     (away,) = draw(prompt="a circle on a white background AND a red circle :-0.7", steps=8)
     (there,) = draw(prompt="a circle on a white background AND a red circle :0.7", steps=8)
     assert redness(away) < redness(there) - 50
@@ -161,7 +161,7 @@ def test_an_embedding_is_what_its_vectors_say(draw, make_context, plugin):
     checkpoint = plugin._studio.checkpoints.get("builtin", ctx)
     red, circle = checkpoint.tokenizer("red circle", add_special_tokens=False).input_ids
     with torch.inference_mode(False):
-        vectors = checkpoint.clip.get_input_embeddings().weight[[red, circle]].clone()
+        vectors = checkpoint.clips[0].get_input_embeddings().weight[[red, circle]].clone()
     folder = ctx.models.folder / "embedding"
     folder.mkdir(parents=True)
     save_file({"emb_params": vectors.half()}, folder / "myword.safetensors")

@@ -8,6 +8,7 @@ import torch
 from k_diffusion import sampling
 from k_diffusion.external import DiscreteEpsDDPMDenoiser
 from scipy.stats import beta
+from sd.conditioning import Condition
 from sd.denoiser import Ask, Denoiser
 from sd.names import SAMPLERS, SCHEDULES
 from sd.noise import Noise
@@ -218,11 +219,11 @@ def test_the_denoiser_undoes_the_noise_for_both_kinds_of_prediction_and_each_con
     alphas = torch.cumprod(1 - betas, 0)
     denoiser = Denoiser(ExactUNet(alphas, prediction), alphas, prediction)
     lengths = {0.5: 77, 0.25: 154, 1.0: 231}  # tokens of contexts by their value; two do not fit into the third
-    contexts = {value: torch.full((1, tokens, 4), value) for value, tokens in lengths.items()}
+    conditions = {value: Condition(torch.full((1, tokens, 4), value)) for value, tokens in lengths.items()}
     wanted = [(0.5,), (0.25, 0.5), (1.0, 0.25, 0.5)]
     sigmas = [denoiser.levels.sigmas[at].view(1) for at in (0, 500, 999)]
     asks = [
-        Ask(torch.randn(1, 4, 8, 8) * sigma, sigma, [contexts[value] for value in values])
+        Ask(torch.randn(1, 4, 8, 8) * sigma, sigma, [conditions[value] for value in values])
         for sigma, values in zip(sigmas, wanted, strict=True)
     ]
     for answer, values in zip(denoiser.denoise(asks), wanted, strict=True):

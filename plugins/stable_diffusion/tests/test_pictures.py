@@ -86,7 +86,7 @@ def test_a_batch_reads_its_prompts_once(draw, monkeypatch):
 
 def test_a_prompt_of_many_parts_is_read_in_turns_by_the_unet(draw, calls):
     (many,) = draw(prompt=" AND ".join([f"{RED_CIRCLE} :0.025"] * 40), steps=2, width=64, height=64)
-    assert max(sum(len(ask.contexts) for ask in asks) for asks in calls) == 16
+    assert max(sum(len(ask.conditions) for ask in asks) for asks in calls) == 16
     assert difference(many, draw(steps=2, width=64, height=64)[0]) < 1
 
 
@@ -111,7 +111,7 @@ def test_sizes_are_multiples_of_8_and_0_is_the_models_own(draw, width, height):
 def test_cfg_scale_1_takes_one_row_of_the_unet_and_ignores_the_negative_prompt(draw, calls):
     (one,), (other,) = draw(cfg_scale=1), draw(cfg_scale=1, negative_prompt="red")
     assert one.value.tobytes() == other.value.tobytes()
-    assert {len(ask.contexts) for asks in calls for ask in asks} == {1}
+    assert {len(ask.conditions) for asks in calls for ask in asks} == {1}
 
 
 def test_img2img_keeps_more_of_the_picture_at_less_strength(draw):
@@ -161,7 +161,7 @@ def test_concurrent_jobs_get_the_pictures_they_would_get_alone_and_share_calls(d
     for ours, theirs in zip(together, alone, strict=True):
         assert all(same(a, b) for a, b in zip(ours, theirs, strict=True))
     assert sum(len(asks) for asks in calls) == asks_alone and len(calls) < calls_alone
-    assert max(len({id(ask.contexts[0]) for ask in asks}) for asks in calls) >= 3  # jobs in one call
+    assert max(len({id(ask.conditions[0]) for ask in asks}) for asks in calls) >= 3  # jobs in one call
 
 
 def stopping(make_context, at_step, keep_partial=False):
@@ -251,7 +251,7 @@ def test_a_failing_image_costs_only_itself(plugin, make_context, draw, monkeypat
 @pytest.mark.parametrize("sampler", ["Euler", "DPM adaptive"])
 def test_what_is_not_a_number_is_an_error_and_no_black_picture(draw, monkeypatch, sampler):
     def denoise(self, asks):
-        return [ask.x.new_full((len(ask.contexts), *ask.x.shape[1:]), nan) for ask in asks]
+        return [ask.x.new_full((len(ask.conditions), *ask.x.shape[1:]), nan) for ask in asks]
 
     monkeypatch.setattr(Denoiser, "denoise", denoise)
     with pytest.raises(InvalidParams, match="the model answered with not-a-number") as caught:
@@ -443,12 +443,12 @@ def test_the_second_pass_has_its_own_prompt_sampler_schedule_and_guidance(draw, 
         hires_cfg_scale=1, hires_steps=3,
     )[0]  # fmt: skip
     assert difference(plain, other) > 3
-    assert [len(ask.contexts) for asks in calls[4:] for ask in asks] == [2, 2] + [1] * 5
+    assert [len(ask.conditions) for asks in calls[4:] for ask in asks] == [2, 2] + [1] * 5
 
 
 def test_the_second_pass_counts_the_evaluations_of_the_first_by_its_own_sampler(draw, calls):
     draw(steps=3, hires=True, hires_scale=1, hires_prompt="[red:green:5]", hires_sampler="Heun", hires_steps=3)
-    words = [id(ask.contexts[0]) for asks in calls[3:] for ask in asks]
+    words = [id(ask.conditions[0]) for asks in calls[3:] for ask in asks]
     assert words == [words[0]] * 3 + [words[3]] * 2 and words[0] != words[3]  # red until 5 - 3, counted from 0
 
 
@@ -556,7 +556,7 @@ def save(path, tensors):
 
 def test_ngms_leaves_out_the_negative_prompt_every_other_step_at_low_noise(draw, calls):
     draw(steps=8, ngms=3)
-    rows = [len(ask.contexts) for asks in calls for ask in asks]
+    rows = [len(ask.conditions) for asks in calls for ask in asks]
     assert rows[:2] == [2, 2] and rows.count(1) == sum(rows[k] == 1 for k in (1, 3, 5, 7)) >= 2
 
 
