@@ -56,7 +56,10 @@ class Plugin:
 
     `folder` is the plugin's own folder; `models` finds model files as `ctx.models` does; `settings` are what the admin
     has set in config.toml, of the Params class that a plugin annotates them with. Both are there before anything is
-    called. `load` runs before the first job, `unload` before the process ends."""
+    called. `load` runs before the first job, `unload` before the process ends.
+
+    Where the user's models decide which jobs there are (`jobs_from` in plugin.toml says which kinds), a classmethod
+    `announce(models)` returns them, {name: function marked with @job}, and a list of notes for people."""
 
     models: Models
     settings: Params

@@ -53,7 +53,7 @@ class Scheduler:
         checked, pause = [], Pause()
         for request in requests:
             pause()
-            job = self._catalogue.find(request["job"])
+            job = self._catalogue.wanted(request["job"])
             if job.about["light"]:
                 raise InvalidParams(f"{job.name} is a light job, which is not queued. Send it with call.", field="job")
             checked.append((request, job, job.check(request["params"]), job.check_inputs(request["inputs"])))

@@ -133,7 +133,7 @@ def test_the_plugin_of_the_tutorial_runs():
 
 
 def test_the_program_of_the_tutorial_runs():
-    frame, grid, _ = (block for block in blocks("docs/plugins.md", "python") if "class" in block)
+    frame, grid, *_ = (block for block in blocks("docs/plugins.md", "python") if "class" in block)
     drawing = """
 class Draw(Params):
     prompt: str = param("", help="What to draw.")

@@ -231,6 +231,8 @@ def plugins(client: Client, flags: argparse.Namespace) -> int:
         show.out.print(title.append(show.text(plugin["status"])), soft_wrap=True)
         if plugin["error"]:
             show.out.print(show.text(f"  {plugin['error']}"), soft_wrap=True)
+        for note in plugin["notes"]:
+            show.out.print(show.text(f"  {note}"), soft_wrap=True)
     rows = [
         {
             "job": f"{plugin['name']}.{about['name']}",

@@ -72,6 +72,7 @@ async function readPlugins() {
     ...others.map(({ name, status, error }) =>
       h("li", {}, h("b", {}, name), status === "refused" ? ` was refused: ${error}` : " is being installed …"),
     ),
+    ...plugins.flatMap(({ name, notes }) => notes.map((note) => h("li", {}, h("b", {}, name), `: ${note}`))),
   );
   const announced = plugins.flatMap((plugin) => plugin.jobs.map((job) => [`${plugin.name}.${job.name}`, job]));
   if (form && !announced.length && installing.size) return; // the server has just started: they will come back

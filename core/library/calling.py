@@ -14,7 +14,7 @@ from core.artifacts import Blobs
 from core.errors import CoreError, Internal, OutOfMemory, PluginError, TooLarge, TypeMismatch
 from core.library import plain
 from core.library.children import Artifact, Children, Rehearsal, Waiting
-from core.ops.describe import signature
+from core.ops.describe import function_of, signature
 from core.plugin import Context, Plugin, Result
 from core.types import KINDS, Image, fits
 
@@ -70,7 +70,7 @@ def plan(plugin: Plugin, message: dict[str, Any], context: Context) -> dict[str,
 
 
 def _function(plugin: Plugin, message: dict[str, Any]) -> Any:
-    return getattr(type(plugin), message["name"].split(".")[1])
+    return function_of(plugin, message["name"].split(".")[1])
 
 
 def _calls(

@@ -32,11 +32,14 @@ class PluginInfo:
     jobs: list[dict[str, Any]] = field(default_factory=list)
     settings_schema: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)  # what the admin has set, and the defaults of the rest
+    notes: list[str] = field(default_factory=list)  # for people: what is not offered, and why
+    made_from: str = ""  # a hash of the files that its jobs are made from, if they are
 
     def wire(self) -> dict[str, Any]:
         keys = ("version", "title", "description", "author", "licence", "homepage")
         about = {key: self.manifest[key] for key in keys if key in self.manifest}
-        return {**self.brief(), "jobs": self.jobs, "settings": self.settings_schema, **about}
+        more = {"jobs": self.jobs, "settings": self.settings_schema, "notes": self.notes}
+        return {**self.brief(), **more, **about}
 
     def brief(self) -> dict[str, Any]:
         """What the event `plugins` tells."""
@@ -131,12 +134,24 @@ class Catalogue:
         self._run_blocking = run_blocking
         self.plugins: dict[str, PluginInfo] = {}
         self.jobs: dict[str, JobType] = {}  # by plugin.job; replaced whole
+        self.renew: Callable[[], None] = lambda: None  # look for models that make jobs; set by discovery
+
+    def shipped_models(self) -> list[dict[str, Any]]:
+        return [model for info in self.plugins.values() for model in info.models()]
 
     def announce(self, plugin: PluginInfo) -> None:
         """Replace what a plugin announces by its `jobs`, all at once."""
         others = {name: job for name, job in self.jobs.items() if job.plugin.name != plugin.name}
         mine = [JobType(f"{plugin.name}.{about['name']}", plugin, about, self._run_blocking) for about in plugin.jobs]
         self.jobs = others | {job.name: job for job in mine}
+
+    def wanted(self, name: str) -> JobType:
+        """As `find`; a job that nobody has announced yet may come from files that were just put there."""
+        try:
+            return self.find(name)
+        except UnknownJob:
+            self.renew()
+            return self.find(name)
 
     def find(self, name: str) -> JobType:
         """The announced job `plugin.job`, or `job` where only one plugin has it. Raises UnknownJob, PluginError."""

@@ -123,11 +123,10 @@ class Library:
         kind, _, name = list.partition("/")
         if kind not in ("models", "call") or not re.fullmatch(r"[\w.-]{1,100}", name):
             raise NotFound(f"there is no list {list[:100]!r}. Lists are called models/KIND or call/JOB.")
-        shipped = [model for info in self._catalogue.plugins.values() for model in info.models()]
         if kind == "call":
             entries = _names(name, self._call(owner, name)["outputs"])
         else:
-            entries = self._run_blocking(Models(self._config.models, shipped).entries, name)
+            entries = self._run_blocking(Models(self._config.models, self._catalogue.shipped_models()).entries, name)
         found = [entry for entry in entries if search.lower() in entry.lower()]
         return {"choices": found[offset:][:limit], "total": len(found)}
 

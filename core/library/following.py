@@ -37,6 +37,7 @@ class Following:
 
     def plugins(self, owner: str) -> Row:
         """The plugins and the jobs they announce, with JSON Schemas and types."""
+        self._catalogue.renew()
         return {"plugins": [info.wire() for info in self._catalogue.plugins.values()]}
 
     def subscribe(

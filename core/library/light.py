@@ -55,7 +55,7 @@ class Light:
         self, owner: str, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None
     ) -> Row:
         """Run a light job now, even while the queue is paused. `outputs`: what it returns, texts and JSON values."""
-        known = self._catalogue.find(job)
+        known = self._catalogue.wanted(job)
         if not known.about["light"]:
             raise InvalidParams(f"{known.name} is not a light job. Send it with submit.", field="job")
         complete, references = self._check(owner, known, params, inputs)
@@ -67,7 +67,7 @@ class Light:
         """What a submit would make, without making it: `params` as they would be used, `count` of outputs and
         `eta_seconds` of work where they are known; `outputs` (facts of each, the seed ...) where the plugin can tell;
         of a program, the `jobs` it begins with."""
-        known = self._catalogue.find(job)
+        known = self._catalogue.wanted(job)
         complete, references = self._check(owner, known, params, inputs)
         found = look_up(self._store, references)
         ports, output = known.about["inputs"], known.about["output"]

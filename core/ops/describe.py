@@ -1,6 +1,7 @@
 """What a plugin's code announces, read from its annotations. `python -m core.ops.describe FOLDER FILE` writes JSON.
 
-This runs plugin code: in the worker, and in a child process of the server under the plugin's own Python."""
+This runs plugin code: in the worker, and in a child process of the server under the plugin's own Python. A third
+argument tells the child about models, as JSON: [folder, shipped ones]."""
 
 import importlib.util
 import inspect
@@ -12,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-from core.errors import InvalidParams, PluginError, TypeMismatch
+from core.errors import InvalidParams, PluginError, TypeMismatch, UnknownJob
+from core.library.models import Models
 from core.plugin import Context, Params, Plugin
 from core.types import KINDS, Kind, Text
 
@@ -34,6 +36,26 @@ def load_plugin(folder: Path) -> type[Plugin]:
     if len(classes) != 1:
         raise PluginError(f"{folder.name}/__init__.py must define one subclass of Plugin, it defines {len(classes)}.")
     return classes[0]
+
+
+def announce(plugin: type[Plugin], models: Models) -> list[str]:
+    """Give the class the jobs that its hook `announce` makes of the models there are; returns its notes for people."""
+    if not hasattr(plugin, "announce"):
+        return []
+    functions, notes = plugin.announce(models)
+    for name, function in functions.items():
+        if not hasattr(getattr(plugin, name, function), "__job__"):
+            raise InvalidParams(f"{plugin.__name__}.announce makes a job {name}, and that is the plugin's {name}.")
+        setattr(plugin, name, function)
+    return [str(note) for note in notes]
+
+
+def function_of(plugin: Plugin, name: str) -> Callable:
+    """The method of a job; the model that makes it one may have come a moment ago. Raises UnknownJob."""
+    announce(type(plugin), plugin.models)
+    if function := getattr(type(plugin), name, None):
+        return function
+    raise UnknownJob(f"{name} is not there any more.", hint="Were its files moved or deleted?")
 
 
 def port(annotation: Any) -> dict[str, Any]:
@@ -91,7 +113,7 @@ def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
         help = inspect.cleandoc(function.__doc__ or "")
         about = {"name": name, "help": help, "inputs": inputs, "output": output, "params": schema}
         jobs.append(about | options | {"plans": plugin.plan is not Plugin.plan})
-    if not jobs:
+    if not jobs and not hasattr(plugin, "announce"):
         raise InvalidParams(f"{plugin.__name__} announces no job. Mark a method with @job().")
     return jobs
 
@@ -107,6 +129,7 @@ def settings_class(plugin: type[Plugin]) -> type[Params]:
 
 
 if __name__ == "__main__":
-    found = load_plugin(Path(sys.argv[1]))
-    announced = {"jobs": describe(found), "settings": settings_class(found).model_json_schema()}
-    Path(sys.argv[2]).write_text(json.dumps(announced), "utf-8")
+    found, (folder, shipped) = load_plugin(Path(sys.argv[1])), json.loads(sys.argv[3])
+    notes = announce(found, Models(Path(folder), shipped))
+    schema = settings_class(found).model_json_schema()
+    Path(sys.argv[2]).write_text(json.dumps({"jobs": describe(found), "settings": schema, "notes": notes}), "utf-8")

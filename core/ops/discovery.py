@@ -1,5 +1,6 @@
 """Finds plugins and learns what they announce: their code runs in a child process, the server only reads JSON."""
 
+import contextlib
 import difflib
 import hashlib
 import json
@@ -7,6 +8,7 @@ import os
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,12 +18,14 @@ import jsonschema
 from core.errors import CoreError, InvalidParams
 from core.jobs import Store
 from core.library.catalogue import Catalogue, Fields, PluginInfo
+from core.library.models import Models
 from core.ops import environments
 from core.ops.config import ROOT, Config, tomllib
 from core.types import KINDS
 
 API_VERSION = 1  # of core/plugin.py
 DESCRIBE_SECONDS = 30
+SAY_WHAT_THEY_ARE = {".json", ".py"}  # files of a model; the others are its weights, long in coming
 
 
 def discover(config: Config, catalogue: Catalogue) -> None:
@@ -60,20 +64,29 @@ def load(
         info.python = environments.python_of(info.folder, config.environments, config.torch_backend)
         if install and not info.python:
             info.python = run_blocking(environments.ensure, info.folder, config.environments, say, config.torch_backend)
-        cache = config.data / "descriptions" / f"{_content_hash(info)}.json"
-        if not cache.exists():
-            if not install:
-                return
-            run_blocking(_describe_in_child, info, cache)
-        info.jobs, info.settings_schema = run_blocking(_read, cache)
-        for job in info.jobs:
-            _override(job, config.overrides.get(f"{info.name}.{job['name']}", {}))
-        fields = Fields(f"plugin_settings.{info.name} in config.toml", "setting", info.settings_schema, run_blocking)
-        info.settings = fields.check(config.plugin_settings.get(info.name, {}))
-        catalogue.announce(info)
-        info.status, info.error = "ready", None
+        _announce(info, config, catalogue, run_blocking, install)
     except (CoreError, environments.InstallError, OSError, ValueError, TypeError) as error:
         info.status, info.error = "refused", str(error).removeprefix(f"{info.name}: ")
+
+
+def _announce(
+    info: PluginInfo, config: Config, catalogue: Catalogue, run_blocking: Callable[..., Any], run_it: bool
+) -> None:
+    """Announce what the plugin says of itself; without `run_it`, only if that is known already."""
+    models = Models(config.models, catalogue.shipped_models())
+    info.made_from = run_blocking(_made_from, info, models)
+    cache = config.data / "descriptions" / f"{_content_hash(info)}.json"
+    if not cache.exists():
+        if not run_it:
+            return
+        run_blocking(_describe_in_child, info, models, cache)
+    info.jobs, info.settings_schema, info.notes = run_blocking(_read, cache)
+    for job in info.jobs:
+        _override(job, config.overrides.get(f"{info.name}.{job['name']}", {}))
+    fields = Fields(f"plugin_settings.{info.name} in config.toml", "setting", info.settings_schema, run_blocking)
+    info.settings = fields.check(config.plugin_settings.get(info.name, {}))
+    catalogue.announce(info)
+    info.status, info.error = "ready", None
 
 
 def load_all(
@@ -86,19 +99,52 @@ def load_all(
     for info in list(catalogue.plugins.values()):
         load(info, config, catalogue, say, run_blocking)
         store.write(lambda tx, info=info: tx.event("plugins", info.brief(), {}))
+    lock = threading.Lock()
+    catalogue.renew = lambda: _renew(config, catalogue, store, run_blocking, lock)
+
+
+def _renew(
+    config: Config, catalogue: Catalogue, store: Store, run_blocking: Callable[..., Any], lock: threading.Lock
+) -> None:
+    """Announce anew what depends on models, where these have come, gone or changed since. Costs a look otherwise."""
+    models = Models(config.models, catalogue.shipped_models())
+    for info in list(catalogue.plugins.values()):
+        if info.status != "ready" or "jobs_from" not in info.manifest:
+            continue
+        with lock:
+            if run_blocking(_made_from, info, models) == info.made_from:
+                continue
+            try:
+                _announce(info, config, catalogue, run_blocking, run_it=True)
+            except (CoreError, OSError, ValueError, TypeError) as error:  # the jobs that there were stay
+                info.notes = [f"What has changed in {config.models} is not announced: {error}"]
+        store.write(lambda tx, info=info: tx.event("plugins", info.brief(), {}))
+
+
+def _made_from(info: PluginInfo, models: Models) -> str:
+    """A hash of the models that the jobs are made from, `jobs_from` in plugin.toml: which files there are, and when
+    those changed that say what they are."""
+    found = []
+    for kind in info.manifest.get("jobs_from", []):
+        for entry in models.entries(kind).values():
+            for path in sorted((entry, *entry.glob("*"), *entry.glob("*/*"))):
+                with contextlib.suppress(FileNotFoundError):  # it goes just now
+                    found.append((str(path), path.stat().st_mtime_ns if path.suffix in SAY_WHAT_THEY_ARE else 0))
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
 def _content_hash(info: PluginInfo) -> str:
-    digest = hashlib.sha256(str(info.python).encode())
+    digest = hashlib.sha256(f"{info.python} {info.made_from}".encode())
     for path in sorted((*info.folder.rglob("*.py"), *info.folder.glob("*.toml"), *(ROOT / "core").rglob("*.py"))):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
 
 
-def _describe_in_child(info: PluginInfo, target: Path) -> None:
+def _describe_in_child(info: PluginInfo, models: Models, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     answer, log = target.with_suffix(".new"), target.with_suffix(".log")
-    command = [str(info.python), "-m", "core.ops.describe", str(info.folder), str(answer)]
+    known = json.dumps([str(models.folder), models.shipped])
+    command = [str(info.python), "-m", "core.ops.describe", str(info.folder), str(answer), known]
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT, start_new_session=True
@@ -115,10 +161,10 @@ def _describe_in_child(info: PluginInfo, target: Path) -> None:
     answer.replace(target)
 
 
-def _read(cache: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """The jobs, and the JSON Schema of the settings."""
+def _read(cache: Path) -> tuple[list[dict[str, Any]], dict[str, Any], list[str]]:
+    """The jobs, the JSON Schema of the settings, and the notes."""
     announced = json.loads(cache.read_text("utf-8"))
-    return [_checked(job) for job in announced["jobs"]], announced["settings"]
+    return [_checked(job) for job in announced["jobs"]], announced["settings"], announced["notes"]
 
 
 def _checked(job: Any) -> dict[str, Any]:

@@ -115,6 +115,9 @@ def greet(server: "Server") -> int:
     server.load_plugins(lambda line: print(f"          {line}", flush=True))
     for info in server.catalogue.plugins.values():
         jobs = ", ".join(job["name"] for job in info.jobs)
-        print(f"plugin    {info.name}: {jobs}" if info.status == "ready" else f"refused   {info.name}: {info.error}")
+        said = f"plugin    {info.name}: {jobs or 'no jobs yet'}"
+        print(said if info.status == "ready" else f"refused   {info.name}: {info.error}")
+        for note in info.notes:
+            print(f"          {note}")
     print("Ctrl-C stops.", flush=True)
     return 0

@@ -159,6 +159,7 @@ class PluginBrief(Said):
 class PluginRecord(PluginBrief):
     jobs: list[AnnouncedJob]
     settings: dict[str, Any] = Field(description="JSON Schema of what the admin may set; {} until it is known.")
+    notes: list[str] = Field(description="For people: what is not offered, and why.")
     version: str | None = None
     title: str | None = None
     description: str | None = None

@@ -1,0 +1,82 @@
+"""Jobs that a plugin makes of the user's files: they come and change without a restart, and what is broken is told."""
+
+import json
+import re
+
+import pytest
+
+from core.errors import InvalidParams
+from core.ops.describe import announce, describe
+from core.plugin import Plugin
+from tests.serving import ROOT, serve
+from tests.wire import Wire
+
+GUIDE = (ROOT / "docs/plugins.md").read_text("utf-8").split("## Jobs made of the user's files")[1]
+KITCHEN = re.search(r"```python\n(.*?)```", GUIDE, re.DOTALL)[1]  # what the guide shows is what is run here
+
+
+def put(server, name, **about):
+    folder = server.folder / "models/recipe" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(about))
+
+
+def write_manifest(folder):
+    path = folder / "plugins/kitchen"
+    path.mkdir(parents=True)
+    (path / "__init__.py").write_text(KITCHEN)
+    (path / "plugin.toml").write_text('name = "kitchen"\nversion = "1"\napi = 1\njobs_from = ["recipe"]\n')
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serve({}, write_manifest) as server:
+        yield server
+
+
+@pytest.fixture
+def wire(server):
+    with Wire(server) as wire:
+        yield wire
+
+
+def kitchen(wire):
+    return next(plugin for plugin in wire.call("plugins")["plugins"] if plugin["name"] == "kitchen")
+
+
+def cooked(wire, name):
+    ended = wire.ended(wire.submit(name))
+    assert ended["state"] == "done", ended
+    return wire.text(ended["outputs"][0])
+
+
+def test_jobs_come_and_change_while_the_server_and_its_worker_run(server, wire):
+    about = kitchen(wire)
+    assert (about["status"], about["jobs"], about["notes"]) == ("ready", [], ["Put recipes into models/recipe."])
+    assert wire.call("submit", {"job": "omelette"})["error"]["code"] == "unknown_job"
+    put(server, "omelette", title="Omelette", eggs=3)
+    assert cooked(wire, "omelette") == "Omelette with 3 eggs"  # nobody has asked for `plugins` since
+    put(server, "cake", title="Cake", eggs=5)
+    put(server, "omelette", title="Big omelette", eggs=6)
+    assert [job["name"] for job in kitchen(wire)["jobs"]] == ["cake", "omelette"]
+    assert cooked(wire, "omelette") == "Big omelette with 6 eggs"  # by the worker that knew another one
+
+
+def test_a_broken_file_hides_nothing_else_and_is_told(server, wire):
+    put(server, "salad", title="Salad", eggs=0)
+    (server.folder / "models/recipe/broken").mkdir(parents=True)
+    (server.folder / "models/recipe/broken/config.json").write_text("{")
+    about = kitchen(wire)
+    assert "salad" in [job["name"] for job in about["jobs"]]
+    assert len(about["notes"]) == 1 and "recipe/broken cannot be read" in about["notes"][0]
+
+
+def test_a_made_job_does_not_take_the_place_of_something_else_of_the_plugin():
+    class Greedy(Plugin):
+        @classmethod
+        def announce(cls, models):
+            return {"load": lambda self: None}, []
+
+    with pytest.raises(InvalidParams, match="makes a job load"):
+        announce(Greedy, None)
+    assert describe(Greedy) == []
