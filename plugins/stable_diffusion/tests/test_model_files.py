@@ -1,0 +1,385 @@
+"""Which files and folders are models: what is read from them, what is written, and what is said of the others."""
+
+import gzip
+import io
+import json
+import math
+import pickle
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import tiny_models
+import torch
+from diffusers.loaders import single_file_utils
+from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from sd.model_files import CONFIG, Stored, opened, save
+from sd.original import OPEN_CLIP, PLACES, UNET, VAE, plain
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+from core.errors import Conflict
+from core.plugin import InvalidParams
+
+PUBLISHED = {  # architecture, channels, width of the context, heads
+    "v1-5": ("sd1", 4, 768, 8),
+    "v1-5-inpainting": ("sd1", 9, 768, 8),
+    "instruct-pix2pix": ("sd1", 8, 768, 8),
+    "v2-1": ("sd2", 4, 1024, [5, 10, 20, 20]),
+    "v2-inpainting": ("sd2", 9, 1024, [5, 10, 20, 20]),
+    "sdxl-base": ("sdxl", 4, 2048, [5, 10, 20]),
+    "sdxl-refiner": ("sdxl-refiner", 4, 1280, [6, 12, 24, 24]),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """made(kind) gives the folder of a tiny model, and the file that it was written to in the original layout."""
+    folder, models = tmp_path_factory.mktemp("models"), {}
+
+    def made(kind):
+        if kind not in models:
+            here = tiny_models.BUILTIN if kind == "builtin" else tiny_models.write(folder / kind, kind)
+            file = folder / f"{kind}.safetensors"
+            save(file, opened(kind, here), torch.float32, {"made": "for tests"})
+            models[kind] = here, file
+        return models[kind]
+
+    return made
+
+
+def weights_of(source):
+    return {
+        (part, name): w for part in source.parts for name, w in source.module(part, torch.float32).state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("kind", ["builtin", *tiny_models.UNETS])
+def test_a_model_is_the_same_after_it_was_written_in_the_original_layout(made, kind):
+    folder, file = (opened(kind, path) for path in made(kind))
+    assert (file.architecture, file.prediction) == (folder.architecture, folder.prediction)
+    before, after = weights_of(folder), weights_of(file)
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    assert file.metadata == {"made": "for tests"}
+
+
+@pytest.mark.parametrize("kind", ["builtin", *tiny_models.UNETS])
+def test_weights_are_those_that_the_libraries_read_of_a_folder(made, kind):
+    folder, _ = made(kind)
+    classes = {
+        "text_encoder": CLIPTextModel,
+        "text_encoder_2": CLIPTextModelWithProjection,
+        "unet": UNet2DConditionModel,
+        "vae": AutoencoderKL,
+    }
+    source = opened(kind, folder)
+    for part in source.parts:
+        theirs = classes[part].from_pretrained(folder / part, local_files_only=True).float().state_dict()
+        ours = source.module(part, torch.float32).state_dict()
+        assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_tokenizer_is_the_same_after_it_was_written(made):
+    folder, file = (opened("sdxl", path) for path in made("sdxl"))
+    for part in ("text_encoder", "text_encoder_2"):
+        before, after = folder.tokenizer(part), file.tokenizer(part)
+        words = "a red circle, <weird> ünïcode 12 on  a blue background!"
+        assert before(words).input_ids == after(words).input_ids
+        assert before.pad_token_id == after.pad_token_id
+    assert folder.tokenizer("text_encoder").pad_token_id != folder.tokenizer("text_encoder_2").pad_token_id
+
+
+def diffusers_names(checkpoint, source):
+    """What diffusers' converters make of a file, by part."""
+    convert = single_file_utils
+    found = {
+        "unet": convert.convert_ldm_unet_checkpoint(checkpoint, source.configs["unet"]),
+        "vae": convert.convert_ldm_vae_checkpoint(checkpoint, source.configs["vae"]),
+    }
+    for part in source.parts:
+        if part.startswith("text_encoder"):
+            prefix, kind = PLACES[source.architecture][part]
+            if kind == OPEN_CLIP:
+                found[part] = convert.convert_open_clip_checkpoint(source.empty(part), checkpoint, prefix)
+            else:
+                found[part] = convert.convert_ldm_clip_checkpoint(checkpoint, prefix)
+    return found
+
+
+@pytest.mark.parametrize("kind", ["builtin", *tiny_models.UNETS])
+def test_diffusers_reads_what_is_written_as_we_do(made, kind):
+    _, file = made(kind)
+    source, theirs = opened(kind, file), diffusers_names(safetensors.torch.load_file(file), opened(kind, file))
+    for part in source.parts:
+        ours = {plain(name): each for name, each in source.module(part, torch.float32).state_dict().items()}
+        converted = {plain(name): each for name, each in theirs[part].items()}
+        assert ours.keys() == converted.keys()
+        assert all(torch.equal(ours[name], converted[name]) for name in ours)
+
+
+def published():
+    """Names and shapes in the files that were published, by model."""
+    text = gzip.decompress((Path(__file__).parent / "data/published_keys.txt.gz").read_bytes()).decode()
+    for section in text.removeprefix("# ").split("\n# "):
+        model, *lines = section.splitlines()
+        yield model, {name: json.loads(shape) for name, shape in (line.split(" ") for line in lines)}
+
+
+def hollow(path, shapes, metadata=None):
+    """A .safetensors file in float16 with these names and shapes, and nothing in them: it takes no room on the disk."""
+    header, end = {"__metadata__": metadata or {}}, 0
+    for name, shape in shapes.items():
+        start, end = end, end + 2 * math.prod(shape)
+        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + end)
+    return path
+
+
+@pytest.fixture
+def without_memory(monkeypatch):
+    """Weights have names and shapes and take no memory."""
+    monkeypatch.setattr(Stored, "tensor", lambda self, name: torch.empty(self.shapes[name], device="meta"))
+
+
+@pytest.mark.parametrize("model", PUBLISHED)
+def test_published_files_are_opened_to_the_last_weight(model, tmp_path, without_memory):
+    architecture, channels, width, heads = PUBLISHED[model]
+    source = opened(
+        model, hollow(tmp_path / f"{model}.safetensors", dict(published())[model], {"modelspec.prediction_type": "v"})
+    )
+    assert (source.architecture, source.prediction) == (architecture, "v_prediction")
+    unet, *_ = [source.module(part, torch.float16) for part in ("unet", *source.parts)]
+    assert (unet.config.in_channels, unet.config.cross_attention_dim) == (channels, width)
+    assert unet.config.attention_head_dim == heads
+
+
+def test_published_files_hold_what_is_known_of_them():
+    shapes = dict(published())
+    assert {model: len(names) for model, names in shapes.items() if model.startswith("sdxl")} == {
+        "sdxl-base": 2515,
+        "sdxl-refiner": 1858,
+    }
+    attention = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
+    assert [shapes[model][attention] for model in ("v1-5", "v2-1")] == [[320, 768], [320, 1024]]
+    assert shapes["sdxl-base"]["conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_weight"] == [
+        3840,
+        1280,
+    ]
+    assert shapes["sdxl-refiner"]["model.diffusion_model.label_emb.0.0.weight"] == [1536, 2560]
+
+
+def test_clips_tokens_are_the_published_ones(tmp_path, without_memory):
+    shapes = dict(published())
+    tokenizer = opened("x", hollow(tmp_path / "x.safetensors", shapes["v1-5"])).tokenizer()
+    assert tokenizer("a photo of an astronaut riding a horse").input_ids == [
+        49406, 320, 1125, 539, 550, 18376, 6765, 320, 4558, 49407
+    ]  # fmt: skip
+    assert (len(tokenizer), tokenizer.pad_token_id) == (49408, 49407)
+    assert opened("y", hollow(tmp_path / "y.safetensors", shapes["v2-1"])).tokenizer().pad_token_id == 0
+
+
+def rewritten(path, to, change=lambda tensors: None, metadata=None):
+    """A copy of a file with other weights or metadata, by default with none of what we say in it."""
+    tensors = safetensors.torch.load_file(path)
+    change(tensors)
+    if to.suffix == ".safetensors":
+        safetensors.torch.save_file(tensors, to, metadata)
+    else:
+        torch.save(tensors, to)
+    return to
+
+
+def answering(value):
+    """A change of a file's UNet, which then always estimates `value`."""
+
+    def change(tensors):
+        tensors["model.diffusion_model.out.2.weight"].zero_()
+        tensors["model.diffusion_model.out.2.bias"].fill_(value)
+
+    return change
+
+
+@pytest.mark.parametrize(("value", "prediction"), [(0.4, "epsilon"), (-0.6, "v_prediction")])
+def test_what_a_file_of_stable_diffusion_2_estimates_is_tried_out(made, tmp_path, value, prediction):
+    source = opened("x", rewritten(made("sd2-v")[1], tmp_path / "x.safetensors", answering(value)))
+    assert source.prediction is None
+    unet = source.module("unet", torch.float32)
+    assert (source.prediction, unet.config.sample_size) == (prediction, {"epsilon": 64, "v_prediction": 96}[prediction])
+
+
+def test_what_a_file_estimates_is_told_by_metadata_by_its_sidecar_or_by_a_key(made, tmp_path):
+    file = made("sdxl")[1]
+
+    def prediction(path):
+        return opened("x", path).prediction
+
+    assert prediction(rewritten(file, tmp_path / "a.safetensors")) == "epsilon"
+    assert (
+        prediction(rewritten(file, tmp_path / "b.safetensors", metadata={"modelspec.prediction_type": "v"}))
+        == "v_prediction"
+    )
+    (tmp_path / "a.yaml").write_text("model: {params: {parameterization: v}}")
+    assert prediction(tmp_path / "a.safetensors") == "v_prediction"
+    flags = {"v_pred": torch.tensor([]), "ztsnr": torch.tensor([])}
+    keys = rewritten(file, tmp_path / "c.safetensors", lambda tensors: tensors.update(flags))
+    assert prediction(keys) == "v_prediction"
+    assert opened("c", keys).configs["scheduler"]["rescale_betas_zero_snr"] is True
+
+
+def test_a_pickled_file_is_read_without_running_what_is_in_it(made, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return print, ("it ran",)
+
+    tensors = safetensors.torch.load_file(made("sd1")[1])
+    path = tmp_path / "x.ckpt"
+    torch.save({"state_dict": tensors, "epoch": 3}, path)
+    state = opened("x", path).module("text_encoder", torch.float32).state_dict()
+    assert torch.equal(
+        state["final_layer_norm.weight"], tensors["cond_stage_model.transformer.text_model.final_layer_norm.weight"]
+    )
+    torch.save({"state_dict": tensors, "callbacks": Trap()}, path)
+    with pytest.raises(InvalidParams, match="x.ckpt cannot be read: reading it would run code .print.; take"):
+        opened("x", path)
+
+
+def test_moving_averages_are_read_only_if_there_is_nothing_else(made, tmp_path):
+    def averaged(tensors):
+        for name in [name for name in tensors if name.startswith(UNET)]:
+            tensors["model_ema." + name.removeprefix("model.").replace(".", "")] = tensors[name] + 1
+
+    def only(tensors):
+        averaged(tensors)
+        for name in [name for name in tensors if name.startswith(UNET)]:
+            del tensors[name]
+
+    file, sums = made("sdxl")[1], []
+    metadata = {CONFIG: safetensors.safe_open(file, "pt").metadata()[CONFIG]}
+    for change in (lambda tensors: None, averaged, only):
+        unet = opened("x", rewritten(file, tmp_path / "x.safetensors", change, metadata)).module("unet", torch.float32)
+        sums.append(unet.conv_in.weight.mean().item())
+    assert sums == [sums[0], sums[0], pytest.approx(sums[0] + 1, abs=1e-5)]
+
+
+def test_a_folder_is_read_in_halves_as_variant_and_as_pickle(made, tmp_path):
+    folder = made("sd1")[0]
+    whole = opened("x", folder).module("unet", torch.float32).state_dict()
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet")
+    for options in ({"variant": "fp16"}, {"max_shard_size": "1MB"}, {"safe_serialization": False}):
+        copy = shutil.copytree(folder, tmp_path / next(iter(options)))
+        (copy / "unet/diffusion_pytorch_model.safetensors").unlink()
+        unet.save_pretrained(copy / "unet", **options)
+        source = opened("x", copy)
+        assert all(
+            torch.equal(whole[name], each) for name, each in source.module("unet", torch.float32).state_dict().items()
+        )
+    next((tmp_path / "max_shard_size/unet").glob("*-00001-*")).unlink()
+    with pytest.raises(InvalidParams, match="unet has . of . files of diffusion_pytorch_model.safetensors"):
+        opened("x", tmp_path / "max_shard_size")
+
+
+def adding(name, *shape):
+    return lambda tensors: tensors.update({name: torch.ones(shape)})
+
+
+def lacking(*beginnings):
+    def change(tensors):
+        for name in [name for name in tensors if name.startswith(beginnings)]:
+            del tensors[name]
+
+    return change
+
+
+def test_a_file_without_a_vae_is_a_model_that_needs_one(made, tmp_path):
+    source = opened("x", rewritten(made("sd1")[1], tmp_path / "x.safetensors", lacking(VAE)))
+    with pytest.raises(InvalidParams, match="x.safetensors holds no VAE") as error:
+        source.module("vae", torch.float32)
+    assert error.value.wire()["hint"] == "Choose one of models/vae as vae."
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "message"),
+    [
+        ("sd1", lacking("cond_stage_model."), "holds no text encoder"),
+        ("sdxl", lacking("conditioner.embedders.1."), "holds no second text encoder"),
+        ("sd1", lacking(UNET, "cond_"), "is a VAE; put it into models/vae"),
+        ("sd1", lacking(UNET + "middle_block.0.in_layers.0.bias"), "UNet: middle_block.0.in_layers.0.bias is missing"),
+        ("sd1", lacking(UNET + "middle_block.2"), r"UNet: middle_block.2.emb_layers.1.bias \(and 9 more\) is missing"),
+        ("sd1", adding(UNET + "x", 1), "UNet: x is not known"),
+        ("sd1", adding(VAE + "quant_conv.bias", 3), r"quant_conv.bias is \[3\] instead of \[8\]"),
+        ("sd1", adding(UNET + "input_blocks.0.0.weight", 32, 7, 3, 3), "takes 7 channels"),
+        ("sdxl", adding("edm_mean", 1), "EDM's noise levels"),
+    ],
+)  # fmt: skip
+def test_a_file_that_lacks_something_is_refused_by_what_it_lacks(made, tmp_path, kind, change, message):
+    whole = made(kind)[1]
+    config = {} if "7" in message else {CONFIG: safetensors.safe_open(whole, "pt").metadata()[CONFIG]}
+    path = rewritten(whole, tmp_path / "x.safetensors", change, config)
+    with pytest.raises(InvalidParams, match=f"model 'x' cannot be used: .*x.safetensors.* {message}"):
+        weights_of(opened("x", path))
+
+
+def zipped():
+    with zipfile.ZipFile(file := io.BytesIO(), "w") as archive:
+        archive.writestr("notes.txt", "no weights")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.safetensors", lambda whole: b"", "it is empty"),
+        ("x.ckpt", lambda whole: b"", "it is empty"),
+        ("x.safetensors", lambda whole: b"<!DOCTYPE html><html>", "it is a web page, not weights"),
+        ("x.ckpt", lambda whole: b"<html>", "it is a web page, not weights"),
+        ("x.safetensors", lambda whole: b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
+        ("x.safetensors", lambda whole: whole[: len(whole) // 2], "."),
+        ("x.safetensors", lambda whole: whole + b"more", "."),
+        ("x.safetensors", lambda whole: whole.replace(b'"data_offsets":[0,', b'"data_offsets":[8,'), "."),
+        ("x.ckpt", lambda whole: zipped(), "."),
+        ("x.ckpt", lambda whole: pickle.dumps({"x": 1}), "."),
+        ("x.ckpt", lambda whole: torch.save({"x": 1}, file := io.BytesIO()) or file.getvalue(), "no tensors by name"),
+    ],
+)
+def test_a_file_that_holds_no_weights_is_refused_with_what_it_is(made, tmp_path, name, content, message):
+    safetensors.torch.save_file(safetensors.torch.load_file(made("sd1")[1]), tmp_path / "whole.safetensors")
+    (tmp_path / name).write_bytes(content((tmp_path / "whole.safetensors").read_bytes()))
+    with pytest.raises(InvalidParams, match=f"model 'x' cannot be used: .*{name} cannot be read: .*{message}"):
+        opened("x", tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("lora_unet_down_blocks_0.lora_down.weight", "is a LoRA; put it into models/lora"),
+        ("decoder.conv_in.weight", "is a VAE; put it into models/vae"),
+        ("control_model.zero_convs.0.0.weight", "is a ControlNet"),
+        ("double_blocks.0.img_attn.qkv.weight", "is of another architecture"),
+        ("some.thing", "holds no UNet of Stable Diffusion"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused_with_where_it_belongs(tmp_path, key, message):
+    safetensors.torch.save_file({key: torch.ones(2)}, tmp_path / "x.safetensors")
+    with pytest.raises(InvalidParams, match=f"x.safetensors {message}"):
+        opened("x", tmp_path / "x.safetensors")
+
+
+def test_no_file_is_written_over_another_and_none_stays_unfinished(made, tmp_path):
+    source = opened("sd1", made("sd1")[0])
+
+    def broken(part, name):
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError):
+        save(tmp_path / "x.safetensors", source, torch.float16, {}, broken)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "x.safetensors").write_bytes(b"mine")
+    with pytest.raises(Conflict, match="x.safetensors already"):
+        save(tmp_path / "x.safetensors", source, torch.float16, {})
+    assert (tmp_path / "x.safetensors").read_bytes() == b"mine"
