@@ -23,18 +23,22 @@ from .options import (
     Style,
     StyleTexts,
     TextToImage,
+    Unload,
 )
 from .seeds import seeding, settled
+from .settings import Settings
 
 AT_ONCE = 8  # jobs that share the device
 
 
 class StableDiffusion(Plugin):
+    settings: Settings
+
     def load(self, device: str) -> None:
         os.environ["HF_HUB_OFFLINE"] = "1"  # read when the libraries are imported: they must not look for files online
         from .studio import Studio
 
-        self._studio = Studio(device)
+        self._studio = Studio(device, self.settings)
 
     def unload(self) -> None:
         self._studio.close()
@@ -113,6 +117,12 @@ class StableDiffusion(Plugin):
     def verify(self, image: Image, ctx: Context) -> Json:
         """Draw a picture again as its metadata say: is it identical, close (with its PSNR) or different?"""
         return verify.verify(image, ctx)
+
+    @job(concurrency=AT_ONCE)
+    def unload_models(self, params: Unload, ctx: Context) -> Json:
+        """Free the memory of loaded models, of those in use as soon as their pictures are done; tells the bytes of each
+        that stays."""
+        return self._studio.unload(params.model)
 
     @job(light=True)
     def explain(self, params: Explain, ctx: Context) -> Json:

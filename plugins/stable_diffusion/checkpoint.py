@@ -3,12 +3,11 @@
 import functools
 import hashlib
 import json
-import threading
-from collections import OrderedDict
+import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from weakref import WeakValueDictionary
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -20,14 +19,13 @@ from transformers.utils import logging as transformers_logging
 from core.plugin import Context, InvalidParams
 
 from .autoencoder import Autoencoder
+from .cache import Cache
 from .conditioning import TextEncoder
 from .denoiser import PREDICTIONS, Denoiser
 from .networks import Network, apply, places
 from .previews import Previewer, TinyPreviewer, previewer
 from .variants import tiling as tiled
 
-KEEP = 2  # models that stay loaded
-KEEP_VARIANTS = 3  # of them with networks, for which only what is changed takes memory
 PARTS = ("text_encoder", "unet", "vae")
 transformers_logging.disable_progress_bar()
 
@@ -53,18 +51,17 @@ class Checkpoint:
         self.autoencoder = Autoencoder(self.vae)
         self.size = self.unet.config.sample_size * self.autoencoder.factor
 
+    def modules(self) -> Iterator[torch.nn.Module]:
+        """Of all its networks, each with all modules in it."""
+        for network in (*self.clips, self.unet, self.vae, *self.previewer.modules()):
+            yield from network.modules()
+
 
 class Checkpoints:
     """The models that are loaded on one device."""
 
-    def __init__(self, device: str):
-        self._device = device
-        self._lock = threading.Lock()
-        self._loaded: OrderedDict[tuple, Checkpoint] = OrderedDict()  # the one used last is last
-        self._variants_lock = threading.Lock()
-        self._variants: OrderedDict[tuple, Checkpoint] = OrderedDict()
-        # Pictures in flight may have more of them; the next picture of a job shall share theirs.
-        self._in_use: WeakValueDictionary[tuple, Checkpoint] = WeakValueDictionary()
+    def __init__(self, device: str, cache: Cache):
+        self._device, self._cache = device, cache
 
     def get(self, name: str, ctx: Context) -> Checkpoint:
         """The model of that name, loaded if need be. Its files are looked at each time: changed ones are loaded anew.
@@ -73,18 +70,14 @@ class Checkpoints:
         folder = ctx.models.path("checkpoint", name)
         check(name, folder)
         ctx.progress(0, len(PARTS) + 1, "load")
-        while not self._lock.acquire(timeout=0.1):  # another job is loading
-            ctx.raise_if_cancelled()
-        try:
-            key = name, stamped(weight_files(name, folder))
-            if key not in self._loaded:
-                while len(self._loaded) >= KEEP:
-                    self._forget(self._loaded.popitem(last=False)[1])
-                self._loaded[key] = load(name, folder, self._device, ctx)
-            self._loaded.move_to_end(key)
-            return self._loaded[key]
-        finally:
-            self._lock.release()
+        files = stamped(weight_files(name, folder))
+        size = sum(size for _, _, size in files)
+
+        def loaded() -> Checkpoint:
+            self._cache.unload(name)  # as it was before its files changed
+            return load(name, folder, self._device, ctx)
+
+        return self._cache.get(("checkpoint", name, files), loaded, name, size, ctx.raise_if_cancelled)
 
     def variant(self, base: Checkpoint, networks: tuple[Network, ...], tiling: bool, ctx: Context) -> Checkpoint:
         """The model with these networks, and for pictures without seams if `tiling`; made if need be. It shares with
@@ -93,28 +86,10 @@ class Checkpoints:
         Raises ModelNotFound, or InvalidParams naming the network that does not fit."""
         if not networks and not tiling:
             return base
-        key = base, networks, stamped(places(networks, ctx.models)), tiling
-        while not self._variants_lock.acquire(timeout=0.1):  # another job is reading its networks
-            ctx.raise_if_cancelled()
-        try:
-            if key not in self._variants:
-                while len(self._variants) >= KEEP_VARIANTS:
-                    self._variants.popitem(last=False)
-                self._variants[key] = self._in_use.get(key) or made_variant(base, networks, tiling, ctx)
-                self._in_use[key] = self._variants[key]
-            self._variants.move_to_end(key)
-            return self._variants[key]
-        finally:
-            self._variants_lock.release()
-
-    def _forget(self, base: Checkpoint) -> None:
-        with self._variants_lock:
-            for key in [key for key in self._variants if key[0] is base]:
-                del self._variants[key]
-
-    def clear(self) -> None:
-        self._variants.clear()
-        self._loaded.clear()
+        key = "variant", weakref.ref(base), networks, stamped(places(networks, ctx.models)), tiling
+        return self._cache.get(
+            key, lambda: made_variant(base, networks, tiling, ctx), base.name, check=ctx.raise_if_cancelled
+        )
 
 
 def weight_files(name: str, folder: Path) -> list[Path]:

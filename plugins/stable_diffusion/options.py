@@ -818,6 +818,10 @@ class Count(Reading):
     )
 
 
+class Unload(Params):
+    model: str = param("", choices_from="models/checkpoint", order=1, help="Which model; empty: all.")
+
+
 class Style(Params):
     name: str = param(min_length=1, max_length=200, order=1, help="Name of the style, as it is chosen by.")
 

@@ -27,6 +27,10 @@ class Previewer:
         known = _with_one(latents[0].permute(1, 2, 0).float().cpu())
         self._matrix = torch.linalg.lstsq(known.flatten(0, 1), wanted.flatten(0, 1)).solution
 
+    def modules(self) -> list[torch.nn.Module]:
+        """The networks that it uses."""
+        return []
+
     def picture(self, latents: Tensor) -> PIL.Image.Image:
         """An RGB picture of latents (1, C, h, w), in the size of the decoded one."""
         pixels = latents[0].permute(1, 2, 0).float().cpu()
@@ -41,6 +45,10 @@ class TinyPreviewer:
 
     def __init__(self, decoder: AutoencoderTiny):
         self._decoder = decoder
+
+    def modules(self) -> list[torch.nn.Module]:
+        """The networks that it uses."""
+        return [self._decoder]
 
     def picture(self, latents: Tensor) -> PIL.Image.Image:
         return to_picture(self._decoder.decode(latents.to(self._decoder.dtype)).sample[0])

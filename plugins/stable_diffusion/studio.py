@@ -15,6 +15,7 @@ from core.plugin import Cancelled, Context, Result
 
 from . import seeds
 from .batcher import Batcher
+from .cache import Cache
 from .checkpoint import Checkpoint, Checkpoints
 from .chunks import Chunks
 from .conditioning import Condition
@@ -23,7 +24,9 @@ from .embeddings import Embeddings
 from .forms import fields_of
 from .infotext import infotext
 from .options import Drawing
+from .placement import cache_bytes
 from .seeds import Seeding
+from .settings import Settings
 from .shot import Shot
 from .words import Reader, Words, chosen
 
@@ -33,14 +36,21 @@ IN_FLIGHT = 8  # shots of one job at once: with all at once, the first would be 
 class Studio:
     """Draws the pictures of all jobs on one device."""
 
-    def __init__(self, device: str):
+    def __init__(self, device: str, settings: Settings):
         self.device = device
-        self.checkpoints = Checkpoints(device)
+        budget = settings.cache_bytes or cache_bytes(device)
+        self.cache = Cache(lambda: budget, settings.pinned, settings.unload_after_seconds)
+        self.checkpoints = Checkpoints(device, self.cache)
         self.batcher = Batcher()
 
     def close(self) -> None:
         self.batcher.close()
-        self.checkpoints.clear()
+        self.cache.close()
+
+    def unload(self, model: str = "") -> dict[str, int]:
+        """Unload a model, by default all, and tell the bytes of each that stays."""
+        self.cache.unload(model)
+        return self.cache.sizes()
 
     def draw(
         self, params: Drawing, ctx: Context, draw: Callable[[Shot], Result], count: int = 0, passes: int = 1,

@@ -54,10 +54,12 @@ def make_context(tmp_path):
 def plugin(tmp_path_factory):
     import torch
     from sd import StableDiffusion
+    from sd.settings import Settings
 
     torch.set_num_threads(1)
     plugin = StableDiffusion(FOLDER)
     plugin.models = Models(tmp_path_factory.mktemp("models"), SHIPPED)
+    plugin.settings = Settings()
     plugin.load("cpu")
     yield plugin
     plugin.unload()

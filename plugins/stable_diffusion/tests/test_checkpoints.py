@@ -6,8 +6,9 @@ import shutil
 import weakref
 
 import pytest
-from sd import TextToImage
+from sd import TextToImage, Unload
 from sd import checkpoint as checkpoint_module
+from sd.cache import Cache, bytes_of
 from sd.checkpoint import Checkpoints, short_hash, stamped, weight_files
 
 from core.plugin import Cancelled, InvalidParams, ModelNotFound
@@ -21,7 +22,7 @@ def model(plugin, tmp_path):
 
 @pytest.fixture
 def checkpoints(plugin):
-    return Checkpoints("cpu")
+    return Checkpoints("cpu", Cache(lambda: 1_000_000_000))
 
 
 def test_an_unknown_model_is_named_together_with_the_nearest(plugin, make_context):
@@ -37,14 +38,18 @@ def test_a_model_is_loaded_once_and_again_when_its_files_change(checkpoints, mod
     assert checkpoints.get("copy", ctx) is not first
 
 
-def test_the_last_two_models_stay_loaded(checkpoints, model, make_context):
+def test_as_many_models_stay_loaded_as_fit_the_one_used_last_among_them(model, make_context):
     shutil.copytree(model, model.parent / "third")
-    ctx = make_context()
-    builtin, copy = checkpoints.get("builtin", ctx), checkpoints.get("copy", ctx)
+    ctx, room = make_context(), [1_000_000_000]
+    checkpoints = Checkpoints("cpu", Cache(lambda: room[0]))
+    builtin = checkpoints.get("builtin", ctx)
+    room[0] = 2 * bytes_of([builtin]) + 1000
+    kept, other = weakref.ref(builtin), weakref.ref(checkpoints.get("copy", ctx))
     assert checkpoints.get("builtin", ctx) is builtin
+    del builtin
     checkpoints.get("third", ctx)
-    assert checkpoints.get("builtin", ctx) is builtin
-    assert checkpoints.get("copy", ctx) is not copy
+    assert checkpoints.get("builtin", ctx) is kept()
+    assert other() is None
 
 
 @pytest.fixture
@@ -62,18 +67,9 @@ def test_a_model_that_makes_room_is_freed_at_once(checkpoints, model, make_conte
     gone = [weakref.ref(part) for each in (base, tiling) for part in (each, each.unet, each.vae)]
     gone += [weakref.ref(base.clips[0])]
     del base, tiling
-    for _ in range(2):
-        (model / "unet/diffusion_pytorch_model.safetensors").touch()
-        checkpoints.get("copy", ctx)
+    (model / "unet/diffusion_pytorch_model.safetensors").touch()
+    checkpoints.get("copy", ctx)
     assert [part() for part in gone] == [None] * len(gone)
-
-
-def test_a_variant_that_is_in_use_is_shared_also_if_it_had_to_make_room(checkpoints, model, make_context, monkeypatch):
-    monkeypatch.setattr(checkpoint_module, "KEEP_VARIANTS", 1)
-    ctx = make_context()
-    bases = [checkpoints.get(name, ctx) for name in ("builtin", "copy")]
-    first, second = (checkpoints.variant(base, (), True, ctx) for base in bases)
-    assert [checkpoints.variant(base, (), True, ctx) for base in bases] == [first, second]
 
 
 def test_the_hash_is_that_of_the_weights(plugin, model):
@@ -131,8 +127,9 @@ def test_loading_can_be_cancelled(checkpoints, make_context, monkeypatch):
     assert loaded == []
 
 
-def test_waiting_for_another_jobs_load_can_be_cancelled(checkpoints, make_context):
+def test_a_job_unloads_models_and_tells_which_stay(plugin, make_context):
     ctx = make_context()
-    ctx._cancelled.set()
-    with checkpoints._lock, pytest.raises(Cancelled):
-        checkpoints.get("builtin", ctx)
+    loaded = weakref.ref(plugin._studio.checkpoints.get("builtin", ctx))
+    assert plugin._studio.unload("another")["builtin"] == bytes_of([loaded()])
+    assert plugin.unload_models(Unload(model="builtin"), ctx) == {}
+    assert loaded() is None

@@ -1,12 +1,15 @@
 """What the plugin announces, and that it costs little to ask."""
 
+import json
 import subprocess
 import sys
 
 import pydantic
 import pytest
+from conftest import FOLDER
 from sd import ImageToImage, StableDiffusion, TextToImage
 from sd.options import LARGEST, SEEDS, Drawing
+from sd.settings import Settings
 
 from core.ops.describe import describe
 
@@ -19,7 +22,7 @@ LIGHT = {"explain", "tokens", "png_info", "styles", "style", "save_style", "dele
 
 
 def test_all_jobs_are_announced_with_what_they_take_and_give():
-    assert set(JOBS) == DRAWING | PROGRAMS | LIGHT
+    assert set(JOBS) == DRAWING | PROGRAMS | LIGHT | {"unload_models"}
     picture = {"kind": "image", "list": False, "optional": False}
     for name in DRAWING:
         job = JOBS[name]
@@ -113,3 +116,10 @@ def test_every_drawing_job_has_params_that_draw():
 
     for name in DRAWING:
         assert issubclass(signature(getattr(StableDiffusion, name))[4], Drawing)
+
+
+def test_the_readme_names_every_setting_with_its_default():
+    readme = (FOLDER / "README.md").read_text("utf-8")
+    for name, field in Settings.model_fields.items():
+        default = json.dumps(field.default).strip('"')
+        assert f"| `{name}` | `{default}` |" in readme
