@@ -1,4 +1,4 @@
-"""Where weights come from: folders in diffusers layout, safetensors only; the last few stay loaded."""
+"""What a loaded model is made of, and how it is loaded: folders in diffusers layout, safetensors only."""
 
 import functools
 import hashlib
