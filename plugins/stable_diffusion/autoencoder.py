@@ -14,9 +14,11 @@ class Autoencoder:
         self._vae = vae
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.channels = vae.config.latent_channels
+        self.scale = vae.config.scaling_factor  # makes the standard deviation of latents about 1
 
-    def encode(self, pictures: list[PIL.Image.Image]) -> list[Tensor]:
-        """Latents of RGB pictures, each float32 (1, C, H / factor, W / factor), with a standard deviation of about 1.
+    def encode(self, pictures: list[PIL.Image.Image | numpy.ndarray]) -> list[Tensor]:
+        """Latents of RGB pictures, or of arrays (H, W, 3) from 0 to 255, each float32 (1, C, H / factor, W / factor),
+        with a standard deviation of about 1.
 
         The mean of the posterior, not a sample as in A1111: without noise of its own, img2img depends on the seed only
         through the noise of the sampler."""
@@ -24,14 +26,14 @@ class Autoencoder:
 
     def _encode(self, rgb: Tensor) -> Tensor:
         x = rgb.to(self._vae.device, self._vae.dtype).permute(2, 0, 1)[None] / 127.5 - 1
-        return self._vae.encode(x).latent_dist.mean.float() * self._vae.config.scaling_factor
+        return self._vae.encode(x).latent_dist.mean.float() * self.scale
 
     def decode(self, latents: list[Tensor]) -> list[PIL.Image.Image]:
         """RGB pictures of latents (1, C, h, w). One by one: a batch was not faster on a CPU, and takes more memory."""
         return [self._decode(z) for z in latents]
 
     def _decode(self, z: Tensor) -> PIL.Image.Image:
-        return to_picture(self._vae.decode((z / self._vae.config.scaling_factor).to(self._vae.dtype)).sample[0])
+        return to_picture(self._vae.decode((z / self.scale).to(self._vae.dtype)).sample[0])
 
 
 def to_picture(x: Tensor) -> PIL.Image.Image:

@@ -50,6 +50,8 @@ class Checkpoint:
         self.denoiser = Denoiser(self.unet, self.noise.alphas_cumprod, self.noise.config.prediction_type)
         self.autoencoder = Autoencoder(self.vae)
         self.size = self.unet.config.sample_size * self.autoencoder.factor
+        self.channels_shown = self.unet.config.in_channels - self.autoencoder.channels
+        self.distilled = self.unet.config.time_cond_proj_dim is not None  # with guidance, which then takes one row
 
     def modules(self) -> Iterator[torch.nn.Module]:
         """Of all its networks, each with all modules in it."""
@@ -175,8 +177,8 @@ def check(name: str, folder: Path) -> None:
         except (OSError, ValueError) as error:
             raise bad_model(name, f"{folder / path} cannot be read: {error}") from error
     unet, scheduler = configs["unet/config.json"], configs["scheduler/scheduler_config.json"]
-    if unet.get("_class_name") != "UNet2DConditionModel" or unet.get("in_channels") != 4:
-        raise bad_model(name, f"{folder / 'unet/config.json'} is not a UNet2DConditionModel with 4 input channels")
+    if unet.get("_class_name") != "UNet2DConditionModel" or unet.get("in_channels") not in (4, 8, 9):
+        raise bad_model(name, f"{folder / 'unet/config.json'} is no UNet2DConditionModel with 4, 8 or 9 input channels")
     if unet.get("addition_embed_type") or (folder / "text_encoder_2").exists():
         raise bad_model(name, f"{folder} is a Stable Diffusion XL model")
     if (kind := scheduler.get("prediction_type", "epsilon")) not in PREDICTIONS:

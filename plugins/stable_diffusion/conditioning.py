@@ -20,9 +20,12 @@ ROWS = 32  # chunks that CLIP reads at once
 class Condition:
     """What one row of the UNet is told besides noisy latents and their noise level, in the model's dtype.
 
-    `context` (1, tokens, D) is what it attends to."""
+    `context` (1, tokens, D) is what it attends to. `channels` (1, C', h, w) are what it is shown beside latents, see
+    shown.py. `scale` is the cfg_scale, for a model that was distilled with guidance."""
 
     context: Tensor
+    channels: Tensor | None = None
+    scale: float | None = None
 
     @property
     def tokens(self) -> int:

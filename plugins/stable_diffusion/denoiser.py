@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from diffusers.models.embeddings import get_timestep_embedding
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from k_diffusion.external import DiscreteEpsDDPMDenoiser, DiscreteVDDPMDenoiser
 from torch import Tensor
@@ -36,7 +37,12 @@ class Denoiser:
         alphas = alphas_cumprod.clamp(min=2**-24).to(unet.device)
 
         def predict(x: Tensor, t: Tensor, rows: list[Condition]) -> Tensor:  # no method: a circle would keep the UNet
-            return unet(x.to(unet.dtype), t, torch.cat([row.context for row in rows])).sample.float()
+            if rows[0].channels is not None:
+                x = torch.cat([x, torch.cat([row.channels for row in rows])], 1)
+            more = {}
+            if rows[0].scale is not None:
+                more["timestep_cond"] = guided(x.new_tensor([row.scale for row in rows]), unet)
+            return unet(x.to(unet.dtype), t, torch.cat([row.context for row in rows]), **more).sample.float()
 
         self.levels = PREDICTIONS[prediction](predict, alphas, quantize=False)
 
@@ -54,3 +60,11 @@ class Denoiser:
             at = [row for row, condition in enumerate(conditions) if condition.tokens == length]
             denoised[at] = self.levels(x[at], sigma[at], rows=[conditions[row] for row in at])
         return list(denoised.split([len(ask.conditions) for ask in asks]))
+
+
+def guided(scales: Tensor, unet: UNet2DConditionModel) -> Tensor:
+    """How a UNet that was distilled with guidance is told its scales (n,): (n, time_cond_proj_dim).
+
+    Luo et al. (2023), Latent Consistency Models, section 4.3, with their w = scale - 1."""
+    embedding = get_timestep_embedding(scales - 1, unet.config.time_cond_proj_dim, downscale_freq_shift=1, scale=1000)
+    return embedding.to(unet.dtype)

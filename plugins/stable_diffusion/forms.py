@@ -36,6 +36,7 @@ class Row:
 ROWS = (
     Row("Steps", "steps"),
     Row("CFG scale", "cfg_scale"),
+    Row("Image CFG scale", "image_cfg_scale", 1.5),
     Row("Seed", "seed"),
     Row("Model", "model"),
     Row("Variation seed", "variation_seed", when="variation_strength"),

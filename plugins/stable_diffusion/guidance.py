@@ -1,6 +1,6 @@
 """What each evaluation is guided by: prompts that change on the way, several of them at once, and how they add up."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,19 +13,34 @@ Terms = list[tuple[float, Condition]]  # with weights
 
 @dataclass(eq=False)
 class Conditions:
-    """What the prompts of an image have become: weighted parts (those between AND), and the negative prompt."""
+    """What the prompts of an image have become: weighted parts (those between AND), and the negative prompt.
+
+    `shown` (1, C', h, w) is what the model sees beside the latents. `picture_scale` is how strictly a model that edits
+    pictures follows it. `distilled`: the model is told the scale of guidance, and takes no negative prompt for it."""
 
     parts: list[tuple[float, Scheduled]]
     negative: Scheduled
+    shown: Tensor | None = None
+    picture_scale: float | None = None
+    distilled: bool = False
 
     def terms(self, evaluation: int, scale: float, whole: bool = False) -> Terms:
         """Guidance as a sum of weighted estimates: D = D_u + scale * sum_i w_i * (D_i - D_u).
 
         Classifier-free guidance (Ho & Salimans 2022, eq. 6), with several conditions as in Liu et al. 2022
         (Compositional Visual Generation, eq. 11). Terms of weight 0 are left out unless the `whole` is wanted: scale 1
-        costs one row of the UNet instead of two. The last term is the negative prompt's, if it is there."""
+        costs one row of the UNet instead of two. The terms after those of the parts are the negative prompt's.
+
+        With a picture_scale s_I: D = D_0 + s_I * (D_u - D_0) + scale * sum_i w_i * (D_i - D_u), where D_0 is the
+        negative prompt's without a picture: InstructPix2Pix (Brooks et al. 2023), eq. 3."""
+        told, scale = (scale, 1.0) if self.distilled else (None, scale)
+        negative = current(self.negative, evaluation)
         terms = [(scale * weight, current(scheduled, evaluation)) for weight, scheduled in self.parts]
-        terms.append((1 - sum(weight for weight, _ in terms), current(self.negative, evaluation)))
+        picture_scale = 1.0 if self.picture_scale is None else self.picture_scale
+        terms.append((picture_scale - sum(weight for weight, _ in terms), negative))
+        terms = [(weight, replace(condition, channels=self.shown, scale=told)) for weight, condition in terms]
+        if self.picture_scale is not None:
+            terms.append((1 - picture_scale, replace(negative, channels=torch.zeros_like(self.shown), scale=told)))
         return terms if whole else [term for term in terms if term[0]] or terms[-1:]
 
 

@@ -11,6 +11,7 @@ from .options import ImageToImage, Redrawing
 from .resizing import flattened, resized
 from .schedules import last_part, last_part_of
 from .shot import Shot
+from .shown import shown
 from .sizes import own_size
 
 
@@ -34,13 +35,14 @@ def started(shot: Shot, image: PIL.Image.Image, width: int, height: int) -> tupl
 
 def redrawn(
     shot: Shot, latents: Tensor, source: PIL.Image.Image, width: int, height: int,
-    mask: Tensor | None = None,
+    mask: Tensor | None = None, hole: PIL.Image.Image | None = None,
 ) -> PIL.Image.Image:  # fmt: skip
-    """`latents` covered with noise and drawn again, where `mask` (1, 1, h, w) is 1."""
+    """`latents` covered with noise and drawn again, where `mask` (1, 1, h, w) is 1; `hole` (L) is that in pixels."""
     noise = shot.noise(width, height)
     sigmas = part_of(shot)
     x = latents + noise() * sigmas[0] * shot.params.noise_multiplier
-    end = shot.sample(shot.way, sigmas, shot.conditions(shot.words, shot.way), x, noise, latents, mask)
+    conditions = shot.conditions(shot.words, shot.way, shown=shown(shot, source, hole))
+    end = shot.sample(shot.way, sigmas, conditions, x, noise, latents, mask)
     picture = shot.decode(end)
     return corrected(picture, source) if shot.params.color_correction else picture
 

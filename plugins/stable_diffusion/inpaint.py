@@ -43,4 +43,4 @@ def painted(shot: Shot, picture: PIL.Image.Image, mask: PIL.Image.Image, fill: s
         latents = latents * (1 - part)
     if fill == "latent noise":
         latents = latents + shot.noise(width, height)() * part
-    return redrawn(shot, latents, source, width, height, part)
+    return redrawn(shot, latents, source, width, height, part, mask)

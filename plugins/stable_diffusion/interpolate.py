@@ -1,5 +1,6 @@
 """A walk between prompts and seeds: the pictures on the way."""
 
+import dataclasses
 import math
 
 from core.plugin import InvalidParams, Result
@@ -38,7 +39,7 @@ def mixed(one: Conditions, other: Conditions, share: float) -> Conditions:
         )
     pairs = zip(one.parts, other.parts, strict=True)
     parts = [(a + (b - a) * share, _mixed(x, y, share)) for (a, x), (b, y) in pairs]
-    return Conditions(parts, _mixed(one.negative, other.negative, share))
+    return dataclasses.replace(one, parts=parts, negative=_mixed(one.negative, other.negative, share))
 
 
 def _mixed(one: Scheduled, other: Scheduled, share: float) -> Scheduled:

@@ -509,6 +509,17 @@ class Redrawing(Drawing):
         help="Run all steps whatever the denoising_strength: a finer schedule is made, of which they are the last "
         "part.",
     )
+    image_cfg_scale: float = param(
+        1.5,
+        ge=0,
+        le=30,
+        step=0.05,
+        group="sampling",
+        order=36,
+        advanced=True,
+        help="How strictly models that edit pictures (InstructPix2Pix) keep to the picture: 1 to 2 is usual, higher "
+        "keeps more of it. They want a denoising_strength of 1. Other models do without.",
+    )
     noise_multiplier: float = param(
         1.0,
         ge=0,

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy
 import PIL.Image
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from .options import Drawing
 from .samplers import SamplerOptions, evaluations, sample
 from .schedules import schedule_sigmas
 from .seeds import Seeding
+from .shown import EDITS, nothing_shown
 from .words import Words
 
 if TYPE_CHECKING:
@@ -112,8 +114,9 @@ class Shot:
             ensd=params.ensd,
         )
 
-    def conditions(self, words: Words, way: Way, second: bool = False) -> Conditions:
-        """What the words become on this way; in a `second` run, what is left of them after the first."""
+    def conditions(self, words: Words, way: Way, second: bool = False, shown: Tensor | None = None) -> Conditions:
+        """What the words become on this way; in a `second` run, what is left of them after the first. `shown` is what
+        the model sees beside the latents, see shown.py; by default as little as it can."""
         # Editing counts evaluations of the denoiser, as in A1111.
         before, now = (each.steps * (2 if each.sampler in SECOND_ORDER else 1) for each in (self.way, way))
         steps = (before, now) if second else (now, None)
@@ -122,7 +125,11 @@ class Shot:
             return [(until, self._condition(part)) for until, part in editing.edits(text, *steps)]
 
         parts = [(weight, scheduled(text)) for text, weight in composition.parts(words.text)]
-        return Conditions(parts, scheduled(words.negative_prompt))
+        edits = shown is not None and self.checkpoint.channels_shown == EDITS
+        return Conditions(
+            parts, scheduled(words.negative_prompt), shown,
+            self.params.image_cfg_scale if edits else None, self.checkpoint.distilled,
+        )  # fmt: skip
 
     def _condition(self, text: str) -> Condition:
         """What a text becomes. Notes which embeddings are in it."""
@@ -198,8 +205,8 @@ class Shot:
         """Whether what is there is wanted when the shot ends early."""
         return self.skipped or self.job.ctx.keep_partial
 
-    def encode(self, picture: PIL.Image.Image) -> Tensor:
-        """Latents (1, C, h, w) of an RGB picture."""
+    def encode(self, picture: PIL.Image.Image | numpy.ndarray) -> Tensor:
+        """Latents (1, C, h, w) of an RGB picture, or of an array (H, W, 3) from 0 to 255."""
         return self.job.batcher.call(self.checkpoint.autoencoder.encode, picture)
 
     def decode(self, latents: Tensor) -> PIL.Image.Image:
@@ -241,6 +248,8 @@ class Run:
     def denoise(self, x: Tensor, sigma: Tensor, **_: Any) -> Tensor:
         """The guided estimate of the latents without noise, float32 (1, C, h, w)."""
         self.evaluation += 1
+        if not self.evaluation and self.conditions.shown is None:
+            self.conditions.shown = nothing_shown(self.shot, x)
         shot, params, scale = self.shot, self.shot.params, self.way.cfg_scale
         if params.ngms and self.evaluation % 2 and sigma.max() < params.ngms:
             scale = 1.0  # without the negative prompt: A1111's negative guidance minimum sigma

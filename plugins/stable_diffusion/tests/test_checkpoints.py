@@ -96,7 +96,7 @@ def edit(path, **values):
         (lambda model: (model / "vae/config.json").unlink(), "vae.config.json cannot be read"),
         (lambda model: (model / "vae/config.json").write_text("{"), "vae.config.json cannot be read"),
         (lambda model: (model / "vae/diffusion_pytorch_model.safetensors").unlink(), "vae has no .safetensors file"),
-        (lambda model: edit(model / "unet/config.json", in_channels=9), "unet.config.json is not .* 4 input channels"),
+        (lambda model: edit(model / "unet/config.json", in_channels=7), "unet.config.json is no .* 4, 8 or 9 input"),
         (lambda model: edit(model / "unet/config.json", addition_embed_type="text_time"), "Stable Diffusion XL"),
         (lambda model: edit(model / "scheduler/scheduler_config.json", prediction_type="sample"), "'sample'"),
         (lambda model: shutil.rmtree(model / "tokenizer"), "tokenizer is missing"),

@@ -161,7 +161,7 @@ def test_concurrent_jobs_get_the_pictures_they_would_get_alone_and_share_calls(d
     for ours, theirs in zip(together, alone, strict=True):
         assert all(same(a, b) for a, b in zip(ours, theirs, strict=True))
     assert sum(len(asks) for asks in calls) == asks_alone and len(calls) < calls_alone
-    assert max(len({id(ask.conditions[0]) for ask in asks}) for asks in calls) >= 3  # jobs in one call
+    assert max(len({id(ask.conditions[0].context) for ask in asks}) for asks in calls) >= 3  # jobs in one call
 
 
 def stopping(make_context, at_step, keep_partial=False):
@@ -448,7 +448,7 @@ def test_the_second_pass_has_its_own_prompt_sampler_schedule_and_guidance(draw, 
 
 def test_the_second_pass_counts_the_evaluations_of_the_first_by_its_own_sampler(draw, calls):
     draw(steps=3, hires=True, hires_scale=1, hires_prompt="[red:green:5]", hires_sampler="Heun", hires_steps=3)
-    words = [id(ask.conditions[0]) for asks in calls[3:] for ask in asks]
+    words = [id(ask.conditions[0].context) for asks in calls[3:] for ask in asks]
     assert words == [words[0]] * 3 + [words[3]] * 2 and words[0] != words[3]  # red until 5 - 3, counted from 0
 
 
