@@ -4,6 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -13,6 +14,9 @@ from core.plugin import InvalidParams
 
 from .chunks import Chunk, Chunks, Wording, split
 
+if TYPE_CHECKING:
+    from .controls import Control
+
 ROWS = 32  # chunks that CLIP reads at once
 
 
@@ -21,11 +25,14 @@ class Condition:
     """What one row of the UNet is told besides noisy latents and their noise level, in the model's dtype.
 
     `context` (1, tokens, D) is what it attends to. `channels` (1, C', h, w) are what it is shown beside latents, see
-    shown.py. `scale` is the cfg_scale, for a model that was distilled with guidance."""
+    shown.py. `scale` is the cfg_scale, for a model that was distilled with guidance. `negative`: it comes from the
+    negative prompt. `controls` are the ControlNets that guide it."""
 
     context: Tensor
     channels: Tensor | None = None
     scale: float | None = None
+    negative: bool = False
+    controls: "Sequence[Control]" = ()
 
     @property
     def tokens(self) -> int:

@@ -9,6 +9,7 @@ from k_diffusion.external import DiscreteEpsDDPMDenoiser, DiscreteVDDPMDenoiser
 from torch import Tensor
 
 from .conditioning import Condition
+from .controls import residuals
 
 PREDICTIONS = {"epsilon": DiscreteEpsDDPMDenoiser, "v_prediction": DiscreteVDDPMDenoiser}
 
@@ -37,12 +38,13 @@ class Denoiser:
         alphas = alphas_cumprod.clamp(min=2**-24).to(unet.device)
 
         def predict(x: Tensor, t: Tensor, rows: list[Condition]) -> Tensor:  # no method: a circle would keep the UNet
+            x, context = x.to(unet.dtype), torch.cat([row.context for row in rows])
+            more = residuals([row.controls for row in rows], x, t, context)
             if rows[0].channels is not None:
-                x = torch.cat([x, torch.cat([row.channels for row in rows])], 1)
-            more = {}
+                x = torch.cat([x, torch.cat([row.channels for row in rows]).to(x)], 1)
             if rows[0].scale is not None:
-                more["timestep_cond"] = guided(x.new_tensor([row.scale for row in rows]), unet)
-            return unet(x.to(unet.dtype), t, torch.cat([row.context for row in rows]), **more).sample.float()
+                more["timestep_cond"] = guided(torch.tensor([row.scale for row in rows], device=x.device), unet)
+            return unet(x, t, context, **more).sample.float()
 
         self.levels = PREDICTIONS[prediction](predict, alphas, quantize=False)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from core.plugin import Result
 
 from .colours import corrected
+from .guides import Scene
 from .options import ImageToImage, Redrawing
 from .resizing import flattened, resized
 from .schedules import last_part, last_part_of
@@ -38,6 +39,7 @@ def redrawn(
     mask: Tensor | None = None, hole: PIL.Image.Image | None = None,
 ) -> PIL.Image.Image:  # fmt: skip
     """`latents` covered with noise and drawn again, where `mask` (1, 1, h, w) is 1; `hole` (L) is that in pixels."""
+    shot.scene = shot.scene or Scene(source)
     noise = shot.noise(width, height)
     sigmas = part_of(shot)
     x = latents + noise() * sigmas[0] * shot.params.noise_multiplier

@@ -5,6 +5,7 @@ import torch
 
 from core.plugin import Result
 
+from .guides import Scene
 from .img2img import redrawn
 from .masks import blurred, composite, crop_region, expanded, filled, inverted, latent_mask
 from .options import Inpaint
@@ -27,14 +28,18 @@ def draw(shot: Shot, image: PIL.Image.Image, mask: PIL.Image.Image) -> Result:
     width, height = params.width or shot.checkpoint.size, params.height or shot.checkpoint.size
     region = expanded(crop_region(soft, params.only_masked_padding), width, height, image.size)
     source, part = (resized(each.crop(region), width, height, "resize and fill") for each in (flattened(image), soft))
-    return shot.result(composite(image, painted(shot, source, part, params.fill), soft, region))
+    scene = Scene(source, part, image.size, lambda each: resized(each.crop(region), width, height, "resize and fill"))
+    return shot.result(composite(image, painted(shot, source, part, params.fill, scene), soft, region))
 
 
-def painted(shot: Shot, picture: PIL.Image.Image, mask: PIL.Image.Image, fill: str) -> PIL.Image.Image:
+def painted(
+    shot: Shot, picture: PIL.Image.Image, mask: PIL.Image.Image, fill: str, scene: Scene | None = None
+) -> PIL.Image.Image:
     """The whole picture (RGB) drawn anew as latents where `mask` (L) is more than half, in sides that are multiples of
     8; what its latents show elsewhere is near to the picture, but not the same. `fill` is one of options.FILLS."""
     width, height = own_size(picture, 0, 0)
     source, mask = (resized(each, width, height, "just resize") for each in (picture, mask))
+    shot.scene = scene or Scene(source, mask)
     factor = shot.checkpoint.autoencoder.factor
     begin = source if fill == "original" else filled(source, mask)
     part = torch.from_numpy(latent_mask(mask, width // factor, height // factor)).to(shot.job.device)[None, None]

@@ -25,6 +25,8 @@ LATENT_UPSCALERS = (
 )  # fmt: skip
 IMAGE_UPSCALERS = ("Lanczos", "Nearest")
 FILLS = ("fill", "original", "latent noise", "latent nothing")
+PREPROCESSORS = ("none", "canny", "scribble", "tile", "mask", "inpaint", "invert")
+CONTROL_MODES = ("balanced", "my prompt is more important", "controlnet is more important")
 
 
 def _share(default: float, **hints: Any) -> Any:
@@ -381,7 +383,98 @@ class Several(Params):
         return self.batch_size * self.n_iter
 
 
-class TextToImage(Drawing, Several):
+class Preprocessing(Params):
+    """What is made of a picture before a ControlNet sees it."""
+
+    preprocessor: Literal[PREPROCESSORS] = param(
+        "none",
+        order=2,
+        help="What the ControlNet sees of the picture. none: the picture itself. canny: its edges. scribble: its dark "
+        "lines. tile: its colours. mask: where it is white, or transparent, or inpainted. inpaint: all but what is "
+        "inpainted or transparent. invert: a negative, for black lines on white.",
+    )
+    low_threshold: int = param(
+        100,
+        ge=1,
+        le=255,
+        order=3,
+        visible_if={"preprocessor": "canny"},
+        help="How strong an edge must be that continues a stronger one.",
+    )
+    high_threshold: int = param(
+        200,
+        ge=1,
+        le=255,
+        order=4,
+        visible_if={"preprocessor": "canny"},
+        help="How strong an edge must be to be one.",
+    )
+    line_threshold: int = param(
+        32,
+        ge=1,
+        le=64,
+        order=5,
+        visible_if={"preprocessor": "scribble"},
+        help="How much darker than its surroundings a line must be.",
+    )
+    downsampling: float = param(
+        1,
+        ge=1,
+        le=8,
+        step=0.1,
+        order=6,
+        visible_if={"preprocessor": "tile"},
+        help="How much detail is taken away: what is smaller than so many pixels is. 1 keeps all.",
+    )
+
+
+class ControlUnit(Preprocessing):
+    """One ControlNet and how it is used."""
+
+    model: str = param(
+        choices_from="models/controlnet",
+        order=1,
+        help="Which ControlNet: a file or a folder in models/controlnet, made for the same kind of model as the "
+        "checkpoint.",
+    )
+    weight: float = param(
+        1.0,
+        ge=0,
+        le=2,
+        step=0.05,
+        widget="slider",
+        order=7,
+        help="How strongly the picture follows it. 0 not at all.",
+    )
+    start: float = _share(0.0, order=8, help="From which share of the steps on it acts.")
+    end: float = _share(1.0, order=9, help="Until which share of the steps it acts.")
+    control_mode: Literal[CONTROL_MODES] = param(
+        "balanced",
+        order=10,
+        help="What counts more where both disagree. my prompt: the ControlNet says the large forms less firmly. "
+        "controlnet: so, too, but it is not told to the negative prompt, so that cfg_scale strengthens it.",
+    )
+    resize_mode: Literal[RESIZE_MODES[:3]] = param(
+        "crop and resize",
+        order=11,
+        help="How the control picture is brought to the size of the picture that is drawn.",
+    )
+
+
+class Controlled(Params):
+    """Of jobs that ControlNets can guide."""
+
+    controlnets: list[ControlUnit] = param(
+        [],
+        max_length=8,
+        group="controlnet",
+        order=80,
+        help="ControlNets that guide the drawing. Each takes its own control picture, in this order, or all the only "
+        "one there is; without any, the picture that is redrawn.",
+    )
+
+
+class TextToImage(Drawing, Several, Controlled):
     hires: bool = param(
         False,
         group="hires fix",
@@ -550,11 +643,11 @@ class ResizeMode(Params):
     )
 
 
-class ImageToImage(Redrawing, ResizeMode, Several):
+class ImageToImage(Redrawing, ResizeMode, Several, Controlled):
     pass
 
 
-class Inpaint(Redrawing, Several):
+class Inpaint(Redrawing, Several, Controlled):
     resize_mode: Literal[RESIZE_MODES[:3]] = param(
         "just resize",
         group="picture",
@@ -600,7 +693,7 @@ class Inpaint(Redrawing, Several):
     )
 
 
-class Outpaint(Redrawing, Several):
+class Outpaint(Redrawing, Several, Controlled):
     width: int = _side(
         0,
         step=8,
@@ -673,7 +766,7 @@ class Outpaint(Redrawing, Several):
     )
 
 
-class Loopback(Redrawing, ResizeMode):
+class Loopback(Redrawing, ResizeMode, Controlled):
     loops: int = param(
         4,
         ge=1,
@@ -696,7 +789,7 @@ class Loopback(Redrawing, ResizeMode):
     )
 
 
-class SdUpscale(Redrawing, Several):
+class SdUpscale(Redrawing, Several, Controlled):
     width: int = _side(
         0,
         step=8,
@@ -785,7 +878,7 @@ class Alternative(Redrawing, ResizeMode, Several):
     )
 
 
-class Interpolate(Drawing):
+class Interpolate(Drawing, Controlled):
     to_prompts: str = _text(
         order=4,
         help="Where the walk goes: one prompt a line. Empty keeps the prompt. Networks are those of the prompt.",
@@ -831,6 +924,10 @@ class Count(Reading):
 
 class Unload(Params):
     model: str = param("", choices_from="models/checkpoint", order=1, help="Which model; empty: all.")
+
+
+class Preprocess(Preprocessing):
+    pass
 
 
 class Style(Params):

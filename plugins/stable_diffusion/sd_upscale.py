@@ -9,17 +9,20 @@ import PIL.Image
 
 from core.plugin import Cancelled, Context, InvalidParams, Result
 
+from .guides import Scene
 from .img2img import redrawn
 from .options import LARGEST_TILED, SEEDS, SdUpscale
 from .resizing import flattened, upscaled
 from .seeds import Seeding, seeding, settled
 from .shot import Shot
 from .sizes import eights
-from .studio import Studio
+from .studio import Pictures, Studio
 from .tiles import Grid, combined, split
 
 
-def draw(studio: Studio, params: SdUpscale, ctx: Context, image: PIL.Image.Image) -> Iterator[Result]:
+def draw(
+    studio: Studio, params: SdUpscale, ctx: Context, image: PIL.Image.Image, control: Pictures = None
+) -> Iterator[Result]:
     """A1111's script of this name. Tile t of picture n has the seed seed + n + t. What is not redrawn because somebody
     wanted an end stays as it was enlarged."""
     params, size = settled(params), studio.checkpoints.get(params.model, ctx).size
@@ -36,7 +39,7 @@ def draw(studio: Studio, params: SdUpscale, ctx: Context, image: PIL.Image.Image
     count = len(grid.tiles)
     drawn = studio.draw(
         params, ctx, functools.partial(_tile, grid), params.pictures * count,
-        seeding=lambda k: _seeding(params, k // count, k % count),
+        seeding=lambda k: _seeding(params, k // count, k % count), control=control,
     )  # fmt: skip
     for _, group in itertools.groupby(drawn, lambda result: result.value[0] // count):
         results = list(group)
@@ -54,7 +57,9 @@ def _seeding(params: SdUpscale, n: int, t: int) -> Seeding:
 
 def _tile(grid: Grid, shot: Shot) -> Result:
     """The number of the shot and its tile."""
-    source = grid.tiles[shot.k % len(grid.tiles)]
+    t = shot.k % len(grid.tiles)
+    source = grid.tiles[t]
+    shot.scene = Scene(source, whole=(grid.width, grid.height), cut=lambda picture: grid.cut(picture, t))
     try:
         tile = redrawn(shot, shot.encode(source), source, *source.size)
     except Cancelled:

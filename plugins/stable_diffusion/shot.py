@@ -4,7 +4,8 @@ All methods run on the device's thread, each shot in a greenlet of its own; wher
 until the batcher has the answer."""
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy
@@ -20,6 +21,7 @@ from .chunks import Chunks, Wording
 from .conditioning import Condition
 from .denoiser import Ask
 from .guidance import Conditions, combined, rescaled
+from .guides import Guide, Scene
 from .names import SECOND_ORDER
 from .noise import Noise
 from .options import Drawing
@@ -59,6 +61,7 @@ class Shot:
     hires: tuple[Words, Checkpoint] | None = None  # of the second pass
     networks: dict[str, str] = field(init=False)  # the hashes, by name, of those that it is drawn with
     embeddings: dict[str, str] = field(default_factory=dict)  # the hashes, by name, of those in the words read so far
+    scene: Scene | None = None  # that it redraws
     size: tuple[int, int] | None = None  # that it is drawn in, or in which it is first
     partial: bool = False  # somebody wanted it to end: what there is then is taken for the picture
     skipped: bool = False
@@ -125,9 +128,10 @@ class Shot:
             return [(until, self._condition(part)) for until, part in editing.edits(text, *steps)]
 
         parts = [(weight, scheduled(text)) for text, weight in composition.parts(words.text)]
+        negative = [(until, replace(each, negative=True)) for until, each in scheduled(words.negative_prompt)]
         edits = shown is not None and self.checkpoint.channels_shown == EDITS
         return Conditions(
-            parts, scheduled(words.negative_prompt), shown,
+            parts, negative, shown,
             self.params.image_cfg_scale if edits else None, self.checkpoint.distilled,
         )  # fmt: skip
 
@@ -175,7 +179,8 @@ class Shot:
         either, or if nobody wants what there is, Cancelled is raised. Raises InvalidParams for what is not a number."""
         if self.partial:
             return start
-        run = Run(self, way, conditions, evaluations(way.sampler, sigmas), mask, start)
+        guides = self.job.controls.guides(*self._pixels(x), self.scene)
+        run = Run(self, way, conditions, evaluations(way.sampler, sigmas), mask, start, guides)
         params = self.params
         options = SamplerOptions(
             eta=None if params.eta < 0 else params.eta,
@@ -195,6 +200,11 @@ class Shot:
             raise not_a_number()
         self.passes += 1
         return latents if mask is None else latents * mask + start * (1 - mask)
+
+    def _pixels(self, x: Tensor) -> tuple[int, int]:
+        """Width and height of the picture of latents x."""
+        factor = self.checkpoint.autoencoder.factor
+        return x.shape[3] * factor, x.shape[2] * factor
 
     def stops(self) -> bool:
         """Whether somebody wants this shot to end."""
@@ -242,6 +252,7 @@ class Run:
     expected: int  # evaluations
     mask: Tensor | None
     start: Tensor | None
+    guides: Sequence[Guide] = ()
     evaluation: int = -1  # the latest, from 0
     denoised: Tensor | None = None  # the latest estimate of the latents without noise
 
@@ -256,7 +267,7 @@ class Run:
         rescale = params.cfg_rescale if scale > 0 else 0
         terms = self.conditions.terms(self.evaluation, scale, whole=rescale > 0)
         weights = [weight for weight, _ in terms]
-        estimates = self._estimates(x, sigma, [condition for _, condition in terms])
+        estimates = self._estimates(x, sigma, self._guided([condition for _, condition in terms]))
         if rescale:
             denoised = rescaled(estimates, weights, scale, rescale, x, sigma)
         else:
@@ -266,6 +277,15 @@ class Run:
         self.denoised = denoised
         shot.job.evaluated(shot, (self.evaluation + 1) / self.expected)
         return denoised
+
+    def _guided(self, conditions: list[Condition]) -> list[Condition]:
+        """The conditions with the ControlNets that act at this share of the evaluations."""
+        share = min(1, self.evaluation / self.expected)
+        acting = [guide for guide in self.guides if guide.acts(share)]
+        return [
+            replace(each, controls=[guide.control for guide in acting if guide.tells(each.negative)])
+            for each in conditions
+        ]
 
     def _estimates(self, x: Tensor, sigma: Tensor, conditions: list[Condition]) -> Tensor:
         """One for each condition, float32 (n, C, h, w). A prompt may have thousands of ANDs: with more rows than the

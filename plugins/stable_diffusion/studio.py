@@ -22,6 +22,7 @@ from .conditioning import Condition
 from .determinism import determinism
 from .embeddings import Embeddings
 from .forms import fields_of
+from .guides import Controls
 from .infotext import infotext
 from .options import Drawing
 from .placement import cache_bytes
@@ -30,6 +31,7 @@ from .settings import Settings
 from .shot import Shot
 from .words import Reader, Words, chosen
 
+Pictures = list[PIL.Image.Image] | None
 IN_FLIGHT = 8  # shots of one job at once: with all at once, the first would be as late as the last
 
 
@@ -54,16 +56,16 @@ class Studio:
 
     def draw(
         self, params: Drawing, ctx: Context, draw: Callable[[Shot], Result], count: int = 0, passes: int = 1,
-        seeding: Callable[[int], Seeding] | None = None,
+        seeding: Callable[[int], Seeding] | None = None, control: Pictures = None,
     ) -> Iterator[Result]:  # fmt: skip
         """What `draw` makes of each shot, in order, each as soon as it is there; `count` of them, by default as many
         pictures as are asked for. A shot takes `passes` runs of a sampler. `seeding(k)` is that of shot k,
-        by default of picture k.
+        by default of picture k. `control` are the pictures for ControlNets.
 
         A shot that fails costs only itself and those that have not begun: its error is raised when the others are
         out. A cancelled job raises Cancelled, or gives the unfinished pictures if they are to be kept and there are
         any."""
-        job = Job(self, params, ctx, count or params.pictures, passes, seeding)
+        job = Job(self, params, ctx, count or params.pictures, passes, seeding, control)
         shots = (job.start(k, draw) for k in range(job.count))
         flying = deque(islice(shots, IN_FLIGHT))
         failure, kept = None, 0
@@ -101,12 +103,14 @@ class Job:
 
     def __init__(
         self, studio: Studio, params: Drawing, ctx: Context, count: int, passes: int,
-        seeding: Callable[[int], Seeding] | None,
+        seeding: Callable[[int], Seeding] | None, control: Pictures = None,
     ):  # fmt: skip
         self.studio, self.batcher, self.device = studio, studio.batcher, studio.device
         self.params, self.ctx, self.count, self.passes = seeds.settled(params), ctx, count, passes
         self.seeding = seeding or functools.partial(seeds.seeding, self.params)
         self.checkpoint = studio.checkpoints.get(params.model, ctx)
+        units = getattr(params, "controlnets", [])
+        self.controls = Controls(units, control or [], studio.cache, self.checkpoint.unet, ctx)
         self._reader, self._warned = Reader(params, ctx.models), set()
         self.embeddings = Embeddings(ctx.models, self.checkpoint.clips[0].config.hidden_size)
         self.gone = threading.Event()  # nobody waits for the rest
@@ -200,6 +204,7 @@ class Job:
             "model_hash": checkpoint.hash,
             "lora_hashes": shot.networks,
             "ti_hashes": shot.embeddings,
+            "controlnet_hashes": self.controls.hashes,
             "partial": shot.partial,
             "determinism": determinism(self.device, checkpoint, self.params),
         }

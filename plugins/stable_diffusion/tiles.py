@@ -25,6 +25,13 @@ class Grid:
     ys: list[int]
     tiles: list[PIL.Image.Image]
 
+    def cut(self, picture: PIL.Image.Image, k: int) -> PIL.Image.Image:
+        """What tile k shows of another picture of this size."""
+        row, column = divmod(k, len(self.xs))
+        x, y, (width, height) = self.xs[column], self.ys[row], self.tiles[k].size
+        whole = bordered(picture, 0, 0, max(width - picture.width, 0), max(height - picture.height, 0))
+        return whole.crop((x, y, x + width, y + height))
+
 
 def split(picture: PIL.Image.Image, tile_width: int, tile_height: int, overlap: int) -> Grid:
     """Tiles that cover the picture (RGB) evenly and share at least `overlap` pixels with their neighbours.

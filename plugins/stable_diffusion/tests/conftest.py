@@ -78,8 +78,10 @@ def draw(plugin, make_context, no_throttle):
     from drawing import DEFAULTS  # with numpy, which some tests must not find imported
 
     def draw(ctx=None, job=None, **given):
-        inputs = {name: given.pop(name) for name in ("image", "mask") if name in given}
-        method = getattr(plugin, job or ("img2img" if inputs else "txt2img"))
+        inputs = {name: given.pop(name) for name in ("image", "mask", "control", "reference") if name in given}
+        method = getattr(
+            plugin, job or ("inpaint" if "mask" in inputs else "img2img" if "image" in inputs else "txt2img")
+        )
         params = signature(method.__func__)[4]
         return list(method(**inputs, params=params(**DEFAULTS | given), ctx=ctx or make_context()))
 

@@ -17,19 +17,22 @@ JOBS = {job["name"]: job for job in describe(StableDiffusion)}
 
 
 DRAWING = {"txt2img", "img2img", "inpaint", "outpaint", "sd_upscale", "img2img_alternative", "interpolate"}
+CONTROLLED = {"txt2img", "img2img", "inpaint", "sd_upscale", "interpolate"}
 PROGRAMS = {"loopback", "verify"}
 LIGHT = {"explain", "tokens", "png_info", "styles", "style", "save_style", "delete_style"}
 
 
 def test_all_jobs_are_announced_with_what_they_take_and_give():
-    assert set(JOBS) == DRAWING | PROGRAMS | LIGHT | {"unload_models"}
+    assert set(JOBS) == DRAWING | PROGRAMS | LIGHT | {"unload_models", "preprocess"}
     picture = {"kind": "image", "list": False, "optional": False}
     for name in DRAWING:
         job = JOBS[name]
         assert job["output"] == {"kind": "image", "list": True, "optional": False}
         assert (job["affinity"], job["concurrency"]) == ("model", 8)
         expected = {} if name in ("txt2img", "interpolate") else {"image": picture}
-        assert job["inputs"] == expected | ({"mask": picture | {"kind": "mask"}} if name == "inpaint" else {})
+        expected |= {"mask": picture | {"kind": "mask"}} if name == "inpaint" else {}
+        expected |= {"control": {"kind": "image", "list": True, "optional": True}} if name in CONTROLLED else {}
+        assert job["inputs"] == expected
     assert {name for name, job in JOBS.items() if job["light"]} == LIGHT
     assert {name for name, job in JOBS.items() if job["program"]} == PROGRAMS
 
