@@ -1,13 +1,8 @@
-"""What a loaded model is made of, and how it is loaded: folders in diffusers layout, safetensors only."""
+"""What a loaded model is made of."""
 
-import functools
-import hashlib
-import json
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -16,37 +11,38 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from core.plugin import Context, InvalidParams
+from core.plugin import Context
 
 from .autoencoder import Autoencoder
 from .cache import Cache
 from .conditioning import TextEncoder
-from .denoiser import PREDICTIONS, Denoiser
+from .denoiser import Denoiser
+from .hashes import short_hash, stamped
+from .model_files import PARTS, Source, bad_model, files_of, missing_part, opened
 from .networks import Network, apply, places
 from .previews import Previewer, TinyPreviewer, previewer
 from .variants import tiling as tiled
 
-PARTS = ("text_encoder", "unet", "vae")
 transformers_logging.disable_progress_bar()
 
 
 @dataclass(eq=False)
 class Checkpoint:
-    """A loaded model. `hash` is A1111's short form, 10 hex digits; `clips` its text encoders; `size` the side that it
-    draws best, in pixels; `networks` the hashes, by name, of what was added to it."""
+    """A loaded model. `hash` is A1111's short form, 10 hex digits; `clips` its text encoders and `tokenizers` theirs;
+    `size` the side that it draws best, in pixels; `networks` the hashes, by name, of what was added to it."""
 
     name: str
     hash: str
     clips: tuple[CLIPTextModel, ...]
     unet: UNet2DConditionModel
     vae: AutoencoderKL
-    tokenizer: CLIPTokenizer
+    tokenizers: tuple[CLIPTokenizer, ...]
     noise: DDIMScheduler
     previewer: Previewer | TinyPreviewer | None = None
     networks: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.text = TextEncoder(self.tokenizer, self.clips)
+        self.text = TextEncoder(self.tokenizers[0], self.clips)
         self.denoiser = Denoiser(self.unet, self.noise.alphas_cumprod, self.noise.config.prediction_type)
         self.autoencoder = Autoencoder(self.vae)
         self.size = self.unet.config.sample_size * self.autoencoder.factor
@@ -69,15 +65,17 @@ class Checkpoints:
         """The model of that name, loaded if need be. Its files are looked at each time: changed ones are loaded anew.
 
         Raises ModelNotFound, InvalidParams naming the file that is wrong, or Cancelled."""
-        folder = ctx.models.path("checkpoint", name)
-        check(name, folder)
+        path = ctx.models.path("checkpoint", name)
         ctx.progress(0, len(PARTS) + 1, "load")
-        files = stamped(weight_files(name, folder))
+        files = stamped(files_of(path))
         size = sum(size for _, _, size in files)
 
         def loaded() -> Checkpoint:
+            source = opened(name, path)
+            if source.architecture.startswith("sdxl"):
+                raise bad_model(name, f"{path} is a Stable Diffusion XL model")
             self._cache.unload(name)  # as it was before its files changed
-            return load(name, folder, self._device, ctx)
+            return load(source, self._device, ctx)
 
         return self._cache.get(("checkpoint", name, files), loaded, name, size, ctx.raise_if_cancelled)
 
@@ -94,64 +92,31 @@ class Checkpoints:
         )
 
 
-def weight_files(name: str, folder: Path) -> list[Path]:
-    """The files with weights that are loaded of a model folder: PARTS in order."""
-    files = []
-    for part in PARTS:
-        found = sorted((folder / part).glob("*.safetensors"))
-        plain = [path for path in found if path.name in ("model.safetensors", "diffusion_pytorch_model.safetensors")]
-        if not (plain or found):
-            raise bad_model(name, f"{folder / part} has no .safetensors file")
-        files += plain or found
-    return files
-
-
-def stamped(files: list[Path]) -> tuple[tuple[Path, int, int], ...]:
-    """The files with the time of their last change and their size: what they hold has changed when this has."""
-    return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
-
-
-@functools.lru_cache
-def short_hash(files: tuple[tuple[Path, int, int], ...]) -> str:
-    """The first 10 hex digits of the sha256 of the bytes of `stamped` files, one file after the other."""
-    digest = hashlib.sha256()
-    for path, _, _ in files:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:10]
-
-
-def load(name: str, folder: Path, device: str, ctx: Context) -> Checkpoint:
+def load(source: Source, device: str, ctx: Context) -> Checkpoint:
     """Load a model in float32 on a CPU and float16 elsewhere; looks at ctx for a cancel between its parts."""
     dtype = torch.float32 if device in ("cpu", "mps") else torch.float16
     # Tensor cores like their channels last; on a CPU in float32 that made the UNet 1.2 times slower.
     memory_format = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
+    parts = list(source.parts)
+    if "vae" not in parts:
+        raise missing_part(source.name, source.path, "vae")
 
-    def read(cls: type, part: str, **options: Any) -> Any:
-        path = folder / part
-        try:
-            return cls.from_pretrained(path, local_files_only=True, **options)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # the libraries raise nearly anything for a damaged file
-            raise bad_model(name, f"{path} cannot be loaded: {error}") from error
-
-    def part(cls: type, index: int, **dtype: torch.dtype) -> torch.nn.Module:
+    def part(name: str, dtype: torch.dtype = dtype) -> torch.nn.Module:
         ctx.raise_if_cancelled()
-        ctx.progress(index, len(PARTS) + 1, "load")
-        model = read(cls, PARTS[index], use_safetensors=True, **dtype)
-        return model.to(device, memory_format=memory_format).eval().requires_grad_(False)
+        ctx.progress(parts.index(name), len(parts) + 1, "load")
+        return source.module(name, dtype).to(device, memory_format=memory_format)
 
-    clip = part(CLIPTextModel, 0, dtype=dtype)
-    unet = part(UNet2DConditionModel, 1, torch_dtype=dtype)
-    vae = part(AutoencoderKL, 2, torch_dtype=torch.float32)  # several published VAEs overflow in float16
-    tokenizer = read(CLIPTokenizer, "tokenizer")
+    encoders = [name for name in parts if name.startswith("text_encoder")]
+    clips = tuple(part(name) for name in encoders)
+    tokenizers = tuple(source.tokenizer(name) for name in encoders)
+    unet = part("unet")
+    vae = part("vae", torch.float32)  # several published VAEs overflow in float16
     # Of the scheduler only the table of alphas is used, which all of diffusers' schedulers make of the same keys.
-    noise = read(DDIMScheduler, "scheduler")
+    noise = DDIMScheduler.from_config(source.configs["scheduler"])
     ctx.raise_if_cancelled()
-    ctx.progress(len(PARTS), len(PARTS) + 1, "load")
-    checkpoint = Checkpoint(name, short_hash(stamped(weight_files(name, folder))), (clip,), unet, vae, tokenizer, noise)
+    ctx.progress(len(parts), len(parts) + 1, "load")
+    found = short_hash(stamped(source.files), ctx.models.folder)
+    checkpoint = Checkpoint(source.name, found, clips, unet, vae, tokenizers, noise)
     with torch.inference_mode():
         checkpoint.previewer = previewer(checkpoint.autoencoder, ctx, device)
     return checkpoint
@@ -164,32 +129,3 @@ def made_variant(base: Checkpoint, networks: tuple[Network, ...], tiling: bool, 
         ctx.log(warning)
     vae = tiled(base.vae) if tiling else base.vae
     return replace(base, unet=tiled(unet) if tiling else unet, clips=(clip,), vae=vae, networks=hashes)
-
-
-def check(name: str, folder: Path) -> None:
-    """Raise InvalidParams, naming the file, if `folder` is not a Stable Diffusion 1 or 2 text-to-image model."""
-    if not folder.is_dir():
-        raise bad_model(name, f"{folder} is a single file")
-    configs = {}
-    for path in ("unet/config.json", "vae/config.json", "text_encoder/config.json", "scheduler/scheduler_config.json"):
-        try:
-            configs[path] = json.loads((folder / path).read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            raise bad_model(name, f"{folder / path} cannot be read: {error}") from error
-    unet, scheduler = configs["unet/config.json"], configs["scheduler/scheduler_config.json"]
-    if unet.get("_class_name") != "UNet2DConditionModel" or unet.get("in_channels") not in (4, 8, 9):
-        raise bad_model(name, f"{folder / 'unet/config.json'} is no UNet2DConditionModel with 4, 8 or 9 input channels")
-    if unet.get("addition_embed_type") or (folder / "text_encoder_2").exists():
-        raise bad_model(name, f"{folder} is a Stable Diffusion XL model")
-    if (kind := scheduler.get("prediction_type", "epsilon")) not in PREDICTIONS:
-        raise bad_model(name, f"{folder / 'scheduler/scheduler_config.json'} has the prediction_type {kind!r}")
-    if not (folder / "tokenizer").is_dir():
-        raise bad_model(name, f"{folder / 'tokenizer'} is missing")
-
-
-def bad_model(name: str, why: str) -> InvalidParams:
-    return InvalidParams(
-        f"model {name!r} cannot be used: {why}.",
-        field="model",
-        hint="Give a folder of a Stable Diffusion 1 or 2 model in diffusers layout, with safetensors weights.",
-    )

@@ -29,13 +29,14 @@ class Embeddings(Mapping[str, "Tensor"]):
         self.paths = {name: path for name, path in found.items() if (shape(path) or (1, width))[1] == width}
         self._loaded: dict[str, Tensor] = {}
         self.hashes: dict[str, str] = {}
+        self._folder = models.folder
 
     def __getitem__(self, name: str) -> "Tensor":
         """The vectors, float32 (n, width), on the CPU."""
         if name not in self._loaded:
-            from .checkpoint import short_hash, stamped
+            from .hashes import short_hash, stamped
 
-            self.hashes[name] = short_hash(stamped([self.paths[name]]))
+            self.hashes[name] = short_hash(stamped([self.paths[name]]), self._folder)
             found = load(self.paths[name])
             if found.shape[1] != self._width:  # of a kind that cannot be looked at without reading it
                 why = f"its vectors have {found.shape[1]} numbers, and this model's text encoder has {self._width}"

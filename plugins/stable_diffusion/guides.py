@@ -14,8 +14,8 @@ from core.plugin import Context, InvalidParams
 
 from . import controlnet_files
 from .cache import Cache
-from .checkpoint import short_hash, stamped
 from .controls import Control
+from .hashes import short_hash, stamped
 from .options import ControlUnit
 from .preprocessors import hint
 from .resizing import resized
@@ -124,4 +124,4 @@ def network(name: str, unet: UNet2DConditionModel, cache: Cache, ctx: Context) -
     loaded = cache.get(
         key, lambda: controlnet_files.load(name, path, unet), f"controlnet/{name}", size, ctx.raise_if_cancelled
     )
-    return loaded, short_hash(files)
+    return loaded, short_hash(files, ctx.models.folder)

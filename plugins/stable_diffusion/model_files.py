@@ -198,7 +198,9 @@ class Stored:
             import torch
 
             pickled = weights.unpickled(path)
-            pickled = pickled.get("state_dict", pickled) if isinstance(pickled, Mapping) else {}
+            pickled = pickled if isinstance(pickled, Mapping) else {}
+            self.metadata |= {name: text for name, text in pickled.items() if isinstance(text, str)}
+            pickled = pickled.get("state_dict", pickled)
             tensors = {name: each for name, each in pickled.items() if isinstance(each, torch.Tensor)}
             if not tensors:
                 raise ValueError("it holds no tensors by name")
@@ -249,6 +251,14 @@ def opened(name: str, path: Path) -> Source:
     if (source.prediction or "epsilon") not in PREDICTIONS:
         raise bad_model(name, f"{path} has the prediction_type {source.prediction!r}")
     return source
+
+
+def files_of(path: Path) -> list[Path]:
+    """All files that make the model what it is: if one is changed, so is the model."""
+    if path.is_dir():
+        folders = (*PARTS, "scheduler", "tokenizer", "tokenizer_2")
+        return sorted(file for folder in folders for file in path.glob(f"{folder}/*") if file.is_file())
+    return [file for file in (path, path.with_suffix(".yaml")) if file.is_file()]
 
 
 def _folder(name: str, path: Path) -> Source:

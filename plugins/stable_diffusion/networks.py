@@ -133,14 +133,14 @@ def apply(
 
     Raises ModelNotFound, or InvalidParams for files that are damaged, of an unknown kind, or for another model."""
     from . import hypernetworks, lora
-    from .checkpoint import short_hash, stamped
+    from .hashes import short_hash, stamped
     from .variants import variant
 
     deltas: tuple[Deltas, Deltas] = defaultdict(list), defaultdict(list)
     hypers, hashes, warnings = [], {}, []
     loras: dict[Path, tuple[float, float]] = {}  # the sums of the weights with which each is named
     for network, path in zip(networks, places(networks, models), strict=True):
-        hashes[network.name] = short_hash(stamped([path]))
+        hashes[network.name] = short_hash(stamped([path]), models.folder)
         if network.kind == "hypernet":
             hypers.append((path, network.unet_weight))
         else:

@@ -54,8 +54,8 @@ class Reading(Params):
         "builtin",
         choices_from="models/checkpoint",
         order=10,
-        help="Which checkpoint draws: a Stable Diffusion 1 or 2 model, as a folder in diffusers layout. "
-        "'builtin' is small and knows coloured shapes.",
+        help="Which checkpoint draws: a Stable Diffusion 1 or 2 model, as one file (.safetensors or .ckpt) or a folder "
+        "in diffusers layout. 'builtin' is small and knows coloured shapes.",
     )
     emphasis: Literal[EMPHASES] = param(
         "original",

@@ -42,6 +42,7 @@ _RESNET = {
 _AROUND = {
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "time_embedding.cond_proj": "time_embed.cond_proj",
     "add_embedding.linear_1": "label_emb.0.0",
     "add_embedding.linear_2": "label_emb.0.2",
     "conv_in": "input_blocks.0.0",
@@ -218,6 +219,8 @@ def unet_config(shapes: Shapes, architecture: str) -> dict[str, Any]:
         "attention_head_dim": 8 if architecture == "sd1" else [max(1, each // 64) for each in channels],
         "upcast_attention": architecture == "sd2",
     }
+    if "time_embed.cond_proj.weight" in shapes:  # of models distilled with guidance
+        config["time_cond_proj_dim"] = shapes["time_embed.cond_proj.weight"][1]
     if "label_emb.0.0.weight" in shapes:
         config |= {
             "addition_embed_type": "text_time",

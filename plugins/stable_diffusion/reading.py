@@ -1,17 +1,17 @@
 """How the light jobs read a prompt as a model would: with its tokenizer, and the embeddings that fit it."""
 
 import functools
-import json
 from pathlib import Path
 from typing import Any
 
 from core.library.models import Models
-from core.plugin import InvalidParams
 
 from . import comments, networks
 from .chunks import Tokenizer, Wording
 from .embeddings import Embeddings
 from .explain import count_tokens, explain
+from .hashes import Stamps, stamped
+from .model_files import files_of, opened
 from .options import Count, Explain
 
 
@@ -27,22 +27,15 @@ def counted(params: Count, models: Models) -> dict[str, Any]:
 
 def _reader(params: Explain | Count, models: Models) -> tuple[Tokenizer, Wording, dict[str, int]]:
     """Raises InvalidParams if the model cannot be read."""
-    folder = models.path("checkpoint", params.model)
-    try:
-        width = json.loads((folder / "text_encoder/config.json").read_text("utf-8"))["hidden_size"]
-        reader = tokenizer(folder / "tokenizer")
-    except Exception as error:  # transformers raises nearly anything for a damaged file
-        raise InvalidParams(
-            f"the tokenizer of model {params.model!r} cannot be read: {error}.",
-            field="model",
-            hint="Give a folder of a Stable Diffusion 1 or 2 model in diffusers layout.",
-        ) from error
+    path = models.path("checkpoint", params.model)
+    reader, width = tokenizer(params.model, path, stamped(files_of(path)))
     wording = Wording(params.clip_skip, params.emphasis, params.comma_backtrack)
     return reader, wording, Embeddings(models, width).counts()
 
 
 @functools.lru_cache(maxsize=8)
-def tokenizer(folder: Path) -> Tokenizer:
-    from transformers import CLIPTokenizer
-
-    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+def tokenizer(name: str, path: Path, stamps: Stamps) -> tuple[Tokenizer, int]:
+    """That of the model's first text encoder, and the width of what this reads. `stamps`: its files as they are."""
+    source = opened(name, path)
+    first = next(part for part in source.parts if part.startswith("text_encoder"))
+    return source.tokenizer(first), source.configs[first]["hidden_size"]

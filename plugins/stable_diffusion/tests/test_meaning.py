@@ -159,7 +159,7 @@ def test_wildcards_are_drawn_by_the_seed_of_each_picture_and_told(draw):
 def test_an_embedding_is_what_its_vectors_say(draw, make_context, plugin):
     ctx = make_context()
     checkpoint = plugin._studio.checkpoints.get("builtin", ctx)
-    red, circle = checkpoint.tokenizer("red circle", add_special_tokens=False).input_ids
+    red, circle = checkpoint.tokenizers[0]("red circle", add_special_tokens=False).input_ids
     with torch.inference_mode(False):
         vectors = checkpoint.clips[0].get_input_embeddings().weight[[red, circle]].clone()
     folder = ctx.models.folder / "embedding"

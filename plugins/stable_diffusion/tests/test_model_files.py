@@ -1,6 +1,7 @@
 """Which files and folders are models: what is read from them, what is written, and what is said of the others."""
 
 import gzip
+import hashlib
 import io
 import json
 import math
@@ -41,7 +42,10 @@ def made(tmp_path_factory):
 
     def made(kind):
         if kind not in models:
-            here = tiny_models.BUILTIN if kind == "builtin" else tiny_models.write(folder / kind, kind)
+            more = {"time_cond_proj_dim": 16} if kind == "distilled" else {}
+            here = tiny_models.BUILTIN
+            if kind != "builtin":
+                here = tiny_models.write(folder / kind, "sd1" if more else kind, **more)
             file = folder / f"{kind}.safetensors"
             save(file, opened(kind, here), torch.float32, {"made": "for tests"})
             models[kind] = here, file
@@ -56,7 +60,7 @@ def weights_of(source):
     }
 
 
-@pytest.mark.parametrize("kind", ["builtin", *tiny_models.UNETS])
+@pytest.mark.parametrize("kind", ["builtin", "distilled", *tiny_models.UNETS])
 def test_a_model_is_the_same_after_it_was_written_in_the_original_layout(made, kind):
     folder, file = (opened(kind, path) for path in made(kind))
     assert (file.architecture, file.prediction) == (folder.architecture, folder.prediction)
@@ -383,3 +387,17 @@ def test_no_file_is_written_over_another_and_none_stays_unfinished(made, tmp_pat
     with pytest.raises(Conflict, match="x.safetensors already"):
         save(tmp_path / "x.safetensors", source, torch.float16, {})
     assert (tmp_path / "x.safetensors").read_bytes() == b"mine"
+
+
+def test_a_model_draws_the_same_from_either_layout(made, draw, make_context):
+    ctx = make_context()
+    folder = ctx.models.folder / "checkpoint"
+    folder.mkdir(parents=True)
+    shutil.copy(made("builtin")[1], folder / "file.safetensors")
+    with safetensors.safe_open(made("builtin")[1], "pt") as file:
+        told = {CONFIG: file.metadata()[CONFIG]}
+    torch.save(told | {"state_dict": safetensors.torch.load_file(made("builtin")[1])}, folder / "pickled.ckpt")
+    (drawn,) = draw(ctx, model="builtin", exact=True)
+    (of_file,), (of_pickle,) = (draw(ctx, model=f"{name}", exact=True) for name in ("file.safetensors", "pickled.ckpt"))
+    assert of_file.value.tobytes() == of_pickle.value.tobytes() == drawn.value.tobytes()
+    assert of_file.facts["model_hash"] == hashlib.sha256((folder / "file.safetensors").read_bytes()).hexdigest()[:10]
