@@ -20,7 +20,12 @@ from collections.abc import Iterator
 from typing import Literal
 import PIL.Image
 
+class Layer(Params):
+    depth: int = param(1, ge=1, help="How deep.")
+    name: str = param(help="Which.")
+
 class DrawParams(Params):
+    layers: list[Layer] = param([], max_length=2, help="What lies above it.")
     prompt: str = param("", help="What to draw.")
     steps: int = param(3, ge=1, le=150, help="How often to improve it.", group="sampling", order=1)
     tags: list[Literal["new", "best"]] = param(["new"], help="Some tags.")
@@ -41,6 +46,11 @@ class Demo(Plugin):
             time.sleep(params.delay)
             ctx.progress(step + 1, params.steps, "sample")
         return PIL.Image.new("RGB", (6, 4), params.colour)
+
+    @job()
+    def stack(self, params: DrawParams, above: list[Image] | None = None) -> Json:
+        "Tell what is stacked."
+        return [layer.model_dump() for layer in params.layers] + [picture.width for picture in above or []]
 
     @job()
     def turn(self, image: Image) -> Image:
@@ -240,6 +250,26 @@ def test_given_flags_are_the_parameters(cli):
     assert params["tags"] == ["best", "new"]
     assert (params["sizes"], params["tidy"], params["out"], params["steps"]) == ([1, 2], True, "there", 3)
     assert [output["kind"] for output in answer["outputs"]] == ["image"]
+
+
+def test_a_list_of_tables_is_json_with_their_fields_in_the_help(cli, tmp_path):
+    assert re.search(
+        r"--layers JSON .*\[\{depth, name\}, ...\]", cli("run", "stack", "--help").stdout.replace("\n", " ")
+    )
+    PIL.Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
+    above = ("--above", tmp_path / "a.png", tmp_path / "a.png")
+    out = tmp_path / "told.json"
+    assert cli("run", "stack", "--layers", '[{"name": "a"}]', *above, "--out", out).returncode == 0
+    assert json.loads(out.read_text()) == [{"depth": 1, "name": "a"}, 3, 3]
+    assert cli("run", "stack").returncode == 0
+    for given, says in (
+        ('[{"depth": 0, "name": "a"}]', "layers.0.depth: 0 is less"),
+        ("[{}]", "'name' is a required"),
+        ('[{"name": "a", "hue": 1}]', "layers.0.*'hue' was unexpected"),
+        ('[{"name": "a"}, {"name": "a"}, {"name": "a"}]', "too long"),
+    ):
+        refused = cli("run", "stack", "--layers", given)
+        assert refused.returncode == 2 and re.search(says, refused.stderr), refused.stderr
 
 
 def test_an_unknown_job_is_bad_usage(cli):

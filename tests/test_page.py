@@ -27,7 +27,13 @@ import pydantic, PIL.Image
 class Point(pydantic.BaseModel):
     x: int = 0
 
+class Layer(Params):
+    title: str = param("", help="Which.", order=1)
+    kind: Literal["plain", "soft"] = param("plain", help="How.", order=2)
+    blur: int = param(3, ge=0, help="How soft.", visible_if={"kind": "soft"}, order=3)
+
 class All(Params):
+    layers: list[Layer] = param([], max_length=2, help="What lies above it.")
     title: str = param("untitled", order=1, help="A line.")
     prompt: str = param("a cat", widget="textarea", order=2, help="What it shows.")
     count: int = param(3, ge=1, le=9, unit="pieces", help="How many.")
@@ -225,7 +231,7 @@ def test_values_arrive_as_they_were_entered(open_page, server):
     assert json.loads(card.locator("pre").inner_text()) == {
         "title": "two words", "prompt": "a cat", "count": 5, "scale": 2.25, "seed": 12, "style": 7,
         "model": "large.safetensors", "tile": True, "overlap": 3, "tags": ["b", "c"], "point": {"x": 4},
-        "separator": "\n", "models": [], "sides": ["left", "up"], "margin": 2,
+        "separator": "\n", "models": [], "sides": ["left", "up"], "margin": 2, "layers": [],
     }  # fmt: skip
 
 
@@ -242,6 +248,23 @@ def test_several_of_a_list_are_picked_in_order_and_removed(open_page):
     said = json.loads(run(page).locator("pre").inner_text())
     assert said["models"] == ["small.safetensors", "large.safetensors"]
     assert said["sides"] == ["up", "right"]
+
+
+def test_a_list_of_tables_is_a_small_form_for_each(open_page):
+    page = open_page("demo.echo")
+    layers = field(page, "layers")
+    for _ in range(2):
+        layers.get_by_role("button", name="Add").click()
+    expect(layers.get_by_role("button", name="Add")).to_be_disabled()
+    layers.get_by_label("Title").nth(1).fill("above")
+    expect(layers.get_by_label("Blur").nth(1)).to_be_hidden()
+    layers.get_by_label("Kind").nth(1).select_option("soft")
+    layers.get_by_label("Blur").nth(1).fill("7")
+    layers.get_by_role("button", name="Remove").first.click()
+    page.reload()
+    expect(layers.get_by_label("Title")).to_have_value("above")
+    said = json.loads(run(page).locator("pre").inner_text())
+    assert said["layers"] == [{"title": "above", "kind": "soft", "blur": 7}] and said["title"] == "untitled"
 
 
 def test_values_are_remembered_for_each_job(open_page):

@@ -104,7 +104,7 @@ class JobParser(argparse.ArgumentParser):
         self.add_argument("-h", "--help", action="help")
         for name, port in about["inputs"].items():
             self._add_input(name, port)
-        definitions = about["params"].get("$defs", {})
+        self._definitions = definitions = about["params"].get("$defs", {})
         required = about["params"].get("required", [])
         announced = {name: resolve(each, definitions) for name, each in about["params"].get("properties", {}).items()}
         for name in sorted(announced, key=lambda name: announced[name].get("ui", {}).get("order", math.inf)):
@@ -160,6 +160,8 @@ class JobParser(argparse.ArgumentParser):
             self.add_argument(flag, nargs="*", type=read, **common)
         else:
             metavar = "JSON"
+            fields = resolve(schema.get("items", {}), self._definitions).get("properties")
+            allowed = f"[{{{', '.join(fields)}}}, ...]" if fields else ""
             self.add_argument(flag, type=from_json, **common)
         ui = schema.get("ui", {})
         facts = [

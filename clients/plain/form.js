@@ -36,22 +36,13 @@ export function makeForm(job, call, limits, saved) {
   if (advanced.children.length > 1) element.append(advanced);
   fill(saved?.params ?? {});
   for (const field of inputs) field.setText(saved?.texts?.[field.name] ?? "");
-  element.addEventListener("input", showFitting);
-
-  function showFitting() {
-    const now = Object.fromEntries(params.map((field) => [field.name, field.peek()]));
-    for (const { ui, element: row } of params) {
-      const wanted = Object.entries(ui.visible_if ?? {});
-      row.hidden = !wanted.every(([name, value]) => [value].flat().some((each) => same(each, now[name])));
-    }
-    for (const group of element.querySelectorAll("fieldset")) group.hidden = !group.querySelector(".field:not([hidden])");
-  }
+  element.addEventListener("input", () => showFitting(params, element));
 
   /** Puts values into the fields; those not named get their defaults. */
   function fill(values) {
     for (const field of params) field.set(field.name in values ? values[field.name] : field.initial);
     showErrors(null);
-    showFitting();
+    showFitting(params, element);
   }
 
   /** Shows what the server refused at the fields it is about; returns the text that belongs to none of them. */
@@ -97,6 +88,16 @@ export function makeForm(job, call, limits, saved) {
   }
 }
 
+/** Shows those fields of a form or a part of it whose condition holds, and the groups in which something shows. */
+function showFitting(params, element) {
+  const now = Object.fromEntries(params.map((field) => [field.name, field.peek()]));
+  for (const { ui, element: row } of params) {
+    const wanted = Object.entries(ui.visible_if ?? {});
+    row.hidden = !wanted.every(([name, value]) => [value].flat().some((each) => same(each, now[name])));
+  }
+  for (const group of element.querySelectorAll("fieldset")) group.hidden = !group.querySelector(":scope > .field:not([hidden])");
+}
+
 /** The rows of fields: first those without a group, then each group under its name. */
 function grouped(fields) {
   const groups = new Map();
@@ -127,7 +128,7 @@ function fieldRow(name, control, { labelled = control, label = words(name), note
 function paramField(name, announced, root, call) {
   const schema = resolve(announced, root.$defs ?? {});
   const ui = schema.ui ?? {};
-  const { box, focus = box, get, set } = control(schema, ui, call);
+  const { box, focus = box, get, set } = control(schema, ui, call, root.$defs ?? {});
   const required = (root.required ?? []).includes(name);
   const note = [ui.unit && `in ${ui.unit}`, required && "required"].filter(Boolean).join(", ");
   const row = fieldRow(name, box, { labelled: focus, note, help: schema.description ?? "", check: box.type === "checkbox" });
@@ -161,7 +162,9 @@ function resolve(schema, definitions) {
 }
 
 /** The control for a schema: `box` to show, `focus` to label, `get` (undefined: not given) and `set`. */
-function control(schema, ui, call) {
+function control(schema, ui, call, definitions) {
+  const items = schema.items && resolve(schema.items, definitions);
+  if (schema.type === "array" && items?.properties) return repeatedControl(items, schema.maxItems, call, definitions);
   const offered = schema.items?.enum ?? [];
   const several = offered.length ? offered.every((each) => typeof each === "string") : ui.choices_from;
   if (schema.type === "array" && several) return severalControl(offered, ui.choices_from, call);
@@ -245,6 +248,52 @@ function severalControl(offered, list, call) {
     if (select.value) change(chosen.includes(select.value) ? chosen : [...chosen, select.value]);
   });
   return { box, focus: select, get: () => chosen, set };
+}
+
+/** A list of objects: a small form for each, to add and to remove. */
+function repeatedControl(items, most = Infinity, call, definitions) {
+  const list = h("ol", { className: "repeated" });
+  const add = h("button", { type: "button" }, "Add");
+  const box = h("div", {}, list, add);
+  let entries = []; // the fields of each
+  const tell = () => {
+    add.disabled = entries.length >= most;
+    box.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  const append = (values) => {
+    const fields = Object.entries(items.properties)
+      .map(([name, schema]) => paramField(name, schema, { ...items, $defs: definitions }, call))
+      .sort((a, b) => (a.ui.order ?? 1e9) - (b.ui.order ?? 1e9));
+    const remove = h("button", { type: "button" }, "Remove");
+    const element = h("li", {}, ...fields.map((field) => field.element), remove);
+    for (const field of fields) {
+      field.set(field.name in values ? values[field.name] : field.initial);
+      delete field.element.dataset.field; // the form's own may have the same names
+    }
+    remove.addEventListener("click", () => {
+      entries = entries.filter((each) => each !== fields);
+      element.remove();
+      tell();
+    });
+    element.addEventListener("input", () => showFitting(fields, element));
+    showFitting(fields, element);
+    entries.push(fields);
+    list.append(element);
+  };
+  add.addEventListener("click", () => {
+    append({});
+    tell();
+  });
+  const set = (values) => {
+    entries = [];
+    list.replaceChildren();
+    for (const each of values ?? []) append(each);
+    add.disabled = entries.length >= most;
+  };
+  const given = (fields) => fields.filter(({ element }) => !element.hidden).map((field) => [field.name, field.get()]);
+  const get = () =>
+    entries.map((fields) => Object.fromEntries(given(fields).filter(([, value]) => value !== undefined)));
+  return { box, focus: list, get, set };
 }
 
 function numberControl(schema, ui) {
