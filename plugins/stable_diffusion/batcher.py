@@ -44,7 +44,12 @@ class Call:
 
 
 class Batcher:
-    def __init__(self):
+    """`relieve()` is asked when memory did not suffice for one call alone: if it could make room, it returns True, and
+    the call is run again."""
+
+    def __init__(self, relieve: Callable[[], bool] = lambda: False):
+        self._relieve = relieve
+        self._fits: dict[tuple[str, Hashable], int] = {}  # rows for which memory sufficed where it did not for more
         self._inbox: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
         self._waiting: dict[Hashable, deque[Call]] = {}  # groups of calls, the one whose turn it is first
         self._hub: greenlet.greenlet | None = None
@@ -98,6 +103,8 @@ class Batcher:
     def _join(self) -> bool:
         """Start the members that came in; with nothing else to do, wait for one. False: it is time to end."""
         while not self._inbox.empty() or not self._waiting:
+            if not self._flying:
+                self._fits.clear()  # whatever else took the memory may be gone
             if (member := self._inbox.get()) is None:
                 return False
             member.routine = greenlet.greenlet(member.work)
@@ -117,7 +124,8 @@ class Batcher:
         group = next(iter(self._waiting))
         waiting = self._waiting.pop(group)
         calls = [waiting.popleft()]
-        while waiting and sum(call.rows for call in calls) + waiting[0].rows <= calls[0].most:
+        most = min(calls[0].most, self._fits.get(kind(calls[0]), calls[0].most))
+        while waiting and sum(call.rows for call in calls) + waiting[0].rows <= most:
             calls.append(waiting.popleft())
         if waiting:
             self._waiting[group] = waiting
@@ -129,14 +137,24 @@ class Batcher:
         call = answer = error = None  # an error knows the frames that it came through, this one among them
 
     def _answers(self, calls: list[Call]) -> list[tuple[Call, Any, Exception | None]]:
-        """Run the calls as one; if that fails, each alone, so that only the guilty ones get the error."""
+        """Run the calls as one; if that fails, each alone, so that only the guilty ones get the error. If it is for
+        want of memory, by halves, and one alone again as long as there is a relief."""
         try:
             answers = calls[0].function([call.value for call in calls])
             return [(call, answer, None) for call, answer in zip(calls, answers, strict=True)]
         except Exception as error:
-            if len(calls) == 1:
+            exhausted = is_out_of_memory(error)
+            if len(calls) == 1 and not exhausted:
                 return [(calls[0], None, error)]
-        return [answer for call in calls for answer in self._answers([call])]
+            why = str(error)
+        # By now the error is gone, with all that its frames had on the device.
+        if exhausted and len(calls) == 1:
+            return self._answers(calls) if self._relieve() else [(calls[0], None, torch.OutOfMemoryError(why))]
+        half = (len(calls) + 1) // 2 if exhausted else 1
+        parts = [calls[k : k + half] for k in range(0, len(calls), half)]
+        if exhausted:
+            self._fits[kind(calls[0])] = sum(call.rows for call in parts[0])
+        return [answer for part in parts for answer in self._answers(part)]
 
     def _resume(self, member: Member, go: Callable[..., Any], *values: Any) -> None:
         """Let a member run until its next call, its end or its error."""
@@ -158,3 +176,16 @@ class Batcher:
             self._flying.remove(member)
         future, member.future = member.future, None
         return future
+
+
+def kind(call: Call) -> tuple[str, Hashable]:
+    """What calls have in common that take as much memory a row."""
+    return getattr(call.function, "__qualname__", ""), call.alike
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Each kind of device says it in its own words."""
+    words = ("out of memory", "ALLOC_FAILED", "DefaultCPUAllocator")
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )

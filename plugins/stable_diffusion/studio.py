@@ -25,7 +25,7 @@ from .forms import fields_of
 from .guides import Controls
 from .infotext import infotext
 from .options import Drawing
-from .placement import cache_bytes
+from .placement import Placement
 from .seeds import Seeding
 from .settings import Settings
 from .shot import Shot
@@ -40,10 +40,13 @@ class Studio:
 
     def __init__(self, device: str, settings: Settings):
         self.device = device
-        budget = settings.cache_bytes or cache_bytes(device)
-        self.cache = Cache(lambda: budget, settings.pinned, settings.unload_after_seconds)
+        self.placement = Placement(device)
+        budget = settings.cache_bytes
+        self.cache = Cache(
+            lambda: budget or self.placement.cache_bytes(), settings.pinned, settings.unload_after_seconds
+        )
         self.checkpoints = Checkpoints(device, self.cache)
-        self.batcher = Batcher()
+        self.batcher = Batcher(self.placement.lower)
 
     def close(self) -> None:
         self.batcher.close()

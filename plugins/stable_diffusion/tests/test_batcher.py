@@ -4,9 +4,11 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
+import torch
 from sd.batcher import Batcher
 
 from core.plugin import Cancelled
@@ -177,6 +179,73 @@ def test_a_mistake_of_the_batcher_itself_leaves_nobody_waiting(batcher, device, 
     assert all(isinstance(future.exception(10), TypeError) for future in futures)
     with pytest.raises(TypeError):
         batcher.submit(lambda: None)
+
+
+class Small(Device):
+    """Has memory for `room` calls at once."""
+
+    room = 2
+
+    def double(self, values):
+        if len(values) > self.room:
+            self.batches.append(f"{len(values)} are too many")
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().double(values)
+
+
+def test_what_does_not_fit_at_once_is_run_by_halves_and_from_then_on_in_smaller_batches():
+    batcher, device = Batcher(), Small()
+    batcher.submit(lambda: batcher.call(device.double, 0, "plug"))
+    futures = [batcher.submit(chain(batcher, device, value, 2, most=8)) for value in (1, 10, 100, 1000)]
+    device.free.set()
+    assert [future.result(10) for future in futures] == [4, 40, 400, 4000]
+    batcher.close()
+    assert device.batches == [[0], "4 are too many", [1, 10], [100, 1000], [2, 20], [200, 2000]]
+
+
+def test_one_that_does_not_fit_alone_runs_again_as_long_as_there_is_relief():
+    device, told = Small(), []
+    device.room = 0
+    device.free.set()
+
+    def relieve():
+        told.append("relief")
+        device.room = len(told) - 1
+        return True
+
+    batcher = Batcher(relieve)
+    assert batcher.submit(chain(batcher, device, 1, 2)).result(10) == 4
+    batcher.close()
+    assert (told, device.batches) == (["relief"] * 2, ["1 are too many", "1 are too many", [1], [2]])
+
+
+@pytest.mark.parametrize("words", ["MPS backend out of memory", "DefaultCPUAllocator: can't allocate memory"])
+def test_without_relief_it_is_out_of_memory_in_whatever_words(words):
+    def greedy(values):
+        raise RuntimeError(words)
+
+    batcher = Batcher()
+    future = batcher.submit(lambda: batcher.call(greedy, 1))
+    with pytest.raises(torch.OutOfMemoryError, match=words):
+        future.result(10)
+    batcher.close()
+
+
+def test_what_a_failed_call_had_on_the_device_is_gone_when_it_runs_again():
+    there = []
+
+    def greedy(values):
+        there.append(sum(each() is not None for each in tensors))
+        tensor = torch.zeros(1)
+        tensors.append(weakref.ref(tensor))
+        if len(tensors) < 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return values
+
+    tensors, batcher = [], Batcher(lambda: True)
+    batcher.submit(lambda: batcher.call(greedy, 1)).result(10)
+    batcher.close()
+    assert there == [0, 0, 0]
 
 
 ENDS_WHILE_DRAWING = """
