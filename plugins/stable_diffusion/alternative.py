@@ -20,17 +20,17 @@ def draw(shot: Shot, image: PIL.Image.Image) -> Result:
     width, height = own_size(image, params.width, params.height)
     latents, source = started(shot, image, width, height)
     sees = shown(shot, source)
-    found = inverted(shot, latents, sees)
+    found = inverted(shot, latents, width, height, sees)
     noise, share = shot.noise(width, height), params.randomness
     found = ((1 - share) * found + share * noise()) / ((1 - share) ** 2 + share**2) ** 0.5
     whole, sigmas = shot.sigmas(shot.way), part_of(shot)
     x = latents + (found - latents / whole[0]) * sigmas[0] * params.noise_multiplier
-    conditions = shot.conditions(shot.words, shot.way, shown=sees)
+    conditions = shot.conditions(shot.words, shot.way, width, height, shown=sees)
     picture = shot.decode(shot.sample(shot.way, sigmas, conditions, x, noise, latents))
     return shot.result(corrected(picture, source) if params.color_correction else picture)
 
 
-def inverted(shot: Shot, latents: Tensor, sees: Tensor | None) -> Tensor:
+def inverted(shot: Shot, latents: Tensor, width: int, height: int, sees: Tensor | None) -> Tensor:
     """The noise, (1, C, h, w) with a standard deviation of 1, from which Euler's method leads to the latents: its steps
     taken backwards, from no noise to the largest level.
 
@@ -40,7 +40,8 @@ def inverted(shot: Shot, latents: Tensor, sees: Tensor | None) -> Tensor:
     way = Way("Euler", "automatic", params.decode_steps, params.decode_cfg_scale)
     levels = shot.sigmas(way).flip(0)
     words = shot.reads(params.original_prompt, params.original_negative_prompt, "original_prompt")
-    run = Run(shot, way, shot.conditions(words, way, shown=sees), len(levels) - 1, None, None)
+    conditions = shot.conditions(words, way, width, height, shown=sees)
+    run = Run(shot, way, conditions, len(levels) - 1, None, None)
     x = latents
     for before, after in zip(levels, levels[1:], strict=False):
         sigma = before or after

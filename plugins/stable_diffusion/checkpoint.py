@@ -8,6 +8,7 @@ import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.schedulers.scheduling_ddim import DDIMScheduler
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
@@ -15,10 +16,10 @@ from core.plugin import Context
 
 from .autoencoder import Autoencoder
 from .cache import Cache
-from .conditioning import TextEncoder
+from .conditioning import TextEncoder, sizes
 from .denoiser import Denoiser
 from .hashes import short_hash, stamped
-from .model_files import PARTS, Source, bad_model, files_of, missing_part, opened
+from .model_files import PARTS, Source, files_of, missing_part, opened
 from .networks import Network, apply, places
 from .previews import Previewer, TinyPreviewer, previewer
 from .variants import tiling as tiled
@@ -42,12 +43,17 @@ class Checkpoint:
     networks: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
-        self.text = TextEncoder(self.tokenizers[0], self.clips)
+        self.text = TextEncoder(self.tokenizers, self.clips)
         self.denoiser = Denoiser(self.unet, self.noise.alphas_cumprod, self.noise.config.prediction_type)
         self.autoencoder = Autoencoder(self.vae)
         self.size = self.unet.config.sample_size * self.autoencoder.factor
         self.channels_shown = self.unet.config.in_channels - self.autoencoder.channels
         self.distilled = self.unet.config.time_cond_proj_dim is not None  # with guidance, which then takes one row
+        self._sizes = sizes_of(self.unet, self.clips)
+
+    def sizes(self, width: int, height: int, negative: bool) -> Tensor | None:
+        """What a `Condition` says of the size that is drawn; None if this model is not told."""
+        return sizes(self._sizes, width, height, negative).to(self.unet.device) if self._sizes else None
 
     def modules(self) -> Iterator[torch.nn.Module]:
         """Of all its networks, each with all modules in it."""
@@ -72,8 +78,6 @@ class Checkpoints:
 
         def loaded() -> Checkpoint:
             source = opened(name, path)
-            if source.architecture.startswith("sdxl"):
-                raise bad_model(name, f"{path} is a Stable Diffusion XL model")
             self._cache.unload(name)  # as it was before its files changed
             return load(source, self._device, ctx)
 
@@ -122,10 +126,17 @@ def load(source: Source, device: str, ctx: Context) -> Checkpoint:
     return checkpoint
 
 
+def sizes_of(unet: UNet2DConditionModel, clips: tuple[CLIPTextModel, ...]) -> int:
+    """How many sizes the UNet is told: 6 in Stable Diffusion XL, 5 in its refiner, otherwise 0."""
+    if unet.config.addition_embed_type != "text_time":
+        return 0
+    all_numbers = unet.config.projection_class_embeddings_input_dim - clips[-1].config.projection_dim
+    return all_numbers // unet.config.addition_time_embed_dim
+
+
 def made_variant(base: Checkpoint, networks: tuple[Network, ...], tiling: bool, ctx: Context) -> Checkpoint:
-    (clip,) = base.clips
-    unet, clip, hashes, warnings = apply(base.unet, clip, networks, ctx.models, ctx.raise_if_cancelled)
+    unet, clips, hashes, warnings = apply(base.unet, base.clips, networks, ctx.models, ctx.raise_if_cancelled)
     for warning in warnings:
         ctx.log(warning)
     vae = tiled(base.vae) if tiling else base.vae
-    return replace(base, unet=tiled(unet) if tiling else unet, clips=(clip,), vae=vae, networks=hashes)
+    return replace(base, unet=tiled(unet) if tiling else unet, clips=clips, vae=vae, networks=hashes)

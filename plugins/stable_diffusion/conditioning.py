@@ -4,11 +4,11 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from core.plugin import InvalidParams
 
@@ -25,12 +25,15 @@ class Condition:
     """What one row of the UNet is told besides noisy latents and their noise level, in the model's dtype.
 
     `context` (1, tokens, D) is what it attends to. `channels` (1, C', h, w) are what it is shown beside latents, see
-    shown.py. `scale` is the cfg_scale, for a model that was distilled with guidance. `negative`: it comes from the
-    negative prompt. `controls` are the ControlNets that guide it."""
+    shown.py. `scale` is the cfg_scale, for a model that was distilled with guidance. Stable Diffusion XL is also told
+    the text as one vector, `pooled` (1, P), and `sizes`, see `sizes`; other models are not. `negative`: it comes from
+    the negative prompt. `controls` are the ControlNets that guide it."""
 
     context: Tensor
     channels: Tensor | None = None
     scale: float | None = None
+    pooled: Tensor | None = None
+    sizes: Tensor | None = None
     negative: bool = False
     controls: "Sequence[Control]" = ()
 
@@ -50,24 +53,45 @@ class Condition:
         """The condition of which `share`, 0 to 1, is the other's, with contexts of the least common multiple."""
         length = math.lcm(self.tokens, other.tokens)
         context = self.repeated(length).context.lerp(other.repeated(length).context, share)
-        return dataclasses.replace(self, context=context)
+        pooled = None if self.pooled is None else self.pooled.lerp(other.pooled, share)
+        return dataclasses.replace(self, context=context, pooled=pooled)
+
+    def zeroed(self) -> "Condition":
+        """The same with a text of zeros."""
+        pooled = None if self.pooled is None else torch.zeros_like(self.pooled)
+        return dataclasses.replace(self, context=torch.zeros_like(self.context), pooled=pooled)
+
+
+AESTHETIC_SCORES = 6.0, 2.5  # what a refiner is told of the prompt and of the negative prompt: A1111's defaults
+
+
+def sizes(count: int, width: int, height: int, negative: bool) -> Tensor:
+    """The numbers that Stable Diffusion XL was told of each picture, and is told of the one that it draws: float32
+    (1, 6): the size it had, where it was cut, the size it has (Podell et al. 2023, section 2.2), each as height and
+    width or top and left; (1, 5) for a refiner: instead of the last size, an aesthetic score."""
+    whole = [height, width, 0, 0]
+    told = {6: [height, width], 5: [AESTHETIC_SCORES[negative]]}
+    return torch.tensor([whole + told[count]], dtype=torch.float32)
 
 
 class TextEncoder:
-    """`clips` are the networks that read the same chunks: one in Stable Diffusion 1 and 2."""
+    """`clips` are the networks that read the same chunks: one in Stable Diffusion 1 and 2 and in a refiner, two in
+    Stable Diffusion XL; `tokenizers` theirs, with one vocabulary, but each with a padding of its own. `widths` are
+    those of their vectors."""
 
-    def __init__(self, tokenizer: CLIPTokenizer, clips: Sequence[CLIPTextModel]):
-        (clip,) = clips
-        self._tokenizer, self._clip = tokenizer, clip
-        self._model = getattr(clip, "text_model", clip)  # older versions of transformers have one module more
+    def __init__(self, tokenizers: Sequence[CLIPTokenizer], clips: Sequence[CLIPTextModel]):
+        self._tokenizer = tokenizers[0]
+        self._clips, self._pads = clips, [tokenizer.pad_token_id for tokenizer in tokenizers]
+        self._xl = isinstance(clips[-1], CLIPTextModelWithProjection)
+        self.widths = tuple(clip.config.hidden_size for clip in clips)
         self._empty: dict[int, Tensor] = {}  # the context of an empty text, by clip_skip
 
     def chunks(self, text: str, wording: Wording, embeddings: Mapping[str, Tensor]) -> Chunks:
-        """What `encode` takes. `embeddings`: vectors (n, D) by name; those that the text names are fetched.
+        """What `encode` takes. `embeddings`: vectors (n, sum of widths) by name; those that the text names are fetched.
 
         Raises InvalidParams if the wording or an embedding does not fit the model."""
-        layers, width = self._clip.config.num_hidden_layers, self._clip.config.hidden_size
-        if not 1 <= wording.clip_skip <= layers:
+        layers, width = self._clips[0].config.num_hidden_layers, sum(self.widths)
+        if not (self._xl or 1 <= wording.clip_skip <= layers):
             raise InvalidParams(
                 f"clip_skip must be from 1 to {layers}, got {wording.clip_skip}.",
                 field="clip_skip",
@@ -88,45 +112,65 @@ class TextEncoder:
         return dataclasses.replace(chunks, vectors=torch.cat(vectors))
 
     def encode(self, prompts: list[Chunks]) -> list[Condition]:
-        """What each prompt becomes, with a context (1, 77 * chunks, D). What one prompt gets does not depend on the
-        others; the same object several times is read once."""
+        """What each prompt becomes, without sizes, with a context (1, 77 * chunks, D). As in A1111, what is pooled is
+        the first chunk. What one prompt gets does not depend on the others; the same object several times is read
+        once."""
         different = {id(prompt): prompt for prompt in prompts}
         rows = [(prompt, chunk) for prompt in different.values() for chunk in prompt.chunks]
-        contexts: Iterator[Tensor] = (
-            context for k in range(0, len(rows), ROWS) for context in self._read(rows[k : k + ROWS])
-        )
-        read = {
-            key: Condition(
-                torch.cat([self._weighted(next(contexts), chunk, prompt.wording) for chunk in prompt.chunks])[None]
-            )
-            for key, prompt in different.items()
-        }
+        answers = (answer for k in range(0, len(rows), ROWS) for answer in self._read(rows[k : k + ROWS]))
+        read = {}
+        for key, prompt in different.items():
+            contexts, pooled = zip(*(next(answers) for _ in prompt.chunks), strict=True)
+            weighted = map(self._weighted, contexts, prompt.chunks, [prompt.wording] * len(contexts))
+            read[key] = Condition(torch.cat([*weighted])[None], pooled=pooled[0])
         return [read[id(prompt)] for prompt in prompts]
 
-    def _read(self, rows: list[tuple[Chunks, Chunk]]) -> Iterator[Tensor]:
-        """The context (77, D) of each chunk, without emphasis."""
+    def _read(self, rows: list[tuple[Chunks, Chunk]]) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """The context (77, D) of each chunk, without emphasis, and what is pooled, (1, P)."""
         ids = torch.tensor([chunk.ids for _, chunk in rows])
         beyond = ids - len(self._tokenizer)
         place = beyond >= 0
         vectors = [prompt.vectors[k[k >= 0]] for (prompt, _), k in zip(rows, beyond, strict=True) if (k >= 0).any()]
-        ids, place = ids.masked_fill(place, 0).to(self._clip.device), place.to(self._clip.device)
+        parts = torch.cat(vectors).split(self.widths, dim=1) if vectors else [None] * len(self.widths)
+        ids = ids.masked_fill(place, 0)
+        padding = torch.arange(ids.shape[1]) >= torch.tensor([[chunk.length + 2] for _, chunk in rows])
+        contexts, pooled = [], None
+        for clip, pad, part in zip(self._clips, self._pads, parts, strict=True):
+            output = self._output(clip, ids.masked_fill(padding, pad), place, part)
+            contexts.append([self._layer(clip, output, k, prompt.wording) for k, (prompt, _) in enumerate(rows)])
+            pooled = getattr(output, "text_embeds", None)
+        for k in range(len(rows)):
+            yield torch.cat([context[k] for context in contexts], dim=-1), None if pooled is None else pooled[k : k + 1]
+
+    def _output(self, clip: CLIPTextModel, ids: Tensor, place: Tensor, vectors: Tensor | None) -> Any:
+        """What a network says of ids (n, 77), with the vectors, one row each, for those in the `place` (n, 77)."""
 
         def put(embedding: torch.nn.Module, ids: tuple[Tensor], words: Tensor) -> Tensor:
-            return words.index_put((place,), torch.cat(vectors).to(words)) if vectors else words
+            return words if vectors is None else words.index_put((place.to(words.device),), vectors.to(words))
 
-        with self._model.embeddings.token_embedding.register_forward_hook(put):
-            output = self._clip(input_ids=ids, output_hidden_states=True)
-        for k, (prompt, _) in enumerate(rows):
-            if (skip := prompt.wording.clip_skip) == 1:
-                yield output.last_hidden_state[k]
-            else:
-                yield self._model.final_layer_norm(output.hidden_states[-skip][k])
+        with clip.get_input_embeddings().register_forward_hook(put):
+            return clip(input_ids=ids.to(clip.device), output_hidden_states=True)
+
+    def _layer(self, clip: CLIPTextModel, output: Any, k: int, wording: Wording) -> Tensor:
+        """(77, D) of chunk k. Stable Diffusion XL was trained on the last layer but one, without norm; as in A1111,
+        clip_skip does not change that."""
+        if self._xl:
+            return output.hidden_states[-2][k]
+        if wording.clip_skip == 1:
+            return output.last_hidden_state[k]
+        model = getattr(clip, "text_model", clip)  # older versions of transformers have one module more
+        return model.final_layer_norm(output.hidden_states[-wording.clip_skip][k])
 
     def _weighted(self, z: Tensor, chunk: Chunk, wording: Wording) -> Tensor:
+        """The context with emphasis: in each network's part for itself."""
         if all(weight == 1 for weight in chunk.weights):
             return z
-        empty = self._empty_context(wording.clip_skip) if wording.emphasis == "comfyui" else None
-        return emphasised(z, torch.tensor(chunk.weights), wording.emphasis, empty)
+        weights, parts = torch.tensor(chunk.weights), z.split(self.widths, dim=1)
+        empty = [None] * len(parts)
+        if wording.emphasis == "comfyui":
+            empty = self._empty_context(wording.clip_skip).split(self.widths, dim=1)
+        pairs = zip(parts, empty, strict=True)
+        return torch.cat([emphasised(part, weights, wording.emphasis, nothing) for part, nothing in pairs], dim=1)
 
     def _empty_context(self, clip_skip: int) -> Tensor:
         if clip_skip not in self._empty:

@@ -39,12 +39,13 @@ class Denoiser:
 
         def predict(x: Tensor, t: Tensor, rows: list[Condition]) -> Tensor:  # no method: a circle would keep the UNet
             x, context = x.to(unet.dtype), torch.cat([row.context for row in rows])
-            more = residuals([row.controls for row in rows], x, t, context)
+            told = added(rows)
+            more = residuals([row.controls for row in rows], x, t, context, told)
             if rows[0].channels is not None:
                 x = torch.cat([x, torch.cat([row.channels for row in rows]).to(x)], 1)
             if rows[0].scale is not None:
                 more["timestep_cond"] = guided(torch.tensor([row.scale for row in rows], device=x.device), unet)
-            return unet(x, t, context, **more).sample.float()
+            return unet(x, t, context, added_cond_kwargs=told, **more).sample.float()
 
         self.levels = PREDICTIONS[prediction](predict, alphas, quantize=False)
 
@@ -70,3 +71,11 @@ def guided(scales: Tensor, unet: UNet2DConditionModel) -> Tensor:
     Luo et al. (2023), Latent Consistency Models, section 4.3, with their w = scale - 1."""
     embedding = get_timestep_embedding(scales - 1, unet.config.time_cond_proj_dim, downscale_freq_shift=1, scale=1000)
     return embedding.to(unet.dtype)
+
+
+def added(rows: list[Condition]) -> dict[str, Tensor] | None:
+    """What Stable Diffusion XL is told besides the context, in the words of diffusers."""
+    if rows[0].sizes is None:
+        return None
+    pooled, sizes = torch.cat([row.pooled for row in rows]), torch.cat([row.sizes for row in rows])
+    return {"text_embeds": pooled, "time_ids": sizes.to(pooled.device)}

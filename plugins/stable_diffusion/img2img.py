@@ -43,7 +43,7 @@ def redrawn(
     noise = shot.noise(width, height)
     sigmas = part_of(shot)
     x = latents + noise() * sigmas[0] * shot.params.noise_multiplier
-    conditions = shot.conditions(shot.words, shot.way, shown=shown(shot, source, hole))
+    conditions = shot.conditions(shot.words, shot.way, width, height, shown=shown(shot, source, hole))
     end = shot.sample(shot.way, sigmas, conditions, x, noise, latents, mask)
     picture = shot.decode(end)
     return corrected(picture, source) if shot.params.color_correction else picture

@@ -9,7 +9,7 @@ from .conditioning import Condition
 from .guidance import Conditions, Scheduled, current
 from .options import Interpolate
 from .shot import Shot
-from .txt2img import from_noise
+from .txt2img import from_noise, wanted_size
 
 LONGEST = 77 * 100  # tokens
 
@@ -25,7 +25,7 @@ def draw(shot: Shot) -> Result:
     done = shot.k / (params.frames - 1) * (len(prompts) - 1)
     before = min(int(done), max(0, len(prompts) - 2))
     words = [shot.reads(prompt, params.negative_prompt, "to_prompts") for prompt in prompts[before : before + 2]]
-    near = [shot.conditions(each, shot.way) for each in words]
+    near = [shot.conditions(each, shot.way, *wanted_size(shot)) for each in words]
     return shot.result(shot.decode(from_noise(shot, mixed(near[0], near[-1], done - before))))
 
 

@@ -2,13 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
-from transformers import CLIPTextModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from core.plugin import InvalidParams
 
@@ -25,7 +25,9 @@ KEY = re.compile(
     r"|weight|on_input))"
 )
 LAYER = re.compile(
-    r"(?:base_model_model_|lora_|lycoris_)*(?:(?P<unet>unet)_|(?P<text>te|text_encoder)_)?(?P<name>.*)", re.DOTALL
+    r"(?:base_model_model_|lora_|lycoris_)*"
+    r"(?:(?P<unet>unet)_|(?P<text>te|text_encoder)_?(?P<number>1|2)?_)?(?P<name>.*)",
+    re.DOTALL,
 )
 SAME = {"A": "down", "B": "up", "magnitude_vector": "dora_scale", "w_norm": "diff", "b_norm": "diff_b"}
 
@@ -33,9 +35,9 @@ Layers = dict[str, dict[str, Tensor]]  # names of modules, and their tensors by 
 
 
 def load(
-    path: Path, unet: UNet2DConditionModel, clip: CLIPTextModel, warnings: list[str]
-) -> tuple[dict[str, Delta], dict[str, Delta]]:
-    """What the file adds to the parameters of the UNet and of the text encoder, by their names, at full strength.
+    path: Path, unet: UNet2DConditionModel, clips: Sequence[CLIPTextModel], warnings: list[str]
+) -> list[dict[str, Delta]]:
+    """What the file adds to the parameters of the UNet and of each text encoder, by their names, at full strength.
 
     A number of tensors that belong to no layer of the model is told in `warnings`. Raises InvalidParams, naming the
     first such tensors, if the file is damaged, of an unknown kind, or for another architecture."""
@@ -44,7 +46,7 @@ def load(
         data = data["state_dict"]
     items = data.items() if isinstance(data, dict) else ()
     tensors = {key: tensor for key, tensor in items if isinstance(key, str) and isinstance(tensor, Tensor)}
-    *layers, strays = by_layer(path, tensors, unet, clip)
+    layers, strays = by_layer(path, tensors, unet, clips)
     if not any(layers):
         examples = f", for example {strays[0]!r}" if strays else ""
         raise bad_file(path, f"none of its {len(tensors)} tensors belongs to this model{examples}", OTHER_MODEL)
@@ -53,24 +55,27 @@ def load(
             f"{path.name}: {len(strays)} of {len(tensors)} tensors were left out, as they belong to no layer of this "
             f"model, for example {strays[0]!r}"
         )
-    return deltas(path, unet, layers[0]), deltas(path, clip, layers[1])
+    return [deltas(path, module, of) for module, of in zip((unet, *clips), layers, strict=True)]
 
 
 OTHER_MODEL = "It may be for another architecture (Stable Diffusion 1, 2, XL, ...) than the model: change either."
 
 
-def by_layer(path: Path, tensors: dict[str, Tensor], unet: nn.Module, clip: nn.Module) -> tuple[Layers, Layers, list]:
-    """The tensors of the UNet, of the text encoder, and the keys of those that belong to neither."""
-    unet_names, clip_names = names_in_unet(unet), names_in_clip(clip)
-    layers: tuple[Layers, Layers] = defaultdict(dict), defaultdict(dict)
+def by_layer(
+    path: Path, tensors: dict[str, Tensor], unet: nn.Module, clips: Sequence[nn.Module]
+) -> tuple[list[Layers], list[str]]:
+    """The tensors of the UNet and of each text encoder, and the keys of those that belong to none."""
+    unet_names, clip_names = names_in_unet(unet), {number_of(clip): names_in_clip(clip) for clip in clips}
+    of_unet, of_clips = defaultdict(dict), {number: defaultdict(dict) for number in clip_names}
     strays, unknown = [], []
 
     def place(text: str) -> tuple[Layers, str] | None:
         match = LAYER.fullmatch(text.replace(".processor", "").replace(".", "_"))
-        name = match["name"]
+        name, number = match["name"], match["number"] or "1"
         if not match["text"] and name in unet_names:
-            return layers[0], unet_names[name]
-        return (layers[1], clip_names[name]) if not match["unet"] and name in clip_names else None
+            return of_unet, unet_names[name]
+        names = {} if match["unet"] else clip_names.get(number, {})
+        return (of_clips[number], names[name]) if name in names else None
 
     for key, tensor in tensors.items():
         match = KEY.fullmatch(key)
@@ -84,7 +89,12 @@ def by_layer(path: Path, tensors: dict[str, Tensor], unet: nn.Module, clip: nn.M
             strays.append(key)
     if unknown:
         raise unknown_kind(path, unknown)
-    return *layers, strays
+    return [of_unet, *of_clips.values()], strays
+
+
+def number_of(clip: nn.Module) -> str:
+    """Which text encoder trainers call it: the second one of Stable Diffusion XL is also its refiner's only one."""
+    return "2" if isinstance(clip, CLIPTextModelWithProjection) else "1"
 
 
 def unknown_kind(path: Path, keys: list[str]) -> InvalidParams:
@@ -146,6 +156,8 @@ def layers_of(module: nn.Module) -> list[str]:
 ORIGINAL = (
     ("time_embed_0", "time_embedding.linear_1"),
     ("time_embed_2", "time_embedding.linear_2"),
+    ("label_emb_0_0", "add_embedding.linear_1"),
+    ("label_emb_0_2", "add_embedding.linear_2"),
     ("input_blocks_0_0", "conv_in"),
     ("out_0", "conv_norm_out"),
     ("out_2", "conv_out"),

@@ -119,10 +119,10 @@ def read_alias(path: Path, *stamp: int) -> str | None:
 
 
 def apply(
-    unet: "nn.Module", clip: "nn.Module", networks: Sequence[Network], models: "Models",
+    unet: "nn.Module", clips: "tuple[nn.Module, ...]", networks: Sequence[Network], models: "Models",
     before_each: Callable[[], None] = lambda: None,
-) -> tuple["nn.Module", "nn.Module", dict[str, str], list[str]]:  # fmt: skip
-    """The UNet and text encoder with the networks in effect, the networks' hashes (the first 10 hex digits of the
+) -> tuple["nn.Module", "tuple[nn.Module, ...]", dict[str, str], list[str]]:  # fmt: skip
+    """The UNet and text encoders with the networks in effect, the networks' hashes (the first 10 hex digits of the
     sha256 of each file), and what to tell the user.
 
     The given modules stay as they are and share every unchanged tensor with the new ones; one that nothing changes
@@ -136,7 +136,8 @@ def apply(
     from .hashes import short_hash, stamped
     from .variants import variant
 
-    deltas: tuple[Deltas, Deltas] = defaultdict(list), defaultdict(list)
+    modules = unet, *clips
+    deltas: list[Deltas] = [defaultdict(list) for _ in modules]
     hypers, hashes, warnings = [], {}, []
     loras: dict[Path, tuple[float, float]] = {}  # the sums of the weights with which each is named
     for network, path in zip(networks, places(networks, models), strict=True):
@@ -146,19 +147,20 @@ def apply(
         else:
             unet_weight, text_weight = loras.get(path, (0.0, 0.0))
             loras[path] = unet_weight + network.unet_weight, text_weight + network.text_weight
-    for path, weights in loras.items():
+    for path, (unet_weight, text_weight) in loras.items():
         before_each()
-        for weight, found, of in zip(weights, lora.load(path, unet, clip, warnings), deltas, strict=True):
+        strengths = unet_weight, *[text_weight] * len(clips)
+        for weight, found, of in zip(strengths, lora.load(path, unet, clips, warnings), deltas, strict=True):
             for name, delta in found.items() if weight else ():
                 of[name].append(scaled(delta, weight))
     loaded = {}
     for path in dict.fromkeys(path for path, _ in hypers):
         before_each()
         loaded[path] = hypernetworks.load(path, unet)
-    unet, clip = (variant(module, of) if of else module for module, of in zip((unet, clip), deltas, strict=True))
+    unet, *clips = (variant(module, of) if of else module for module, of in zip(modules, deltas, strict=True))
     if hypers := [(loaded[path], weight) for path, weight in hypers if weight]:
         unet = hypernetworks.attach(unet, hypers)
-    return unet, clip, hashes, warnings
+    return unet, tuple(clips), hashes, warnings
 
 
 Deltas = dict[str, list[Callable]]  # of parameters, by name; see variants.py

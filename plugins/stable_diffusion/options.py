@@ -54,8 +54,8 @@ class Reading(Params):
         "builtin",
         choices_from="models/checkpoint",
         order=10,
-        help="Which checkpoint draws: a Stable Diffusion 1 or 2 model, as one file (.safetensors or .ckpt) or a folder "
-        "in diffusers layout. 'builtin' is small and knows coloured shapes.",
+        help="Which checkpoint draws: a Stable Diffusion 1, 2 or XL model, as one file (.safetensors or .ckpt) or a "
+        "folder in diffusers layout. 'builtin' is small and knows coloured shapes.",
     )
     emphasis: Literal[EMPHASES] = param(
         "original",
@@ -74,7 +74,7 @@ class Reading(Params):
         order=201,
         advanced=True,
         help="From which layer of the text encoder the prompt is taken, counted from the end. 1 is the last one; some "
-        "models for drawings want 2.",
+        "models for drawings want 2. Stable Diffusion XL always takes the last one but one, as in A1111.",
     )
     comma_backtrack: int = param(
         20,

@@ -20,7 +20,7 @@ from .checkpoint import Checkpoint
 from .chunks import Chunks, Wording
 from .conditioning import Condition
 from .denoiser import Ask
-from .guidance import Conditions, combined, rescaled
+from .guidance import Conditions, Scheduled, combined, rescaled
 from .guides import Guide, Scene
 from .names import SECOND_ORDER
 from .noise import Noise
@@ -117,21 +117,31 @@ class Shot:
             ensd=params.ensd,
         )
 
-    def conditions(self, words: Words, way: Way, second: bool = False, shown: Tensor | None = None) -> Conditions:
-        """What the words become on this way; in a `second` run, what is left of them after the first. `shown` is what
-        the model sees beside the latents, see shown.py; by default as little as it can."""
+    def conditions(
+        self, words: Words, way: Way, width: int, height: int, second: bool = False, shown: Tensor | None = None
+    ) -> Conditions:
+        """What the words become on this way to a picture of width x height; in a `second` run, what is left of them
+        after the first. `shown` is what the model sees beside the latents, see shown.py; by default as little as it
+        can."""
         # Editing counts evaluations of the denoiser, as in A1111.
         before, now = (each.steps * (2 if each.sampler in SECOND_ORDER else 1) for each in (self.way, way))
         steps = (before, now) if second else (now, None)
 
-        def scheduled(text: str) -> list[tuple[int, Condition]]:
-            return [(until, self._condition(part)) for until, part in editing.edits(text, *steps)]
+        def scheduled(text: str, negative: bool = False) -> Scheduled:
+            edits = editing.edits(text, *steps)
+            read = {part: self._condition(part) for _, part in edits}
+            if negative:
+                read = {part: replace(condition, negative=True) for part, condition in read.items()}
+            if (sizes := self.checkpoint.sizes(width, height, negative)) is not None:
+                read = {part: replace(condition, sizes=sizes) for part, condition in read.items()}
+                if negative and not any(read):  # what XL was trained with; A1111 leaves an empty prompt as it is
+                    read = {part: condition.zeroed() for part, condition in read.items()}
+            return [(until, read[part]) for until, part in edits]
 
         parts = [(weight, scheduled(text)) for text, weight in composition.parts(words.text)]
-        negative = [(until, replace(each, negative=True)) for until, each in scheduled(words.negative_prompt)]
         edits = shown is not None and self.checkpoint.channels_shown == EDITS
         return Conditions(
-            parts, negative, shown,
+            parts, scheduled(words.negative_prompt, negative=True), shown,
             self.params.image_cfg_scale if edits else None, self.checkpoint.distilled,
         )  # fmt: skip
 

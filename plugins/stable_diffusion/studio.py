@@ -115,7 +115,7 @@ class Job:
         units = getattr(params, "controlnets", [])
         self.controls = Controls(units, control or [], studio.cache, self.checkpoint.unet, ctx)
         self._reader, self._warned = Reader(params, ctx.models), set()
-        self.embeddings = Embeddings(ctx.models, self.checkpoint.clips[0].config.hidden_size)
+        self.embeddings = Embeddings(ctx.models, sum(self.checkpoint.text.widths))
         self.gone = threading.Event()  # nobody waits for the rest
         self.chunks: dict[tuple, Chunks] = {}  # of texts, by text encoder and text
         self.read_texts: dict[tuple, Condition] = {}  # the same, encoded

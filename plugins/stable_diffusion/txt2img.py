@@ -24,7 +24,8 @@ LATENT_MODES = {
 
 
 def draw(shot: Shot) -> Result:
-    latents = from_noise(shot, shot.conditions(shot.words, shot.way))
+    width, height = wanted_size(shot)
+    latents = from_noise(shot, shot.conditions(shot.words, shot.way, width, height))
     if shot.params.hires and not shot.partial:
         try:
             latents = second_pass(shot, latents, hires_size(shot.params, *shot.size))
@@ -35,10 +36,15 @@ def draw(shot: Shot) -> Result:
     return shot.result(shot.decode(latents))
 
 
+def wanted_size(shot: Shot) -> tuple[int, int]:
+    """Width and height of the (first) picture."""
+    return shot.params.width or shot.checkpoint.size, shot.params.height or shot.checkpoint.size
+
+
 def from_noise(shot: Shot, conditions: Conditions) -> Tensor:
     """The latents of a picture of the wanted size, drawn from nothing but noise."""
-    params, model, way = shot.params, shot.checkpoint, shot.way
-    noise, sigmas = shot.noise(params.width or model.size, params.height or model.size), shot.sigmas(way)
+    way = shot.way
+    noise, sigmas = shot.noise(*wanted_size(shot)), shot.sigmas(way)
     return shot.sample(way, sigmas, conditions, noise() * start(way.sampler, sigmas), noise)
 
 
@@ -55,7 +61,7 @@ def second_pass(shot: Shot, latents: Tensor, size: Size) -> Tensor:
     words, shot.checkpoint = shot.hires
     noise = shot.noise(size.width, size.height)
     _, sigmas = last_part_of(lambda steps: shot.sigmas(way, steps), way.steps, params.denoising_strength)
-    conditions = shot.conditions(words, way, second=True)
+    conditions = shot.conditions(words, way, size.width, size.height, second=True)
     return shot.sample(way, sigmas, conditions, enlarged + noise() * sigmas[0], noise, enlarged)
 
 

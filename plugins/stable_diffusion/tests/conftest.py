@@ -73,6 +73,19 @@ def no_throttle(monkeypatch):
 
 
 @pytest.fixture
+def tiny(tmp_path):
+    """tiny(kind) writes a model of that kind as models/checkpoint/KIND, or of another name, see tiny_models; gives its
+    folder."""
+
+    def tiny(kind, name=None, **changes):
+        from tiny_models import write
+
+        return write(tmp_path / "models/checkpoint" / (name or kind), kind, **changes)
+
+    return tiny
+
+
+@pytest.fixture
 def draw(plugin, make_context, no_throttle):
     """draw(job=..., image=..., option=...) gives the Results of a job, by default of a red circle on blue."""
     from drawing import DEFAULTS  # with numpy, which some tests must not find imported

@@ -126,6 +126,7 @@ def test_loading_can_be_cancelled(checkpoints, make_context, monkeypatch):
 
 def test_a_job_unloads_models_and_tells_which_stay(plugin, make_context):
     ctx = make_context()
+    plugin.unload_models(Unload(), ctx)
     loaded = weakref.ref(plugin._studio.checkpoints.get("builtin", ctx))
     assert plugin._studio.unload("another")["builtin"] == bytes_of([loaded()])
     assert plugin.unload_models(Unload(model="builtin"), ctx) == {}

@@ -39,7 +39,7 @@ def load(unet, clip, tmp_path):
     def load(tensors, name="x.safetensors"):
         path = tmp_path / name
         (save_file if path.suffix == ".safetensors" else torch.save)(tensors, path)
-        return lora.load(path, unet, clip, load.warnings)
+        return lora.load(path, unet, (clip,), load.warnings)
 
     load.warnings = []
     return load
@@ -329,7 +329,7 @@ class Code:
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
-        (lora_of("lora_te1_text_model_encoder_layers_0_mlp_fc1", random(2, 2), random(2, 2)), "none of its 2 tensors"),
+        (lora_of("lora_te2_text_model_encoder_layers_0_mlp_fc1", random(2, 2), random(2, 2)), "none of its 2 tensors"),
         ({"model.diffusion_model.out.2.weight": random(4, 64, 3, 3)}, "none of its 1 tensors"),
         ({}, "none of its 0 tensors"),
         (
@@ -360,7 +360,7 @@ def test_a_damaged_file_is_refused_by_name(load, tmp_path, unet, clip, capsys):
         for content in (b"", b"garbage", b"PK\x03\x04", b"\xff" * 100):
             (tmp_path / name).write_bytes(content)
             with pytest.raises(InvalidParams, match=f"{name} cannot be used: it cannot be read"):
-                lora.load(tmp_path / name, unet, clip, [])
+                lora.load(tmp_path / name, unet, (clip,), [])
     with pytest.raises(InvalidParams, match="y.pt cannot be used: it cannot be read"):
         load({"x": Code()}, "y.pt")
     assert "must not run" not in capsys.readouterr().out

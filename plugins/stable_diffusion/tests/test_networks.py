@@ -142,21 +142,21 @@ def test_a_missing_file_is_told_with_the_nearest(models):
 
 
 def test_no_networks_change_nothing(unet, clip, models):
-    assert apply(unet, clip, [], models) == (unet, clip, {}, [])
+    assert apply(unet, (clip,), [], models) == (unet, (clip,), {}, [])
 
 
 def test_weight_0_gives_the_same_model(unet, clip, models):
     save_lora(models, "x", unet)
-    model, text, hashes, warnings = apply(unet, clip, [Network("lora", "x", 0, 0)], models)
+    model, (text,), hashes, warnings = apply(unet, (clip,), [Network("lora", "x", 0, 0)], models)
     assert (model is unet, text is clip, list(hashes), warnings) == (True, True, ["x"], [])
 
 
 def test_unet_and_text_encoder_have_weights_of_their_own(unet, clip, models):
     save_lora(models, "x", unet)
-    model, text, *_ = apply(unet, clip, [Network("lora", "x", 0, 1)], models)
+    model, (text,), *_ = apply(unet, (clip,), [Network("lora", "x", 0, 1)], models)
     assert text is clip
     assert not torch.allclose(eps(model), eps(unet))
-    model, text, *_ = apply(unet, clip, [Network("lora", "x", 1, 0)], models)
+    model, (text,), *_ = apply(unet, (clip,), [Network("lora", "x", 1, 0)], models)
     assert model is unet
     assert not torch.allclose(encoded(text), encoded(clip))
 
@@ -165,11 +165,11 @@ def test_two_networks_add_up_in_any_order(unet, clip, models):
     save_lora(models, "x", unet)
     save_lora(models, "y", unet)
     x, y = Network("lora", "x", 0.5, 0.5), Network("lora", "y", -0.7, -0.7)
-    one, other = (apply(unet, clip, order, models)[0] for order in ([x, y], [y, x]))
+    one, other = (apply(unet, (clip,), order, models)[0] for order in ([x, y], [y, x]))
     assert torch.equal(eps(one), eps(other))
     W, only_x, only_y = (
         model.get_parameter(f"{ATTENTION}.to_k.weight")
-        for model in (unet, *(apply(unet, clip, [network], models)[0] for network in (x, y)))
+        for model in (unet, *(apply(unet, (clip,), [network], models)[0] for network in (x, y)))
     )
     torch.testing.assert_close(one.get_parameter(f"{ATTENTION}.to_k.weight"), only_x + only_y - W)
 
@@ -177,7 +177,7 @@ def test_two_networks_add_up_in_any_order(unet, clip, models):
 def test_a_negative_weight_takes_away_what_a_positive_one_adds(unet, clip, models):
     save_lora(models, "x", unet)
     both = [Network("lora", "x", 1, 1), Network("lora", "x", -1, -1)]
-    model, text, *_ = apply(unet, clip, both, models)
+    model, (text,), *_ = apply(unet, (clip,), both, models)
     assert torch.equal(eps(model), eps(unet))
     assert torch.equal(encoded(text), encoded(clip))
 
@@ -186,10 +186,10 @@ def test_a_network_that_is_named_often_is_read_once_and_has_the_sum_of_its_weigh
     from sd import lora
 
     save_lora(models, "a", unet)
-    once, *_ = apply(unet, clip, [Network("lora", "a", 1.0)], models)
+    once, *_ = apply(unet, (clip,), [Network("lora", "a", 1.0)], models)
     read, load = [], lora.load
     monkeypatch.setattr(lora, "load", lambda path, *more: read.append(path) or load(path, *more))
-    often, *_ = apply(unet, clip, [Network("lora", "a", 0.25, 0.25)] * 4, models)
+    often, *_ = apply(unet, (clip,), [Network("lora", "a", 0.25, 0.25)] * 4, models)
     assert len(read) == 1
     torch.testing.assert_close(eps(often), eps(once), atol=1e-4, rtol=1e-4)
 
@@ -202,13 +202,13 @@ def test_who_makes_a_model_with_networks_can_end_it_before_each_file(unet, clip,
 
     save_lora(models, "a", unet)
     with pytest.raises(Ended):
-        apply(unet, clip, [Network("lora", "a")], models, end)
+        apply(unet, (clip,), [Network("lora", "a")], models, end)
 
 
 def test_networks_leave_the_model_alone_and_share_the_rest_with_it(unet, clip, models):
     save_lora(models, "x", unet)
     before = {name: tensor.clone() for name, tensor in unet.state_dict().items()}
-    model, *_ = apply(unet, clip, [Network("lora", "x")], models)
+    model, *_ = apply(unet, (clip,), [Network("lora", "x")], models)
     assert all(torch.equal(before[name], tensor) for name, tensor in unet.state_dict().items())
     own = [
         name for name, tensor in model.state_dict().items() if tensor.data_ptr() != unet.state_dict()[name].data_ptr()
@@ -231,7 +231,7 @@ def test_a_network_that_is_the_difference_of_two_models_leads_from_one_to_the_ot
                 tensors[f"{key}.lora_down.weight"] = v.reshape(len(v), *part.weight.shape[1:]).contiguous()
     save_file(tensors, models.folder / "lora/there.safetensors")
     assert not torch.allclose(eps(unet), eps(other), atol=1e-2)
-    there, *_ = apply(unet, clip, [Network("lora", "there")], models)
+    there, *_ = apply(unet, (clip,), [Network("lora", "there")], models)
     torch.testing.assert_close(eps(there), eps(other), atol=1e-3, rtol=1e-3)
 
 
@@ -239,9 +239,9 @@ def test_hashes_are_of_the_files_and_warnings_come_through(unet, clip, models):
     layer = f"unet.{ATTENTION}.to_k"
     path = models.folder / "lora/x.safetensors"
     save_file({f"{layer}.lora_A.weight": torch.ones(1, 96), f"{layer}.lora_B.weight": torch.ones(96, 1)}, path)
-    assert apply(unet, clip, [Network("lora", "x")], models)[3] == []
+    assert apply(unet, (clip,), [Network("lora", "x")], models)[3] == []
     save_file({f"{layer}.diff": torch.ones(96, 96), "other": torch.ones(1)}, path)
-    *_, hashes, warnings = apply(unet, clip, [Network("lora", "x")], models)
+    *_, hashes, warnings = apply(unet, (clip,), [Network("lora", "x")], models)
     assert hashes == {"x": hashlib.sha256(path.read_bytes()).hexdigest()[:10]}
     assert len(warnings) == 1
     assert warnings[0].startswith("x.safetensors: 1 of 2 tensors were left out")
@@ -291,7 +291,7 @@ def input_of(unet, layer):
 def test_a_hypernetwork_changes_the_context_of_keys_and_of_values(unet, clip, models, layers, facts):
     keys, values = mlp(96, **layers), mlp(96, **layers)
     save_hypernetwork(models, {96: (keys, values)}, **facts)
-    model, text, *_ = apply(unet, clip, [Network("hypernet", "h", 0.5, 0.5)], models)
+    model, (text,), *_ = apply(unet, (clip,), [Network("hypernet", "h", 0.5, 0.5)], models)
     assert text is clip
     context = input_of(unet, f"{ATTENTION}.to_k")
     for layer, network in (("to_k", keys), ("to_v", values)):
@@ -302,19 +302,19 @@ def test_a_hypernetwork_changes_the_context_of_keys_and_of_values(unet, clip, mo
 
 def test_a_hypernetwork_leaves_attentions_of_another_width_alone(unet, clip, models):
     save_hypernetwork(models, {96: (mlp(96), mlp(96)), 768: (mlp(768), mlp(768))}, activation_func="relu")
-    apply(unet, clip, [Network("hypernet", "h")], models)
+    apply(unet, (clip,), [Network("hypernet", "h")], models)
     save_hypernetwork(models, {768: (mlp(768), mlp(768))}, activation_func="relu")
     with pytest.raises(InvalidParams, match="h.pt cannot be used: it is for attentions of width 768, .* has 96"):
-        apply(unet, clip, [Network("hypernet", "h")], models)
+        apply(unet, (clip,), [Network("hypernet", "h")], models)
 
 
 def test_a_hypernetwork_of_weight_0_or_of_zeros_changes_nothing(unet, clip, models):
     network = mlp(96)
     save_hypernetwork(models, {96: (network, network)}, activation_func="relu")
-    assert apply(unet, clip, [Network("hypernet", "h", 0, 0)], models)[0] is unet
+    assert apply(unet, (clip,), [Network("hypernet", "h", 0, 0)], models)[0] is unet
     torch.nn.init.zeros_(network[-1].weight), torch.nn.init.zeros_(network[-1].bias)
     save_hypernetwork(models, {96: (network, network)}, activation_func="relu")
-    model, *_ = apply(unet, clip, [Network("hypernet", "h")], models)
+    model, *_ = apply(unet, (clip,), [Network("hypernet", "h")], models)
     assert torch.equal(eps(model), eps(unet))
 
 
@@ -322,7 +322,7 @@ def test_the_first_hypernetworks_had_other_names_and_no_activation(unet, clip, m
     a, b = torch.randn(8, 96), torch.randn(96, 8)
     old = {"linear1.weight": a, "linear1.bias": torch.ones(8), "linear2.weight": b, "linear2.bias": torch.ones(96)}
     torch.save({96: (old, old)}, models.folder / "hypernetwork/h.pt")
-    model, *_ = apply(unet, clip, [Network("hypernet", "h")], models)
+    model, *_ = apply(unet, (clip,), [Network("hypernet", "h")], models)
     x = input_of(unet, f"{ATTENTION}.to_k")
     torch.testing.assert_close(input_of(model, f"{ATTENTION}.to_k"), x + (x @ a.T + 1) @ b.T + 1)
 
@@ -330,8 +330,8 @@ def test_the_first_hypernetworks_had_other_names_and_no_activation(unet, clip, m
 def test_loras_and_hypernetworks_go_together(unet, clip, models):
     save_lora(models, "x", unet)
     save_hypernetwork(models, {96: (mlp(96), mlp(96))}, activation_func="relu")
-    both, *_ = apply(unet, clip, [Network("hypernet", "h"), Network("lora", "x")], models)
-    lora, *_ = apply(unet, clip, [Network("lora", "x")], models)
+    both, *_ = apply(unet, (clip,), [Network("hypernet", "h"), Network("lora", "x")], models)
+    lora, *_ = apply(unet, (clip,), [Network("lora", "x")], models)
     name = f"{ATTENTION}.to_k.weight"
     assert torch.equal(both.get_parameter(name), lora.get_parameter(name))
     assert not torch.allclose(eps(both), eps(lora))
@@ -351,4 +351,4 @@ def test_loras_and_hypernetworks_go_together(unet, clip, models):
 def test_a_file_that_is_no_hypernetwork_is_refused_by_name(unet, clip, models, data, message):
     torch.save(data, models.folder / "hypernetwork/h.pt")
     with pytest.raises(InvalidParams, match=f"h.pt cannot be used: {message}"):
-        apply(unet, clip, [Network("hypernet", "h")], models)
+        apply(unet, (clip,), [Network("hypernet", "h")], models)

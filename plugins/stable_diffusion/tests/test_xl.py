@@ -1,0 +1,64 @@
+"""Stable Diffusion XL, its refiner, and 2 with v-prediction: what they are told, and that pictures are diffusers'."""
+
+import diffusers
+import PIL.Image
+import pytest
+import torch
+from sd.conditioning import sizes
+
+TEXT, NEGATIVE = "a red circle", "blue"
+EULER = {"sampler": "Euler", "steps": 4, "seed": 5}  # 999 / (4 - 1) is a whole number, as diffusers has timesteps
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers with NumPy 2
+
+
+def pipeline(folder, kind=diffusers.DiffusionPipeline):
+    found = kind.from_pretrained(folder, local_files_only=True)
+    found.scheduler = diffusers.EulerDiscreteScheduler.from_config(found.scheduler.config, timestep_spacing="linspace")
+    found.set_progress_bar_config(disable=True)
+    return found
+
+
+def theirs(folder, prompt=TEXT, **given):
+    """The latents that the bare pipeline draws."""
+    given = {"num_inference_steps": 4, "guidance_scale": 7.0, "generator": torch.Generator().manual_seed(5)} | given
+    with torch.no_grad():
+        return pipeline(folder)(prompt, output_type="latent", **given).images
+
+
+def assert_same(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4 * max(1, float(theirs.abs().max())))
+
+
+@pytest.mark.parametrize("negative", ["", NEGATIVE])
+def test_xl_draws_what_the_bare_pipeline_draws(tiny, draw, latents, negative):
+    folder = tiny("sdxl")
+    draw(model="sdxl", prompt=TEXT, negative_prompt=negative, width=64, height=72, **EULER)
+    expected = theirs(folder, negative_prompt=negative or None, width=64, height=72)
+    assert_same(latents[0], expected)
+
+
+def test_2_with_v_prediction_draws_what_the_bare_pipeline_draws(tiny, draw, latents):
+    folder = tiny("sd2-v")
+    draw(model="sd2-v", prompt=TEXT, negative_prompt=NEGATIVE, **EULER)
+    assert_same(latents[0], theirs(folder, negative_prompt=NEGATIVE))
+
+
+def test_a_refiner_redraws_what_the_bare_pipeline_does(tiny, draw, latents, plugin, make_context):
+    folder, picture = tiny("refiner"), PIL.Image.new("RGB", (64, 64), "red")
+    draw(image=picture, model="refiner", prompt=TEXT, negative_prompt=NEGATIVE, denoising_strength=0.5, **EULER)
+    (begin,) = plugin._studio.checkpoints.get("refiner", make_context()).autoencoder.encode([picture])
+    # Of 4 steps, A1111 runs the last int(0.5 * 4) + 1, and diffusers the last int(0.75 * 4).
+    assert_same(latents[0], theirs(folder, negative_prompt=NEGATIVE, image=begin, strength=0.75))
+
+
+def test_each_model_draws_in_its_own_size(tiny, draw):
+    tiny("sdxl", sample_size=16)
+    (result,) = draw(model="sdxl", prompt=TEXT, steps=1)
+    assert result.value.size == (128, 128)
+
+
+def test_sizes_are_those_of_the_picture_uncropped():
+    assert sizes(6, 1024, 768, negative=False).tolist() == [[768, 1024, 0, 0, 768, 1024]]
+    assert [sizes(5, 640, 512, negative).tolist() for negative in (False, True)] == [
+        [[512, 640, 0, 0, 6.0]], [[512, 640, 0, 0, 2.5]],
+    ]  # fmt: skip
