@@ -55,7 +55,7 @@ def load(name: str, path: Path, unet: UNet2DConditionModel) -> ControlNetModel:
     Raises InvalidParams, naming the file, for what is damaged, no ControlNet, or made for another kind of model."""
     if path.is_dir():
         config = _config(name, path)
-        tensors = {key: tensor for file in _files(name, path) for key, tensor in _read(name, file).items()}
+        tensors = {key: tensor for file in weights_of(name, path) for key, tensor in _read(name, file).items()}
     else:
         tensors = _converted(name, path, _read(name, path))
         config = inferred(tensors, unet.config)
@@ -83,15 +83,17 @@ def _config(name: str, folder: Path) -> dict[str, Any]:
     return config
 
 
-def _files(name: str, folder: Path) -> list[Path]:
-    """The files with the weights of a folder: whole before parts, safetensors before others, full before half."""
+def weights_of(name: str, path: Path) -> list[Path]:
+    """The files with its weights; of a folder whole ones before parts, safetensors before others, full before half."""
+    if not path.is_dir():
+        return [path]
     for pattern in (
         "diffusion_pytorch_model.safetensors", "*-of-?????.safetensors", "*.safetensors",
         "diffusion_pytorch_model.bin", "*.bin",
     ):  # fmt: skip
-        if found := sorted(folder.glob(pattern)):
+        if found := sorted(path.glob(pattern)):
             return found if "-of-" in pattern else found[:1]
-    raise bad_net(name, f"{folder} has no file diffusion_pytorch_model.safetensors or .bin")
+    raise bad_net(name, f"{path} has no file diffusion_pytorch_model.safetensors or .bin")
 
 
 def _read(name: str, path: Path) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pydantic
 
+from . import controlnet_text
 from .infotext import DEFAULTS, VERSION, release
 from .names import USES_ENSD, canonical, canonical_schedule
 from .options import (
@@ -125,7 +126,8 @@ def fields_of(params: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     sizes = {key: f"{of[w]}x{of[h]}" for key, (w, h) in SIZES.items() if of.get(w) or of.get(h)}
     samplers = _samplers_written(of)
     told = {key: _joined(facts.get(fact)) for fact, key in FACTS.items()}
-    fields = rows | sizes | samplers | told | {"Version": VERSION}
+    controls = controlnet_text.fields(of.get("controlnets", []), facts.get("controlnet_hashes", {}))
+    fields = rows | sizes | samplers | told | controls | {"Version": VERSION}
     if not (of.get("seed_resize_width") and of.get("seed_resize_height")):
         fields.pop("Seed resize from", None)
     if not _ensd_matters(of):
@@ -206,7 +208,7 @@ def params_of(fields: dict[str, str]) -> tuple[str, dict[str, Any], list[str]]:
         found["noise_source"] = "NV"  # the GPU of most A1111 users; the numbers are the same wherever it is drawn again
     if any(CHOOSING.search(text) for name, text in found.items() if "prompt" in name):
         found["dynamic_prompts"] = False  # the choices were made when it was written
-    found |= _samplers_read(fields, notes)
+    found |= _samplers_read(fields, notes) | {"controlnets": controlnet_text.units(fields, notes)}
     params = valid(job, found, notes)
     unsaid = [key for key in ("Steps", "Sampler", "CFG scale") if key not in fields]
     if unsaid:
@@ -291,6 +293,7 @@ def _unknown(fields: dict[str, str], model: type[Drawing]) -> list[str]:
     """Notes on the fields that say something for which this job has no parameter."""
     known = {row.key for row in ROWS if row.parameter in model.model_fields}
     known |= {f"{key}-{part}" for key, (side, _) in SIZES.items() if side in model.model_fields for part in (1, 2)}
+    known |= {key for key in fields if controlnet_text.FIELD.fullmatch(key)}
     known |= TELLING | {"Sampler", "Schedule type", "Eta DDIM", "Hypernet", "Hypernet strength"}
     known |= {"Hires sampler", "Hires schedule type"} if "hires" in model.model_fields else set()
     rest = [key for key, value in fields.items() if key not in known and DEFAULTS.get(key) != value]

@@ -96,6 +96,15 @@ def test_it_acts_from_start_to_end(draw, nets, latents):
     assert (pixels(plain) == pixels(late)).all()
 
 
+def test_the_picture_tells_its_controlnets_and_names_are_found_without_their_ending(draw, nets):
+    save_file(nets[1]["one"].state_dict(), nets[0] / "canny_v1.safetensors")
+    (named,) = draw(controlnets=[unit("canny_v1", weight=0.5)], control=[disc()])
+    (one,) = draw(controlnets=[unit("one", weight=0.5)], control=[disc()])
+    assert same(named, one)
+    short = one.facts["controlnet_hashes"]["one"]
+    assert re.search(rf'ControlNet 0: "Module: none, Model: one \[{short}\], Weight: 0.5, ', one.facts["infotext"])
+
+
 def test_weight_0_costs_nothing(draw, nets, monkeypatch):
     monkeypatch.setattr(ControlNetModel, "forward", None)
     (plain,), (controlled,) = draw(), draw(controlnets=[unit(weight=0)], control=[disc()])

@@ -57,6 +57,65 @@ def test_parameters_come_back_as_they_were(job, params):
     assert back(job, params) == (job, params, [])
 
 
+CONTROLS = "The pictures that its ControlNets were shown are not inside. Choose them (control)."
+
+
+def test_controlnets_come_back_without_their_pictures():
+    units = [
+        {"model": "canny.safetensors", "preprocessor": "canny", "low_threshold": 50, "weight": 0.35, "start": 0.1},
+        {"model": "a/tile", "preprocessor": "tile", "downsampling": 2.5, "end": 0.8, "resize_mode": "resize and fill"},
+        {
+            "model": "s.pth",
+            "preprocessor": "scribble",
+            "line_threshold": 7,
+            "control_mode": "my prompt is more important",
+        },
+        *({"model": "m", "preprocessor": kind} for kind in ("none", "mask", "inpaint", "invert")),
+    ]
+    params = JOBS["txt2img"](**BASE, controlnets=units).model_dump()
+    assert back("txt2img", params, {"controlnet_hashes": {"canny.safetensors": "0123456789"}}) == (
+        "txt2img",
+        params,
+        [CONTROLS],
+    )
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Module: canny, Model: control_v11p_sd15_canny [d14c016b], Weight: 0.8, Resize Mode: Resize and Fill, "
+        "Low Vram: False, Processor Res: 512, Threshold A: 90, Threshold B: 210, Guidance Start: 0.1, "
+        "Guidance End: 0.9, Pixel Perfect: True, Control Mode: My prompt is more important, Hr Option: Both",
+        "preprocessor: canny, model: control_v11p_sd15_canny [d14c016b], weight: 0.8, starting/ending: (0.1, 0.9), "
+        "resize mode: Resize and Fill, pixel perfect: False, control mode: My prompt is more important, "
+        "preprocessor params: (512, 90, 210)",
+    ],
+)
+def test_a_controlnet_of_a1111s_extension_is_read(told):
+    text = infotext(
+        "a", "", {"Steps": 4, "Sampler": "Euler", "CFG scale": 7, "Seed": 1, "Model": "m", "ControlNet 0": told}
+    )
+    job, params, notes = params_of(parse(text))
+    (unit,) = params["controlnets"]
+    expected = {"preprocessor": "canny", "model": "control_v11p_sd15_canny", "weight": 0.8, "start": 0.1, "end": 0.9}
+    expected |= {"low_threshold": 90, "high_threshold": 210, "resize_mode": "resize and fill"}
+    assert unit.items() >= (expected | {"control_mode": "my prompt is more important"}).items()
+    assert notes == [CONTROLS]
+
+
+def test_a_preprocessor_that_needs_weights_is_told():
+    fields = {"Steps": "4", "Sampler": "Euler", "CFG scale": "7", "Seed": "1", "Model": "m"}
+    job, params, notes = params_of(
+        fields | {"ControlNet 0": "Module: depth_midas, Model: depth [aa]", "ControlNet 1": "((("}
+    )
+    assert params["controlnets"] == [] and "controlnets was" in notes[-1]
+    job, params, notes = params_of(fields | {"ControlNet 0": "Module: depth_midas, Model: depth [aa]"})
+    assert params["controlnets"][0]["preprocessor"] == "none"
+    assert (
+        notes[0] == "ControlNet 0: the preprocessor depth_midas is not here. Give what it makes as its control picture."
+    )
+
+
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_and_schedule_comes_back(sampler):
     for schedule in SCHEDULES:
@@ -67,7 +126,16 @@ def test_every_sampler_and_schedule_comes_back(sampler):
 def test_every_parameter_that_changes_a_picture_is_written():
     unwritten = {"styles", "dynamic_prompts", "batch_size", "n_iter", "exact"}  # chosen before, or no matter
     pairs = {"width", "height", "seed_resize_width", "seed_resize_height", "hires_width", "hires_height"}
-    others = {"prompt", "negative_prompt", "hires", "sampler", "schedule", "hires_sampler", "hires_schedule"}
+    others = {
+        "prompt",
+        "negative_prompt",
+        "hires",
+        "sampler",
+        "schedule",
+        "hires_sampler",
+        "hires_schedule",
+        "controlnets",
+    }
     known = {row.parameter for row in ROWS} | pairs | others | unwritten
     for job in ("txt2img", "img2img", "inpaint", "sd_upscale", "img2img_alternative"):
         assert JOBS[job].model_fields.keys() - known == set()
