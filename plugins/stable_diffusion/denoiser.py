@@ -1,5 +1,6 @@
 """The network as a denoiser D(x; sigma), for many images in one call."""
 
+import inspect
 from dataclasses import dataclass
 
 import torch
@@ -29,16 +30,21 @@ class Ask:
 
 
 class Denoiser:
-    """`levels` are the noise levels the network was trained on, from its alphas_cumprod, float32 (1000,).
+    """`levels` are the noise levels the network was trained on, from its alphas_cumprod, float32 (1000,); `dtype` is
+    that of the network.
 
     Preconditioning is that of k-diffusion: Karras et al. (2022), table 1, column VP for eps prediction."""
 
     def __init__(self, unet: UNet2DConditionModel, alphas_cumprod: Tensor, prediction: str):
         # A schedule with zero terminal SNR ends at sigma = infinity; 2**-24 makes that 4096.
         alphas = alphas_cumprod.clamp(min=2**-24).to(unet.device)
+        self.dtype = dtype = unet.dtype  # diffusers walks through all modules for it, which takes a millisecond
+        for processor in {type(processor) for processor in unet.attn_processors.values()}:
+            # diffusers asks for it in each attention of each call; remembered, a step takes half a millisecond less.
+            processor.__call__.__signature__ = inspect.signature(processor.__call__)
 
         def predict(x: Tensor, t: Tensor, rows: list[Condition]) -> Tensor:  # no method: a circle would keep the UNet
-            x, context = x.to(unet.dtype), torch.cat([row.context for row in rows])
+            x, context = x.to(dtype), torch.cat([row.context for row in rows])
             told = added(rows)
             more = residuals([row.controls for row in rows], x, t, context, told)
             if rows[0].channels is not None:
@@ -58,10 +64,14 @@ class Denoiser:
         conditions = [condition.repeated(longest) for ask in asks for condition in ask.conditions]
         x = torch.cat([ask.x for ask in asks for _ in ask.conditions])
         sigma = torch.cat([ask.sigma for ask in asks for _ in ask.conditions])
-        denoised = torch.empty_like(x)
-        for length in {condition.tokens for condition in conditions}:
-            at = [row for row, condition in enumerate(conditions) if condition.tokens == length]
-            denoised[at] = self.levels(x[at], sigma[at], rows=[conditions[row] for row in at])
+        lengths = {condition.tokens for condition in conditions}
+        if len(lengths) == 1:
+            denoised = self.levels(x, sigma, rows=conditions)
+        else:
+            denoised = torch.empty_like(x)
+            for length in lengths:
+                at = [row for row, condition in enumerate(conditions) if condition.tokens == length]
+                denoised[at] = self.levels(x[at], sigma[at], rows=[conditions[row] for row in at])
         return list(denoised.split([len(ask.conditions) for ask in asks]))
 
 

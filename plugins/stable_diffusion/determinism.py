@@ -16,7 +16,7 @@ def determinism(device: str, checkpoint: "Checkpoint", params: Drawing) -> dict[
     """`shared`: computed together with other pictures, which may change the last digits of what is rounded."""
     return {
         **_machine(device),
-        "dtype": str(checkpoint.unet.dtype).removeprefix("torch."),
+        "dtype": str(checkpoint.denoiser.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "noise_source": params.noise_source,
         "shared": not params.exact,

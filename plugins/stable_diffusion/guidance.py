@@ -51,8 +51,8 @@ def current(scheduled: Scheduled, evaluation: int) -> Condition:
 
 def combined(estimates: Tensor, weights: list[float]) -> Tensor:
     """The weighted sum of n estimates (n, C, h, w): (1, C, h, w)."""
-    factors = torch.tensor(weights, device=estimates.device)
-    return (factors[:, None, None, None] * estimates).sum(0, keepdim=True)
+    # A tensor of the weights would have to be sent to the device, which waits for all that it is still doing.
+    return sum(weight * each for weight, each in zip(weights, estimates.split(1), strict=True))
 
 
 def rescaled(estimates: Tensor, weights: list[float], scale: float, amount: float, x: Tensor, sigma: Tensor) -> Tensor:
