@@ -3,6 +3,7 @@
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
@@ -19,7 +20,7 @@ from .cache import Cache
 from .conditioning import TextEncoder, sizes
 from .denoiser import Denoiser
 from .hashes import short_hash, stamped
-from .model_files import PARTS, Source, files_of, missing_part, opened
+from .model_files import PARTS, Source, files_of, has_vae, missing_part, opened, opened_vae
 from .networks import Network, apply, places
 from .previews import Previewer, TinyPreviewer, previewer
 from .variants import tiling as tiled
@@ -30,7 +31,8 @@ transformers_logging.disable_progress_bar()
 @dataclass(eq=False)
 class Checkpoint:
     """A loaded model. `hash` is A1111's short form, 10 hex digits; `clips` its text encoders and `tokenizers` theirs;
-    `size` the side that it draws best, in pixels; `networks` the hashes, by name, of what was added to it."""
+    `size` the side that it draws best, in pixels; `networks` the hashes, by name, of what was added to it; `other_vae`
+    name and hash of its VAE if that is not its own."""
 
     name: str
     hash: str
@@ -41,6 +43,7 @@ class Checkpoint:
     noise: DDIMScheduler
     previewer: Previewer | TinyPreviewer | None = None
     networks: dict[str, str] = field(default_factory=dict)
+    other_vae: tuple[str, str] | None = None
 
     def __post_init__(self):
         self.text = TextEncoder(self.tokenizers, self.clips)
@@ -67,21 +70,39 @@ class Checkpoints:
     def __init__(self, device: str, cache: Cache):
         self._device, self._cache = device, cache
 
-    def get(self, name: str, ctx: Context) -> Checkpoint:
-        """The model of that name, loaded if need be. Its files are looked at each time: changed ones are loaded anew.
+    def get(self, name: str, ctx: Context, vae: str = "") -> Checkpoint:
+        """The model of that name, by default with its own VAE, loaded if need be. Its files are looked at each time:
+        changed ones are loaded anew.
 
         Raises ModelNotFound, InvalidParams naming the file that is wrong, or Cancelled."""
         path = ctx.models.path("checkpoint", name)
+        if vae and has_vae(name, path):
+            return self._with_vae(self.get(name, ctx), path, vae, ctx)
         ctx.progress(0, len(PARTS) + 1, "load")
-        files = stamped(files_of(path))
+        vae_path = ctx.models.path("vae", vae) if vae else None
+        files = stamped(files_of(path) + (files_of(vae_path) if vae_path else []))
         size = sum(size for _, _, size in files)
 
         def loaded() -> Checkpoint:
             source = opened(name, path)
             self._cache.unload(name)  # as it was before its files changed
-            return load(source, self._device, ctx)
+            other = opened_vae(vae, vae_path, source.architecture) if vae_path else None
+            return load(source, self._device, ctx, other)
 
         return self._cache.get(("checkpoint", name, files), loaded, name, size, ctx.raise_if_cancelled)
+
+    def _with_vae(self, base: Checkpoint, path: Path, name: str, ctx: Context) -> Checkpoint:
+        """The model at `path` with the VAE of that name; it shares all else."""
+        vae_path = ctx.models.path("vae", name)
+        key = "variant", weakref.ref(base), name, stamped(files_of(vae_path))
+
+        def made() -> Checkpoint:
+            source = opened_vae(name, vae_path, opened(base.name, path).architecture)
+            vae = source.module("vae", base.vae.dtype).to(base.vae.device)
+            found = name, short_hash(stamped(source.files), ctx.models.folder)
+            return shown(replace(base, vae=vae, other_vae=found), self._device, ctx)
+
+        return self._cache.get(key, made, base.name, check=ctx.raise_if_cancelled)
 
     def variant(self, base: Checkpoint, networks: tuple[Network, ...], tiling: bool, ctx: Context) -> Checkpoint:
         """The model with these networks, and for pictures without seams if `tiling`; made if need be. It shares with
@@ -96,16 +117,17 @@ class Checkpoints:
         )
 
 
-def load(source: Source, device: str, ctx: Context) -> Checkpoint:
-    """Load a model in float32 on a CPU and float16 elsewhere; looks at ctx for a cancel between its parts."""
+def load(source: Source, device: str, ctx: Context, other: Source | None = None) -> Checkpoint:
+    """Load a model in float32 on a CPU and float16 elsewhere, with the VAE of another source if one is given; looks at
+    ctx for a cancel between its parts."""
     dtype = torch.float32 if device in ("cpu", "mps") else torch.float16
     # Tensor cores like their channels last; on a CPU in float32 that made the UNet 1.2 times slower.
     memory_format = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
-    parts = list(source.parts)
-    if "vae" not in parts:
+    parts = [part for part in PARTS if part in source.parts or part == "vae"]
+    if "vae" not in (other or source).parts:
         raise missing_part(source.name, source.path, "vae")
 
-    def part(name: str, dtype: torch.dtype = dtype) -> torch.nn.Module:
+    def part(name: str, dtype: torch.dtype = dtype, source: Source = source) -> torch.nn.Module:
         ctx.raise_if_cancelled()
         ctx.progress(parts.index(name), len(parts) + 1, "load")
         return source.module(name, dtype).to(device, memory_format=memory_format)
@@ -114,13 +136,20 @@ def load(source: Source, device: str, ctx: Context) -> Checkpoint:
     clips = tuple(part(name) for name in encoders)
     tokenizers = tuple(source.tokenizer(name) for name in encoders)
     unet = part("unet")
-    vae = part("vae", torch.float32)  # several published VAEs overflow in float16
+    vae = part("vae", torch.float32, other or source)  # several published VAEs overflow in float16
     # Of the scheduler only the table of alphas is used, which all of diffusers' schedulers make of the same keys.
     noise = DDIMScheduler.from_config(source.configs["scheduler"])
     ctx.raise_if_cancelled()
     ctx.progress(len(parts), len(parts) + 1, "load")
     found = short_hash(stamped(source.files), ctx.models.folder)
     checkpoint = Checkpoint(source.name, found, clips, unet, vae, tokenizers, noise)
+    if other:
+        checkpoint.other_vae = other.name, short_hash(stamped(other.files), ctx.models.folder)
+    return shown(checkpoint, device, ctx)
+
+
+def shown(checkpoint: Checkpoint, device: str, ctx: Context) -> Checkpoint:
+    """The same with what shows its latents."""
     with torch.inference_mode():
         checkpoint.previewer = previewer(checkpoint.autoencoder, ctx, device)
     return checkpoint

@@ -40,6 +40,7 @@ ROWS = (
     Row("Image CFG scale", "image_cfg_scale", 1.5),
     Row("Seed", "seed"),
     Row("Model", "model"),
+    Row("VAE", "vae", ""),
     Row("Variation seed", "variation_seed", when="variation_strength"),
     Row("Variation seed strength", "variation_strength", 0),
     Row("Denoising strength", "denoising_strength", when="hires"),
@@ -94,7 +95,7 @@ SIZES = {
     "Hires resize": ("hires_width", "hires_height"),
 }
 FACTS = {  # a fact and the field it is written as
-    "model_hash": "Model hash", "lora_hashes": "Lora hashes", "ti_hashes": "TI hashes",
+    "model_hash": "Model hash", "vae_hash": "VAE hash", "lora_hashes": "Lora hashes", "ti_hashes": "TI hashes",
     "wildcard_prompt": "Wildcard prompt",
 }  # fmt: skip
 SCHEDULE_WORDS = {
@@ -105,7 +106,7 @@ AUTOMATIC = {  # what A1111 takes for "Automatic" since 1.9, of samplers that do
     "DPM++ 2M": "karras", "DPM++ SDE": "karras", "DPM++ 2M SDE": "exponential", "DPM++ 2M SDE Heun": "exponential",
     "DPM++ 2S a": "karras", "DPM++ 3M SDE": "exponential", "DPM2": "karras", "DPM2 a": "karras", "Restart": "karras",
 }  # fmt: skip
-TELLING = {"Version", "User", "Model hash", "VAE hash", "Init image hash", "Prompt", "Negative prompt", *FACTS.values()}
+TELLING = {"Version", "User", "Init image hash", "Prompt", "Negative prompt", *FACTS.values()}
 CHOOSING = re.compile(r"[{}$]|__")  # what `dynamic_prompts` would choose from
 JOBS: dict[str, type[Drawing]] = {
     "txt2img": TextToImage, "img2img": ImageToImage, "inpaint": Inpaint, "outpaint": Outpaint, "loopback": Loopback,

@@ -20,6 +20,7 @@ from core.errors import Conflict
 from core.plugin import InvalidParams
 
 from . import original, weights
+from .hashes import Stamps, stamped
 from .original import CONDITIONERS, EMA, HUGGING_FACE, OPEN_CLIP, UNET, VAE
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Source:
     configs: dict[str, dict[str, Any]]
     metadata: dict[str, str]
     parts: dict[str, Part]
+    kind: str = "model"  # or "vae": the option that it was chosen with
 
     @property
     def prediction(self) -> str | None:
@@ -67,7 +69,7 @@ class Source:
             tensor = self._tensor(part, name, wanted[name])
             if tensor.shape != of.shape:
                 theirs = f"{wanted[name]} is {list(tensor.shape)} instead of {list(of.shape)}"
-                raise bad_model(self.name, f"{self.path}, {CALLED[part]}: {theirs}")
+                raise self.bad(f"{self.path}, {CALLED[part]}: {theirs}")
             state[name] = tensor.to(dtype, copy=True).contiguous()
         empty.load_state_dict(state, assign=True)
         module = filled(empty).eval().requires_grad_(False)
@@ -93,7 +95,7 @@ class Source:
             for what, some in (("is missing", missing), ("is not known", sorted(more))):
                 if some:
                     others = f" (and {len(some) - 1} more)" if some[1:] else ""
-                    raise bad_model(self.name, f"{self.path}, {CALLED[part]}: {some[0]}{others} {what}")
+                    raise self.bad(f"{self.path}, {CALLED[part]}: {some[0]}{others} {what}")
             self._names[part] = names
         return self._names[part]
 
@@ -128,7 +130,7 @@ class Source:
                 cls = CLIPTextModel if part == "text_encoder" else CLIPTextModelWithProjection
                 return cls(CLIPTextConfig.from_dict(config))
         except Exception as error:  # the libraries raise nearly anything for values that do not fit
-            raise bad_model(self.name, f"{self.path}, {CALLED[part]}: {first_line(error)}") from error
+            raise self.bad(f"{self.path}, {CALLED[part]}: {first_line(error)}") from error
 
     def _try(self, unet: torch.nn.Module) -> None:
         """Find out what a UNet of Stable Diffusion 2 estimates, as A1111 does: at the noisiest level, of a picture
@@ -150,14 +152,17 @@ class Source:
         part = part if part in self.parts else "text_encoder_2"
         name = part.replace("text_encoder", "tokenizer")
         if self.parts[part].diffusers and not (self.path / name).is_dir():
-            raise bad_model(self.name, f"{self.path / name} is missing")
+            raise self.bad(f"{self.path / name} is missing")
         try:
             if self.parts[part].diffusers:
                 return CLIPTokenizer.from_pretrained(self.path / name, local_files_only=True)
             words = self.configs.get(name) or clip_vocabulary(self.parts[part].kind)
             return CLIPTokenizer(**words | {"merges": [*map(tuple, words["merges"])]})
         except Exception as error:  # transformers raises nearly anything for a damaged file
-            raise bad_model(self.name, f"{self.path / name} cannot be loaded: {first_line(error)}") from error
+            raise self.bad(f"{self.path / name} cannot be loaded: {first_line(error)}") from error
+
+    def bad(self, why: str) -> InvalidParams:
+        return bad_vae(self.name, why) if self.kind == "vae" else bad_model(self.name, why)
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,6 +260,8 @@ def opened(name: str, path: Path) -> Source:
 
 def files_of(path: Path) -> list[Path]:
     """All files that make the model what it is: if one is changed, so is the model."""
+    if path.is_dir() and (path / "config.json").is_file():  # a VAE
+        return sorted(file for file in path.iterdir() if file.is_file())
     if path.is_dir():
         folders = (*PARTS, "scheduler", "tokenizer", "tokenizer_2")
         return sorted(file for folder in folders for file in path.glob(f"{folder}/*") if file.is_file())
@@ -280,6 +287,44 @@ def _folder(name: str, path: Path) -> Source:
     else:
         architecture = "sd2" if configs["text_encoder"].get("hidden_act") == "gelu" else "sd1"
     return Source(name, path, architecture, files, configs, {}, parts)
+
+
+def opened_vae(name: str, path: Path, architecture: str) -> Source:
+    """The VAE at `path` for a model of that architecture: a folder or file of diffusers, or a file in the original
+    layout, with "first_stage_model." before its names or without. See `opened`."""
+    try:
+        if path.is_dir():
+            config, files = _json(path / "config.json"), part_files(path)
+            stored = Stored(files)
+            part = Part(stored, {_module_name(each): each for each in stored.shapes}, diffusers=True)
+        else:
+            stored, files = Stored([path]), [path]
+            begins = VAE if any(each.startswith(VAE) for each in stored.shapes) else ""
+            names = {each.removeprefix(begins): each for each in stored.shapes if each.startswith(begins)}
+            ours = any(each.startswith("encoder.down_blocks.") for each in names)
+            names = {_module_name(each): at for each, at in names.items()} if ours else names
+            if "decoder.conv_in.weight" not in names:
+                raise ValueError(f"{path} holds no VAE of Stable Diffusion")
+            part = Part(stored, names, diffusers=ours)
+            theirs = original.names("vae", names) if ours else {each: each for each in names}
+            named = Part(stored, {theirs[each]: at for each, at in names.items()})
+            told = _json_text(stored.metadata.get(CONFIG), path)
+            config = told.get("vae") or _config("vae", named, architecture, path)
+    except ValueError as error:
+        raise bad_vae(name, str(error)) from error
+    if (channels := config.get("latent_channels", 4)) != 4:
+        raise bad_vae(name, f"{path} is for latents of {channels} channels, not of 4")
+    return Source(name, path, architecture, files, {"vae": config}, stored.metadata, {"vae": part}, "vae")
+
+
+def has_vae(name: str, path: Path) -> bool:
+    """Whether the model has a VAE of its own; raises as `opened`."""
+    return _has_vae(name, path, stamped(files_of(path)))
+
+
+@functools.lru_cache
+def _has_vae(name: str, path: Path, stamps: Stamps) -> bool:
+    return "vae" in opened(name, path).parts
 
 
 def _json(path: Path) -> dict[str, Any]:
@@ -557,6 +602,14 @@ def first_line(error: Exception) -> str:
 def missing_part(name: str, path: Path, part: str) -> InvalidParams:
     hint = "Choose one of models/vae as vae." if part == "vae" else "Fetch the whole model, not a pruned one."
     return bad_model(name, f"{path} holds no {CALLED[part]}", hint)
+
+
+def bad_vae(name: str, why: str) -> InvalidParams:
+    return InvalidParams(
+        f"vae {name!r} cannot be used: {why}.",
+        field="vae",
+        hint="Give the VAE of a Stable Diffusion 1, 2 or XL model: one file, or a folder in diffusers layout.",
+    )
 
 
 def bad_model(name: str, why: str, hint: str | None = None) -> InvalidParams:

@@ -129,6 +129,14 @@ class Drawing(Reading):
         help="Names of saved styles, whose texts are added to both prompts in this order. A style with {prompt} in it "
         "takes the prompt there.",
     )
+    vae: str = param(
+        "",
+        choices_from="models/vae",
+        order=11,
+        advanced=True,
+        help="Another VAE than the model's own. It turns latents into pictures: colours and fine detail. Empty means "
+        "the model's own.",
+    )
     dynamic_prompts: bool = param(
         True,
         group="prompt details",

@@ -29,6 +29,8 @@ PLACES = {
         "sdxl-refiner": [("text_encoder_2", CONDITIONERS[1], OPEN_CLIP)],
     }.items()
 }
+# By which latents are multiplied, so that they have a standard deviation of about 1.
+SCALING = {"sd1": 0.18215, "sd2": 0.18215, "sdxl": 0.13025, "sdxl-refiner": 0.13025}
 Shapes = Mapping[str, tuple[int, ...]]
 
 _RESNET = {
@@ -251,7 +253,7 @@ def vae_config(shapes: Shapes, architecture: str) -> dict[str, Any]:
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
         "sample_size": 1024 if architecture.startswith("sdxl") else 512,
-        "scaling_factor": 0.13025 if architecture.startswith("sdxl") else 0.18215,
+        "scaling_factor": SCALING[architecture],
     }
 
 

@@ -25,7 +25,7 @@ def draw(
 ) -> Iterator[Result]:
     """A1111's script of this name. Tile t of picture n has the seed seed + n + t. What is not redrawn because somebody
     wanted an end stays as it was enlarged."""
-    params, size = settled(params), studio.checkpoints.get(params.model, ctx).size
+    params, size = settled(params), studio.checkpoints.get(params.model, ctx, params.vae).size
     wide, high = eights(image.width * params.scale), eights(image.height * params.scale)
     if max(wide, high) > LARGEST_TILED:
         raise InvalidParams(

@@ -111,7 +111,7 @@ class Job:
         self.studio, self.batcher, self.device = studio, studio.batcher, studio.device
         self.params, self.ctx, self.count, self.passes = seeds.settled(params), ctx, count, passes
         self.seeding = seeding or functools.partial(seeds.seeding, self.params)
-        self.checkpoint = studio.checkpoints.get(params.model, ctx)
+        self.checkpoint = studio.checkpoints.get(params.model, ctx, params.vae)
         units = getattr(params, "controlnets", [])
         self.controls = Controls(units, control or [], studio.cache, self.checkpoint.unet, ctx)
         self._reader, self._warned = Reader(params, ctx.models), set()
@@ -205,6 +205,7 @@ class Job:
             "height": picture.height,
             "model": checkpoint.name,
             "model_hash": checkpoint.hash,
+            "vae_hash": checkpoint.other_vae and checkpoint.other_vae[1],
             "lora_hashes": shot.networks,
             "ti_hashes": shot.embeddings,
             "controlnet_hashes": self.controls.hashes,

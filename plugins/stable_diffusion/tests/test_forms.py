@@ -281,7 +281,6 @@ def test_an_inpainted_picture_whose_text_has_no_mask_blur_had_none():
         ("Sampler: Euler, Schedule type: Turbo", "there is no schedule 'Turbo'. Use automatic, "),
         ("Sampler: Euler, Face restoration: GFPGAN", "Face restoration: GFPGAN has no counterpart here."),
         ("Sampler: Euler, Refiner: x", "Refiner: x has no counterpart here."),
-        ("Sampler: Euler, VAE: x.pt", "VAE: x.pt has no counterpart here."),
         ("Sampler: Euler, Mask blur: x", "mask_blur was 'x', which does not go here: "),
         (
             "Sampler: Euler, Hires upscaler: ESRGAN",

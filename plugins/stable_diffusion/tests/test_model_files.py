@@ -401,3 +401,13 @@ def test_a_model_draws_the_same_from_either_layout(made, draw, make_context):
     (of_file,), (of_pickle,) = (draw(ctx, model=f"{name}", exact=True) for name in ("file.safetensors", "pickled.ckpt"))
     assert of_file.value.tobytes() == of_pickle.value.tobytes() == drawn.value.tobytes()
     assert of_file.facts["model_hash"] == hashlib.sha256((folder / "file.safetensors").read_bytes()).hexdigest()[:10]
+
+
+@pytest.mark.parametrize("kind", tiny_models.UNETS)
+def test_each_kind_of_model_draws_the_same_from_either_layout(made, draw, make_context, kind):
+    ctx = make_context()
+    models = ctx.models.folder / "checkpoint"
+    shutil.copytree(made(kind)[0], models / "folder")
+    shutil.copy(made(kind)[1], models / "file.safetensors")
+    one, other = (draw(ctx, model=model, exact=True, steps=2)[0].value for model in ("folder", "file.safetensors"))
+    assert one.tobytes() == other.tobytes()
