@@ -2,15 +2,18 @@
 
 import re
 
+import diffusers
 import numpy
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageOps
 import pytest
 import tiny_models
 import torch
 from diffusers import ControlNetModel, EulerDiscreteScheduler, UNet2DConditionModel
 from drawing import RED_CIRCLE, difference, pixels, same
 from safetensors.torch import save_file
+from sd.autoencoder import Autoencoder
 
 from core.plugin import InvalidParams, ModelNotFound
 
@@ -54,18 +57,22 @@ def unit(model="one", **options):
     return {"model": model} | options
 
 
-def by_diffusers(nets, pictures, weights, steps=4, seed=1, **options):
+def by_diffusers(nets, pictures, weights, kind="StableDiffusionControlNetPipeline", folder=BUILTIN, **options):
     """The latents of the same picture by diffusers' pipeline: the same prompt, noise, scale and sampler."""
-    from diffusers import StableDiffusionControlNetPipeline, StableDiffusionPipeline
-
-    plain = StableDiffusionPipeline.from_pretrained(BUILTIN, local_files_only=True).to(torch.float32)
-    pipeline = StableDiffusionControlNetPipeline.from_pipe(plain, controlnet=nets)
+    plain = diffusers.DiffusionPipeline.from_pretrained(folder, local_files_only=True).to(torch.float32)
+    pipeline = getattr(diffusers, kind).from_pipe(plain, controlnet=nets)
     pipeline.scheduler = EulerDiscreteScheduler.from_config(pipeline.scheduler.config, timestep_spacing="linspace")
     pipeline.set_progress_bar_config(disable=True)
-    return pipeline(
-        RED_CIRCLE, image=pictures, num_inference_steps=steps, guidance_scale=7.0, output_type="latent",
-        generator=torch.Generator().manual_seed(seed), controlnet_conditioning_scale=weights, **options,
-    ).images  # fmt: skip
+    given = {"num_inference_steps": 4, "guidance_scale": 7.0, "image": pictures} | options
+    with torch.no_grad():
+        return pipeline(
+            RED_CIRCLE, output_type="latent", generator=torch.Generator().manual_seed(1),
+            controlnet_conditioning_scale=weights, **given,
+        ).images  # fmt: skip
+
+
+def assert_same(ours, theirs):
+    assert abs(ours - theirs).max() < 1e-4 * max(1, abs(theirs).max())
 
 
 def test_a_controlnet_before_training_changes_no_byte(draw, nets):
@@ -76,7 +83,7 @@ def test_a_controlnet_before_training_changes_no_byte(draw, nets):
 def test_the_latents_are_those_of_diffusers(draw, nets, latents):
     draw(controlnets=[unit(weight=0.7)], control=[disc()])
     theirs = by_diffusers(nets[1]["one"], disc(), 0.7)
-    assert abs(latents[0] - theirs).max() < 1e-4 * abs(theirs).max()
+    assert_same(latents[0], theirs)
     draw()
     assert abs(latents[1] - theirs).max() > 0.1
 
@@ -85,13 +92,33 @@ def test_several_add_up_as_in_diffusers_each_with_its_picture(draw, nets, latent
     pictures = [disc(), PIL.ImageOps.mirror(disc())]
     draw(controlnets=[unit("one", weight=0.7), unit("two", weight=1.2)], control=pictures)
     theirs = by_diffusers([nets[1]["one"], nets[1]["two"]], pictures, [0.7, 1.2])
-    assert abs(latents[0] - theirs).max() < 1e-4 * abs(theirs).max()
+    assert_same(latents[0], theirs)
+
+
+def test_a_picture_redrawn_is_that_of_diffusers(draw, nets, latents, monkeypatch):
+    begun, encode = [], Autoencoder.encode
+    monkeypatch.setattr(
+        Autoencoder, "encode", lambda self, pictures: begun.extend(got := encode(self, pictures)) or got
+    )
+    source = PIL.ImageOps.mirror(disc()).convert("RGB")
+    draw(image=source, control=[disc()], controlnets=[unit(weight=0.7)], denoising_strength=0.5)  # three steps of four
+    options = {"control_image": disc(), "strength": 0.75, "kind": "StableDiffusionControlNetImg2ImgPipeline"}
+    assert_same(latents[0], by_diffusers(nets[1]["one"], begun[0], 0.7, **options))
+
+
+def test_xl_is_controlled_as_in_diffusers(draw, tmp_path, latents):
+    folder = tiny_models.write(tmp_path / "models/checkpoint/xl", "sdxl")
+    made = net(UNet2DConditionModel.from_pretrained(folder / "unet"), 1)
+    made.save_pretrained(tmp_path / "models/controlnet/one")
+    draw(model="xl", controlnets=[unit(weight=0.7)], control=[disc((64, 64))], width=64, height=64)
+    options = {"kind": "StableDiffusionXLControlNetPipeline", "folder": folder, "width": 64, "height": 64}
+    assert_same(latents[0], by_diffusers(made, disc((64, 64)), 0.7, **options))
 
 
 def test_it_acts_from_start_to_end(draw, nets, latents):
     draw(controlnets=[unit(start=0.3, end=0.5)], control=[disc()])  # of the four steps the third
     theirs = by_diffusers(nets[1]["one"], disc(), 1.0, control_guidance_start=0.5, control_guidance_end=0.75)
-    assert abs(latents[0] - theirs).max() < 1e-4 * abs(theirs).max()
+    assert_same(latents[0], theirs)
     (plain,), (late,) = draw(), draw(controlnets=[unit(start=0.9, end=0.95)], control=[disc()])
     assert (pixels(plain) == pixels(late)).all()
 
@@ -196,7 +223,7 @@ def test_hires_fix_shows_the_picture_in_each_size_once_for_all_pictures(draw, ne
     assert sizes == [(128, 128), (192, 192)]
 
 
-@pytest.mark.parametrize("kind", ["sd2-v", "inpainting"])
+@pytest.mark.parametrize("kind", ["sd2-v", "inpainting", "sdxl"])
 def test_other_kinds_of_models_are_controlled_too(draw, tmp_path, kind):
     folder = tiny_models.write(tmp_path / "models/checkpoint/tiny", kind)
     config = UNet2DConditionModel.load_config(folder / "unet") | {"in_channels": 4}
