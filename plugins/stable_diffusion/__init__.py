@@ -8,16 +8,18 @@ from typing import Any
 
 from core.plugin import Artifact, Context, Image, Json, Mask, Plugin, job
 
-from . import loopback, png_info, reading, styles, verify, words
+from . import loopback, model_info, png_info, reading, styles, verify, words
 from .options import (
     Alternative,
     Count,
     Drawing,
     Explain,
     ImageToImage,
+    Info,
     Inpaint,
     Interpolate,
     Loopback,
+    Merge,
     Outpaint,
     Preprocess,
     SdUpscale,
@@ -137,6 +139,18 @@ class StableDiffusion(Plugin):
         """Free the memory of loaded models, of those in use as soon as their pictures are done; tells the bytes of each
         that stays."""
         return self._studio.unload(params.model)
+
+    @job(concurrency=AT_ONCE)
+    def merge_checkpoints(self, params: Merge, ctx: Context) -> Json:
+        """Make one model of two or three, as a new file in models/checkpoint; tells its name and hashes."""
+        from . import merging
+
+        return merging.merge(params, ctx)
+
+    @job(light=True)
+    def model_info(self, params: Info, ctx: Context) -> Json:
+        """What a model is, without loading it: architecture, what it draws and estimates, size, hash, metadata."""
+        return model_info.model_info(params.model, ctx.models)
 
     @job(light=True)
     def explain(self, params: Explain, ctx: Context) -> Json:

@@ -934,6 +934,52 @@ class Unload(Params):
     model: str = param("", choices_from="models/checkpoint", order=1, help="Which model; empty: all.")
 
 
+class Info(Params):
+    model: str = param("builtin", choices_from="models/checkpoint", order=1, help="Which model.")
+
+
+class Merge(Params):
+    model_a: str = param(
+        choices_from="models/checkpoint",
+        order=1,
+        help="The first model. What it is stays: what it estimates, inpainting, and what the others do not have.",
+    )
+    model_b: str = param(choices_from="models/checkpoint", order=2, help="The second model, of the same architecture.")
+    method: Literal["weighted sum", "add difference"] = param(
+        "weighted sum",
+        order=3,
+        help="weighted sum: A * (1 - multiplier) + B * multiplier. add difference: A + (B - C) * multiplier, what B "
+        "has learned beyond C.",
+    )
+    model_c: str = param(
+        "",
+        choices_from="models/checkpoint",
+        order=4,
+        visible_if={"method": "add difference"},
+        help="The model that B was trained from.",
+    )
+    multiplier: float = param(
+        0.5,
+        ge=0,
+        le=1,
+        step=0.05,
+        order=5,
+        help="How much of B, or of the difference: 0 is model A as it is.",
+    )
+    dtype: Literal["float16", "float32"] = param(
+        "float16",
+        order=6,
+        help="How exactly weights are written. float16 takes half the room, and most models are published in it.",
+    )
+    name: str = param(
+        order=7,
+        min_length=1,
+        max_length=100,
+        pattern=r"^\w[\w.() +-]*$",
+        help="Name of the new file in models/checkpoint, without .safetensors. Nothing is overwritten.",
+    )
+
+
 class Preprocess(Preprocessing):
     pass
 

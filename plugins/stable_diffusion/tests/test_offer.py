@@ -19,11 +19,11 @@ JOBS = {job["name"]: job for job in describe(StableDiffusion)}
 DRAWING = {"txt2img", "img2img", "inpaint", "outpaint", "sd_upscale", "img2img_alternative", "interpolate"}
 CONTROLLED = {"txt2img", "img2img", "inpaint", "sd_upscale", "interpolate"}
 PROGRAMS = {"loopback", "verify"}
-LIGHT = {"explain", "tokens", "png_info", "styles", "style", "save_style", "delete_style"}
+LIGHT = {"explain", "tokens", "png_info", "styles", "style", "save_style", "delete_style", "model_info"}
 
 
 def test_all_jobs_are_announced_with_what_they_take_and_give():
-    assert set(JOBS) == DRAWING | PROGRAMS | LIGHT | {"unload_models", "preprocess"}
+    assert set(JOBS) == DRAWING | PROGRAMS | LIGHT | {"unload_models", "preprocess", "merge_checkpoints"}
     picture = {"kind": "image", "list": False, "optional": False}
     for name in DRAWING:
         job = JOBS[name]
@@ -37,7 +37,7 @@ def test_all_jobs_are_announced_with_what_they_take_and_give():
     assert {name for name, job in JOBS.items() if job["program"]} == PROGRAMS
 
 
-@pytest.mark.parametrize("name", sorted(DRAWING | {"loopback", "explain", "tokens", "save_style"}))
+@pytest.mark.parametrize("name", sorted(DRAWING | {"loopback", "explain", "tokens", "save_style", "merge_checkpoints"}))
 def test_every_option_has_a_help_and_a_place_in_the_form(name):
     options = JOBS[name]["params"]["properties"]
     short = [key for key, option in options.items() if len(option["description"]) < 20]
