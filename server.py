@@ -27,6 +27,7 @@ from core.library.following import Following
 from core.library.light import Light
 from core.library.programs import Programs
 from core.library.queue import Queue
+from core.library.reuse import Reuse
 from core.ops import devices, discovery, processes
 from core.ops.config import Config
 from core.ops.detached import Detached
@@ -58,11 +59,11 @@ class Server:
         self.sio = sockets(self.app, config)
         self.outgoing = Outgoing(self.sio)
         exports = Exports(config, self.store, blobs, run_blocking)
+        exported = lambda row, outputs: self.sio.start_background_task(exports.export, row, outputs)  # noqa: E731
         self.memory = Memory(config, self.store, self.catalogue)
         self.pool = Pool(
             config, self.store, self.catalogue, self.scheduler, self.memory, blobs, self.sio,
-            devices.find(config.devices), self.outgoing.tell,
-            exported=lambda row, outputs: self.sio.start_background_task(exports.export, row, outputs),
+            devices.find(config.devices), self.outgoing.tell, exported,
         )  # fmt: skip
         self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool, self.memory)
         self.api = Api(self.sio, self.store, self.scheduler)
@@ -70,6 +71,7 @@ class Server:
         following = Following(self.sio, config, self.store, self.catalogue, self.outgoing)
         light = Light(self.store, self.catalogue, self.pool, self.sio)
         self.library = Library(config, self.store, self.catalogue, self.scheduler, blobs, run_blocking, light.call)
+        Reuse(config, self.store, self.catalogue, self.scheduler, self.pool, blobs, self.sio, run_blocking, exported)
         Programs(self.store, self.scheduler, self.pool, self.sio, self.outgoing.tell)
         self.detached = Detached(config, self.store, self.catalogue, self.pool, blobs, self.sio)
         for part in (following, self.library, self.queue, light, self.detached):

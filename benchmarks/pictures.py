@@ -58,7 +58,8 @@ def both_sides(count):
 def submit(client, steps, seed):
     """Ask for one picture; the bare pipeline draws the same one. Returns its job's id."""
     client.events.clear()
-    return client.submit("txt2img", prompt=PROMPT, steps=steps, seed=seed, sampler="Euler")
+    params = {"prompt": PROMPT, "steps": steps, "seed": seed, "sampler": "Euler"}
+    return client.call("submit", {"job": "txt2img", "params": params, "fresh": True})["job"]["id"]
 
 
 def timed(action):

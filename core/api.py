@@ -35,6 +35,7 @@ class Submission(pydantic.BaseModel):
     session: Name = "default"
     client_ref: Name | None = Field(None, description="Sent again, it gives the same job again.")
     hold: bool = Field(False, description="Wait until `release`.")
+    fresh: bool = Field(False, description="Run it even if the results of an equal job are there.")
     embed_metadata: Literal["full", "minimal", "none"] = "full"
     id: Name | None = Field(None, description='Local name, which later jobs of a flow use: {"job": "a"}.')
 

@@ -16,7 +16,7 @@ State = Literal["held", "waiting", "queued", "running", "done", "failed", "cance
 TERMINAL: tuple[State, ...] = ("done", "failed", "cancelled")
 Priority = Literal["interactive", "normal", "batch"]
 PRIORITIES: tuple[Priority, ...] = get_args(Priority)
-HIDDEN = {*"plugin class rank aged warmth lease deaths alone program low_memory".split()}  # the core's own columns
+OWN_COLUMNS = "plugin class rank aged warmth lease deaths alone program low_memory reuse digest".split()
 
 
 def new_id() -> str:
@@ -31,7 +31,7 @@ def now() -> float:
 
 def wire(row: Row) -> Row:
     """A row as clients see it: without the core's own columns and without what is empty."""
-    return {key: value for key, value in row.items() if key not in HIDDEN and value is not None}
+    return {key: value for key, value in row.items() if key not in OWN_COLUMNS and value is not None}
 
 
 class Transaction(Tables):

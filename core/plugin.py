@@ -39,7 +39,8 @@ def param(default: Any = ..., *, help: str, **hints: Any) -> Any:
 
     Bounds (ge, gt, le, lt, multiple_of, min_length, max_length, pattern) are enforced. The others are hints that
     clients find in the schema under "ui": widget ("textarea", "seed", "slider" ...), group, order, advanced, unit,
-    step, visible_if ({"other_parameter": value}), choices (which of the allowed values to offer), choices_from
+    step, visible_if ({"other_parameter": value}; True stands for all but 0, "" and False; where it does not fit, the
+    parameter does not count), choices (which of the allowed values to offer), choices_from
     ("models/checkpoint", or "call/JOB" for the names that a light job returns: entries by reference)."""
     bounds = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"} & hints.keys()
     ui = {key: value for key, value in hints.items() if key not in bounds}
@@ -80,7 +81,7 @@ class Plugin:
 
 def job(
     *, affinity: str | None = None, concurrency: int | None = None, light: bool = False, program: bool = False,
-    memory: int = 0,
+    memory: int = 0, reuse: bool = False,
 ) -> Callable[[Callable], Callable]:  # fmt: skip
     """Mark a method as an announced job.
 
@@ -89,12 +90,13 @@ def job(
     `light` jobs take less than a second of CPU and return Text or Json: they are answered at once, without queue or
     record. A `program` submits other jobs with `ctx.submit` and waits for them with `ctx.gather`. Both run in a
     process of the plugin's own on the CPU, without `load`. `memory`: bytes that the device should have free; what
-    was measured counts more."""
+    was measured counts more. `reuse`: equal parameters, inputs and models give equal results, unless a
+    parameter with the widget "seed" is -1; so a job that equals one that is done is given its results, and not run."""
 
     def mark(function: Callable) -> Callable:
         jobs_at_once = concurrency or (8 if program else 1)
         options = {"affinity": affinity, "concurrency": jobs_at_once, "light": light, "program": program}
-        function.__job__ = options | {"memory": memory}
+        function.__job__ = options | {"memory": memory, "reuse": reuse}
         return function
 
     return mark
@@ -181,11 +183,13 @@ class Context:
 
     def submit(
         self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
-        key: str | None = None, hold: bool = False,
+        key: str | None = None, hold: bool = False, fresh: bool = False,
     ) -> Child:  # fmt: skip
         """Submit a job, once for each `key` (by default its number in the order of asking). Inputs are Artifacts,
-        Children (their outputs, waited for), ids, or lists of these. Owner, session and priority are the program's."""
-        return self.submit_all([{"job": job, "params": params, "inputs": inputs, "key": key, "hold": hold}])[0]
+        Children (their outputs, waited for), ids, or lists of these. Owner, session and priority are the program's.
+        `fresh` runs it even if an equal job is done."""
+        request = {"job": job, "params": params, "inputs": inputs, "key": key, "hold": hold, "fresh": fresh}
+        return self.submit_all([request])[0]
 
     def submit_all(self, requests: Iterable[dict[str, Any]]) -> list[Child]:
         """Submit many at once: dicts with the arguments of `submit`."""

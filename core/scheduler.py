@@ -46,7 +46,8 @@ class Scheduler:
     def submit(self, requests: list[Row], owner: str, lease: str | None = None) -> list[Row]:
         """Accept all of `requests` or refuse all. Returns the records, after they are on the disk.
 
-        A request: id (local name, optional), job, params, inputs, priority, session, client_ref, hold, embed_metadata.
+        A request: id (local name, optional), job, params, inputs, priority, session, client_ref, hold, fresh,
+        embed_metadata.
         An input is an artifact's id, {"job": id or local name of an earlier one, "index": k}, or a list of these;
         with "review": "picked" in it, it takes what a person has picked of that job's outputs, and waits for that.
         Those of a program, which has the `lease`, also have parent and key."""
@@ -103,7 +104,7 @@ class Scheduler:
             "embed_metadata": request["embed_metadata"], "version": job.plugin.manifest.get("version"),
             "warmth": json.dumps(params.get(job.about["affinity"])), "created": time, "queued": time, "aged": time,
             "attempt": 0, "program": int(job.about["program"]),
-            "parent": request.get("parent"), "key": request.get("key"),
+            "parent": request.get("parent"), "key": request.get("key"), "reuse": job.reuse(params, request["fresh"]),
         }  # fmt: skip
         tx.add_session(row["session"], owner)
         tx.add_job(row)
@@ -127,7 +128,7 @@ class Scheduler:
 
     def next(self, plugin: str, program: bool, warm: str | None) -> Row | None:
         """The queued job (or program) that a worker with the model `warm` should run now."""
-        queued = f"SELECT {GLANCE} FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ?"
+        queued = f"SELECT {GLANCE} FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? AND reuse IS NULL"
         near = self._store.all(f"{queued} ORDER BY class, rank LIMIT ?", plugin, program, LOOK_AHEAD)
         for row in near:
             if (

@@ -46,6 +46,7 @@ class Pool:
         self._tell, self._exported = tell, exported
         self.workers: dict[str, Worker] = {}  # by token
         self.leave: Callable[[str, str, list[str]], None]  # what becomes of a program that gathers; set by Programs
+        self.look: Callable[[set[str]], None] = lambda plugins: None  # for jobs that need not run; set by Reuse
         self.url = ""  # where workers find the server; nothing starts before it is set
         self._wanted: set[str] = set()
         self._dispatching, self._starting = threading.Lock(), threading.Lock()
@@ -61,6 +62,7 @@ class Pool:
     def dispatch(self, plugins: set[str]) -> None:
         """Hand out what can run now. Whoever comes while somebody is at it only says what to look at, too."""
         self._wanted.update(plugins)
+        self.look(plugins)
         while self._wanted and self.url and self._dispatching.acquire(blocking=False):
             try:
                 while self._wanted and not self._scheduler.paused:

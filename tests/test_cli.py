@@ -413,7 +413,7 @@ def test_the_picture_is_the_same_from_the_command_line_and_from_python(tmp_path)
         done = run(server, "run", "txt2img", *flags, "--out", tmp_path / "a.png")
         assert done.returncode == 0, done.stderr
         with Client(server.url, server.token) as client:
-            picture = client.run("txt2img", **wanted)[0].image()
+            picture = client.run("txt2img", fresh=True, **wanted)[0].image()
     with PIL.Image.open(tmp_path / "a.png") as saved:
         assert picture.tobytes() == saved.tobytes()
 

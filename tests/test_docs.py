@@ -180,7 +180,7 @@ def test_the_clients_of_the_readme_draw_the_same_picture(tmp_path, monkeypatch):
         subprocess.run([sys.executable, "-c", source], cwd=tmp_path, env=environment, check=True, timeout=200)
         first = PIL.Image.open(tmp_path / "circle.png").tobytes()
         (tmp_path / "circle.png").unlink()
-        words = shlex.split(command)[1:]
+        words = [*shlex.split(command)[1:], "--fresh"]
         subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, check=True, timeout=200)
         assert PIL.Image.open(tmp_path / "circle.png").tobytes() == first
 

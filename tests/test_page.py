@@ -518,5 +518,5 @@ def test_picture_from_the_page_is_the_picture_from_the_sdk(open_page):
         card = run(page)
         expect(card.locator("figure img")).to_be_visible(timeout=180_000)
         drawn = client.job(card.get_attribute("id")).outputs[0].image()
-        [same] = client.run("txt2img", prompt="a red circle on a blue background", steps=4, seed=7)
+        [same] = client.run("txt2img", prompt="a red circle on a blue background", steps=4, seed=7, fresh=True)
         assert drawn.tobytes() == same.image().tobytes()

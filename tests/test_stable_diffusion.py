@@ -29,8 +29,8 @@ def wire(server):
 
 
 def draw(wire, job="txt2img", inputs=None, **params):
-    """The ids of the outputs."""
-    ended = wire.ended(wire.submit(job, FAST | params, inputs=inputs or {}), seconds=120)
+    """The ids of the outputs, which are drawn even if they are there."""
+    ended = wire.ended(wire.submit(job, FAST | params, inputs=inputs or {}, fresh=True), seconds=120)
     assert ended["state"] == "done", ended
     return ended["outputs"]
 

@@ -42,6 +42,7 @@ def run_options() -> Parser:
     parser.add_argument("--session", metavar="NAME", help="Session that the job belongs to.")
     parser.add_argument("--priority", metavar="CHOICE", help="Interactive, normal or batch.")
     parser.add_argument("--no-wait", action="store_true", help="Return once the job is in the queue.")
+    parser.add_argument("--fresh", action="store_true", help="Run it even if the results of an equal job are there.")
     for action in connection_options()._actions:
         parser._add_action(action)
     return parser
@@ -148,7 +149,7 @@ def run(client: Client, flags: argparse.Namespace, own: Parser) -> int:
         return 0
     target = getattr(options, "out", None)
     check_target(target, about)
-    extra = {key: getattr(options, key) for key in ("session", "priority") if hasattr(options, key)}
+    extra = {key: getattr(options, key) for key in ("session", "priority", "fresh") if hasattr(options, key)}
     job = client.submit(about["name"], params, inputs, **extra)
     if hasattr(options, "no_wait"):
         return dump({"job": job.record}) if wants_json(flags) else show.out.print(job.id) or 0
@@ -296,7 +297,9 @@ def job(client: Client, flags: argparse.Namespace) -> int:
     if wants_json(flags):
         return dump(row)
     place = f"{row['position']} before it" if row.get("position") else ""
-    times = ", ".join(filter(None, (f"{show.age(row['created'])} ago", took(row) and f"took {took(row)}", place)))
+    maker = (row.get("metrics") or {}).get("reused_from")
+    time = f"made before, by {maker}" if maker else took(row) and f"took {took(row)}"
+    times = ", ".join(filter(None, (f"{show.age(row['created'])} ago", time, place)))
     show.facts(
         [
             ("job", f"{row['name']}  {row['id']}"),

@@ -21,6 +21,7 @@ export const fits = (given, wanted) =>
 export const artifactUrl = ({ id, sha256 = "" }) => `/artifacts/${encodeURIComponent(id)}?v=${sha256.slice(0, 12)}`;
 export const words = (name) => name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
+const meets = (wanted, value) => (wanted === true ? Boolean(value) : same(wanted, value));
 
 /** The form of one announced job. `call` asks the server, `saved` is what `state()` gave earlier. */
 export function makeForm(job, call, limits, saved) {
@@ -93,7 +94,7 @@ function showFitting(params, element) {
   const now = Object.fromEntries(params.map((field) => [field.name, field.peek()]));
   for (const { ui, element: row } of params) {
     const wanted = Object.entries(ui.visible_if ?? {});
-    row.hidden = !wanted.every(([name, value]) => [value].flat().some((each) => same(each, now[name])));
+    row.hidden = !wanted.every(([name, value]) => [value].flat().some((each) => meets(each, now[name])));
   }
   for (const group of element.querySelectorAll("fieldset")) group.hidden = !group.querySelector(":scope > .field:not([hidden])");
 }

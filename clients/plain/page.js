@@ -305,7 +305,8 @@ function paint(job) {
   card.error.hidden = state !== "failed";
   card.error.textContent = error ? sentence(error) : "";
   const seconds = metrics?.total_seconds;
-  card.time.textContent = clock(record.created) + (seconds === undefined ? "" : ` · ${duration(seconds)}`);
+  const took = metrics?.reused_from ? " · made before" : seconds === undefined ? "" : ` · ${duration(seconds)}`;
+  card.time.textContent = clock(record.created) + took;
   if (card.drawn === state || !params) return;
   card.drawn = state;
   card.element.className = `job ${state}`;

@@ -394,7 +394,8 @@ class Client:
 
         An input is an Artifact or its id, a Job (its outputs), {"job": id, "index": k}, or something to upload: a PIL
         image, bytes, a Path, a text, a file name where the job takes no text; or a list of these. `options`: priority
-        ("interactive", "normal", "batch"), session, hold, embed_metadata, client_ref."""
+        ("interactive", "normal", "batch"), session, hold, embed_metadata, client_ref, fresh (run it even if the results
+        of an equal job are there)."""
         return self._submit("submit", [{"job": job, "params": params, "inputs": inputs, **options}])[0]
 
     def flow(self, jobs: Iterable[dict[str, Any]]) -> list[Job]:
@@ -421,13 +422,15 @@ class Client:
         on_progress: Callable[[dict[str, Any]], None] | None = None,
         on_preview: Callable[[bytes], None] | None = None,
         timeout: float | None = None,
+        fresh: bool = False,
         **values: Any,
     ) -> list[Artifact]:
-        """Submit, wait, and return the outputs. `values` are parameters and inputs together, told apart by name."""
+        """Submit, wait, and return the outputs. `values` are parameters and inputs together, told apart by name.
+        `fresh` runs the job even if the results of an equal one are there."""
         ports = (self.describe(job) or {"inputs": {}})["inputs"]
         inputs = {name: value for name, value in values.items() if name in ports}
         params = {name: value for name, value in values.items() if name not in ports}
-        return self.submit(job, params, inputs).wait(on_progress, on_preview, timeout)
+        return self.submit(job, params, inputs, fresh=fresh).wait(on_progress, on_preview, timeout)
 
     def upload(self, value: Any, *, kind: str | None = None, name: str | None = None) -> Artifact:
         """Store a PIL image, bytes, a text or the file at a Path; `kind` (image, text ...) is guessed if not given."""

@@ -29,6 +29,7 @@ class PluginInfo:
     error: str | None = None
     broken: bool = False  # refused while it ran: its queued jobs fail instead of waiting
     python: Path | None = None
+    content: str = ""  # a hash of its code and environment
     jobs: list[dict[str, Any]] = field(default_factory=list)
     settings_schema: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)  # what the admin has set, and the defaults of the rest
@@ -105,6 +106,14 @@ class JobType:
         """`params` with the defaults filled in; raises InvalidParams with all bad fields, or TooLarge."""
         return self._params.check(params)
 
+    def reuse(self, params: dict[str, Any], fresh: bool) -> str | None:
+        """What core/library/reuse.py has to do with such a job: "look" for an equal one; note what it is if it shall be
+        made "fresh"; nothing if it is never equal to another."""
+        schema = self.about["params"]
+        if not self.about["reuse"] or _is_random(schema, params, schema.get("$defs", {})):
+            return None
+        return "fresh" if fresh else "look"
+
     def check_inputs(self, inputs: dict[str, Any]) -> dict[str, list[Any]]:
         """`inputs` as a list of references for each announced input, kinds not checked yet; raises InvalidParams."""
         ports = self.about["inputs"]
@@ -173,6 +182,34 @@ class Catalogue:
             field="job",
             hint=f"Still being installed: {installing}." if installing else None,
         )
+
+
+def _is_random(schema: Any, value: Any, definitions: dict[str, Any]) -> bool:
+    """Whether a parameter with the widget "seed" is -1, at any depth, where it counts (`visible_if`)."""
+    if not isinstance(schema, dict):
+        return False
+    if "$ref" in schema:
+        schema = definitions.get(schema["$ref"].rpartition("/")[2], {}) | schema
+    if schema.get("ui", {}).get("widget") == "seed" and value == -1:
+        return True
+    inner = [(each, value) for key in ("anyOf", "oneOf", "allOf") for each in schema.get(key, [])]
+    if isinstance(value, list):
+        inner += [(schema.get("items"), each) for each in value]
+    if isinstance(value, dict):
+        known, rest = schema.get("properties", {}), schema.get("additionalProperties")
+        value = {name: each["default"] for name, each in known.items() if "default" in each} | value
+        inner += [(known.get(name, rest), each) for name, each in value.items() if _counts(known.get(name), value)]
+    return any(_is_random(each, part, definitions) for each, part in inner)
+
+
+def _counts(schema: Any, params: dict[str, Any]) -> bool:
+    """Whether a parameter is of any consequence: whether its `visible_if` fits the others."""
+    conditions = schema.get("ui", {}).get("visible_if", {}) if isinstance(schema, dict) else {}
+    for name, wanted in conditions.items():
+        fitting, given = wanted if isinstance(wanted, list) else [wanted], params.get(name)
+        if not any(given == each or (each is True and given) for each in fitting):
+            return False
+    return True
 
 
 def _choices(error: jsonschema.ValidationError) -> str:

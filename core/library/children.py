@@ -68,11 +68,11 @@ class Children:
 
     def _request(
         self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
-        key: str | None = None, hold: bool = False,
+        key: str | None = None, hold: bool = False, fresh: bool = False,
     ) -> dict[str, Any]:  # fmt: skip
         key = self._prefix + (key or f"#{next(self._numbers)}")
         named = {name: reference(value) for name, value in (inputs or {}).items() if value is not None}
-        return {"job": job, "params": params or {}, "inputs": named, "key": key, "hold": hold}
+        return {"job": job, "params": params or {}, "inputs": named, "key": key, "hold": hold, "fresh": fresh}
 
     def gather(self, children: Iterable[Child], allow_failed: bool) -> list[Child]:
         found = list(children)

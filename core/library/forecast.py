@@ -6,6 +6,7 @@ from core.jobs import Row, Store, now
 from core.library.catalogue import Catalogue
 
 RECENT = 20  # finished jobs of a name whose mean time is the forecast
+RAN = "state = 'done' AND attempt > 0"  # those that were given what is there took no time
 LOOKED_AT = 500  # jobs ahead whose names count; more are taken to be like them
 BEGUN = "iif(program, created, started)"
 AHEAD = "FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? AND (class, rank) < (?, ?)"
@@ -14,7 +15,7 @@ RUNNING = f"SELECT name, {BEGUN} AS begun FROM jobs WHERE state = 'running' AND 
 
 def mean_seconds(store: Store, job: str) -> float | None:
     """How long the last jobs of this name took, None if none has run. A program begins anew after each wait."""
-    times = f"SELECT finished - {BEGUN} AS time FROM jobs WHERE state = 'done' AND name = ? ORDER BY id DESC LIMIT ?"
+    times = f"SELECT finished - {BEGUN} AS time FROM jobs WHERE {RAN} AND name = ? ORDER BY id DESC LIMIT ?"
     return store.all(f"SELECT avg(time) AS time FROM ({times})", job, RECENT)[0]["time"]
 
 

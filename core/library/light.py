@@ -32,6 +32,7 @@ class PlannedJob(pydantic.BaseModel):
     inputs: dict[str, Any]
     key: str
     hold: bool
+    fresh: bool
 
 
 class Planned(pydantic.BaseModel):

@@ -26,6 +26,7 @@ class ChildRequest(pydantic.BaseModel):
     inputs: dict[str, Any] = {}
     key: Key
     hold: bool = False
+    fresh: bool = False
 
 
 class Requests(pydantic.BaseModel):

@@ -64,12 +64,14 @@ class Queue:
         self, owner: str, id: str, client_ref: Name | None = None,
         params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
     ) -> Row:  # fmt: skip
-        """Queue a new job with the parameters and inputs of one that has ended; `params` and `inputs` over them."""
+        """Queue a new job with the parameters and inputs of one that has ended; `params` and `inputs` over them. If it
+        is done and nothing is changed, its results are made anew."""
         row = self._store.job(id, owner)
         if row["state"] not in TERMINAL:
             raise Conflict(f"job {id} is {row['state']}; retry is for jobs that have ended.", job=id)
         request = {key: row[key] for key in ("priority", "session", "embed_metadata")}
-        request |= {"job": row["name"], "hold": False, "client_ref": client_ref}
+        fresh = row["state"] == "done" and not params and not inputs
+        request |= {"job": row["name"], "hold": False, "fresh": fresh, "client_ref": client_ref}
         request |= {"params": row["params"] | (params or {}), "inputs": row["inputs"] | (inputs or {})}
         return {"job": wire(self._scheduler.submit([request], owner)[0])}
 

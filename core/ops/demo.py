@@ -35,7 +35,7 @@ def run(server: Any, prompt: str, out: Path, stopped: threading.Event) -> int:
         return 1
     server.scheduler.paused = False  # whatever was said before, the demo is to draw now
     sys.stdout.flush()
-    job = ["run", f"{PLUGIN}.txt2img", f"--prompt={prompt}", f"--seed={SEED}", f"--steps={STEPS}"]
+    job = ["run", f"{PLUGIN}.txt2img", f"--prompt={prompt}", f"--seed={SEED}", f"--steps={STEPS}", "--fresh"]
     client = subprocess.Popen(
         [sys.executable, "-m", "clients.cli", *job, "--priority=interactive", f"--out={out.resolve()}"],
         cwd=ROOT, env=os.environ | {"STABLE_CORE_URL": server.address, "STABLE_CORE_TOKEN": server.token},

@@ -105,6 +105,8 @@ def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
         inputs, output, _, context_name, params_class = signature(function)
         if options["light"] and (options["program"] or output["kind"] not in ("text", "json")):
             raise InvalidParams(f"job {name}: a light job returns Text or Json, and is no program.")
+        if options["reuse"] and (options["light"] or options["program"]):
+            raise InvalidParams(f"job {name}: reuse is for jobs that run on a device; those of a program are reused.")
         if options["program"] and not context_name:
             raise InvalidParams(f"job {name}: a program needs an argument `ctx: Context`, to submit jobs with.")
         schema = params_class.model_json_schema()

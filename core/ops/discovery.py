@@ -75,7 +75,8 @@ def _announce(
     """Announce what the plugin says of itself; without `run_it`, only if that is known already."""
     models = Models(config.models, catalogue.shipped_models())
     info.made_from = run_blocking(_made_from, info, models)
-    cache = config.data / "descriptions" / f"{_content_hash(info)}.json"
+    info.content = _content_hash(info)
+    cache = config.data / "descriptions" / f"{info.content}.json"
     if not cache.exists():
         if not run_it:
             return
@@ -173,7 +174,7 @@ def _checked(job: Any) -> dict[str, Any]:
         ports = [*job["inputs"].values(), job["output"]]
         kinds = {port["kind"] for port in ports}
         numbers = int(job["concurrency"]) >= 1 and int(job["memory"]) >= 0
-        flags = {type(job[flag]) for flag in ("light", "program", "plans")} == {bool}
+        flags = {type(job[flag]) for flag in ("light", "program", "plans", "reuse")} == {bool}
         if not (job["name"].isidentifier() and kinds <= KINDS.keys() and numbers and flags):
             raise ValueError(f"{job['name']!r} has a bad name, type, concurrency or memory")
         jsonschema.Draft202012Validator.check_schema(job["params"])

@@ -73,7 +73,9 @@ class JobRecord(Said):
     worker: str | None = None
     cancel: Literal["discard", "keep"] | None = Field(None, description="What it was asked for, if it was.")
     error: Problem | None = None
-    metrics: dict[str, float | None] | None = None
+    metrics: dict[str, float | str | None] | None = Field(
+        None, description="Seconds and bytes; `reused_from` is the job that has made the results."
+    )
 
 
 class Wait(Said):
@@ -147,6 +149,7 @@ class AnnouncedJob(Said):
     light: bool = Field(description="Answered at once, by `call`.")
     program: bool = Field(description="Submits other jobs.")
     memory: int = Field(description="Bytes that the device should have free.")
+    reuse: bool = Field(description="Equal jobs have equal results, which are given again.")
     plans: bool = Field(description="Its plugin can tell of each output in a `plan`.")
 
 
@@ -230,6 +233,7 @@ class PlannedJob(Said):
     inputs: dict[str, Any]
     key: str
     hold: bool
+    fresh: bool
 
 
 class Plan(Said):

@@ -59,14 +59,14 @@ class StableDiffusion(Plugin):
             outputs.append({"seed": of.seed} | varied | words.chosen(params, read))
         return {"params": params.model_dump(), "outputs": outputs * max(1, len(inputs.get("image", [])))}
 
-    @job(affinity="model", concurrency=AT_ONCE)
+    @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def txt2img(self, params: TextToImage, ctx: Context, control: list[Image] | None = None) -> Iterator[Image]:
         """Draw pictures from a text."""
         from . import txt2img
 
         return self._studio.draw(params, ctx, txt2img.draw, passes=2 if params.hires else 1, control=control)
 
-    @job(affinity="model", concurrency=AT_ONCE)
+    @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def img2img(
         self, image: Image, params: ImageToImage, ctx: Context, control: list[Image] | None = None
     ) -> Iterator[Image]:
@@ -75,7 +75,7 @@ class StableDiffusion(Plugin):
 
         return self._studio.draw(params, ctx, functools.partial(img2img.draw, image=image), control=control)
 
-    @job(affinity="model", concurrency=AT_ONCE)
+    @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def inpaint(
         self, image: Image, mask: Mask, params: Inpaint, ctx: Context, control: list[Image] | None = None
     ) -> Iterator[Image]:
@@ -84,7 +84,7 @@ class StableDiffusion(Plugin):
 
         return self._studio.draw(params, ctx, functools.partial(inpaint.draw, image=image, mask=mask), control=control)
 
-    @job(affinity="model", concurrency=AT_ONCE)
+    @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def outpaint(self, image: Image, params: Outpaint, ctx: Context) -> Iterator[Image]:
         """Draw what is around a picture."""
         from . import outpaint
@@ -98,7 +98,7 @@ class StableDiffusion(Plugin):
         """Redraw a picture again and again, each time from the result before."""
         return loopback.loopback(image, params, ctx)
 
-    @job(affinity="model", concurrency=AT_ONCE)
+    @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def sd_upscale(
         self, image: Image, params: SdUpscale, ctx: Context, control: list[Image] | None = None
     ) -> Iterator[Image]:
@@ -107,7 +107,7 @@ class StableDiffusion(Plugin):
 
         return sd_upscale.draw(self._studio, params, ctx, image, control)
 
-    @job(affinity="model", concurrency=AT_ONCE)
+    @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def img2img_alternative(self, image: Image, params: Alternative, ctx: Context) -> Iterator[Image]:
         """Redraw a picture from the noise that it could have been drawn from, so that only what differs between
         original_prompt and prompt changes."""
@@ -115,7 +115,7 @@ class StableDiffusion(Plugin):
 
         return self._studio.draw(params, ctx, functools.partial(alternative.draw, image=image), passes=2)
 
-    @job(affinity="model", concurrency=AT_ONCE)
+    @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def interpolate(self, params: Interpolate, ctx: Context, control: list[Image] | None = None) -> Iterator[Image]:
         """Draw a walk between prompts and seeds, frame by frame."""
         from . import interpolate

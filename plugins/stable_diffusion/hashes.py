@@ -7,7 +7,7 @@ import uuid
 from pathlib import Path
 
 Stamps = tuple[tuple[Path, int, int], ...]
-KEPT = "hashes.json"  # in the folder with the models
+KEPT = ".hashes.json"  # in the folder with the models; the dot says that no picture depends on it
 LARGE = 32 << 20  # bytes, above which what was computed is kept on the disk
 _known: dict[Stamps, str] = {}
 

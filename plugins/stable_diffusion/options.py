@@ -383,6 +383,7 @@ class Several(Params):
         group="variations",
         order=42,
         advanced=True,
+        visible_if={"variation_strength": True},
         help="The seed to go to, see variation_strength. -1 takes a random one, which is reported.",
     )
 
@@ -891,7 +892,10 @@ class Interpolate(Drawing, Controlled):
         order=4,
         help="Where the walk goes: one prompt a line. Empty keeps the prompt. Networks are those of the prompt.",
     )
-    to_seed: int = _seed(
+    to_seed: int = param(
+        -1,
+        ge=-1,
+        le=SEEDS - 1,
         group="walk",
         order=50,
         help="The seed at the end of the walk. -1 keeps the seed.",
