@@ -1,5 +1,7 @@
 """Pictures redrawn from the noise that they could have been drawn from, so that what the words keep stays the same."""
 
+from dataclasses import replace
+
 import PIL.Image
 from torch import Tensor
 
@@ -40,7 +42,7 @@ def inverted(shot: Shot, latents: Tensor, width: int, height: int, sees: Tensor 
     way = Way("Euler", "automatic", params.decode_steps, params.decode_cfg_scale)
     levels = shot.sigmas(way).flip(0)
     words = shot.reads(params.original_prompt, params.original_negative_prompt, "original_prompt")
-    conditions = shot.conditions(words, way, width, height, shown=sees)
+    conditions = replace(shot.conditions(words, way, width, height, shown=sees), refined=None)
     run = Run(shot, way, conditions, len(levels) - 1, None, None)
     x = latents
     for before, after in zip(levels, levels[1:], strict=False):

@@ -8,13 +8,19 @@ from torch import Tensor
 
 
 class Autoencoder:
-    """`factor` pixels are one latent, in each direction."""
+    """`factor` pixels are one latent, in each direction. Latents are (mean - shift) * scale, which has a standard
+    deviation of about 1. Models work on each other's latents if their `space` is the same."""
 
     def __init__(self, vae: AutoencoderKL):
         self._vae = vae
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.channels = vae.config.latent_channels
-        self.scale = vae.config.scaling_factor  # makes the standard deviation of latents about 1
+        config = vae.config
+        self.space = self.factor, self.channels, config.scaling_factor, config.shift_factor, str(config.latents_mean)
+        self.shift, self.scale = config.shift_factor or 0.0, config.scaling_factor
+        if config.latents_mean and config.latents_std:  # in place of a shift
+            self.shift = torch.tensor(config.latents_mean, device=vae.device)[:, None, None]
+            self.scale = config.scaling_factor / torch.tensor(config.latents_std, device=vae.device)[:, None, None]
 
     def encode(self, pictures: list[PIL.Image.Image | numpy.ndarray]) -> list[Tensor]:
         """Latents of RGB pictures, or of arrays (H, W, 3) from 0 to 255, each float32 (1, C, H / factor, W / factor),
@@ -26,14 +32,14 @@ class Autoencoder:
 
     def _encode(self, rgb: Tensor) -> Tensor:
         x = rgb.to(self._vae.device, self._vae.dtype).permute(2, 0, 1)[None] / 127.5 - 1
-        return self._vae.encode(x).latent_dist.mean.float() * self.scale
+        return self._vae.encode(x).latent_dist.mean.float().sub(self.shift) * self.scale
 
     def decode(self, latents: list[Tensor]) -> list[PIL.Image.Image]:
         """RGB pictures of latents (1, C, h, w). One by one: a batch was not faster on a CPU, and takes more memory."""
         return [self._decode(z) for z in latents]
 
     def _decode(self, z: Tensor) -> PIL.Image.Image:
-        return to_picture(self._vae.decode((z / self.scale).to(self._vae.dtype)).sample[0])
+        return to_picture(self._vae.decode((z / self.scale + self.shift).to(self._vae.dtype)).sample[0])
 
 
 def to_picture(x: Tensor) -> PIL.Image.Image:

@@ -30,11 +30,12 @@ transformers_logging.disable_progress_bar()
 
 @dataclass(eq=False)
 class Checkpoint:
-    """A loaded model. `hash` is A1111's short form, 10 hex digits; `clips` its text encoders and `tokenizers` theirs;
-    `size` the side that it draws best, in pixels; `networks` the hashes, by name, of what was added to it; `other_vae`
-    name and hash of its VAE if that is not its own."""
+    """A loaded model. `architecture` is that of its `Source`; `hash` A1111's short form, 10 hex digits; `clips` its
+    text encoders and `tokenizers` theirs; `size` the side that it draws best, in pixels; `networks` the hashes, by
+    name, of what was added to it; `other_vae` name and hash of its VAE if that is not its own."""
 
     name: str
+    architecture: str
     hash: str
     clips: tuple[CLIPTextModel, ...]
     unet: UNet2DConditionModel
@@ -142,7 +143,7 @@ def load(source: Source, device: str, ctx: Context, other: Source | None = None)
     ctx.raise_if_cancelled()
     ctx.progress(len(parts), len(parts) + 1, "load")
     found = short_hash(stamped(source.files), ctx.models.folder)
-    checkpoint = Checkpoint(source.name, found, clips, unet, vae, tokenizers, noise)
+    checkpoint = Checkpoint(source.name, source.architecture, found, clips, unet, vae, tokenizers, noise)
     if other:
         checkpoint.other_vae = other.name, short_hash(stamped(other.files), ctx.models.folder)
     return shown(checkpoint, device, ctx)

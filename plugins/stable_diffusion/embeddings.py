@@ -4,7 +4,7 @@ import functools
 import io
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,32 +17,41 @@ if TYPE_CHECKING:
 
 
 class Embeddings(Mapping[str, "Tensor"]):
-    """The embeddings that fit a text encoder of `width`, by name: the stem of the file in models/embedding/.
+    """The embeddings that fit text encoders of `widths`, by name: the stem of the file in models/embedding/. A refiner
+    of Stable Diffusion XL takes from one for XL what is for its own encoder.
 
     Files are looked at when this is made, and read when their vectors are asked for. A damaged file has its name
     here, too, so that asking for it raises InvalidParams. `paths` are the files, `hashes` of those that were read the
     first 10 hex digits of their sha256."""
 
-    def __init__(self, models: "Models", width: int):
-        self._width = width
+    def __init__(self, models: "Models", widths: Sequence[int]):
+        self._widths = tuple(widths)
         found = {path.stem: path for path in models.entries("embedding").values() if path.is_file()}
-        self.paths = {name: path for name, path in found.items() if (shape(path) or (1, width))[1] == width}
+        self.paths = {name: path for name, path in found.items() if self._fits((shape(path) or (1, None))[1])}
         self._loaded: dict[str, Tensor] = {}
         self.hashes: dict[str, str] = {}
         self._folder = models.folder
 
     def __getitem__(self, name: str) -> "Tensor":
-        """The vectors, float32 (n, width), on the CPU."""
+        """The vectors, float32 (n, sum of widths), on the CPU."""
         if name not in self._loaded:
+            import torch
+
             from .hashes import short_hash, stamped
 
             self.hashes[name] = short_hash(stamped([self.paths[name]]), self._folder)
             found = load(self.paths[name])
-            if found.shape[1] != self._width:  # of a kind that cannot be looked at without reading it
-                why = f"its vectors have {found.shape[1]} numbers, and this model's text encoder has {self._width}"
+            widths = tuple(vectors.shape[1] for vectors in found)
+            if not self._fits(widths):  # of a kind that cannot be looked at without reading it
+                have, want = (" and ".join(map(str, some)) for some in (widths, self._widths))
+                why = f"its vectors have {have} numbers, and this model's text encoder has {want}"
                 raise bad_file(self.paths[name], why, "It is for another architecture than the model: change either.")
-            self._loaded[name] = found
+            self._loaded[name] = torch.cat(found[-len(self._widths) :], dim=1)
         return self._loaded[name]
+
+    def _fits(self, widths: tuple[int, ...] | None) -> bool:
+        """Whether vectors of these widths fit; of what could not be looked at, that is not known."""
+        return widths is None or widths == self._widths or (len(widths) == 2 and widths[1:] == self._widths)
 
     def __contains__(self, name: object) -> bool:
         return name in self.paths
@@ -58,44 +67,52 @@ class Embeddings(Mapping[str, "Tensor"]):
         return {name: vectors(path) for name, path in self.paths.items()}
 
 
-def load(path: Path) -> "Tensor":
-    """The vectors of a file, float32 (n, D): A1111's .pt, diffusers' .bin and .safetensors, kohya's .safetensors.
+def load(path: Path) -> "list[Tensor]":
+    """The vectors of a file for each text encoder, float32 (n, D): A1111's .pt, diffusers' .bin and .safetensors,
+    kohya's .safetensors; of Stable Diffusion XL those called clip_l and clip_g.
 
     Raises InvalidParams if it is damaged, or holds none or several embeddings."""
     import torch
 
     found = tensors(read(path))
-    if found.keys() == XL:
-        raise bad_file(path, "it is an embedding for Stable Diffusion XL")
-    if len(found) != 1:
+    if found.keys() != {*XL} and len(found) != 1:
         raise bad_file(path, f"it holds {len(found)} embeddings instead of one")
-    (vector,) = found.values()
-    vector = vector.detach().to(torch.float32, copy=True)  # a copy does not change when the file does
-    if vector.ndim not in (1, 2):
-        raise bad_file(path, f"its vectors have the shape {tuple(vector.shape)}, not (n, width)")
-    return vector.reshape(-1, vector.shape[-1])
+    # A copy does not change when the file does.
+    parts = [part.detach().to(torch.float32, copy=True) for part in in_order(found)]
+    for part in parts:
+        if part.ndim not in (1, 2):
+            raise bad_file(path, f"its vectors have the shape {tuple(part.shape)}, not (n, width)")
+    parts = [part.reshape(-1, part.shape[-1]) for part in parts]
+    if len({len(part) for part in parts}) != 1:
+        raise bad_file(path, f"it has {' and '.join(str(len(part)) for part in parts)} vectors for two text encoders")
+    return parts
 
 
-XL = {"clip_l", "clip_g"}  # the two text encoders of Stable Diffusion XL
+XL = ("clip_l", "clip_g")  # the two text encoders of Stable Diffusion XL
+
+
+def in_order(found: dict[str, Any]) -> list[Any]:
+    return [found[name] for name in XL] if found.keys() == {*XL} else [*found.values()]
 
 
 def vectors(path: Path) -> int:
     """How many vectors, and so tokens, the embedding has; 1 if that cannot be told. Needs no torch."""
-    return (shape(path) or (1, 0))[0]
+    return (shape(path) or (1, ()))[0]
 
 
-def shape(path: Path) -> tuple[int, int] | None:
-    """(number of vectors, width) by a look at the file's description of itself; None if that cannot be told."""
+def shape(path: Path) -> tuple[int, tuple[int, ...]] | None:
+    """(number of vectors, width for each text encoder) by a look at the file's description of itself; None if that
+    cannot be told."""
     status = path.stat()
     return looked_at(path, status.st_mtime_ns, status.st_size)
 
 
 @functools.lru_cache(maxsize=10_000)
-def looked_at(path: Path, *stamp: int) -> tuple[int, int] | None:
+def looked_at(path: Path, *stamp: int) -> tuple[int, tuple[int, ...]] | None:
     try:
-        shapes = [t.shape for t in tensors(outline(path)).values()]
+        shapes = [part.shape for part in in_order(tensors(outline(path)))]
         counts, widths = zip(*((s[0] if len(s) == 2 else 1, s[-1]) for s in shapes), strict=True)
-        return counts[0], sum(widths)
+        return counts[0], widths
     except Exception:  # whatever is wrong with the file, it concerns only who uses it
         return None
 

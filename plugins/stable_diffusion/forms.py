@@ -41,6 +41,7 @@ ROWS = (
     Row("Seed", "seed"),
     Row("Model", "model"),
     Row("VAE", "vae", ""),
+    Row("Refiner switch at", "refiner_switch_at"),
     Row("Variation seed", "variation_seed", when="variation_strength"),
     Row("Variation seed strength", "variation_strength", 0),
     Row("Denoising strength", "denoising_strength", when="hires"),
@@ -107,6 +108,7 @@ AUTOMATIC = {  # what A1111 takes for "Automatic" since 1.9, of samplers that do
     "DPM++ 2S a": "karras", "DPM++ 3M SDE": "exponential", "DPM2": "karras", "DPM2 a": "karras", "Restart": "karras",
 }  # fmt: skip
 TELLING = {"Version", "User", "Init image hash", "Prompt", "Negative prompt", *FACTS.values()}
+HASHED = re.compile(r" \[[0-9a-f]{8,}\]$")  # what A1111 adds to a model's name
 CHOOSING = re.compile(r"[{}$]|__")  # what `dynamic_prompts` would choose from
 JOBS: dict[str, type[Drawing]] = {
     "txt2img": TextToImage, "img2img": ImageToImage, "inpaint": Inpaint, "outpaint": Outpaint, "loopback": Loopback,
@@ -131,6 +133,10 @@ def fields_of(params: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     fields = rows | sizes | samplers | told | controls | {"Version": VERSION}
     if not (of.get("seed_resize_width") and of.get("seed_resize_height")):
         fields.pop("Seed resize from", None)
+    # A1111 writes these if it came to the refiner's turn.
+    fields["Refiner"] = f"{of['refiner']} [{of['refiner_hash']}]" if of.get("refiner_hash") else None
+    if not fields["Refiner"]:
+        fields["Refiner switch at"] = None
     if not _ensd_matters(of):
         fields["ENSD"] = None
     if of.get("method") == "mk2":
@@ -205,6 +211,8 @@ def params_of(fields: dict[str, str]) -> tuple[str, dict[str, Any], list[str]]:
         found |= {side: fields[part] for side, part in parts if part in fields}
     if "Eta DDIM" in fields:
         found["eta"] = fields["Eta DDIM"]
+    if "Refiner" in fields:
+        found["refiner"] = HASHED.sub("", fields["Refiner"])
     if found.get("noise_source") == "GPU" and not fields.get("Version", "").startswith("stable-core"):
         found["noise_source"] = "NV"  # the GPU of most A1111 users; the numbers are the same wherever it is drawn again
     if any(CHOOSING.search(text) for name, text in found.items() if "prompt" in name):
@@ -295,7 +303,7 @@ def _unknown(fields: dict[str, str], model: type[Drawing]) -> list[str]:
     known = {row.key for row in ROWS if row.parameter in model.model_fields}
     known |= {f"{key}-{part}" for key, (side, _) in SIZES.items() if side in model.model_fields for part in (1, 2)}
     known |= {key for key in fields if controlnet_text.FIELD.fullmatch(key)}
-    known |= TELLING | {"Sampler", "Schedule type", "Eta DDIM", "Hypernet", "Hypernet strength"}
+    known |= TELLING | {"Refiner", "Sampler", "Schedule type", "Eta DDIM", "Hypernet", "Hypernet strength"}
     known |= {"Hires sampler", "Hires schedule type"} if "hires" in model.model_fields else set()
     rest = [key for key, value in fields.items() if key not in known and DEFAULTS.get(key) != value]
     if "Old prompt editing timelines" in rest and not _hires(fields):

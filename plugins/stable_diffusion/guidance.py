@@ -16,13 +16,15 @@ class Conditions:
     """What the prompts of an image have become: weighted parts (those between AND), and the negative prompt.
 
     `shown` (1, C', h, w) is what the model sees beside the latents. `picture_scale` is how strictly a model that edits
-    pictures follows it. `distilled`: the model is told the scale of guidance, and takes no negative prompt for it."""
+    pictures follows it. `distilled`: the model is told the scale of guidance, and takes no negative prompt for it.
+    `refined` is what the refiner is told, if there is one."""
 
     parts: list[tuple[float, Scheduled]]
     negative: Scheduled
     shown: Tensor | None = None
     picture_scale: float | None = None
     distilled: bool = False
+    refined: "Conditions | None" = None
 
     def terms(self, evaluation: int, scale: float, whole: bool = False) -> Terms:
         """Guidance as a sum of weighted estimates: D = D_u + scale * sum_i w_i * (D_i - D_u).

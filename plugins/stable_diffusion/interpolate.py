@@ -39,7 +39,9 @@ def mixed(one: Conditions, other: Conditions, share: float) -> Conditions:
         )
     pairs = zip(one.parts, other.parts, strict=True)
     parts = [(a + (b - a) * share, _mixed(x, y, share)) for (a, x), (b, y) in pairs]
-    return dataclasses.replace(one, parts=parts, negative=_mixed(one.negative, other.negative, share))
+    negative = _mixed(one.negative, other.negative, share)
+    refined = mixed(one.refined, other.refined, share) if one.refined else None
+    return dataclasses.replace(one, parts=parts, negative=negative, refined=refined)
 
 
 def _mixed(one: Scheduled, other: Scheduled, share: float) -> Scheduled:

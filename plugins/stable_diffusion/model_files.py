@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
 PARTS = ("text_encoder", "text_encoder_2", "unet", "vae")
+ARCHITECTURES = {
+    "sd1": "Stable Diffusion 1",
+    "sd2": "Stable Diffusion 2",
+    "sdxl": "Stable Diffusion XL",
+    "sdxl-refiner": "the refiner of Stable Diffusion XL",
+}
 CALLED = {"text_encoder": "text encoder", "text_encoder_2": "second text encoder", "unet": "UNet", "vae": "VAE"}
 PREDICTIONS = ("epsilon", "v_prediction")
 CHANNELS = {4: "pictures", 8: "instruct-pix2pix", 9: "inpainting"}  # that a UNet takes, and what for
@@ -46,7 +52,7 @@ class Source:
 
     name: str
     path: Path
-    architecture: str  # "sd1", "sd2", "sdxl" or "sdxl-refiner"
+    architecture: str  # a key of ARCHITECTURES
     files: list[Path]
     configs: dict[str, dict[str, Any]]
     metadata: dict[str, str]

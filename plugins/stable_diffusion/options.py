@@ -121,6 +121,24 @@ class Drawing(Reading):
         order=2,
         help="What to keep away from, for example: blurry, text. Has no effect at cfg_scale 1.",
     )
+    refiner: str = param(
+        "",
+        choices_from="models/checkpoint",
+        group="refiner",
+        order=12,
+        advanced=True,
+        help="A second model, which goes on where the first one stops: the refiner of Stable Diffusion XL, or any of "
+        "the same family. It reads the same prompts; networks go into it if it is of the same architecture. Empty is "
+        "without. With hires fix it refines the second pass, as in A1111.",
+    )
+    refiner_switch_at: float = _share(
+        0.8,
+        group="refiner",
+        order=13,
+        advanced=True,
+        help="When the refiner takes over: as soon as this share of the noise levels that the model was trained on "
+        "lies behind. 0 is at once, 1 never.",
+    )
     styles: list[str] = param(
         [],
         choices_from="call/styles",

@@ -28,14 +28,15 @@ def counted(params: Count, models: Models) -> dict[str, Any]:
 def _reader(params: Explain | Count, models: Models) -> tuple[Tokenizer, Wording, dict[str, int]]:
     """Raises InvalidParams if the model cannot be read."""
     path = models.path("checkpoint", params.model)
-    reader, width = tokenizer(params.model, path, stamped(files_of(path)))
+    reader, widths = tokenizer(params.model, path, stamped(files_of(path)))
     wording = Wording(params.clip_skip, params.emphasis, params.comma_backtrack)
-    return reader, wording, Embeddings(models, width).counts()
+    return reader, wording, Embeddings(models, widths).counts()
 
 
 @functools.lru_cache(maxsize=8)
-def tokenizer(name: str, path: Path, stamps: Stamps) -> tuple[Tokenizer, int]:
-    """That of the model's first text encoder, and the width of what this reads. `stamps`: its files as they are."""
+def tokenizer(name: str, path: Path, stamps: Stamps) -> tuple[Tokenizer, tuple[int, ...]]:
+    """That of the model's first text encoder, and the widths of what all of them read. `stamps`: its files as they
+    are."""
     source = opened(name, path)
-    first = next(part for part in source.parts if part.startswith("text_encoder"))
-    return source.tokenizer(first), source.configs[first]["hidden_size"]
+    encoders = [part for part in source.parts if part.startswith("text_encoder")]
+    return source.tokenizer(encoders[0]), tuple(source.configs[part]["hidden_size"] for part in encoders)

@@ -18,7 +18,7 @@ from core.plugin import Cancelled, InvalidParams, Result
 from . import composition, editing
 from .checkpoint import Checkpoint
 from .chunks import Chunks, Wording
-from .conditioning import Condition
+from .conditioning import Condition, TextEncoder
 from .denoiser import Ask
 from .guidance import Conditions, Scheduled, combined, rescaled
 from .guides import Guide, Scene
@@ -51,7 +51,8 @@ class Way:
 
 @dataclass(eq=False)
 class Shot:
-    """Picture `k` of a job. `checkpoint` is the model with the networks that the words ask for."""
+    """Picture `k` of a job. `checkpoint` is the model with the networks that the words ask for. The last run goes on
+    with the `refiner`, if there is one, when its turn has come."""
 
     job: "Job"
     k: int
@@ -59,6 +60,8 @@ class Shot:
     words: Words
     checkpoint: Checkpoint
     hires: tuple[Words, Checkpoint] | None = None  # of the second pass
+    refiner: Checkpoint | None = None
+    refined: bool = False  # its turn has come
     networks: dict[str, str] = field(init=False)  # the hashes, by name, of those that it is drawn with
     embeddings: dict[str, str] = field(default_factory=dict)  # the hashes, by name, of those in the words read so far
     scene: Scene | None = None  # that it redraws
@@ -70,7 +73,8 @@ class Shot:
     passes: int = 0  # that are done
 
     def __post_init__(self):
-        self.networks = self.checkpoint.networks | (self.hires[1].networks if self.hires else {})
+        models = self.checkpoint, self.hires and self.hires[1], self.refiner
+        self.networks = {name: found for model in models if model for name, found in model.networks.items()}
 
     @property
     def params(self) -> Drawing:
@@ -122,40 +126,51 @@ class Shot:
     ) -> Conditions:
         """What the words become on this way to a picture of width x height; in a `second` run, what is left of them
         after the first. `shown` is what the model sees beside the latents, see shown.py; by default as little as it
-        can."""
+        can. As in A1111, with hires fix only the second run is refined."""
         # Editing counts evaluations of the denoiser, as in A1111.
         before, now = (each.steps * (2 if each.sampler in SECOND_ORDER else 1) for each in (self.way, way))
         steps = (before, now) if second else (now, None)
+        told = self._told(self.checkpoint, words, steps, (width, height), shown)
+        if self.refiner and second == bool(self.hires):
+            shown = shown if self.refiner.channels_shown else None
+            told.refined = self._told(self.refiner, words, steps, (width, height), shown)
+        return told
+
+    def _told(
+        self, model: Checkpoint, words: Words, steps: tuple[int, int | None], size: tuple[int, int],
+        shown: Tensor | None,
+    ) -> Conditions:  # fmt: skip
+        """What a model is told of the words. `steps` are those of `editing.edits`."""
 
         def scheduled(text: str, negative: bool = False) -> Scheduled:
             edits = editing.edits(text, *steps)
-            read = {part: self._condition(part) for _, part in edits}
+            read = {part: self._condition(model, part) for _, part in edits}
             if negative:
                 read = {part: replace(condition, negative=True) for part, condition in read.items()}
-            if (sizes := self.checkpoint.sizes(width, height, negative)) is not None:
+            if (sizes := model.sizes(*size, negative)) is not None:
                 read = {part: replace(condition, sizes=sizes) for part, condition in read.items()}
                 if negative and not any(read):  # what XL was trained with; A1111 leaves an empty prompt as it is
                     read = {part: condition.zeroed() for part, condition in read.items()}
             return [(until, read[part]) for until, part in edits]
 
         parts = [(weight, scheduled(text)) for text, weight in composition.parts(words.text)]
-        edits = shown is not None and self.checkpoint.channels_shown == EDITS
+        edits = shown is not None and model.channels_shown == EDITS
         return Conditions(
             parts, scheduled(words.negative_prompt, negative=True), shown,
-            self.params.image_cfg_scale if edits else None, self.checkpoint.distilled,
+            self.params.image_cfg_scale if edits else None, model.distilled,
         )  # fmt: skip
 
-    def _condition(self, text: str) -> Condition:
+    def _condition(self, model: Checkpoint, text: str) -> Condition:
         """What a text becomes. Notes which embeddings are in it."""
-        job, encoder = self.job, self.checkpoint.text
+        job, encoder = self.job, model.text
         key = encoder, text
         if key not in job.chunks:
             if len(job.chunks) >= MAX_TEXTS:
                 job.chunks.clear()
                 job.read_texts.clear()
-            job.chunks[key] = self._chunks(text)
+            job.chunks[key] = self._chunks(encoder, text)
         chunks = job.chunks[key]
-        self.embeddings |= {name: job.embeddings.hashes[name] for name in chunks.embeddings}
+        self.embeddings |= {name: job.embeddings(encoder).hashes[name] for name in chunks.embeddings}
         if (condition := job.read_texts.get(key)) is None:  # the shots that ask for it at once get it by one call
             condition = job.read_texts[key] = job.batcher.call(
                 encoder.encode, chunks, self.apart, rows=len(chunks.chunks), most=ROWS
@@ -167,10 +182,10 @@ class Shot:
         """What keeps this shot's calls from being run together with those of others, if that is wanted."""
         return self if self.params.exact else None
 
-    def _chunks(self, text: str) -> Chunks:
+    def _chunks(self, encoder: TextEncoder, text: str) -> Chunks:
         params = self.params
         wording = Wording(params.clip_skip, params.emphasis, params.comma_backtrack)
-        chunks = self.checkpoint.text.chunks(text, wording, self.job.embeddings)
+        chunks = encoder.chunks(text, wording, self.job.embeddings(encoder))
         if len(chunks.chunks) > MAX_CHUNKS:
             raise InvalidParams(
                 f"prompt: it has {len(chunks.chunks)} chunks, the limit is {MAX_CHUNKS}. Use fewer words or BREAKs.",
@@ -254,7 +269,7 @@ def not_a_number() -> InvalidParams:
 
 @dataclass(eq=False)
 class Run:
-    """One run of a sampler: the denoiser that it calls, which knows the prompts of each evaluation."""
+    """One run of a sampler: the denoiser that it calls, which knows the model and the prompts of each evaluation."""
 
     shot: Shot
     way: Way
@@ -265,12 +280,18 @@ class Run:
     guides: Sequence[Guide] = ()
     evaluation: int = -1  # the latest, from 0
     denoised: Tensor | None = None  # the latest estimate of the latents without noise
+    model: Checkpoint = field(init=False)
+
+    def __post_init__(self):
+        self.model = self.shot.checkpoint
 
     def denoise(self, x: Tensor, sigma: Tensor, **_: Any) -> Tensor:
         """The guided estimate of the latents without noise, float32 (1, C, h, w)."""
         self.evaluation += 1
         if not self.evaluation and self.conditions.shown is None:
             self.conditions.shown = nothing_shown(self.shot, x)
+        if self.conditions.refined and self._is_turn_of_refiner(sigma):
+            self._refine()
         shot, params, scale = self.shot, self.shot.params, self.way.cfg_scale
         if params.ngms and self.evaluation % 2 and sigma.max() < params.ngms:
             scale = 1.0  # without the negative prompt: A1111's negative guidance minimum sigma
@@ -288,6 +309,19 @@ class Run:
         shot.job.evaluated(shot, (self.evaluation + 1) / self.expected)
         return denoised
 
+    def _is_turn_of_refiner(self, sigma: Tensor) -> bool:
+        """A1111's rule from 1.8 on: it is when this share of the noise levels of the training lies behind."""
+        levels = self.model.denoiser.levels.sigmas
+        level = int((levels - sigma.max()).abs().argmin())
+        return (len(levels) - 1 - level) / len(levels) >= self.shot.params.refiner_switch_at
+
+    def _refine(self) -> None:
+        refiner, refined = self.shot.refiner, self.conditions.refined
+        if refiner.architecture != self.model.architecture:
+            self.guides = ()  # ControlNets are for one architecture
+        refined.shown = self.conditions.shown if refiner.channels_shown else None
+        self.model, self.conditions, self.shot.refined = refiner, refined, True
+
     def _guided(self, conditions: list[Condition]) -> list[Condition]:
         """The conditions with the ControlNets that act at this share of the evaluations."""
         share = min(1, self.evaluation / self.expected)
@@ -302,7 +336,7 @@ class Run:
         UNet takes at once, others have their turns in between, and the memory suffices."""
         shot, most = self.shot, self._most(x)
         asks = [Ask(x, sigma, conditions[k : k + most]) for k in range(0, len(conditions), most)]
-        denoise = shot.checkpoint.denoiser.denoise
+        denoise = self.model.denoiser.denoise
         return torch.cat(
             [shot.job.batcher.call(denoise, ask, self._alike(ask), len(ask.conditions), most) for ask in asks]
         )

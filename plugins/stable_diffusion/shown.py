@@ -23,7 +23,7 @@ def shown(shot: "Shot", picture: PIL.Image.Image, mask: PIL.Image.Image | None =
     Diffusion's inpainting models: where the hole is, and the latents of the picture with grey in its hole."""
     beyond = shot.checkpoint.channels_shown
     if beyond == EDITS:
-        return shot.encode(picture) / shot.checkpoint.autoencoder.scale
+        return shot.encode(picture) / shot.checkpoint.autoencoder.scale + shot.checkpoint.autoencoder.shift
     if beyond != FILLS:
         return None
     hole = numpy.full((picture.height, picture.width, 1), 1.0, numpy.float32)

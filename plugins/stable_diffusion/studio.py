@@ -11,19 +11,21 @@ from typing import Any
 
 import PIL.Image
 
-from core.plugin import Cancelled, Context, Result
+from core.errors import CoreError
+from core.plugin import Cancelled, Context, InvalidParams, Result
 
 from . import seeds
 from .batcher import Batcher
 from .cache import Cache
 from .checkpoint import Checkpoint, Checkpoints
 from .chunks import Chunks
-from .conditioning import Condition
+from .conditioning import Condition, TextEncoder
 from .determinism import determinism
 from .embeddings import Embeddings
 from .forms import fields_of
 from .guides import Controls
 from .infotext import infotext
+from .model_files import ARCHITECTURES
 from .options import Drawing
 from .placement import Placement
 from .seeds import Seeding
@@ -114,8 +116,9 @@ class Job:
         self.checkpoint = studio.checkpoints.get(params.model, ctx, params.vae)
         units = getattr(params, "controlnets", [])
         self.controls = Controls(units, control or [], studio.cache, self.checkpoint.unet, ctx)
+        self.refiner = self._refiner()
         self._reader, self._warned = Reader(params, ctx.models), set()
-        self.embeddings = Embeddings(ctx.models, sum(self.checkpoint.text.widths))
+        self._embeddings: dict[tuple[int, ...], Embeddings] = {}  # by the widths of the text encoders that they fit
         self.gone = threading.Event()  # nobody waits for the rest
         self.chunks: dict[tuple, Chunks] = {}  # of texts, by text encoder and text
         self.read_texts: dict[tuple, Condition] = {}  # the same, encoded
@@ -140,7 +143,40 @@ class Job:
             texts = params.hires_prompt or params.prompt, params.hires_negative_prompt or params.negative_prompt
             other = self.read(*texts, seeding) if texts != (params.prompt, params.negative_prompt) else words
             hires = other, checkpoint if other is words else self._variant(other)
-        return Shot(self, k, seeding, words, checkpoint, hires)
+        return Shot(self, k, seeding, words, checkpoint, hires, self._refined(hires[0] if hires else words))
+
+    def _refiner(self) -> Checkpoint | None:
+        """The model that goes on where the first one stops. Raises InvalidParams if it draws in other latents."""
+        params, first = self.params, self.checkpoint
+        if params.refiner in ("", params.model):
+            return None
+        try:
+            refiner = self.studio.checkpoints.get(params.refiner, self.ctx, params.vae)
+        except CoreError as error:
+            error.extra["field"] = "refiner"
+            raise
+        same = refiner.autoencoder.space == first.autoencoder.space
+        if not same or refiner.channels_shown not in (0, first.channels_shown):
+            raise InvalidParams(
+                f"refiner: {refiner.name} ({ARCHITECTURES[refiner.architecture]}) cannot go on with what {first.name} "
+                f"({ARCHITECTURES[first.architecture]}) has begun: it works on another kind of latents.",
+                field="refiner",
+                hint="Choose two models of the same family: Stable Diffusion 1 and 2, or XL and its refiner.",
+            )
+        return refiner
+
+    def _refined(self, words: Words) -> Checkpoint | None:
+        """The refiner with the networks that the words ask for, if they can be for both models."""
+        if not self.refiner:
+            return None
+        alike = self.refiner.architecture == self.checkpoint.architecture
+        networks = words.networks if alike else ()
+        return self.studio.checkpoints.variant(self.refiner, networks, self.params.tiling, self.ctx)
+
+    def embeddings(self, encoder: TextEncoder) -> Embeddings:
+        if encoder.widths not in self._embeddings:
+            self._embeddings[encoder.widths] = Embeddings(self.ctx.models, encoder.widths)
+        return self._embeddings[encoder.widths]
 
     def read(self, prompt: str, negative_prompt: str, seeding: Seeding) -> Words:
         words = self._reader.read(prompt, negative_prompt, seeding.words)
@@ -206,6 +242,8 @@ class Job:
             "model": checkpoint.name,
             "model_hash": checkpoint.hash,
             "vae_hash": checkpoint.other_vae and checkpoint.other_vae[1],
+            "refiner": self.refiner.name if shot.refined else None,
+            "refiner_hash": self.refiner.hash if shot.refined else None,
             "lora_hashes": shot.networks,
             "ti_hashes": shot.embeddings,
             "controlnet_hashes": self.controls.hashes,

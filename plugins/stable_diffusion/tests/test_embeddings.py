@@ -52,39 +52,46 @@ A1111 = {"string_to_token": {"*": 265}, "name": "x", "step": 100, "sd_checkpoint
 )
 def test_every_kind_of_file_gives_its_vectors_in_float32(models, name, data, expected):
     path = save(models, name, data)
-    assert torch.equal(load(path), expected)
-    assert load(path).dtype == torch.float32
-    assert not load(path).requires_grad
+    (vector,) = load(path)
+    assert torch.equal(vector, expected) and vector.dtype == torch.float32 and not vector.requires_grad
     assert vectors(path) == len(expected)
-    embeddings = Embeddings(models, 8)
+    embeddings = Embeddings(models, [8])
     assert (list(embeddings), embeddings.counts()) == (["x"], {"x": len(expected)})
     assert torch.equal(embeddings["x"], expected)
-    assert list(Embeddings(models, 9)) == []
+    assert list(Embeddings(models, [9])) == []
 
 
 def test_names_are_those_of_the_files_in_all_folders(models):
     path = save(models, "my style.pt", {"string_to_param": {"*": VECTORS}})
     save(models, "folder/other.v2.safetensors", {"emb_params": VECTORS})
-    embeddings = Embeddings(models, 8)
+    embeddings = Embeddings(models, [8])
     assert sorted(embeddings) == ["my style", "other.v2"]
     assert ("my style" in embeddings, "none" in embeddings, len(embeddings)) == (True, False, 2)
     assert embeddings.paths["my style"] == path
 
 
-def test_embeddings_for_stable_diffusion_xl_are_left_out(models):
-    path = save(models, "xl.safetensors", {"clip_l": VECTORS, "clip_g": torch.ones(3, 16)})
-    assert list(Embeddings(models, 8)) == list(Embeddings(models, 16)) == []
-    with pytest.raises(InvalidParams, match="xl.safetensors cannot be used: it is an embedding for .* XL"):
-        load(path)
+def test_embeddings_for_stable_diffusion_xl_are_for_both_text_encoders_or_the_refiners(models):
+    path = save(models, "xl.safetensors", {"clip_g": torch.ones(3, 16), "clip_l": VECTORS})
+    assert list(Embeddings(models, [8])) == list(Embeddings(models, [24])) == list(Embeddings(models, [16, 8])) == []
+    assert Embeddings(models, [8, 16]).counts() == Embeddings(models, [16]).counts() == {"xl": 3}
+    assert torch.equal(Embeddings(models, [8, 16])["xl"], torch.cat([VECTORS, torch.ones(3, 16)], dim=1))
+    assert torch.equal(Embeddings(models, [16])["xl"], torch.ones(3, 16))
+    assert [part.shape for part in load(path)] == [(3, 8), (3, 16)]
+
+
+def test_an_embedding_with_more_vectors_for_one_encoder_than_for_the_other_is_refused(models):
+    save(models, "xl.safetensors", {"clip_g": torch.ones(2, 16), "clip_l": VECTORS})
+    with pytest.raises(InvalidParams, match="xl.safetensors cannot be used: it has 3 and 2 vectors"):
+        Embeddings(models, [8, 16])["xl"]
 
 
 def test_an_old_file_of_another_width_is_refused_when_it_is_used(models):
     path = models.folder / "embedding/old.pt"
     torch.save({"string_to_param": {"*": VECTORS}}, path, _use_new_zipfile_serialization=False)
-    assert Embeddings(models, 8).counts() == Embeddings(models, 9).counts() == {"old": 1}
-    assert torch.equal(Embeddings(models, 8)["old"], VECTORS)
+    assert Embeddings(models, [8]).counts() == Embeddings(models, [9]).counts() == {"old": 1}
+    assert torch.equal(Embeddings(models, [8])["old"], VECTORS)
     with pytest.raises(InvalidParams, match="old.pt cannot be used: its vectors have 8 numbers, .* encoder has 9"):
-        Embeddings(models, 9)["old"]
+        Embeddings(models, [9])["old"]
 
 
 def test_a_file_is_looked_at_again_when_it_changes(models):
@@ -96,11 +103,11 @@ def test_a_file_is_looked_at_again_when_it_changes(models):
 
 def test_vectors_are_read_once_and_only_when_asked_for(models):
     path = save(models, "x.safetensors", {"emb_params": VECTORS})
-    embeddings = Embeddings(models, 8)
+    embeddings = Embeddings(models, [8])
     first = embeddings["x"]
     path.unlink()
     assert embeddings["x"] is first
-    assert list(Embeddings(models, 8)) == []
+    assert list(Embeddings(models, [8])) == []
 
 
 class Code:
@@ -113,7 +120,7 @@ class Code:
 def test_a_damaged_file_is_an_error_only_when_it_is_used(models, name, content):
     (models.folder / "embedding" / name).write_bytes(content)
     save(models, "good.pt", {"string_to_param": {"*": VECTORS}})
-    embeddings = Embeddings(models, 8)
+    embeddings = Embeddings(models, [8])
     assert len(embeddings["good"]) == 3
     assert embeddings.counts() == {"good": 3, "x": 1}
     with pytest.raises(InvalidParams, match=f"{name} cannot be used: it ") as caught:
@@ -134,7 +141,7 @@ def test_a_damaged_file_is_an_error_only_when_it_is_used(models, name, content):
 )
 def test_a_file_that_is_no_embedding_is_refused_by_name(models, data, message, capsys):
     path = save(models, "x.pt", data)
-    Embeddings(models, 8).counts()
+    Embeddings(models, [8]).counts()
     with pytest.raises(InvalidParams, match=f"x.pt cannot be used: {message}"):
         load(path)
     assert "must not run" not in capsys.readouterr().out
@@ -145,7 +152,7 @@ def test_counting_vectors_needs_no_torch_and_runs_no_code(models):
     code = (
         "import sys; from pathlib import Path; from core.library.models import Models; "
         "from plugins.stable_diffusion.embeddings import Embeddings; "
-        f"print(Embeddings(Models(Path({str(models.folder)!r}), []), 8).counts(), 'torch' in sys.modules)"
+        f"print(Embeddings(Models(Path({str(models.folder)!r}), []), [8]).counts(), 'torch' in sys.modules)"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (run.stdout, run.stderr) == ("{'x': 3} False\n", "")

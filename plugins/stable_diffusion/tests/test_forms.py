@@ -135,6 +135,7 @@ def test_every_parameter_that_changes_a_picture_is_written():
         "hires_sampler",
         "hires_schedule",
         "controlnets",
+        "refiner",
     }
     known = {row.parameter for row in ROWS} | pairs | others | unwritten
     for job in ("txt2img", "img2img", "inpaint", "sd_upscale", "img2img_alternative"):
@@ -280,7 +281,7 @@ def test_an_inpainted_picture_whose_text_has_no_mask_blur_had_none():
         ("Sampler: Warp", "there is no sampler 'Warp'. Use Euler, "),
         ("Sampler: Euler, Schedule type: Turbo", "there is no schedule 'Turbo'. Use automatic, "),
         ("Sampler: Euler, Face restoration: GFPGAN", "Face restoration: GFPGAN has no counterpart here."),
-        ("Sampler: Euler, Refiner: x", "Refiner: x has no counterpart here."),
+        ("Sampler: Euler, FP8 weight: x", "FP8 weight: x has no counterpart here."),
         ("Sampler: Euler, Mask blur: x", "mask_blur was 'x', which does not go here: "),
         (
             "Sampler: Euler, Hires upscaler: ESRGAN",

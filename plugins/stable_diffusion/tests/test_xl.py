@@ -5,6 +5,10 @@ import PIL.Image
 import pytest
 import torch
 from sd.conditioning import sizes
+from sd.forms import params_of
+from sd.infotext import parse
+
+from core.plugin import InvalidParams, ModelNotFound
 
 TEXT, NEGATIVE = "a red circle", "blue"
 EULER = {"sampler": "Euler", "steps": 4, "seed": 5}  # 999 / (4 - 1) is a whole number, as diffusers has timesteps
@@ -62,3 +66,62 @@ def test_sizes_are_those_of_the_picture_uncropped():
     assert [sizes(5, 640, 512, negative).tolist() for negative in (False, True)] == [
         [[512, 640, 0, 0, 6.0]], [[512, 640, 0, 0, 2.5]],
     ]  # fmt: skip
+
+
+@pytest.fixture
+def models_called(monkeypatch):
+    """The first letters of the names of the models that were called, in order."""
+    from sd.shot import Run
+
+    called, estimates = [], Run._estimates
+
+    def noting(self, *given):
+        called.append(self.model.name[0])
+        return estimates(self, *given)
+
+    monkeypatch.setattr(Run, "_estimates", noting)
+    return called
+
+
+@pytest.mark.parametrize(("at", "expected"), [(0, "rrrr"), (0.3, "srrr"), (0.5, "ssrr"), (0.67, "sssr"), (1, "ssss")])
+def test_a_refiner_goes_on_when_its_share_of_the_levels_lies_behind(tiny, draw, models_called, at, expected):
+    tiny("sdxl"), tiny("refiner")
+    (result,) = draw(model="sdxl", refiner="refiner", refiner_switch_at=at, prompt=TEXT, **EULER)
+    assert "".join(models_called) == expected
+    title = f"Refiner: refiner [{result.facts.get('refiner_hash')}], Refiner switch at: {at:g}"
+    assert (title in result.facts["infotext"]) == ("r" in expected)
+
+
+def test_a_refiner_draws_as_the_bare_pipelines_do_one_after_the_other(tiny, draw, latents):
+    base, refiner = tiny("sdxl"), tiny("refiner", seed=1)
+    draw(model="sdxl", refiner="refiner", refiner_switch_at=0.5, prompt=TEXT, negative_prompt=NEGATIVE, **EULER)
+    first = theirs(base, negative_prompt=NEGATIVE, denoising_end=0.5)
+    second = theirs(refiner, negative_prompt=NEGATIVE, image=first, denoising_start=0.5)
+    assert_same(latents[0], second)
+
+
+def test_with_hires_fix_the_second_pass_is_refined(tiny, draw, models_called):
+    tiny("sdxl"), tiny("refiner")
+    given = {"refiner": "refiner", "refiner_switch_at": 0.5, "hires": True, "hires_scale": 1.0}
+    draw(model="sdxl", prompt=TEXT, denoising_strength=1.0, hires_steps=2, **given, **EULER)
+    assert "".join(models_called) == "ssss" + "sr"
+
+
+def test_any_model_of_the_family_refines_and_of_another_does_not(tiny, draw, models_called):
+    tiny("sd1"), tiny("sd2-v", "v"), tiny("sdxl")
+    draw(model="sd1", refiner="v", refiner_switch_at=0.5, prompt=TEXT, **EULER)
+    assert "".join(models_called) == "ssvv"
+    with pytest.raises(InvalidParams, match=r"refiner: sdxl \(Stable Diffusion XL\) cannot go on .* sd1 \(Stable Diff"):
+        draw(model="sd1", refiner="sdxl", prompt=TEXT, **EULER)
+    with pytest.raises(ModelNotFound) as caught:
+        draw(model="sd1", refiner="sdxll", prompt=TEXT, **EULER)
+    assert caught.value.extra["field"] == "refiner"
+
+
+def test_a_picture_tells_its_refiner_so_that_it_can_be_drawn_again(tiny, draw):
+    tiny("sdxl"), tiny("refiner")
+    (result,) = draw(model="sdxl", refiner="refiner", refiner_switch_at=0.4, prompt=TEXT, **EULER)
+    job, params, notes = params_of(parse(result.facts["infotext"]))
+    assert (params["refiner"], params["refiner_switch_at"], notes) == ("refiner", 0.4, [])
+    (again,) = draw(job=job, **params)
+    assert again.value.tobytes() == result.value.tobytes()
