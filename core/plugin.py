@@ -25,7 +25,7 @@ __all__ = [
     "BadImage", "Cancelled", "DependencyFailed", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch",
 ]  # fmt: skip
 HINTS = {"widget", "group", "order", "advanced", "unit", "step", "visible_if", "choices", "choices_from"}
-PROGRESS_SECONDS, PREVIEW_SECONDS = 0.05, 0.25  # more often than this is not sent
+PROGRESS_SECONDS, PREVIEW_SECONDS = 0.1, 0.5  # more often than this is not sent
 
 
 class Params(pydantic.BaseModel):

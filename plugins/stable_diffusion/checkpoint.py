@@ -23,6 +23,7 @@ from .hashes import short_hash, stamped
 from .model_files import PARTS, Source, files_of, has_vae, missing_part, opened, opened_vae
 from .networks import Network, apply, places
 from .previews import Previewer, TinyPreviewer, previewer
+from .recall import Recall
 from .variants import tiling as tiled
 
 transformers_logging.disable_progress_bar()
@@ -45,6 +46,7 @@ class Checkpoint:
     previewer: Previewer | TinyPreviewer | None = None
     networks: dict[str, str] = field(default_factory=dict)
     other_vae: tuple[str, str] | None = None
+    recall: Recall = field(default_factory=Recall)  # of what the text encoders have read
 
     def __post_init__(self):
         self.text = TextEncoder(self.tokenizers, self.clips)
@@ -169,4 +171,5 @@ def made_variant(base: Checkpoint, networks: tuple[Network, ...], tiling: bool, 
     for warning in warnings:
         ctx.log(warning)
     vae = tiled(base.vae) if tiling else base.vae
-    return replace(base, unet=tiled(unet) if tiling else unet, clips=clips, vae=vae, networks=hashes)
+    recall = base.recall if clips == base.clips else Recall()
+    return replace(base, unet=tiled(unet) if tiling else unet, clips=clips, vae=vae, networks=hashes, recall=recall)

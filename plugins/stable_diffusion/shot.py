@@ -34,6 +34,7 @@ from .words import Words
 if TYPE_CHECKING:
     from .studio import Job
 
+UNSEEN_SECONDS = 0.4  # a picture that takes no longer needs no preview, and what is there by then is little but noise
 MAX_CHUNKS = 100  # of a prompt
 MAX_TEXTS = 200  # that a job has read are kept
 ROWS = 16  # of the UNet at once, for latents up to 64 x 64; more gained nothing on a CPU
@@ -167,14 +168,15 @@ class Shot:
         if key not in job.chunks:
             if len(job.chunks) >= MAX_TEXTS:
                 job.chunks.clear()
-                job.read_texts.clear()
             job.chunks[key] = self._chunks(encoder, text)
         chunks = job.chunks[key]
-        self.embeddings |= {name: job.embeddings(encoder).hashes[name] for name in chunks.embeddings}
-        if (condition := job.read_texts.get(key)) is None:  # the shots that ask for it at once get it by one call
-            condition = job.read_texts[key] = job.batcher.call(
-                encoder.encode, chunks, self.apart, rows=len(chunks.chunks), most=ROWS
-            )
+        hashes = {name: job.embeddings(encoder).hashes[name] for name in chunks.embeddings}
+        self.embeddings |= hashes
+        read = text, chunks.wording, *hashes.values(), self.params.exact
+        if (condition := model.recall.get(read)) is None:
+            # The shots of a job that ask for it at once get it by one call.
+            condition = job.batcher.call(encoder.encode, chunks, self.apart, rows=len(chunks.chunks), most=ROWS)
+            model.recall.keep(read, condition)
         return condition
 
     @property
@@ -350,5 +352,5 @@ class Run:
 
     def after_step(self, step: dict[str, Any]) -> None:
         ctx = self.shot.job.ctx
-        if ctx.wants_preview:
+        if ctx.wants_preview and time.monotonic() - self.shot.began >= UNSEEN_SECONDS:
             ctx.preview(self.shot.checkpoint.previewer.picture(step["denoised"]))

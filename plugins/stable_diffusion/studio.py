@@ -19,7 +19,7 @@ from .batcher import Batcher
 from .cache import Cache
 from .checkpoint import Checkpoint, Checkpoints
 from .chunks import Chunks
-from .conditioning import Condition, TextEncoder
+from .conditioning import TextEncoder
 from .determinism import determinism
 from .embeddings import Embeddings
 from .forms import fields_of
@@ -121,7 +121,6 @@ class Job:
         self._embeddings: dict[tuple[int, ...], Embeddings] = {}  # by the widths of the text encoders that they fit
         self.gone = threading.Event()  # nobody waits for the rest
         self.chunks: dict[tuple, Chunks] = {}  # of texts, by text encoder and text
-        self.read_texts: dict[tuple, Condition] = {}  # the same, encoded
         self._flying: list[Shot] = []  # the oldest first
         self._skips, self._done, self._fractions = ctx.skips, 0, 0.0
 

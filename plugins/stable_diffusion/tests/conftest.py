@@ -70,6 +70,7 @@ def no_throttle(monkeypatch):
     """All progress and all previews are told."""
     monkeypatch.setattr(core.plugin, "PROGRESS_SECONDS", 0)
     monkeypatch.setattr(core.plugin, "PREVIEW_SECONDS", 0)
+    monkeypatch.setattr("sd.shot.UNSEEN_SECONDS", 0)
 
 
 @pytest.fixture
@@ -99,6 +100,14 @@ def draw(plugin, make_context, no_throttle):
         return list(method(**inputs, params=params(**DEFAULTS | given), ctx=ctx or make_context()))
 
     return draw
+
+
+@pytest.fixture
+def unread(plugin, make_context):
+    """The built-in model has read nothing yet."""
+    from sd.recall import Recall
+
+    plugin._studio.checkpoints.get("builtin", make_context()).recall = Recall()
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_a_batch_is_sampled_in_shared_calls_and_its_pictures_come_one_by_one(dra
     assert sum(len(asks) for asks in calls) == 20
 
 
-def test_a_batch_reads_its_prompts_once(draw, monkeypatch):
+def test_a_batch_reads_its_prompts_once(draw, unread, monkeypatch):
     read, rows = [], TextEncoder._read
     monkeypatch.setattr(TextEncoder, "_read", lambda self, chunks: read.extend(chunks) or rows(self, chunks))
     draw(batch_size=8, steps=1, width=64, height=64)
@@ -388,7 +388,7 @@ def test_an_exact_picture_is_the_same_to_the_byte_whatever_runs_beside_it(draw, 
 
 
 @pytest.mark.parametrize(("exact", "most"), [(True, 1), (False, 3)])
-def test_the_words_of_exact_pictures_are_read_alone(draw, monkeypatch, exact, most):
+def test_the_words_of_exact_pictures_are_read_alone(draw, unread, monkeypatch, exact, most):
     together, encode = [], TextEncoder.encode
     monkeypatch.setattr(TextEncoder, "encode", lambda self, texts: together.append(len(texts)) or encode(self, texts))
     draw(exact=exact, batch_size=3, steps=1, width=64, height=64)
@@ -477,7 +477,7 @@ def test_a_skip_ends_the_oldest_picture_where_it_is_and_the_others_go_on(draw, m
         ("sd_upscale", {"scale": 1.5, "overlap": 32}, (192, 192)),
     ],
 )
-def test_an_interrupted_job_of_several_runs_keeps_what_is_there(draw, make_context, job, given, size):
+def test_an_interrupted_job_of_several_runs_keeps_what_is_there(draw, unread, make_context, job, given, size):
     def listen(event, body):
         if event == "progress" and body["phase"] == "sample" and body["step"] > body["total"] / 2:
             ctx.keep_partial = True
@@ -490,7 +490,7 @@ def test_an_interrupted_job_of_several_runs_keeps_what_is_there(draw, make_conte
     assert bool(result.facts.get("partial")) == (job != "sd_upscale")  # whose tiles were complete, but for decoding
 
 
-def test_a_picture_that_is_to_end_before_its_second_pass_begins_is_that_of_the_first(draw, make_context):
+def test_a_picture_that_is_to_end_before_its_second_pass_begins_is_that_of_the_first(draw, unread, make_context):
     def listen(event, body):
         if body.get("phase") == "sample" and body["step"] >= body["total"] / 2:
             ctx._cancelled.set()
@@ -506,7 +506,7 @@ def test_a_skip_before_the_pictures_began_ends_none(draw, make_context):
     assert [result.facts["seed"] for result in draw(ctx, batch_size=2)] == [1, 2]
 
 
-def test_what_is_skipped_before_its_first_step_is_left_out(draw, make_context, monkeypatch):
+def test_what_is_skipped_before_its_first_step_is_left_out(draw, unread, make_context, monkeypatch):
     ctx = make_context()
     before(monkeypatch, TextEncoder, "encode", lambda: setattr(ctx, "skips", 1))
     assert [result.facts["seed"] for result in draw(ctx, batch_size=2, steps=1)] == [2]
