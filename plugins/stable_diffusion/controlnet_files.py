@@ -15,6 +15,7 @@ from torch import Tensor
 from core.plugin import InvalidParams
 
 from . import weights
+from .model_files import OF_WIDTH
 
 # What a ControlNet has of the UNet that it was made from and shapes do not tell.
 SHARED = (
@@ -24,7 +25,6 @@ SHARED = (
 )  # fmt: skip
 # What has to be the same in both.
 FITTING = ("block_out_channels", "layers_per_block", "cross_attention_dim", "addition_embed_type")
-KINDS = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
 # What is no ControlNet but may lie among them: the beginning of a name in the file, and what it is.
 OTHERS = {
     "lora_controlnet": "a Control-LoRA",
@@ -163,7 +163,7 @@ def _check_fit(name: str, path: Path, net: Mapping[str, Any], unet: Mapping[str,
     for key in FITTING:
         theirs, ours = _plain(net.get(key)), _plain(unet.get(key))
         if theirs != ours:
-            made_for, used_with = (KINDS.get(each["cross_attention_dim"]) for each in (net, unet))
+            made_for, used_with = (OF_WIDTH.get(each["cross_attention_dim"]) for each in (net, unet))
             kinds = f" It is for {made_for}, the model is {used_with}." if made_for and made_for != used_with else ""
             raise InvalidParams(
                 f"controlnet {name!r} is for another kind of model: {path} has the {key} {theirs}, the model has "

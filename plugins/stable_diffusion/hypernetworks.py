@@ -55,6 +55,9 @@ Hypernetwork = dict[int, tuple[Perceptron, Perceptron]]  # by width of the conte
 def load(path: Path, unet: nn.Module) -> Hypernetwork:
     """What A1111 has trained and saved as .pt. Raises InvalidParams if it is damaged, something else, or of no use to
     the UNet."""
+    if unet.config.addition_embed_type:
+        why = "hypernetworks are for Stable Diffusion 1 and 2, and the model is Stable Diffusion XL"
+        raise bad_file(path, why, "Leave it out of the prompt, or choose another model.")
     data = read(path)
     if not isinstance(data, dict) or not any(isinstance(width, int) for width in data):
         raise bad_file(path, "it is not a hypernetwork as A1111 saves them")

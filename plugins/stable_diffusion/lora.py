@@ -13,6 +13,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 from core.plugin import InvalidParams
 
 from . import lycoris
+from .model_files import OF_WIDTH
 from .variants import Delta
 from .weights import bad_file, read
 
@@ -47,18 +48,34 @@ def load(
     items = data.items() if isinstance(data, dict) else ()
     tensors = {key: tensor for key, tensor in items if isinstance(key, str) and isinstance(tensor, Tensor)}
     layers, strays = by_layer(path, tensors, unet, clips)
+    made_for = other_architecture(tensors, unet)
     if not any(layers):
         examples = f", for example {strays[0]!r}" if strays else ""
-        raise bad_file(path, f"none of its {len(tensors)} tensors belongs to this model{examples}", OTHER_MODEL)
+        why = f"none of its {len(tensors)} tensors belongs to this model{examples}{made_for}"
+        raise bad_file(path, why, OTHER_MODEL)
     if strays:
         warnings.append(
             f"{path.name}: {len(strays)} of {len(tensors)} tensors were left out, as they belong to no layer of this "
             f"model, for example {strays[0]!r}"
         )
-    return [deltas(path, module, of) for module, of in zip((unet, *clips), layers, strict=True)]
+    return [deltas(path, module, of, made_for) for module, of in zip((unet, *clips), layers, strict=True)]
 
 
 OTHER_MODEL = "It may be for another architecture (Stable Diffusion 1, 2, XL, ...) than the model: change either."
+READS_TEXT = re.compile(r".*attn2[._]to_[kv].*(lora[._]down|lora_A|lora[._]linear_layer[._]down|hada_w1_b)\b.*")
+OTHERS = re.compile(r".*(double_blocks|joint_blocks|single_transformer_blocks|^transformer[._])")
+
+
+def other_architecture(tensors: dict[str, Tensor], unet: UNet2DConditionModel) -> str:
+    """What of another architecture than the UNet's the file is for, as the end of a sentence; empty if it is for the
+    same, or if that cannot be told."""
+    if any(OTHERS.match(key) for key in tensors):
+        theirs = "no Stable Diffusion 1, 2 or XL (but FLUX, Stable Diffusion 3 or the like)"
+    else:
+        widths = (tensor.shape[1] for key, tensor in tensors.items() if tensor.ndim > 1 and READS_TEXT.match(key))
+        theirs = OF_WIDTH.get(next(widths, None))
+    ours = OF_WIDTH.get(unet.config.cross_attention_dim, "another")
+    return f"; it is for {theirs}, and the model is {ours}" if theirs not in (None, ours) else ""
 
 
 def by_layer(
@@ -105,8 +122,9 @@ def unknown_kind(path: Path, keys: list[str]) -> InvalidParams:
     )
 
 
-def deltas(path: Path, module: nn.Module, layers: Layers) -> dict[str, Delta]:
-    """The deltas of a model's parameters by their names; all shapes are looked at, nothing is computed yet."""
+def deltas(path: Path, module: nn.Module, layers: Layers, made_for: str) -> dict[str, Delta]:
+    """The deltas of a model's parameters by their names; all shapes are looked at, nothing is computed yet. `made_for`
+    is what `other_architecture` says."""
     found: dict[str, Delta] = {}
     for name, tensors in layers.items():
         if "diff_b" in tensors:
@@ -121,7 +139,7 @@ def deltas(path: Path, module: nn.Module, layers: Layers) -> dict[str, Delta]:
         try:
             delta(torch.empty(shape, device="meta"))
         except (RuntimeError, ValueError, IndexError) as error:
-            why = f"its {name} does not fit the model's, which is {tuple(shape)}"
+            why = f"its {name} does not fit the model's, which is {tuple(shape)}{made_for}"
             raise bad_file(path, why, OTHER_MODEL) from error
     return found
 

@@ -34,6 +34,12 @@ ARCHITECTURES = {
     "sdxl": "Stable Diffusion XL",
     "sdxl-refiner": "the refiner of Stable Diffusion XL",
 }
+OF_WIDTH = {  # of what its UNet attends to
+    768: "Stable Diffusion 1",
+    1024: "Stable Diffusion 2",
+    1280: "the refiner of Stable Diffusion XL",
+    2048: "Stable Diffusion XL",
+}
 CALLED = {"text_encoder": "text encoder", "text_encoder_2": "second text encoder", "unet": "UNet", "vae": "VAE"}
 PREDICTIONS = ("epsilon", "v_prediction")
 CHANNELS = {4: "pictures", 8: "instruct-pix2pix", 9: "inpainting"}  # that a UNet takes, and what for

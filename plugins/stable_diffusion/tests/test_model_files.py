@@ -17,6 +17,7 @@ import torch
 from diffusers.loaders import single_file_utils
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
+from sd.lora import names_in_unet
 from sd.model_files import CONFIG, Stored, opened, save
 from sd.original import OPEN_CLIP, PLACES, UNET, VAE, plain
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
@@ -411,3 +412,12 @@ def test_each_kind_of_model_draws_the_same_from_either_layout(made, draw, make_c
     shutil.copy(made(kind)[1], models / "file.safetensors")
     one, other = (draw(ctx, model=model, exact=True, steps=2)[0].value for model in ("folder", "file.safetensors"))
     assert one.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("model", ["v1-5", "v2-1", "sdxl-base", "sdxl-refiner"])
+def test_loras_find_every_layer_by_its_name_in_the_published_files(model, tmp_path, without_memory):
+    source = opened(model, hollow(tmp_path / f"{model}.safetensors", dict(published())[model]))
+    names = names_in_unet(unet := source.empty("unet"))
+    for ours, theirs in source.names("unet", unet).items():
+        if ours.endswith(".weight"):
+            assert names[theirs.removesuffix(".weight").replace(".", "_")] == ours.removesuffix(".weight")

@@ -4,7 +4,10 @@ import diffusers
 import PIL.Image
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from sd import lora
 from sd.conditioning import sizes
+from sd.embeddings import XL
 from sd.forms import params_of
 from sd.infotext import parse
 
@@ -125,3 +128,71 @@ def test_a_picture_tells_its_refiner_so_that_it_can_be_drawn_again(tiny, draw):
     assert (params["refiner"], params["refiner_switch_at"], notes) == ("refiner", 0.4, [])
     (again,) = draw(job=job, **params)
     assert again.value.tobytes() == result.value.tobytes()
+
+
+LAYERS = {  # what kohya and diffusers call a layer of each network
+    "lora_unet_input_blocks_3_1_transformer_blocks_0_attn2_to_k": "unet.down_blocks.1.attentions.0.transformer_blocks."
+    "0.attn2.to_k",
+    "lora_unet_middle_block_1_proj_in": "unet.mid_block.attentions.0.proj_in",
+    "lora_te1_text_model_encoder_layers_1_mlp_fc1": "text_encoder.text_model.encoder.layers.1.mlp.fc1",
+    "lora_te2_text_model_encoder_layers_1_mlp_fc1": "text_encoder_2.text_model.encoder.layers.1.mlp.fc1",
+}
+SAVED = {
+    "unet": "unet/diffusion_pytorch_model.safetensors",
+    "text_encoder": "text_encoder/model.safetensors",
+    "text_encoder_2": "text_encoder_2/model.safetensors",
+}
+
+
+@pytest.mark.parametrize("form", ["kohya", "diffusers"])
+def test_a_lora_does_what_merged_weights_do_in_the_unet_and_both_text_encoders(tiny, draw, latents, tmp_path, form):
+    tiny("sdxl")
+    merged, tensors = tiny("sdxl", "merged"), {}
+    for kohya, layer in LAYERS.items():
+        part, _, name = layer.partition(".")
+        weights = load_file(path := merged / SAVED[part])
+        key = f"{name}.weight" if f"{name}.weight" in weights else f"{name}.weight".removeprefix("text_model.")
+        up, down = torch.randn(len(weights[key]), 2), torch.randn(2, weights[key].shape[1])
+        save_file(weights | {key: weights[key] + 0.5 * up @ down}, path, {"format": "pt"})
+        called = {f"{kohya}.lora_up": up, f"{kohya}.lora_down": down}
+        called = called if form == "kohya" else {f"{layer}.lora_B": up, f"{layer}.lora_A": down}
+        tensors |= {f"{name}.weight": tensor for name, tensor in called.items()}
+    (tmp_path / "models/lora").mkdir()
+    save_file(tensors, tmp_path / "models/lora/x.safetensors")
+    for model, prompt in (("sdxl", f"{TEXT}<lora:x:0.5>"), ("merged", TEXT), ("sdxl", TEXT)):
+        draw(model=model, prompt=prompt, **EULER)
+    assert_same(latents[0], latents[1])
+    assert (latents[0] - latents[2]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("width", "made_for"), [(768, "Stable Diffusion 1"), (1280, "the refiner of Stable Diff")])
+def test_a_lora_for_another_architecture_says_which(tmp_path, width, made_for):
+    with torch.device("meta"):
+        xl = diffusers.UNet2DConditionModel(cross_attention_dim=2048)
+    layer = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
+    tensors = {f"{layer}.lora_up.weight": torch.ones(640, 1), f"{layer}.lora_down.weight": torch.ones(1, width)}
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(InvalidParams, match=f"x.safetensors .*; it is for {made_for}.*, and the model is .* XL"):
+        lora.load(tmp_path / "x.safetensors", xl, [], [])
+
+
+def test_a_hypernetwork_does_not_go_with_xl(tiny, draw, tmp_path):
+    tiny("sdxl")
+    (tmp_path / "models/hypernetwork").mkdir()
+    torch.save({96: []}, tmp_path / "models/hypernetwork/h.pt")
+    with pytest.raises(InvalidParams, match="h.pt cannot be used: hypernetworks are for Stable Diffusion 1 and 2, and"):
+        draw(model="sdxl", prompt="a<hypernet:h>")
+
+
+def test_an_embedding_of_the_words_own_vectors_is_these_words(tiny, draw, latents, plugin, make_context, tmp_path):
+    tiny("sdxl"), tiny("refiner")
+    clips = plugin._studio.checkpoints.get("sdxl", make_context()).clips
+    (tokenizer, _) = plugin._studio.checkpoints.get("sdxl", make_context()).tokenizers
+    ids = tokenizer("red circle", add_special_tokens=False).input_ids
+    vectors = {name: clip.get_input_embeddings().weight[ids].clone() for name, clip in zip(XL, clips, strict=True)}
+    (tmp_path / "models/embedding").mkdir()
+    save_file(vectors, tmp_path / "models/embedding/myword.safetensors")
+    for prompt in ("a myword", "a red circle"):
+        (result,) = draw(model="sdxl", refiner="refiner", prompt=prompt, **EULER)
+    assert_same(latents[0], latents[1])
+    assert [*draw(model="sdxl", prompt="a myword", steps=1)[0].facts["ti_hashes"]] == ["myword"]
