@@ -60,29 +60,52 @@ class StableDiffusion(Plugin):
         return {"params": params.model_dump(), "outputs": outputs * max(1, len(inputs.get("image", [])))}
 
     @job(affinity="model", concurrency=AT_ONCE, reuse=True)
-    def txt2img(self, params: TextToImage, ctx: Context, control: list[Image] | None = None) -> Iterator[Image]:
+    def txt2img(
+        self,
+        params: TextToImage,
+        ctx: Context,
+        control: list[Image] | None = None,
+        reference: list[Image] | None = None,
+    ) -> Iterator[Image]:
         """Draw pictures from a text."""
         from . import txt2img
 
-        return self._studio.draw(params, ctx, txt2img.draw, passes=2 if params.hires else 1, control=control)
+        return self._studio.draw(
+            params, ctx, txt2img.draw, passes=2 if params.hires else 1, control=control, reference=reference
+        )
 
     @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def img2img(
-        self, image: Image, params: ImageToImage, ctx: Context, control: list[Image] | None = None
+        self,
+        image: Image,
+        params: ImageToImage,
+        ctx: Context,
+        control: list[Image] | None = None,
+        reference: list[Image] | None = None,
     ) -> Iterator[Image]:
         """Redraw a picture as a text says."""
         from . import img2img
 
-        return self._studio.draw(params, ctx, functools.partial(img2img.draw, image=image), control=control)
+        return self._studio.draw(
+            params, ctx, functools.partial(img2img.draw, image=image), control=control, reference=reference
+        )
 
     @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def inpaint(
-        self, image: Image, mask: Mask, params: Inpaint, ctx: Context, control: list[Image] | None = None
+        self,
+        image: Image,
+        mask: Mask,
+        params: Inpaint,
+        ctx: Context,
+        control: list[Image] | None = None,
+        reference: list[Image] | None = None,
     ) -> Iterator[Image]:
         """Redraw the part of a picture where the mask is white; the rest stays as it is, to the byte."""
         from . import inpaint
 
-        return self._studio.draw(params, ctx, functools.partial(inpaint.draw, image=image, mask=mask), control=control)
+        return self._studio.draw(
+            params, ctx, functools.partial(inpaint.draw, image=image, mask=mask), control=control, reference=reference
+        )
 
     @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def outpaint(self, image: Image, params: Outpaint, ctx: Context) -> Iterator[Image]:
@@ -100,12 +123,17 @@ class StableDiffusion(Plugin):
 
     @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def sd_upscale(
-        self, image: Image, params: SdUpscale, ctx: Context, control: list[Image] | None = None
+        self,
+        image: Image,
+        params: SdUpscale,
+        ctx: Context,
+        control: list[Image] | None = None,
+        reference: list[Image] | None = None,
     ) -> Iterator[Image]:
         """Enlarge a picture and redraw it in tiles of width x height, which adds detail at any size."""
         from . import sd_upscale
 
-        return sd_upscale.draw(self._studio, params, ctx, image, control)
+        return sd_upscale.draw(self._studio, params, ctx, image, control, reference)
 
     @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def img2img_alternative(self, image: Image, params: Alternative, ctx: Context) -> Iterator[Image]:
@@ -116,11 +144,17 @@ class StableDiffusion(Plugin):
         return self._studio.draw(params, ctx, functools.partial(alternative.draw, image=image), passes=2)
 
     @job(affinity="model", concurrency=AT_ONCE, reuse=True)
-    def interpolate(self, params: Interpolate, ctx: Context, control: list[Image] | None = None) -> Iterator[Image]:
+    def interpolate(
+        self,
+        params: Interpolate,
+        ctx: Context,
+        control: list[Image] | None = None,
+        reference: list[Image] | None = None,
+    ) -> Iterator[Image]:
         """Draw a walk between prompts and seeds, frame by frame."""
         from . import interpolate
 
-        return self._studio.draw(params, ctx, interpolate.draw, control=control)
+        return self._studio.draw(params, ctx, interpolate.draw, control=control, reference=reference)
 
     @job(concurrency=AT_ONCE)
     def preprocess(self, image: Image, params: Preprocess) -> Image:

@@ -27,7 +27,8 @@ class Condition:
     `context` (1, tokens, D) is what it attends to. `channels` (1, C', h, w) are what it is shown beside latents, see
     shown.py. `scale` is the cfg_scale, for a model that was distilled with guidance. Stable Diffusion XL is also told
     the text as one vector, `pooled` (1, P), and `sizes`, see `sizes`; other models are not. `negative`: it comes from
-    the negative prompt. `controls` are the ControlNets that guide it."""
+    the negative prompt. `controls` are the ControlNets that guide it; `pictures` (1, n, ...) is what an
+    IP-Adapter is told of n reference pictures."""
 
     context: Tensor
     channels: Tensor | None = None
@@ -36,6 +37,7 @@ class Condition:
     sizes: Tensor | None = None
     negative: bool = False
     controls: "Sequence[Control]" = ()
+    pictures: Tensor | None = None
 
     @property
     def tokens(self) -> int:

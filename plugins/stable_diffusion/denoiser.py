@@ -47,6 +47,8 @@ class Denoiser:
             x, context = x.to(dtype), torch.cat([row.context for row in rows])
             told = added(rows)
             more = residuals([row.controls for row in rows], x, t, context, told)
+            if rows[0].pictures is not None:
+                told = (told or {}) | {"image_embeds": [torch.cat([row.pictures for row in rows]).to(context)]}
             if rows[0].channels is not None:
                 x = torch.cat([x, torch.cat([row.channels for row in rows]).to(x)], 1)
             if rows[0].scale is not None:

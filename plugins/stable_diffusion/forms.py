@@ -80,6 +80,10 @@ ROWS = (
     Row("Color correction", "color_correction", False),
     Row("CFG rescale", "cfg_rescale", 0),
     Row("Comma padding backtrack", "comma_backtrack", 20),
+    Row("IP-Adapter", "ip_adapter", ""),
+    Row("IP-Adapter weight", "ip_adapter_weight", when="ip_adapter"),
+    Row("IP-Adapter start", "ip_adapter_start", 0, when="ip_adapter"),
+    Row("IP-Adapter end", "ip_adapter_end", 1, when="ip_adapter"),
     # Of A1111's scripts:
     Row("SD upscale overlap", "overlap"),
     Row("SD upscale upscaler", "upscaler"),
@@ -222,6 +226,8 @@ def params_of(fields: dict[str, str]) -> tuple[str, dict[str, Any], list[str]]:
     unsaid = [key for key in ("Steps", "Sampler", "CFG scale") if key not in fields]
     if unsaid:
         notes.append(f"It does not say {', '.join(unsaid)}. The usual was taken.")
+    if params.get("ip_adapter"):
+        notes.append("The pictures that its IP-Adapter was shown are not inside. Choose them (reference).")
     if "Model" not in fields:
         del params["model"]
         notes.append("It does not say which model drew it. Choose one.")

@@ -501,7 +501,36 @@ class Controlled(Params):
     )
 
 
-class TextToImage(Drawing, Several, Controlled):
+class Referring(Params):
+    """Of jobs of which pictures can be a part of the prompt."""
+
+    ip_adapter: str = param(
+        "",
+        choices_from="models/ip_adapter",
+        group="reference",
+        order=85,
+        help="Which IP-Adapter tells the model of the reference pictures, so that it draws things like them. It has to "
+        "be made for the same kind of model as the checkpoint.",
+    )
+    ip_adapter_weight: float = param(
+        1.0,
+        ge=0,
+        le=2,
+        step=0.05,
+        widget="slider",
+        group="reference",
+        order=86,
+        help="How much the reference pictures count beside the words. 0 not at all.",
+    )
+    ip_adapter_start: float = _share(
+        0.0, group="reference", order=87, advanced=True, help="From which share of the steps on they count."
+    )
+    ip_adapter_end: float = _share(
+        1.0, group="reference", order=88, advanced=True, help="Until which share of the steps they count."
+    )
+
+
+class TextToImage(Drawing, Several, Controlled, Referring):
     hires: bool = param(
         False,
         group="hires fix",
@@ -670,11 +699,11 @@ class ResizeMode(Params):
     )
 
 
-class ImageToImage(Redrawing, ResizeMode, Several, Controlled):
+class ImageToImage(Redrawing, ResizeMode, Several, Controlled, Referring):
     pass
 
 
-class Inpaint(Redrawing, Several, Controlled):
+class Inpaint(Redrawing, Several, Controlled, Referring):
     resize_mode: Literal[RESIZE_MODES[:3]] = param(
         "just resize",
         group="picture",
@@ -816,7 +845,7 @@ class Loopback(Redrawing, ResizeMode, Controlled):
     )
 
 
-class SdUpscale(Redrawing, Several, Controlled):
+class SdUpscale(Redrawing, Several, Controlled, Referring):
     width: int = _side(
         0,
         step=8,
@@ -905,7 +934,7 @@ class Alternative(Redrawing, ResizeMode, Several):
     )
 
 
-class Interpolate(Drawing, Controlled):
+class Interpolate(Drawing, Controlled, Referring):
     to_prompts: str = _text(
         order=4,
         help="Where the walk goes: one prompt a line. Empty keeps the prompt. Networks are those of the prompt.",

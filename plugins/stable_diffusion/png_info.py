@@ -138,7 +138,7 @@ def _inputs(record: Found, notes: list[str]) -> dict[str, list[str]]:
     for name, items in inputs.items():
         items = items if isinstance(items, list) else []
         ids[name] = [item["id"] for item in items if isinstance(item, dict) and isinstance(item.get("id"), str)]
-        if len(ids[name]) > 1 and name != "control":
+        if len(ids[name]) > 1 and name not in ("control", "reference"):
             notes.append(f"{name[:100]} had {len(ids[name])} items, each made into a picture of its own.")
     return ids
 

@@ -21,7 +21,12 @@ from .tiles import Grid, combined, split
 
 
 def draw(
-    studio: Studio, params: SdUpscale, ctx: Context, image: PIL.Image.Image, control: Pictures = None
+    studio: Studio,
+    params: SdUpscale,
+    ctx: Context,
+    image: PIL.Image.Image,
+    control: Pictures = None,
+    reference: Pictures = None,
 ) -> Iterator[Result]:
     """A1111's script of this name. Tile t of picture n has the seed seed + n + t. What is not redrawn because somebody
     wanted an end stays as it was enlarged."""
@@ -39,7 +44,7 @@ def draw(
     count = len(grid.tiles)
     drawn = studio.draw(
         params, ctx, functools.partial(_tile, grid), params.pictures * count,
-        seeding=lambda k: _seeding(params, k // count, k % count), control=control,
+        seeding=lambda k: _seeding(params, k // count, k % count), control=control, reference=reference,
     )  # fmt: skip
     for _, group in itertools.groupby(drawn, lambda result: result.value[0] // count):
         results = list(group)

@@ -32,6 +32,7 @@ from .shown import EDITS, nothing_shown
 from .words import Words
 
 if TYPE_CHECKING:
+    from .ip_adapter import Reference
     from .studio import Job
 
 UNSEEN_SECONDS = 0.4  # a picture that takes no longer needs no preview, and what is there by then is little but noise
@@ -324,12 +325,26 @@ class Run:
         refined.shown = self.conditions.shown if refiner.channels_shown else None
         self.model, self.conditions, self.shot.refined = refiner, refined, True
 
+    @property
+    def _share(self) -> float:
+        """How much of the run is behind."""
+        return min(1, self.evaluation / self.expected)
+
+    @property
+    def _reference(self) -> "Reference | None":
+        """The reference pictures, if they count now; a refiner is not told of them."""
+        job = self.shot.job
+        return job.reference if self.model in job.adapted and job.reference.acts(self._share) else None
+
     def _guided(self, conditions: list[Condition]) -> list[Condition]:
-        """The conditions with the ControlNets that act at this share of the evaluations."""
-        share = min(1, self.evaluation / self.expected)
-        acting = [guide for guide in self.guides if guide.acts(share)]
+        """The conditions with the ControlNets and reference pictures that act at this share of the run."""
+        acting, reference = [guide for guide in self.guides if guide.acts(self._share)], self._reference
         return [
-            replace(each, controls=[guide.control for guide in acting if guide.tells(each.negative)])
+            replace(
+                each,
+                controls=[guide.control for guide in acting if guide.tells(each.negative)],
+                pictures=reference and reference.told(each.negative),
+            )
             for each in conditions
         ]
 
@@ -338,14 +353,16 @@ class Run:
         UNet takes at once, others have their turns in between, and the memory suffices."""
         shot, most = self.shot, self._most(x)
         asks = [Ask(x, sigma, conditions[k : k + most]) for k in range(0, len(conditions), most)]
-        denoise = self.model.denoiser.denoise
+        model = shot.job.adapted[self.model] if self._reference else self.model
+        denoise = model.denoiser.denoise
         return torch.cat(
             [shot.job.batcher.call(denoise, ask, self._alike(ask), len(ask.conditions), most) for ask in asks]
         )
 
     def _alike(self, ask: Ask) -> tuple:
         """What calls must have in common to be run as one."""
-        return ask.x.shape, ask.tokens, self.shot.apart
+        pictures = ask.conditions[0].pictures
+        return ask.x.shape, ask.tokens, self.shot.apart, None if pictures is None else pictures.shape
 
     def _most(self, x: Tensor) -> int:
         return max(2, ROWS * 64 * 64 // max(64 * 64, x.shape[2] * x.shape[3]))

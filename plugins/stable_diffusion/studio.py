@@ -61,16 +61,17 @@ class Studio:
 
     def draw(
         self, params: Drawing, ctx: Context, draw: Callable[[Shot], Result], count: int = 0, passes: int = 1,
-        seeding: Callable[[int], Seeding] | None = None, control: Pictures = None,
+        seeding: Callable[[int], Seeding] | None = None, control: Pictures = None, reference: Pictures = None,
     ) -> Iterator[Result]:  # fmt: skip
         """What `draw` makes of each shot, in order, each as soon as it is there; `count` of them, by default as many
         pictures as are asked for. A shot takes `passes` runs of a sampler. `seeding(k)` is that of shot k,
-        by default of picture k. `control` are the pictures for ControlNets.
+        by default of picture k. `control` are the pictures for ControlNets, `reference` those
+        for an IP-Adapter.
 
         A shot that fails costs only itself and those that have not begun: its error is raised when the others are
         out. A cancelled job raises Cancelled, or gives the unfinished pictures if they are to be kept and there are
         any."""
-        job = Job(self, params, ctx, count or params.pictures, passes, seeding, control)
+        job = Job(self, params, ctx, count or params.pictures, passes, seeding, control, reference)
         shots = (job.start(k, draw) for k in range(job.count))
         flying = deque(islice(shots, IN_FLIGHT))
         failure, kept = None, 0
@@ -108,7 +109,7 @@ class Job:
 
     def __init__(
         self, studio: Studio, params: Drawing, ctx: Context, count: int, passes: int,
-        seeding: Callable[[int], Seeding] | None, control: Pictures = None,
+        seeding: Callable[[int], Seeding] | None, control: Pictures = None, reference: Pictures = None,
     ):  # fmt: skip
         self.studio, self.batcher, self.device = studio, studio.batcher, studio.device
         self.params, self.ctx, self.count, self.passes = seeds.settled(params), ctx, count, passes
@@ -116,6 +117,12 @@ class Job:
         self.checkpoint = studio.checkpoints.get(params.model, ctx, params.vae)
         units = getattr(params, "controlnets", [])
         self.controls = Controls(units, control or [], studio.cache, self.checkpoint.unet, ctx)
+        self.reference = None
+        if getattr(params, "ip_adapter_weight", 0) and (params.ip_adapter or reference):
+            from .ip_adapter import Reference  # takes a moment to import
+
+            self.reference = Reference(params, reference or [], self.checkpoint, studio.cache, ctx)
+        self.adapted: dict[Checkpoint, Checkpoint] = {}  # models with the networks of words, and with the reference
         self.refiner = self._refiner()
         self._reader, self._warned = Reader(params, ctx.models), set()
         self._embeddings: dict[tuple[int, ...], Embeddings] = {}  # by the widths of the text encoders that they fit
@@ -185,7 +192,10 @@ class Job:
         return words
 
     def _variant(self, words: Words) -> Checkpoint:
-        return self.studio.checkpoints.variant(self.checkpoint, words.networks, self.params.tiling, self.ctx)
+        found = self.studio.checkpoints.variant(self.checkpoint, words.networks, self.params.tiling, self.ctx)
+        if self.reference and found not in self.adapted:
+            self.adapted[found] = self.reference.adapted(found)
+        return found
 
     def _draw(self, shot: Shot, draw: Callable[[Shot], Result]) -> Result | None:
         try:
@@ -246,6 +256,7 @@ class Job:
             "lora_hashes": shot.networks,
             "ti_hashes": shot.embeddings,
             "controlnet_hashes": self.controls.hashes,
+            "ip_adapter_hashes": {self.reference.name: self.reference.hash} if self.reference else {},
             "partial": shot.partial,
             "determinism": determinism(self.device, checkpoint, self.params),
         }

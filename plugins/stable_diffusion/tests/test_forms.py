@@ -80,6 +80,13 @@ def test_controlnets_come_back_without_their_pictures():
     )
 
 
+def test_an_ip_adapter_comes_back_without_its_pictures():
+    adapter = {"ip_adapter": "a.safetensors", "ip_adapter_weight": 0.35, "ip_adapter_end": 0.5}
+    params = JOBS["img2img"](**BASE | adapter).model_dump()
+    note = "The pictures that its IP-Adapter was shown are not inside. Choose them (reference)."
+    assert back("img2img", params) == ("img2img", params, [note])
+
+
 @pytest.mark.parametrize(
     "told",
     [
