@@ -92,7 +92,7 @@ class Server:
         for seconds, function in (
             (0.2, self.watchdog.watch),
             (5, self._maintain),
-            (5, self.library.retention.maintain),
+            (5, self.library.maintain),
         ):
             self.sio.start_background_task(serving.repeat, self, seconds, function)
 

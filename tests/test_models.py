@@ -5,7 +5,10 @@ import os
 import pytest
 
 from core.errors import ModelNotFound
+from core.library.arrivals import Arrivals
 from core.library.models import Models
+from tests.serving import serve
+from tests.wire import Wire
 
 
 @pytest.fixture
@@ -46,3 +49,80 @@ def test_a_name_that_is_not_there_names_the_nearest(models):
         models.path("lora", "portraits/v3.safetensors")
     with pytest.raises(ModelNotFound):
         models.path("lora", "../../secret.safetensors")
+
+
+HELLO = """
+class Hello(Plugin):
+    @job()
+    def hello(self) -> Text:
+        return "hello"
+"""
+
+
+def test_everybody_is_told_when_models_come_or_go(tmp_path):
+    checkpoints = ["models", "checkpoint", "mine"]
+    with serve({"hello": HELLO}, tokens={"bot": "b" * 20}) as server, Wire(server, "b" * 20) as wire:
+
+        def told():
+            return [body["kinds"] for _, name, body in wire.state_events() if name == "models"]
+
+        server.folder.joinpath(*checkpoints).mkdir(parents=True)
+        wire.until(lambda: told() == [["checkpoint"]])
+        (server.folder.joinpath(*checkpoints) / "new.safetensors").touch()
+        wire.until(lambda: told() == [["checkpoint"]] * 2)
+        assert wire.call("choices", {"list": "models/checkpoint"})["choices"] == ["mine/new.safetensors"]
+        (server.folder.joinpath(*checkpoints) / "new.safetensors").rename(server.folder / "models" / "a.pt")
+        wire.until(lambda: told() == [["checkpoint"]] * 3)
+
+
+@pytest.fixture
+def kinds(models):
+    """What `Arrivals` tells after each change."""
+
+    class Store:
+        def write(self, change):
+            change(self)
+
+        def event(self, name, body, about):
+            told.append(body["kinds"])
+
+    class Catalogue:
+        def renew(self):
+            pass
+
+    told, arrivals = [], Arrivals(models.folder, Store(), Catalogue(), lambda function: function())
+    arrivals.look()
+
+    def kinds(change):
+        told.clear()
+        change()
+        arrivals.look()
+        return [kind for each in told for kind in each]
+
+    return kinds
+
+
+def test_only_names_count_and_those_with_a_dot_do_not(models, kinds):
+    portraits = models.folder / "lora" / "portraits"
+    assert kinds((portraits / ".part").touch) == []
+    assert kinds(lambda: (portraits / "v2.safetensors").write_bytes(b"other")) == []
+    assert kinds(lambda: (portraits / "v2.safetensors").rename(portraits / "v3.safetensors")) == ["lora"]
+
+
+def test_files_that_come_in_one_moment_are_all_seen(models, kinds):
+    folder = models.folder / "lora"
+    moment = os.stat(folder).st_mtime_ns
+
+    def add(name):  # a clock that stands still
+        (folder / name).touch()
+        os.utime(folder, ns=(moment, moment))
+
+    assert [kinds(lambda name=name: add(name)) for name in ("a.pt", "b.pt")] == [["lora"], ["lora"]]
+
+
+def test_folders_behind_links_count_and_circles_end(models, kinds, tmp_path):
+    other = tmp_path / "other"
+    (other / "deep").mkdir(parents=True)
+    assert kinds(lambda: (models.folder / "vae").symlink_to(other)) == ["vae"]
+    assert kinds(lambda: (other / "deep" / "back").symlink_to(other)) == ["vae"]
+    assert kinds((other / "deep" / "a.pt").touch) == ["vae"]

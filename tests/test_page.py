@@ -206,6 +206,17 @@ def test_form_is_rendered_from_the_schema(open_page):
     expect(control(page, "separator")).to_have_value("\n")
 
 
+def test_lists_follow_the_files_of_models(open_page, server):
+    page = open_page("demo.echo")
+    options = control(page, "model").locator("option")
+    expect(options).to_have_text(["none", "large.safetensors", "small.safetensors"])
+    new = server.folder / "models" / "checkpoint" / "new.safetensors"
+    new.touch()
+    expect(options).to_have_text(["none", "large.safetensors", "small.safetensors", "new.safetensors"])
+    new.unlink()
+    expect(options).to_have_text(["none", "large.safetensors", "small.safetensors"])
+
+
 def test_field_shows_only_when_its_condition_holds(open_page):
     page = open_page("demo.echo")
     page.get_by_text("Advanced").click()

@@ -64,6 +64,12 @@ export function makeForm(job, call, limits, saved) {
 
   return {
     element, job, fill, showErrors,
+    /** Reads these lists of choices again. */
+    renew(lists) {
+      for (const box of element.querySelectorAll("select[data-list]")) {
+        if (lists.includes(box.dataset.list)) box.dispatchEvent(new Event("renew"));
+      }
+    },
     /** What `submit` takes. Uploads texts first; throws an error with `field` for a value that is none. */
     async values() {
       const shown = params.filter((field) => !field.element.hidden).map((field) => [field.name, field.get()]);
@@ -207,7 +213,7 @@ function selectControl(values, nullable) {
 function choiceControl(list, schema, call) {
   const box = h("select");
   const add = (name) => [...box.options].some(({ value }) => value === name) || box.add(new Option(name || "none", name));
-  readChoices(list, call, add).catch((error) => (box.title = error.message));
+  offer(box, list, call, add);
   const set = (value) => {
     add(value ?? "");
     box.value = value ?? "";
@@ -215,12 +221,25 @@ function choiceControl(list, schema, call) {
   return { box, get: () => box.value || (schema.nullable ? null : undefined), set };
 }
 
-async function readChoices(list, call, add) {
-  for (let offset = 0, total = 1; offset < total; offset += 1000) {
-    const page = await call("choices", { list, offset, limit: 1000 });
-    page.choices.forEach(add);
-    total = page.total;
-  }
+/** Fills a select with the entries of a list, now and whenever it is told that they are others. */
+function offer(select, list, call, add) {
+  const read = async () => {
+    const names = new Set();
+    for (let offset = 0, total = 1; offset < total; offset += 1000) {
+      const page = await call("choices", { list, offset, limit: 1000 });
+      page.choices.forEach((name) => names.add(name));
+      total = page.total;
+    }
+    for (const option of [...select.options]) {
+      if (option.value && !option.selected && !names.has(option.value)) option.remove();
+    }
+    names.forEach(add);
+    select.title = "";
+  };
+  const readOrSay = () => read().catch((error) => (select.title = error.message));
+  select.dataset.list = list;
+  select.addEventListener("renew", readOrSay);
+  readOrSay();
 }
 
 /** Several of a list, in the order in which they were added: chips, and a select to add to them. */
@@ -230,7 +249,8 @@ function severalControl(offered, list, call) {
   const box = h("div", {}, chips, select);
   let chosen = [];
   offered.forEach((name) => select.add(new Option(name)));
-  if (list) readChoices(list, call, (name) => select.add(new Option(name))).catch((error) => (select.title = error.message));
+  const add = (name) => [...select.options].some(({ value }) => value === name) || select.add(new Option(name));
+  if (list) offer(select, list, call, add);
   const set = (value) => {
     chosen = value ?? [];
     chips.replaceChildren(...chosen.map((name, index) => {

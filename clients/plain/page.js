@@ -44,6 +44,7 @@ function received(event, body) {
   const job = jobs.get(event === "artifact" ? body.job : body.id);
   if (event === "job" || event === "queue") refreshSoon();
   if (event === "plugins") readPlugins().catch(complain);
+  if (event === "models") form?.renew(body.kinds.map((kind) => `models/${kind}`));
   if (!job) return;
   if (event === "job") {
     const { outputs, seq, ...changed } = body;

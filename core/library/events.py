@@ -12,6 +12,7 @@ from core.api import Handler, Name
 from core.artifacts import Blobs
 from core.errors import NotFound, PluginError, TooLarge, UnknownJob
 from core.jobs import Row, State, Store, Transaction, new_id, now, wire
+from core.library.arrivals import Arrivals
 from core.library.catalogue import MAX_PARAMS, Catalogue
 from core.library.fair import Pause
 from core.library.lineage import Lineage, parents
@@ -48,11 +49,17 @@ class Library:
         self._config, self._store, self._catalogue, self._run_blocking = config, store, catalogue, run_blocking
         self._call = call
         review = Review(store, scheduler)
-        self.retention = Retention(config, store, blobs, review, run_blocking)
+        self._arrivals = Arrivals(config.models, store, catalogue, run_blocking)
+        self._retention = Retention(config, store, blobs, review, run_blocking)
         self.handlers: list[Handler] = [
             self.jobs, self.artifact, self.artifacts, self.sessions, self.session, self.choices,
-            *review.handlers, *Lineage(config, store, run_blocking).handlers, *self.retention.handlers,
+            *review.handlers, *Lineage(config, store, run_blocking).handlers, *self._retention.handlers,
         ]  # fmt: skip
+
+    def maintain(self) -> None:
+        """Called every few seconds: see what models have come, and delete what is over the retention settings."""
+        self._arrivals.look()
+        self._retention.maintain()
 
     def jobs(
         self, owner: str, state: State | None = None, session: str | None = None, parent: str | None = None,

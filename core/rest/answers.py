@@ -385,6 +385,12 @@ class PluginsEvent(Numbered, PluginBrief):
     """A plugin became ready or was refused."""
 
 
+class ModelsEvent(Numbered):
+    """Files of models have come or gone: lists that were asked for with `choices` may be other ones now."""
+
+    kinds: list[str] = Field(description="Whose: the list of each is models/KIND.")
+
+
 class NextOutput(Said):
     index: int
     eta_seconds: float | None
@@ -423,6 +429,7 @@ EVENTS: dict[str, type[Said]] = {  # what the server sends
     "session": SessionEvent,
     "queue": QueueEvent,
     "plugins": PluginsEvent,
+    "models": ModelsEvent,
     "progress": ProgressEvent,
     "preview": PreviewEvent,
     "log": LogEvent,
