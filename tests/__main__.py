@@ -1,7 +1,9 @@
 """Runs every test and adds up: the server's in .venv, each plugin's in that plugin's own environment.
 
-python3 -m tests [--quick] [pytest arguments]; --quick leaves out what needs torch, a browser or patience."""
+python3 -m tests [--quick] [--weights DIR] [pytest arguments]; --quick leaves out what needs torch, a browser or
+patience, --weights also loads, and draws with, each published Stable Diffusion model in DIR."""
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,10 @@ PLUGIN_PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sy
 
 def main():
     arguments = sys.argv[1:]
+    if "--weights" in arguments[:-1]:
+        at = arguments.index("--weights")
+        os.environ["STABLE_CORE_WEIGHTS"] = str(Path(arguments[at + 1]).resolve(strict=True))
+        del arguments[at : at + 2]
     quick = "--quick" in arguments
     options = ["-m", "not slow and not torch and not browser"] if quick else []
     paths = [argument for argument in arguments if is_test_path(argument)]

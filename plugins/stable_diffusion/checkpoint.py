@@ -139,6 +139,7 @@ def load(source: Source, device: str, ctx: Context, other: Source | None = None)
     clips = tuple(part(name) for name in encoders)
     tokenizers = tuple(source.tokenizer(name) for name in encoders)
     unet = part("unet")
+    source.settle(unet)
     vae = part("vae", torch.float32, other or source)  # several published VAEs overflow in float16
     # Of the scheduler only the table of alphas is used, which all of diffusers' schedulers make of the same keys.
     noise = DDIMScheduler.from_config(source.configs["scheduler"])

@@ -9,8 +9,9 @@ from torch import Tensor
 from core.plugin import Context, InvalidParams
 
 from .hashes import sha256, short_hash, stamped
-from .model_files import Source, opened, save
+from .model_files import Source, opened
 from .options import Merge
+from .saving import save
 
 DTYPES = {"float16": torch.float16, "float32": torch.float32}
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import gzip
 import importlib.util
 import json
-import os
 import re
-import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
-from core.errors import Conflict
 from core.plugin import InvalidParams
 
 from . import original, weights
@@ -67,7 +62,7 @@ class Source:
 
     @property
     def prediction(self) -> str | None:
-        """What the UNet estimates, "epsilon" or "v_prediction"; None if only trying can tell, as `module` does."""
+        """What the UNet estimates, "epsilon" or "v_prediction"; None if only trying can tell, see `settle`."""
         return self.configs["scheduler"].get("prediction_type", "epsilon")
 
     def module(self, part: str, dtype: torch.dtype) -> torch.nn.Module:
@@ -84,10 +79,7 @@ class Source:
                 raise self.bad(f"{self.path}, {CALLED[part]}: {theirs}")
             state[name] = tensor.to(dtype, copy=True).contiguous()
         empty.load_state_dict(state, assign=True)
-        module = filled(empty).eval().requires_grad_(False)
-        if part == "unet" and self.prediction is None:
-            self._try(module)
-        return module
+        return filled(empty).eval().requires_grad_(False)
 
     def tensor(self, part: str, name: str) -> torch.Tensor:
         """One weight, by its name in the module, as it is in the file. It may be the file's own memory."""
@@ -144,17 +136,22 @@ class Source:
         except Exception as error:  # the libraries raise nearly anything for values that do not fit
             raise self.bad(f"{self.path}, {CALLED[part]}: {first_line(error)}") from error
 
-    def _try(self, unet: torch.nn.Module) -> None:
-        """Find out what a UNet of Stable Diffusion 2 estimates, as A1111 does: at the noisiest level, of a picture
-        that is all 0.5, an estimate of the noise is about that picture, one of v its negative."""
+    def settle(self, unet: torch.nn.Module) -> None:
+        """Find out what a UNet of Stable Diffusion 2 estimates if nothing tells, as A1111 does: at the noisiest level,
+        of a picture that is all 0.5, an estimate of the noise is about that picture, one of v its negative."""
         import torch
 
-        x = torch.full((1, unet.config.in_channels, 8, 8), 0.5, dtype=unet.dtype)
-        context = torch.full((1, 2, unet.config.cross_attention_dim), 0.5, dtype=unet.dtype)
+        if self.prediction is not None:
+            return
+        dtype = unet.dtype
         with torch.inference_mode():
-            v = (unet(x, 999, context).sample.float() - 0.5).mean() < -1
-        self.configs["scheduler"]["prediction_type"] = PREDICTIONS[bool(v)]
-        if v:
+            mean = _mean_difference(unet)
+        if not mean.isfinite():  # attention of Stable Diffusion 2 may leave the range of float16
+            with torch.inference_mode():
+                mean = _mean_difference(unet.float())
+            unet.to(dtype)
+        self.configs["scheduler"]["prediction_type"] = PREDICTIONS[bool(mean < -1)]
+        if mean < -1:
             unet.register_to_config(sample_size=96)  # published for 768 pixels
 
     def tokenizer(self, part: str = "text_encoder") -> CLIPTokenizer:
@@ -175,6 +172,15 @@ class Source:
 
     def bad(self, why: str) -> InvalidParams:
         return bad_vae(self.name, why) if self.kind == "vae" else bad_model(self.name, why)
+
+
+def _mean_difference(unet: torch.nn.Module) -> torch.Tensor:
+    import torch
+
+    like = {"dtype": unet.dtype, "device": unet.device}
+    x = torch.full((1, unet.config.in_channels, 8, 8), 0.5, **like)
+    context = torch.full((1, 2, unet.config.cross_attention_dim), 0.5, **like)
+    return (unet(x, 999, context).sample.float() - 0.5).mean()
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,9 +213,10 @@ class Stored:
         if path.suffix.lower() == ".safetensors":
             from safetensors import safe_open
 
-            with safe_open(path, "numpy") as file:  # looks whether all is where the header says; needs no torch
-                shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-                self.metadata |= file.metadata() or {}
+            safe_open(path, "numpy").__exit__(None, None, None)  # looks whether all is where the header says
+            header = weights.header(path)
+            self.metadata |= header.pop("__metadata__", {})
+            shapes = {name: tuple(each["shape"]) for name, each in header.items()}
             self._files |= dict.fromkeys(shapes, path)
         else:
             import torch
@@ -504,91 +511,6 @@ def filled(model: torch.nn.Module) -> torch.nn.Module:
                     raise ValueError(f"{type(module).__name__} has a buffer {name} that is not saved")
                 module.register_buffer(name, torch.arange(buffer.shape[-1])[None], persistent=False)
     return model
-
-
-def save(
-    path: Path,
-    source: Source,
-    dtype: torch.dtype,
-    metadata: Mapping[str, str],
-    tensor: Callable[[str, str], torch.Tensor] | None = None,
-) -> None:
-    """Write a model as one .safetensors file in the original layout, tensor by tensor. `tensor(part, name)` gives each
-    weight by its name in the module, by default the source's own.
-
-    The file is there when all of it is. Raises Conflict if one is there already."""
-    import torch
-
-    tensor = tensor or source.tensor
-    made_of: dict[str, tuple[str, list[str]]] = {}  # by the name in the file: the part, and ours that go into it
-    header: dict[str, Any] = {"__metadata__": {**metadata, CONFIG: json.dumps(_told(source))}}
-    end = 0
-    for part in source.parts:
-        prefix, kind = original.PLACES[source.architecture][part]
-        empty = source.empty(part).state_dict()
-        for ours, theirs in original.names(part, empty, kind).items():
-            made_of.setdefault(prefix + theirs, (part, []))[1].append(ours)
-        for name in [name for name, (of, _) in made_of.items() if of == part]:
-            shape = original.put(name, {ours: empty[ours] for ours in made_of[name][1]}).shape
-            start, end = end, end + shape.numel() * dtype.itemsize
-            kinds = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"}
-            header[name] = {"dtype": kinds[dtype], "shape": list(shape), "data_offsets": [start, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-
-    with created(path) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, (part, ours) in made_of.items():
-            whole = original.put(name, {each: tensor(part, each) for each in ours})
-            file.write(whole.to(dtype).contiguous().reshape(-1).view(torch.uint8).numpy().data)
-
-
-def _told(source: Source) -> dict[str, Any]:
-    """What is written under CONFIG: all configurations, and tokenizers if they are not CLIP's."""
-    own = {}
-    for part in source.parts:
-        tokenizer = source.tokenizer(part) if part.startswith("text_encoder") else None
-        if tokenizer and len(tokenizer) != len(clip_vocabulary("")["vocab"]):
-            words = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
-            ends = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
-            found = {"vocab": words["vocab"], "merges": words["merges"]} | ends
-            own[part.replace("text_encoder", "tokenizer")] = found
-    return source.configs | own
-
-
-@contextlib.contextmanager
-def created(path: Path) -> Iterator[BinaryIO]:
-    """A new file to write into, which is at `path` only when all is written; never instead of another.
-
-    Raises Conflict if there is one. What a process that was killed has left has the ending .unfinished; it is deleted
-    when the next file is written, if nobody has written to it for an hour."""
-    if path.exists():
-        raise taken_name(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    for left in path.parent.glob(".*.unfinished"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > 3600:
-                left.unlink()
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex}.unfinished")
-    try:
-        with unfinished.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(unfinished, path)  # in contrast to a rename, this fails if there is one
-        except FileExistsError as error:
-            raise taken_name(path) from error
-        except OSError:  # the file system has no links
-            if path.exists():
-                raise taken_name(path) from None
-            unfinished.rename(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def taken_name(path: Path) -> Conflict:
-    return Conflict(f"there is {path} already, and it stays as it is.", field="name", hint="Choose another name.")
 
 
 @functools.cache

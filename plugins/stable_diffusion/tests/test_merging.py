@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import tiny_models
 import torch
-from sd.model_files import opened, save
+from sd.model_files import opened
 from sd.options import Info, Merge
+from sd.saving import save
 
 from core.errors import Conflict
 from core.plugin import Cancelled, InvalidParams
@@ -137,7 +138,8 @@ import os, signal, sys
 from pathlib import Path
 sys.path[:0] = sys.argv[3:]
 import conftest, torch
-from sd.model_files import opened, save
+from sd.model_files import opened
+from sd.saving import save
 source, count = opened("a", Path(sys.argv[1])), []
 def tensor(part, name):
     count.append(name)

@@ -7,6 +7,8 @@ import json
 import math
 import pickle
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -18,8 +20,9 @@ from diffusers.loaders import single_file_utils
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from sd.lora import names_in_unet
-from sd.model_files import CONFIG, Stored, opened, save
+from sd.model_files import CONFIG, Stored, opened
 from sd.original import OPEN_CLIP, PLACES, UNET, VAE, plain
+from sd.saving import save
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from core.errors import Conflict
@@ -215,6 +218,7 @@ def test_what_a_file_of_stable_diffusion_2_estimates_is_tried_out(made, tmp_path
     source = opened("x", rewritten(made("sd2-v")[1], tmp_path / "x.safetensors", answering(value)))
     assert source.prediction is None
     unet = source.module("unet", torch.float32)
+    source.settle(unet)
     assert (source.prediction, unet.config.sample_size) == (prediction, {"epsilon": 64, "v_prediction": 96}[prediction])
 
 
@@ -421,3 +425,13 @@ def test_loras_find_every_layer_by_its_name_in_the_published_files(model, tmp_pa
     for ours, theirs in source.names("unet", unet).items():
         if ours.endswith(".weight"):
             assert names[theirs.removesuffix(".weight").replace(".", "_")] == ours.removesuffix(".weight")
+
+
+def test_a_file_is_known_without_torch(made):
+    script = "import sys; sys.path[:0] = sys.argv[3:]; import conftest; from pathlib import Path\n"
+    script += "from sd.model_files import opened; print(opened(*sys.argv[1:2], Path(sys.argv[2])).architecture)\n"
+    script += "assert not {'torch', 'transformers', 'diffusers'} & sys.modules.keys()"
+    for path in made("sdxl"):
+        paths = [str(Path(__file__).parent), *sys.path]
+        done = subprocess.run([sys.executable, "-c", script, "x", path, *paths], capture_output=True, text=True)
+        assert (done.stdout, done.returncode) == ("sdxl\n", 0), done.stderr

@@ -8,8 +8,9 @@ import tiny_models
 import torch
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from sd import png_info
-from sd.model_files import opened, opened_vae, save
+from sd.model_files import opened, opened_vae
 from sd.original import VAE, names
+from sd.saving import save
 
 from core.plugin import InvalidParams, ModelNotFound
 
