@@ -1,12 +1,16 @@
 """Stable Diffusion XL, its refiner, and 2 with v-prediction: what they are told, and that pictures are diffusers'."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import diffusers
 import PIL.Image
 import pytest
 import torch
+from drawing import same
 from safetensors.torch import load_file, save_file
 from sd import lora
-from sd.conditioning import sizes
+from sd.chunks import Wording
+from sd.conditioning import emphasised, sizes
 from sd.embeddings import XL
 from sd.forms import params_of
 from sd.infotext import parse
@@ -196,3 +200,90 @@ def test_an_embedding_of_the_words_own_vectors_is_these_words(tiny, draw, latent
         (result,) = draw(model="sdxl", refiner="refiner", prompt=prompt, **EULER)
     assert_same(latents[0], latents[1])
     assert [*draw(model="sdxl", prompt="a myword", steps=1)[0].facts["ti_hashes"]] == ["myword"]
+
+
+@pytest.fixture
+def encode(tiny, plugin, make_context):
+    """encode(text) gives the Condition that SDXL reads of a text, and encode.clips are its networks."""
+    tiny("sdxl")
+    checkpoint = plugin._studio.checkpoints.get("sdxl", make_context())
+
+    def encode(text, **wording):
+        with torch.inference_mode():
+            return checkpoint.text.encode([checkpoint.text.chunks(text, Wording(**wording), {})])[0]
+
+    encode.checkpoint = checkpoint
+    return encode
+
+
+def test_both_encoders_are_read_at_the_last_layer_but_one_each_with_its_own_padding(encode):
+    clips, tokenizers = encode.checkpoint.clips, encode.checkpoint.tokenizers
+    ids = [each(TEXT, padding="max_length", return_tensors="pt").input_ids for each in tokenizers]
+    assert (ids[0][0, -1], ids[1][0, -1]) == (tokenizers[0].eos_token_id, 0)
+    with torch.inference_mode():
+        outputs = [clip(each, output_hidden_states=True) for clip, each in zip(clips, ids, strict=True)]
+    expected = torch.cat([output.hidden_states[-2] for output in outputs], dim=-1)
+    for clip_skip in (1, 2, 12):  # as in A1111, it is for other models
+        condition = encode(TEXT, clip_skip=clip_skip)
+        torch.testing.assert_close(condition.context, expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(condition.pooled, outputs[1].text_embeds, rtol=0, atol=1e-5)
+
+
+def test_what_is_pooled_is_the_first_chunk_without_emphasis(encode):
+    long = encode(f"({TEXT}:1.5) BREAK blue")
+    assert long.context.shape == (1, 154, 96)
+    torch.testing.assert_close(long.pooled, encode(TEXT).pooled)
+    assert not torch.allclose(long.pooled, encode("blue").pooled)
+
+
+@pytest.mark.parametrize("emphasis", ["original", "comfyui"])
+def test_emphasis_acts_in_each_encoders_part_for_itself(encode, emphasis):
+    (plain, empty), weights = (encode(text).context[0] for text in (TEXT, "")), torch.ones(77)
+    weights[2] = 1.5
+    parts = zip(plain.split((32, 64), 1), empty.split((32, 64), 1), strict=True)
+    expected = torch.cat([emphasised(part, weights, emphasis, nothing) for part, nothing in parts], 1)
+    torch.testing.assert_close(encode("a (red:1.5) circle", emphasis=emphasis).context[0], expected, rtol=0, atol=1e-4)
+
+
+def test_conditions_that_are_mixed_mix_what_is_pooled(encode):
+    one, other = encode(TEXT), encode(NEGATIVE)
+    torch.testing.assert_close(one.mixed(other, 0.25).pooled, 0.75 * one.pooled + 0.25 * other.pooled)
+
+
+JOBS = {
+    "txt2img": {"width": 72, "hires": True, "hires_scale": 1.25, "refiner_switch_at": 0.5},
+    "img2img": {"tiling": True},
+    "inpaint": {"only_masked": True, "fill": "latent noise"},
+    "outpaint": {"pixels": 8, "directions": ["left"]},
+    "sd_upscale": {"scale": 1.5, "overlap": 16},
+    "img2img_alternative": {"decode_steps": 2, "original_prompt": "red"},
+    "interpolate": {"to_prompts": "a blue star AND red", "frames": 3},
+}
+
+
+@pytest.mark.parametrize("kind", ["sd2-v", "sdxl+refiner"])
+@pytest.mark.parametrize("job", JOBS)
+def test_every_job_draws_with_every_kind_of_model(tiny, draw, job, kind):
+    model, _, refiner = kind.partition("+")
+    for each in {model, refiner} - {""}:
+        tiny(each)
+    given = JOBS[job] | {"model": model, "refiner": refiner, "steps": 2, "seed": 1, "exact": True}
+    given |= {"prompt": "[a:red:0.5] (circle:1.2) AND [blue|green] BREAK star :0.5"}
+    if job not in ("txt2img", "interpolate"):
+        given["image"] = PIL.Image.new("RGB", (64, 64), "red")
+    if job == "inpaint":
+        given["mask"] = PIL.Image.new("L", (64, 64), 255)
+    first, again = (draw(job=job, **given)[-1] for _ in range(2))
+    assert first.value.tobytes() == again.value.tobytes()
+    assert ("refiner_hash" in first.facts) == bool(refiner)
+
+
+def test_pictures_of_models_that_share_no_calls_are_those_drawn_alone(tiny, draw):
+    tiny("sdxl"), tiny("refiner")
+    ways = [{"model": "sdxl"}, {"model": "sdxl", "refiner": "refiner", "refiner_switch_at": 0.5}, {"model": "refiner"}]
+    ways = [way | EULER | {"prompt": TEXT, "batch_size": 2} for way in ways]
+    alone = [draw(**way) for way in ways]
+    with ThreadPoolExecutor(len(ways)) as threads:
+        together = [job.result() for job in [threads.submit(draw, **way) for way in ways]]
+    for one, other in zip(sum(alone, []), sum(together, []), strict=True):
+        assert same(one, other)
