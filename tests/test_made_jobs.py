@@ -2,13 +2,15 @@
 
 import json
 import re
+import threading
 
 import pytest
 
 from core.errors import InvalidParams
 from core.ops.describe import announce, describe
+from core.ops.discovery import Looking
 from core.plugin import Plugin
-from tests.serving import ROOT, serve
+from tests.serving import ROOT, serve, wait_until
 from tests.wire import Wire
 
 GUIDE = (ROOT / "docs/plugins.md").read_text("utf-8").split("## Jobs made of the user's files")[1]
@@ -69,6 +71,18 @@ def test_a_broken_file_hides_nothing_else_and_is_told(server, wire):
     about = kitchen(wire)
     assert "salad" in [job["name"] for job in about["jobs"]]
     assert len(about["notes"]) == 1 and "recipe/broken cannot be read" in about["notes"][0]
+
+
+def test_who_asks_waits_for_a_look_but_not_for_long_and_there_is_one_at_a_time():
+    looks, go_on = [], threading.Event()
+    looking = Looking(lambda: (looks.append("begun"), go_on.wait(30), looks.append("ended")), seconds=0.1)
+    looking()
+    looking()
+    assert looks == ["begun"]
+    go_on.set()
+    wait_until(lambda: looks == ["begun", "ended"])
+    wait_until(lambda: looking() or len(looks) >= 4)
+    assert looks[:4] == ["begun", "ended"] * 2
 
 
 def test_a_made_job_does_not_take_the_place_of_something_else_of_the_plugin():

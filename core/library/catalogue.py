@@ -35,6 +35,7 @@ class PluginInfo:
     settings: dict[str, Any] = field(default_factory=dict)  # what the admin has set, and the defaults of the rest
     notes: list[str] = field(default_factory=list)  # for people: what is not offered, and why
     made_from: str = ""  # a hash of the files that its jobs are made from, if they are
+    renewing: bool = False  # while these are being read again
 
     def wire(self) -> dict[str, Any]:
         keys = ("version", "title", "description", "author", "licence", "homepage")
@@ -176,11 +177,11 @@ class Catalogue:
         if matches:
             raise UnknownJob(f"{name!r} is announced by several plugins: say {' or '.join(matches)}.", field="job")
         near = difflib.get_close_matches(name, {full.split(".")[1] for full in self.jobs} | self.jobs.keys(), n=3)
-        installing = ", ".join(plugin.name for plugin in self.plugins.values() if plugin.status == "installing")
+        coming = [each for each in self.plugins.values() if each.status == "installing" or each.renewing]
         raise UnknownJob(
             f"no plugin announces a job {name!r}." + (f" Did you mean {' or '.join(near)}?" if near else ""),
             field="job",
-            hint=f"Still being installed: {installing}." if installing else None,
+            hint=f"{', '.join(each.name for each in coming)} may have it in a moment: ask again." if coming else None,
         )
 
 

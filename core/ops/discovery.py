@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from core.ops.config import ROOT, Config, tomllib
 from core.types import KINDS
 
 API_VERSION = 1  # of core/plugin.py
-DESCRIBE_SECONDS = 30
+DESCRIBE_SECONDS, OF_MODELS_SECONDS = 30, 180  # that a plugin has to describe itself; and the jobs of its models
 SAY_WHAT_THEY_ARE = {".json", ".py"}  # files of a model; the others are its weights, long in coming
 
 
@@ -100,25 +101,50 @@ def load_all(
     for info in list(catalogue.plugins.values()):
         load(info, config, catalogue, say, run_blocking)
         store.write(lambda tx, info=info: tx.event("plugins", info.brief(), {}))
-    lock = threading.Lock()
-    catalogue.renew = lambda: _renew(config, catalogue, store, run_blocking, lock)
+    catalogue.renew = Looking(lambda: _renew(config, catalogue, store, run_blocking))
 
 
-def _renew(
-    config: Config, catalogue: Catalogue, store: Store, run_blocking: Callable[..., Any], lock: threading.Lock
-) -> None:
+class Looking:
+    """Calling it has `look` run once after the call, and never twice at a time. Who calls waits for it, but not for
+    longer than `seconds`: a client whose request is not answered for long would be thought lost."""
+
+    def __init__(self, look: Callable[[], None], seconds: float = 10):
+        self._look, self._seconds = look, seconds
+        self._guard, self._ended = threading.Lock(), threading.Event()
+        self._ended.set()
+
+    def __call__(self) -> None:
+        deadline, mine = time.monotonic() + self._seconds, False
+        while not mine and time.monotonic() < deadline:  # one that runs already may have looked a moment too early
+            with self._guard:
+                if mine := self._ended.is_set():
+                    self._ended = threading.Event()
+                    threading.Thread(target=self._run, args=(self._ended,), daemon=True).start()
+                ended = self._ended
+            ended.wait(max(0, deadline - time.monotonic()))
+
+    def _run(self, ended: threading.Event) -> None:
+        try:
+            self._look()
+        finally:
+            ended.set()
+
+
+def _renew(config: Config, catalogue: Catalogue, store: Store, run_blocking: Callable[..., Any]) -> None:
     """Announce anew what depends on models, where these have come, gone or changed since. Costs a look otherwise."""
     models = Models(config.models, catalogue.shipped_models())
     for info in list(catalogue.plugins.values()):
         if info.status != "ready" or "jobs_from" not in info.manifest:
             continue
-        with lock:
-            if run_blocking(_made_from, info, models) == info.made_from:
-                continue
-            try:
-                _announce(info, config, catalogue, run_blocking, run_it=True)
-            except (CoreError, OSError, ValueError, TypeError) as error:  # the jobs that there were stay
-                info.notes = [f"What has changed in {config.models} is not announced: {error}"]
+        if run_blocking(_made_from, info, models) == info.made_from:
+            continue
+        info.renewing = True
+        try:
+            _announce(info, config, catalogue, run_blocking, run_it=True)
+        except (CoreError, OSError, ValueError, TypeError) as error:  # the jobs that there were stay
+            info.notes = [f"What has changed in {config.models} is not announced: {error}"]
+        finally:
+            info.renewing = False
         store.write(lambda tx, info=info: tx.event("plugins", info.brief(), {}))
 
 
@@ -145,17 +171,18 @@ def _describe_in_child(info: PluginInfo, models: Models, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     answer, log = target.with_suffix(".new"), target.with_suffix(".log")
     known = json.dumps([str(models.folder), models.shipped])
+    seconds = OF_MODELS_SECONDS if "jobs_from" in info.manifest else DESCRIBE_SECONDS
     command = [str(info.python), "-m", "core.ops.describe", str(info.folder), str(answer), known]
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT, start_new_session=True
         )
         try:
-            child.wait(DESCRIBE_SECONDS)
+            child.wait(seconds)
         except subprocess.TimeoutExpired as error:
             os.killpg(child.pid, signal.SIGKILL) if os.name == "posix" else child.kill()
             child.wait()
-            raise InvalidParams(f"it did not describe itself within {DESCRIBE_SECONDS} s; see {log}.") from error
+            raise InvalidParams(f"it did not describe itself within {seconds} s; see {log}.") from error
     if child.returncode or not answer.exists():
         last = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["it printed nothing"]
         raise InvalidParams(f"importing it failed (exit code {child.returncode}): {last[0][:500]}")
