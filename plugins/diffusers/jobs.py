@@ -22,7 +22,7 @@ def job_of(name: str, path: Path, stamp: Any) -> Callable:
     pipeline = folders.pipeline_class(folder)
     form = form_of(pipeline, folder)
 
-    @job()
+    @job(reuse=form.seeded)
     def run(self: Any, params: Any, ctx: Context, **inputs: Any) -> Iterator[Any]:
         from .running import run
 
