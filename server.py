@@ -63,7 +63,7 @@ class Server:
         self.memory = Memory(config, self.store, self.catalogue)
         self.pool = Pool(
             config, self.store, self.catalogue, self.scheduler, self.memory, blobs, self.sio,
-            devices.find(config.devices), self.outgoing.tell, exported,
+            devices.find(config.devices, config.torch_backend), self.outgoing.tell, exported,
         )  # fmt: skip
         self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool, self.memory)
         self.api = Api(self.sio, self.store, self.scheduler)

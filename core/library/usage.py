@@ -15,9 +15,11 @@ log = logging.getLogger(__name__)
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
-def _torch(device: str) -> Any:
+def _card(device: str) -> Any:
+    """torch.cuda or torch.xpu, which answer alike, once they are in use; None for what has no memory of its own."""
     torch = sys.modules.get("torch")
-    return torch if torch and device.startswith("cuda") and torch.cuda.is_initialized() else None
+    card = torch and getattr(torch, device.partition(":")[0], None) if device.startswith(("cuda", "xpu")) else None
+    return card if card and card.is_initialized() else None
 
 
 def _measured(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,8 +39,8 @@ def _measured(function: Callable[..., Any]) -> Callable[..., Any]:
 @_measured
 def used_bytes(device: str) -> int:
     """What the worker has of a graphics card's memory, or of the machine's; 0 where nobody says."""
-    if torch := _torch(device):
-        return torch.cuda.memory_reserved(device)
+    if card := _card(device):
+        return card.memory_reserved(device)
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, AttributeError):
@@ -49,8 +51,8 @@ def used_bytes(device: str) -> int:
 def give_back(device: str) -> None:
     """Free what nobody refers to any more."""
     gc.collect()
-    if torch := _torch(device):
-        torch.cuda.empty_cache()
+    if card := _card(device):
+        card.empty_cache()
 
 
 class Peak:
@@ -62,8 +64,8 @@ class Peak:
 
     @_measured
     def _begin(self) -> None:
-        if torch := _torch(self._device):
-            torch.cuda.reset_peak_memory_stats(self._device)
+        if card := _card(self._device):
+            card.reset_peak_memory_stats(self._device)
         elif RESET.exists():
             with contextlib.suppress(OSError):  # refused in some containers: then it is the peak since the start
                 RESET.write_text("5")  # makes the peak of the resident memory the present one
@@ -71,8 +73,8 @@ class Peak:
     @_measured
     def bytes(self) -> int:
         """0 where nobody says."""
-        if torch := _torch(self._device):
-            return torch.cuda.max_memory_reserved(self._device)
+        if card := _card(self._device):
+            return card.max_memory_reserved(self._device)
         try:
             lines = STATUS.read_text().splitlines()
             return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

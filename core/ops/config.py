@@ -40,8 +40,12 @@ class Config(pydantic.BaseModel):
     models: Path = Field(ROOT / "models", description="Folder of model files, a subfolder for each kind.")
     plugins: list[Path] = Field([ROOT / "plugins"], description="Folders that hold plugins.")
     environments: Path = Field(ROOT / ".envs", description="Folder of the plugins' Python environments.")
-    torch_backend: str = Field("auto", description="PyTorch build of the plugins: auto, cpu, cu128, rocm6.3, xpu ...")
-    devices: list[str] = Field(["auto"], description="Devices to use: auto, or cpu, cuda:0 ...")
+    torch_backend: str = Field(
+        "auto",
+        description="PyTorch build of the plugins: auto (the tested one, from PyPI), cpu, or one of PyTorch's own: "
+        "cu126, cu128, cu130 (NVIDIA), rocm6.4 (AMD), xpu (Intel) ...",
+    )
+    devices: list[str] = Field(["auto"], description="Devices to use: auto, or cpu, cuda:0, xpu:0, mps ...")
     async_mode: Literal["eventlet", "threading"] = Field(
         "eventlet", description="How the server waits for many sockets."
     )

@@ -30,6 +30,8 @@ def free_bytes(device: str) -> int | None:
     """Memory that is free on a device; None where nobody says."""
     if device.startswith("cuda"):
         return _free_on_card(int(device.partition(":")[2] or 0))
+    if device.startswith("xpu"):
+        return None
     free = psutil.virtual_memory().available
     for limit, used in CGROUPS:
         try:
