@@ -142,7 +142,10 @@ def load(source: Source, device: str, ctx: Context, other: Source | None = None)
     source.settle(unet)
     vae = part("vae", torch.float32, other or source)  # several published VAEs overflow in float16
     # Of the scheduler only the table of alphas is used, which all of diffusers' schedulers make of the same keys.
-    noise = DDIMScheduler.from_config(source.configs["scheduler"])
+    try:
+        noise = DDIMScheduler.from_config(source.configs["scheduler"])
+    except Exception as error:  # of values that do not fit, nearly any
+        raise source.bad(f"{source.path}: its scheduler's configuration cannot be used: {error}") from error
     ctx.raise_if_cancelled()
     ctx.progress(len(parts), len(parts) + 1, "load")
     found = short_hash(stamped(source.files), ctx.models.folder)

@@ -38,6 +38,7 @@ OF_WIDTH = {  # of what its UNet attends to
 CALLED = {"text_encoder": "text encoder", "text_encoder_2": "second text encoder", "unet": "UNet", "vae": "VAE"}
 PREDICTIONS = ("epsilon", "v_prediction")
 CHANNELS = {4: "pictures", 8: "instruct-pix2pix", 9: "inpainting"}  # that a UNet takes, and what for
+LAYERS = 200  # more than this in one place, no model has
 CONFIG = "stable_core.config"  # under which our own files tell, as JSON, what shapes cannot tell
 # The noise of all published models.
 SCHEDULER = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -274,6 +275,8 @@ def opened(name: str, path: Path) -> Source:
         raise bad_model(name, f"{path}: its UNet takes {channels} channels, which is none of {known}")
     if (source.prediction or "epsilon") not in PREDICTIONS:
         raise bad_model(name, f"{path} has the prediction_type {source.prediction!r}")
+    if (steps := source.configs["scheduler"].get("num_train_timesteps", 1000)) not in range(1, 100_001):
+        raise bad_model(name, f"{path} has num_train_timesteps {steps!r}, not 1 to 100,000")
     return source
 
 
@@ -328,7 +331,7 @@ def opened_vae(name: str, path: Path, architecture: str) -> Source:
             theirs = original.names("vae", names) if ours else {each: each for each in names}
             named = Part(stored, {theirs[each]: at for each, at in names.items()})
             told = _json_text(stored.metadata.get(CONFIG), path)
-            config = told.get("vae") or _config("vae", named, architecture, path)
+            config = _config("vae", named, architecture, path, told)
     except ValueError as error:
         raise bad_vae(name, str(error)) from error
     if (channels := config.get("latent_channels", 4)) != 4:
@@ -349,10 +352,13 @@ def _has_vae(name: str, path: Path, stamps: Stamps) -> bool:
 def _json(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is no JSON object")
+    for key, value in found.items():  # else somebody could let us build for hours what nobody has weights for
+        if "layers" in key and any(int(each) > LAYERS for each in re.findall(r"\d+", str(value))):
+            raise ValueError(f"{path} has {key} of {value}, more than {LAYERS}")
     return found
 
 
@@ -411,9 +417,9 @@ def _file(name: str, path: Path) -> Source:
         parts["vae"] = Part(stored, vae)
     parts = {part: parts[part] for part in PARTS if part in parts}
     told = _json_text(stored.metadata.get(CONFIG), path)
-    configs = {part: told.get(part) or _config(part, parts[part], architecture, path) for part in parts}
+    configs = {part: _config(part, parts[part], architecture, path, told) for part in parts}
     configs["scheduler"] = told.get("scheduler") or _scheduler(path, stored, architecture)
-    if architecture == "sd2" and configs["scheduler"]["prediction_type"] == "v_prediction" and "unet" not in told:
+    if architecture == "sd2" and configs["scheduler"].get("prediction_type") == "v_prediction" and "unet" not in told:
         configs["unet"]["sample_size"] = 96
     configs |= {key: told[key] for key in told if key.startswith("tokenizer")}
     metadata = {key: text for key, text in stored.metadata.items() if key != CONFIG}
@@ -431,14 +437,16 @@ def _text_encoders(found: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, st
                 yield kind, names
 
 
-def _config(part: str, at: Part, architecture: str, path: Path) -> dict[str, Any]:
+def _config(part: str, at: Part, architecture: str, path: Path, told: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What shapes tell, what was `told` by us, and the rest as published."""
     shapes = {name: at.stored.shapes[theirs] for name, theirs in at.names.items()}
+    told = {key: value for key, value in told.get(part, {}).items() if key in original.UNTOLD[part]}
     try:
         if part == "unet":
-            return original.unet_config(shapes, architecture)
+            return original.unet_config(shapes, architecture) | told
         if part == "vae":
-            return original.vae_config(shapes, architecture)
-        return original.text_config(shapes, at.kind, architecture)
+            return original.vae_config(shapes, architecture) | told
+        return original.text_config(shapes, at.kind, architecture) | told
     except (KeyError, ValueError, IndexError, StopIteration, TypeError) as error:
         raise ValueError(f"{path}: its {CALLED[part]} is not one of Stable Diffusion ({error})") from error
 
@@ -446,7 +454,7 @@ def _config(part: str, at: Part, architecture: str, path: Path) -> dict[str, Any
 def _json_text(text: str | None, path: Path) -> dict[str, Any]:
     try:
         told = json.loads(text or "{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: {CONFIG} in its metadata is no JSON: {error}") from error
     if not isinstance(told, dict) or not all(isinstance(each, dict) for each in told.values()):
         raise ValueError(f"{path}: {CONFIG} in its metadata is no JSON of objects")

@@ -31,6 +31,15 @@ PLACES = {
 }
 # By which latents are multiplied, so that they have a standard deviation of about 1.
 SCALING = {"sd1": 0.18215, "sd2": 0.18215, "sdxl": 0.13025, "sdxl-refiner": 0.13025}
+# What shapes do not tell, of each part's configuration.
+UNTOLD = {
+    "unet": ("sample_size", "attention_head_dim", "num_attention_heads", "norm_num_groups", "norm_eps",
+             "upcast_attention", "addition_time_embed_dim"),
+    "vae": ("sample_size", "norm_num_groups", "scaling_factor"),
+    "text_encoder": ("num_attention_heads", "hidden_act", "layer_norm_eps", "bos_token_id", "eos_token_id",
+                     "pad_token_id"),
+}  # fmt: skip
+UNTOLD["text_encoder_2"] = UNTOLD["text_encoder"]
 Shapes = Mapping[str, tuple[int, ...]]
 
 _RESNET = {

@@ -15,6 +15,7 @@ from core.errors import Conflict
 
 from . import original
 from .model_files import CONFIG, Source, clip_vocabulary
+from .original import UNTOLD
 
 
 def save(
@@ -53,7 +54,7 @@ def save(
 
 
 def _told(source: Source) -> dict[str, Any]:
-    """What is written under CONFIG: all configurations, and tokenizers if they are not CLIP's."""
+    """What is written under CONFIG: what shapes do not tell, and tokenizers if they are not CLIP's."""
     own = {}
     for part in source.parts:
         tokenizer = source.tokenizer(part) if part.startswith("text_encoder") else None
@@ -62,7 +63,11 @@ def _told(source: Source) -> dict[str, Any]:
             ends = {name: getattr(tokenizer, name) for name in ("bos_token", "eos_token", "unk_token", "pad_token")}
             found = {"vocab": words["vocab"], "merges": words["merges"]} | ends
             own[part.replace("text_encoder", "tokenizer")] = found
-    return source.configs | own
+    configs = {"scheduler": source.configs["scheduler"]}
+    for part in source.parts:
+        config = source.configs[part]
+        configs[part] = {key: config[key] for key in UNTOLD[part] if key in config}
+    return configs | own
 
 
 @contextlib.contextmanager

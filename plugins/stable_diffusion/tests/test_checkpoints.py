@@ -82,6 +82,9 @@ def test_the_hash_is_that_of_the_weights(plugin, model, tmp_path):
     assert short_hash(files[:1], tmp_path) != short_hash(files, tmp_path)
 
 
+NOISE = "scheduler/scheduler_config.json"
+
+
 def truncate(model):
     path = model / "unet/diffusion_pytorch_model.safetensors"
     path.write_bytes(path.read_bytes()[:100_000])
@@ -103,7 +106,11 @@ def edit(path, **values):
             lambda model: edit(model / "unet/config.json", in_channels=9),
             r"\[64, 4, 3, 3\] instead of",
         ),
-        (lambda model: edit(model / "scheduler/scheduler_config.json", prediction_type="sample"), "'sample'"),
+        (lambda model: edit(model / NOISE, prediction_type="sample"), "'sample'"),
+        (lambda model: edit(model / "unet/config.json", layers_per_block=10**9), "layers_per_block of 1000000000"),
+        (lambda model: (model / "vae/config.json").write_text("[" * 10**6), "vae.config.json cannot be read"),
+        (lambda model: edit(model / NOISE, num_train_timesteps=10**12), "num_train_timesteps 1000000000000"),
+        (lambda model: edit(model / NOISE, beta_schedule="none"), "scheduler's configuration cannot be used: none"),
         (lambda model: shutil.rmtree(model / "tokenizer"), "tokenizer is missing"),
         (lambda model: (model / "tokenizer/tokenizer.json").write_text("{"), "tokenizer cannot be loaded"),
     ],

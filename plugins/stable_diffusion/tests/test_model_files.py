@@ -435,3 +435,15 @@ def test_a_file_is_known_without_torch(made):
         paths = [str(Path(__file__).parent), *sys.path]
         done = subprocess.run([sys.executable, "-c", script, "x", path, *paths], capture_output=True, text=True)
         assert (done.stdout, done.returncode) == ("sdxl\n", 0), done.stderr
+
+
+def test_a_file_that_cannot_be_used_costs_the_next_job_nothing(draw, make_context):
+    ctx = make_context()
+    folder = ctx.models.folder / "checkpoint"
+    folder.mkdir(parents=True)
+    (before,) = draw(ctx, exact=True)
+    for name, content in (("x.safetensors", b"\xff" * 100), ("y.ckpt", pickle.dumps(print)), ("z.ckpt", zipped())):
+        (folder / name).write_bytes(content)
+        with pytest.raises(InvalidParams, match=f"model '{name}' cannot be used"):
+            draw(ctx, model=name)
+    assert draw(ctx, exact=True)[0].value.tobytes() == before.value.tobytes()
