@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 
 import PIL.Image
 import PIL.ImageChops
@@ -9,6 +10,7 @@ import PIL.ImageStat
 import pytest
 from PIL.PngImagePlugin import PngInfo
 
+from core.ops import environments
 from tests.serving import ROOT, serve
 from tests.wire import Wire
 
@@ -271,3 +273,29 @@ def test_a_network_or_style_that_is_not_there_is_a_clear_error(wire):
     assert ended["error"]["code"] == "model_not_found" and "nowhere" in ended["error"]["message"]
     ended = wire.ended(wire.submit("txt2img", FAST | {"styles": ["nowhere"]}), seconds=60)
     assert ended["error"]["code"] == "invalid_params" and "there is no style" in ended["error"]["message"]
+
+
+WRITE_CONTROLNET = """
+import sys
+from diffusers import ControlNetModel, UNet2DConditionModel
+unet = UNet2DConditionModel.from_pretrained(sys.argv[1], local_files_only=True)
+ControlNetModel.from_unet(unet).save_pretrained(sys.argv[2])
+"""
+
+
+def test_control_pictures_are_inputs_and_their_networks_a_list_of_tables(wire, server):
+    python = environments.ensure(ROOT / "plugins/stable_diffusion", ROOT / ".envs")
+    unet, folder = ROOT / "plugins/stable_diffusion/builtin/unet", server.folder / "models/controlnet/before training"
+    subprocess.run([python, "-c", WRITE_CONTROLNET, unet, folder], check=True)
+    (source,) = draw(wire, exact=True)
+    units = [{"model": "before training", "preprocessor": "canny", "weight": weight} for weight in (0.5, 2)]
+    (same,) = draw(wire, exact=True, controlnets=units, inputs={"control": [source]})
+    assert pixels(wire, same) == pixels(wire, source)
+    assert source in [each["id"] for each in wire.call("lineage", {"id": same})["artifacts"]]
+    found = light(wire, "png_info", {"image": same})["form"]
+    assert found["inputs"]["control"] == [source] and [unit["weight"] for unit in found["params"]["controlnets"]] == [
+        0.5,
+        2,
+    ]
+    refused = wire.call("submit", {"job": "txt2img", "params": {"controlnets": [{"model": "m", "weight": 3}]}})
+    assert refused["error"]["field"] == "controlnets.0.weight"

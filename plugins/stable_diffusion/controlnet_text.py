@@ -46,15 +46,20 @@ def _number(value: Any) -> str:
 
 def units(told: dict[str, str], notes: list[str]) -> list[dict[str, Any]]:
     """The ControlNets among A1111's fields, with notes on what they do not say or we do not have. Never raises."""
-    numbers = sorted(key for key in told if FIELD.fullmatch(key))
-    read = [_read(key, told[key], notes) for key in numbers]
+    read = []
+    for key in sorted(key for key in told if FIELD.fullmatch(key)):
+        items = {name.strip().casefold(): value.strip() for name, value in ITEM.findall(told[key][:MAX_TEXT])}
+        if items.get("module", "").startswith("ip-adapter"):
+            model = items.get("model", "")[:100]
+            notes.append(f"{key} is the IP-Adapter {model}. Choose it as ip_adapter, and its pictures (reference).")
+        else:
+            read.append(_read(key, items, notes))
     if read:
         notes.append("The pictures that its ControlNets were shown are not inside. Choose them (control).")
     return read
 
 
-def _read(key: str, text: str, notes: list[str]) -> dict[str, Any]:
-    items = {name.strip().casefold(): value.strip() for name, value in ITEM.findall(text[:MAX_TEXT])}
+def _read(key: str, items: dict[str, str], notes: list[str]) -> dict[str, Any]:
     module = items.get("module", items.get("preprocessor", "")).casefold()
     ours = {theirs: our for our, theirs in MODULES.items()} | OTHERS
     preprocessor = ours.get(module, "none")

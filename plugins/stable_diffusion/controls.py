@@ -40,20 +40,26 @@ def residuals(
             groups.setdefault((control.network, times[control.network]), []).append((row, control))
     total: list[Tensor] = []
     for (network, _), guided in groups.items():
-        at = torch.tensor([row for row, _ in guided], device=x.device)
+        at = None if len(guided) == len(rows) else torch.tensor([row for row, _ in guided], device=x.device)
         down, middle = network(
-            x[at], t[at], context[at], torch.cat([control.hint for _, control in guided]),
-            added_cond_kwargs={key: value[at] for key, value in (added or {}).items()}, return_dict=False,
+            of(x, at), of(t, at), of(context, at), torch.cat([control.hint for _, control in guided]),
+            added_cond_kwargs={key: of(value, at) for key, value in (added or {}).items()}, return_dict=False,
         )  # fmt: skip
         outputs = [*down, middle]
         scales = x.new_tensor([control.scales(len(outputs)) for _, control in guided])
-        spread = [
-            torch.zeros(len(rows), *output.shape[1:], dtype=output.dtype, device=output.device).index_copy(
-                0, at, output * scales[:, k, None, None, None]
-            )
-            for k, output in enumerate(outputs)
-        ]
+        weighted = [output * scales[:, k, None, None, None] for k, output in enumerate(outputs)]
+        spread = weighted if at is None else [spread_out(output, at, len(rows)) for output in weighted]
         total = [one + other for one, other in zip(total, spread, strict=True)] if total else spread
     if not total:
         return {}
     return {"down_block_additional_residuals": total[:-1], "mid_block_additional_residual": total[-1]}
+
+
+def of(values: Tensor, rows: Tensor | None) -> Tensor:
+    """Some of the rows, or all."""
+    return values if rows is None else values[rows]
+
+
+def spread_out(values: Tensor, rows: Tensor, count: int) -> Tensor:
+    """The values at these of `count` rows, zeros at the others."""
+    return values.new_zeros(count, *values.shape[1:]).index_copy(0, rows, values)

@@ -520,13 +520,24 @@ class Referring(Params):
         widget="slider",
         group="reference",
         order=86,
+        visible_if={"ip_adapter": True},
         help="How much the reference pictures count beside the words. 0 not at all.",
     )
     ip_adapter_start: float = _share(
-        0.0, group="reference", order=87, advanced=True, help="From which share of the steps on they count."
+        0.0,
+        group="reference",
+        order=87,
+        advanced=True,
+        visible_if={"ip_adapter": True},
+        help="From which share of the steps on they count.",
     )
     ip_adapter_end: float = _share(
-        1.0, group="reference", order=88, advanced=True, help="Until which share of the steps they count."
+        1.0,
+        group="reference",
+        order=88,
+        advanced=True,
+        visible_if={"ip_adapter": True},
+        help="Until which share of the steps they count.",
     )
 
 

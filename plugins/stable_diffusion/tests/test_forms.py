@@ -116,6 +116,9 @@ def test_a_preprocessor_that_needs_weights_is_told():
         fields | {"ControlNet 0": "Module: depth_midas, Model: depth [aa]", "ControlNet 1": "((("}
     )
     assert params["controlnets"] == [] and "controlnets was" in notes[-1]
+    told = "Module: ip-adapter_clip_sd15, Model: ip-adapter_sd15 [6a3f6166], Weight: 1"
+    _, adapted, others = params_of(fields | {"ControlNet 0": told})
+    assert adapted["controlnets"] == [] and others[0].startswith("ControlNet 0 is the IP-Adapter ip-adapter_sd15 [")
     job, params, notes = params_of(fields | {"ControlNet 0": "Module: depth_midas, Model: depth [aa]"})
     assert params["controlnets"][0]["preprocessor"] == "none"
     assert (
