@@ -1,5 +1,6 @@
 """Which files and folders are models: what is read from them, what is written, and what is said of the others."""
 
+import functools
 import gzip
 import hashlib
 import io
@@ -9,6 +10,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from diffusers.loaders import single_file_utils
 from diffusers.models.autoencoders.autoencoder_kl import AutoencoderKL
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from sd.lora import names_in_unet
-from sd.model_files import CONFIG, Stored, opened
+from sd.model_files import CONFIG, OLD_VAE, Stored, opened
 from sd.original import OPEN_CLIP, PLACES, UNET, VAE, plain
 from sd.saving import save
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
@@ -447,3 +449,35 @@ def test_a_file_that_cannot_be_used_costs_the_next_job_nothing(draw, make_contex
         with pytest.raises(InvalidParams, match=f"model '{name}' cannot be used"):
             draw(ctx, model=name)
     assert draw(ctx, exact=True)[0].value.tobytes() == before.value.tobytes()
+
+
+def test_what_training_has_left_in_a_published_file_is_not_in_the_way(made, tmp_path, monkeypatch):
+    left = types.ModuleType("pytorch_lightning.callbacks.model_checkpoint")
+    left.ModelCheckpoint = type("ModelCheckpoint", (), {"__module__": left.__name__})
+    with monkeypatch.context() as training:
+        for name in ("pytorch_lightning", "pytorch_lightning.callbacks", left.__name__):
+            training.setitem(sys.modules, name, left)
+        tensors = safetensors.torch.load_file(made("sd1")[1])
+        torch.save({"state_dict": tensors, "callbacks": {left.ModelCheckpoint: {"best": 1.0}}}, tmp_path / "x.ckpt")
+    assert opened("x", tmp_path / "x.ckpt").architecture == "sd1"
+
+
+def renamed(tensors, *pairs):
+    for name in list(tensors):
+        new = functools.reduce(lambda text, pair: text.replace(*pair), pairs, name)
+        tensors[new] = tensors.pop(name)
+
+
+def test_names_of_old_files_and_folders_are_understood(made, tmp_path):
+    file = made("sd1")[1]
+    with safetensors.safe_open(file, "pt") as whole:
+        config = {CONFIG: whole.metadata()[CONFIG]}
+    short = ("transformer.text_model.", "transformer.")
+    path = rewritten(file, tmp_path / "x.safetensors", lambda tensors: renamed(tensors, short), config)
+    folder = shutil.copytree(made("sd1")[0], tmp_path / "folder")
+    attention = [(f"attentions.0.{new}.", f"attentions.0.{old}.") for old, new in OLD_VAE.items()]
+    vae = folder / "vae/diffusion_pytorch_model.safetensors"
+    rewritten(vae, vae, lambda tensors: renamed(tensors, *attention))
+    expected = weights_of(opened("x", file))
+    for old in (weights_of(opened("x", path)), weights_of(opened("x", folder))):
+        assert all(torch.equal(expected[key], old[key]) for key in expected)
