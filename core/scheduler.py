@@ -102,7 +102,7 @@ class Scheduler:
             "state": "held" if request["hold"] else "waiting" if unfinished else "queued", "owner": owner,
             "session": request["session"], "client_ref": request.get("client_ref"), "params": params, "inputs": inputs,
             "embed_metadata": request["embed_metadata"], "version": job.plugin.manifest.get("version"),
-            "warmth": json.dumps(params.get(job.about["affinity"])), "created": time, "queued": time, "aged": time,
+            "warmth": json.dumps(job.warmth(params)), "created": time, "queued": time, "aged": time,
             "attempt": 0, "program": int(job.about["program"]),
             "parent": request.get("parent"), "key": request.get("key"), "reuse": job.reuse(params, request["fresh"]),
         }  # fmt: skip

@@ -64,6 +64,19 @@ def test_jobs_come_and_change_while_the_server_and_its_worker_run(server, wire):
     assert cooked(wire, "omelette") == "Big omelette with 6 eggs"  # by the worker that knew another one
 
 
+def test_jobs_of_the_same_model_run_one_after_the_other_where_that_keeps_nobody_waiting_for_long(server, wire):
+    put(server, "tea", title="Tea", eggs=0)
+    put(server, "pie", title="Pie", eggs=2)
+    wire.until(lambda: {"tea", "pie"} <= {job["name"] for job in kitchen(wire)["jobs"]})
+    wire.call("queue", {"action": "pause"})
+    jobs = {wire.submit(name): name for name in ["tea", "pie"] * 6}
+    wire.call("queue", {"action": "resume"})
+    wire.ended(*jobs)
+    started = [body["id"] for _, name, body in wire.state_events() if name == "job" and body["state"] == "running"]
+    order = [jobs[job] for job in started if job in jobs]
+    assert sum(before != after for before, after in zip(order, order[1:], strict=False)) < 6  # as they came: 11
+
+
 def test_a_broken_file_hides_nothing_else_and_is_told(server, wire):
     put(server, "salad", title="Salad", eggs=0)
     (server.folder / "models/recipe/broken").mkdir(parents=True)

@@ -115,6 +115,10 @@ class JobType:
             return None
         return "fresh" if fresh else "look"
 
+    def warmth(self, params: dict[str, Any]) -> Any:
+        """What is warm on a worker that runs it: the value of its `affinity`, or itself, where each model is a job."""
+        return self.name if "jobs_from" in self.plugin.manifest else params.get(self.about["affinity"])
+
     def check_inputs(self, inputs: dict[str, Any]) -> dict[str, list[Any]]:
         """`inputs` as a list of references for each announced input, kinds not checked yet; raises InvalidParams."""
         ports = self.about["inputs"]

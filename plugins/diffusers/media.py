@@ -26,8 +26,10 @@ def read_film(data: bytes, name: str) -> list[PIL.Image.Image]:
     return frames
 
 
-def write_film(frames: Any, fps: float) -> bytes:
-    """An MP4 file, H.264, of pictures or arrays (H, W, 3), uint8 or float from 0 to 1. An odd side loses a pixel."""
+def write_film(frames: Any, fps: float, sound: numpy.ndarray | None = None, rate: int = 0) -> bytes:
+    """An MP4 file, H.264, of pictures or arrays (H, W, 3), uint8 or float from 0 to 1. An odd side loses a pixel.
+
+    `sound` goes along as AAC: float (samples,) or (channels, samples), -1 to 1, `rate` samples a second."""
     import av
 
     out = io.BytesIO()
@@ -35,9 +37,17 @@ def write_film(frames: Any, fps: float) -> bytes:
         stream = film.add_stream("libx264", rate=fractions.Fraction(fps).limit_denominator(1001))
         stream.pix_fmt, stream.options = "yuv420p", {"crf": QUALITY}
         stream.height, stream.width = _pixels(frames[0]).shape[:2]
+        if sound is not None:
+            samples = numpy.ascontiguousarray(numpy.atleast_2d(sound)[:2], dtype=numpy.float32)
+            heard = av.AudioFrame.from_ndarray(samples, format="fltp", layout=("mono", "stereo")[len(samples) - 1])
+            heard.sample_rate = rate
+            track = film.add_stream("aac", rate=rate, layout=heard.layout.name)
         for frame in frames:
             film.mux(stream.encode(av.VideoFrame.from_ndarray(_pixels(frame), format="rgb24")))
         film.mux(stream.encode())
+        if sound is not None:
+            film.mux(track.encode(heard))
+            film.mux(track.encode())
     return out.getvalue()
 
 

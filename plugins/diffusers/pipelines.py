@@ -48,8 +48,8 @@ class Pipelines:
         kept = self._kept.pop(folder.name, None)
         if kept and (kept.stamp != stamp or (ctx.low_memory and kept.placing == "whole")):
             kept = None
+            self._give_back()
         if not kept:
-            gc.collect()
             kept = self._load(pipeline, folder, stamp, ctx)
         self._kept[folder.name] = kept
         return kept.pipeline
@@ -61,7 +61,6 @@ class Pipelines:
     def _load(self, pipeline: type, folder: PipelineFolder, stamp: Any, ctx: Context) -> Loaded:
         sizes = {name: weights_bytes(folder, name, self.dtype) for name in folder.components}
         whole, largest = sum(sizes.values()), max(sizes.values(), default=0)
-        self._give_back()
         while self._kept and self._free() < whole * ROOM:
             self._kept.popitem(last=False)
             self._give_back()

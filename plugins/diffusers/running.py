@@ -131,12 +131,20 @@ def _values(found: Any, form: Form, pipeline: Any, fps: float | None) -> Iterato
     if form.kind == "image":
         yield from _pictures(returned)
     elif form.kind == "video":
-        for film in [returned] if isinstance(returned[0], PIL.Image.Image) else returned:
-            yield media.write_film(film, fps)
+        films, sounds = [returned] if isinstance(returned[0], PIL.Image.Image) else returned, _sounds(found, "audio")
+        for k, film in enumerate(films):
+            yield media.write_film(film, fps, *((sounds[k], _rate(pipeline)) if sounds is not None else ()))
     else:
-        sounds = returned.float().cpu().numpy() if isinstance(returned, torch.Tensor) else numpy.asarray(returned)
-        for sound in sounds:
+        for sound in _sounds(found, form.output):
             yield media.write_sound(sound, _rate(pipeline))
+
+
+def _sounds(found: Any, field: str) -> numpy.ndarray | None:
+    """Float (B, samples) or (B, channels, samples); None if the pipeline gives none."""
+    sounds = getattr(found, field, None)
+    if isinstance(sounds, torch.Tensor):
+        return sounds.float().cpu().numpy()
+    return None if sounds is None else numpy.asarray(sounds)
 
 
 def _pictures(found: Any) -> Iterator[PIL.Image.Image]:
@@ -152,11 +160,12 @@ def _pictures(found: Any) -> Iterator[PIL.Image.Image]:
 
 def _rate(pipeline: Any) -> int:
     """Samples a second of the sounds that the pipeline makes."""
-    for part in (pipeline, *(pipeline.components.get(name) for name in ("vae", "vocoder", "unet"))):
-        for holder in (part, getattr(part, "config", None)):
-            for name in ("sampling_rate", "sample_rate"):
-                if isinstance(rate := getattr(holder, name, None), int):
-                    return rate
+    parts = [pipeline, *(pipeline.components.get(name) for name in ("vae", "vocoder", "unet"))]
+    holders = [holder for part in parts for holder in (part, getattr(part, "config", None))]
+    for name in ("output_sampling_rate", "audio_sample_rate", "sampling_rate", "sample_rate"):
+        for holder in holders:
+            if isinstance(rate := getattr(holder, name, None), int):
+                return rate
     raise InvalidParams(f"{type(pipeline).__name__} does not tell how many samples a second it makes.")
 
 

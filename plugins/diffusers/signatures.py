@@ -141,6 +141,7 @@ def _input(argument: inspect.Parameter, declared: str, help: str, gives: str) ->
     arrays = any(each in str(argument.annotation) for each in ("ndarray", "Tensor"))
     lists = [part for part in parts if get_origin(part) is list]
     many = any(not arrays or len(_alternatives(get_args(part)[0])) > 1 for part in lists)
+    many = many or re.search(r"one or more|list of (input|reference) images", help, re.IGNORECASE) is not None
     if "mask" not in argument.name:
         return Input(argument.name, "image", many, optional)
     film = many and gives == "video"

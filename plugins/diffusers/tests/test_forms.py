@@ -55,6 +55,7 @@ def test_arguments_that_take_pictures_masks_sounds_and_films_are_inputs():
     }
     assert inputs("FluxFillPipeline")["image"] == ("image", False, True)  # only its docstring says that it is a picture
     assert inputs("Flux2Pipeline") == {"image": ("image", True, True)}
+    assert inputs("QwenImage21Pipeline") == {"image": ("image", True, True)}  # "one or more", as its docstring says
     assert inputs("WanVideoToVideoPipeline") == {"video": ("video", False, False)}
     assert inputs("StableAudioPipeline") == {"audio": ("audio", False, True)}
     assert inputs("WanImageToVideoPipeline")["image"] == ("image", False, False)

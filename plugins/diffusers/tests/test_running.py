@@ -74,6 +74,15 @@ def test_a_film_has_its_frames_and_its_speed(run, written):
     assert numpy.abs(seen.mean((1, 2)) - expected.mean((1, 2))).max() < 0.05  # H.264 loses a little
 
 
+def test_a_film_can_have_a_sound():
+    tone = numpy.sin(numpy.arange(24_000) * 0.2) * 0.5  # a second
+    data = media.write_film([RED] * 10, 10, numpy.stack([tone, tone]), 24_000)
+    sound = media.read_sound(data, 24_000, "film")
+    assert len(media.read_film(data, "film")) == 10 and sound.shape[0] == 2
+    assert sound.shape[1] == pytest.approx(24_000, abs=2100)  # AAC fills its last frames
+    assert numpy.abs(sound[:, 4000:20_000]).max() == pytest.approx(0.5, abs=0.05)
+
+
 def test_a_sound_has_its_rate_and_length_and_can_begin_with_another(run):
     given = {"prompt": "a", "audio_end_in_s": 0.02, "steps": 2, "seed": 7}
     (result,) = run("stable_audio", **given)
