@@ -99,7 +99,8 @@ def test_a_redrawn_picture_can_be_redrawn_from_its_form_with_its_input(wire):
     (first,) = draw(wire)
     (second,) = draw(wire, "img2img", {"image": first}, prompt="a green star", denoising_strength=0.6)
     form = light(wire, "png_info", {"image": second})["form"]
-    assert (form["job"], form["inputs"]) == ("img2img", {"image": [first]})
+    given = {name: items for name, items in form["inputs"].items() if items}
+    assert (form["job"], given) == ("img2img", {"image": [first]})
     (again,) = draw(wire, form["job"], form["inputs"], **form["params"])
     assert pixels(wire, again) == pixels(wire, second)
 
