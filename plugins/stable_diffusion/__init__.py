@@ -8,7 +8,7 @@ from typing import Any
 
 from core.plugin import Artifact, Context, Image, Json, Mask, Plugin, job
 
-from . import loopback, model_info, png_info, reading, styles, verify, words
+from . import loopback, model_info, names, png_info, reading, styles, verify, words
 from .options import (
     Alternative,
     Count,
@@ -45,6 +45,11 @@ class StableDiffusion(Plugin):
 
     def unload(self) -> None:
         self._studio.close()
+
+    @classmethod
+    def announce(cls, models: Any) -> tuple[dict[str, Any], list[str]]:
+        """No more jobs, but what is wrong with files in extensions/."""
+        return {}, names.NOTES
 
     def plan(self, job: str, params: Any, inputs: dict[str, list[Artifact]]) -> dict[str, Any] | None:
         """The seeds of each picture, and its prompts where texts are chosen at random; random seeds are chosen here."""

@@ -52,7 +52,8 @@ class Denoiser:
             if rows[0].channels is not None:
                 x = torch.cat([x, torch.cat([row.channels for row in rows]).to(x)], 1)
             if rows[0].scale is not None:
-                more["timestep_cond"] = guided(torch.tensor([row.scale for row in rows], device=x.device), unet)
+                scales = torch.tensor([row.scale for row in rows], device=x.device)
+                more["timestep_cond"] = embedded(scales, unet.config.time_cond_proj_dim).to(dtype)
             return unet(x, t, context, added_cond_kwargs=told, **more).sample.float()
 
         self.levels = PREDICTIONS[prediction](predict, alphas, quantize=False)
@@ -77,12 +78,11 @@ class Denoiser:
         return list(denoised.split([len(ask.conditions) for ask in asks]))
 
 
-def guided(scales: Tensor, unet: UNet2DConditionModel) -> Tensor:
-    """How a UNet that was distilled with guidance is told its scales (n,): (n, time_cond_proj_dim).
+def embedded(scales: Tensor, width: int) -> Tensor:
+    """How a UNet that was distilled with guidance is told its scales (n,): float32 (n, width).
 
     Luo et al. (2023), Latent Consistency Models, section 4.3, with their w = scale - 1."""
-    embedding = get_timestep_embedding(scales - 1, unet.config.time_cond_proj_dim, downscale_freq_shift=1, scale=1000)
-    return embedding.to(unet.dtype)
+    return get_timestep_embedding(scales - 1, width, downscale_freq_shift=1, scale=1000)
 
 
 def added(rows: list[Condition]) -> dict[str, Tensor] | None:

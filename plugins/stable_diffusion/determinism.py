@@ -6,20 +6,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from .extending import Extension
 from .options import Drawing
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
 
 
-def determinism(device: str, checkpoint: "Checkpoint", params: Drawing) -> dict[str, Any]:
+def determinism(
+    device: str, checkpoint: "Checkpoint", params: Drawing, extensions: dict[str, Extension]
+) -> dict[str, Any]:
     """`shared`: computed together with other pictures, which may change the last digits of what is rounded."""
+    hashes = {each.name: each.hash for each in extensions.values()}
     return {
         **_machine(device),
         "dtype": str(checkpoint.denoiser.dtype).removeprefix("torch."),
         "threads": torch.get_num_threads(),
         "noise_source": params.noise_source,
         "shared": not params.exact,
+        **({"extensions": hashes} if hashes else {}),
     }
 
 

@@ -9,7 +9,7 @@ import pydantic
 
 from . import controlnet_text
 from .infotext import DEFAULTS, VERSION, release
-from .names import USES_ENSD, canonical, canonical_schedule
+from .names import CLASSIFIER_FREE, EXTENSIONS, NONE, USES_ENSD, canonical, canonical_schedule
 from .options import (
     Alternative,
     Drawing,
@@ -93,6 +93,14 @@ ROWS = (
     Row("Decode CFG scale", "decode_cfg_scale"),
     Row("Decode steps", "decode_steps"),
     Row("Randomness", "randomness"),
+    # Of extensions:
+    Row("Guidance", "guidance", CLASSIFIER_FREE),
+    Row("Conditioning", "conditioning", NONE),
+    *(
+        Row(extension.key(option).replace("_", " ").capitalize(), extension.key(option), default)
+        for extension in EXTENSIONS.values()
+        for option, (_, default, _) in extension.options.items()
+    ),
 )  # fmt: skip
 SIZES = {
     "Size": ("width", "height"),

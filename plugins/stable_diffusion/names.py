@@ -1,9 +1,11 @@
-"""What samplers and schedules are called: here, in A1111 old and new, in ComfyUI and in k-diffusion. No torch."""
+"""What samplers, schedules and guidances are called: here, in A1111, in ComfyUI and in k-diffusion. No torch."""
 
 import difflib
 import re
 
-SAMPLERS = (
+from . import extending
+
+BUILT_IN = (
     "Euler",
     "Euler a",
     "Heun",
@@ -24,10 +26,25 @@ SAMPLERS = (
     "LCM",
     "Restart",
 )
+CLASSIFIER_FREE, NONE = "classifier-free", "none"  # the guidance and the conditioning that are built in
+EXTENSIONS, NOTES = extending.read(
+    extending.FOLDER, {"sampler": BUILT_IN, "guidance": [CLASSIFIER_FREE], "conditioning": [NONE]}
+)
+
+
+def _names(kind: str) -> tuple[str, ...]:
+    return tuple(name for of, name in EXTENSIONS if of == kind)
+
+
+SAMPLERS = (*BUILT_IN, *_names("sampler"))
+GUIDANCES = (CLASSIFIER_FREE, *_names("guidance"))
+CONDITIONINGS = (NONE, *_names("conditioning"))
 SCHEDULES = ("automatic", "karras", "exponential", "polyexponential", "sgm uniform", "simple", "beta", "ddim")
 
 # Two evaluations a step: A1111 counts prompt editing in evaluations, so over twice the steps.
-SECOND_ORDER = frozenset({"Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "Restart"})
+SECOND_ORDER = frozenset({"Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE", "Restart"}) | {
+    name for (_, name), extension in EXTENSIONS.items() if extension.second_order
+}
 # Their fresh noise comes from A1111's "eta noise seed delta" (ENSD).
 USES_ENSD = frozenset({"Euler a", "DPM2 a", "DPM fast", "DPM adaptive", "DPM++ 2S a"})
 

@@ -6,7 +6,19 @@ import pydantic
 
 from core.plugin import Params, param
 
-from .names import SAMPLERS, SCHEDULE_SPELLINGS, SCHEDULES, SPELLINGS, canonical, canonical_schedule
+from .names import (
+    CLASSIFIER_FREE,
+    CONDITIONINGS,
+    EXTENSIONS,
+    GUIDANCES,
+    NONE,
+    SAMPLERS,
+    SCHEDULE_SPELLINGS,
+    SCHEDULES,
+    SPELLINGS,
+    canonical,
+    canonical_schedule,
+)
 
 SEEDS = 2**32
 MAX_TEXT = 20_000  # characters of a prompt, also with all that is added to it
@@ -89,7 +101,34 @@ class Reading(Params):
     )
 
 
-class Drawing(Reading):
+def _of_extensions() -> dict[str, Any]:
+    """What is there to choose because of files in extensions/, see extending.py."""
+    guidance = param(
+        CLASSIFIER_FREE,
+        group="extensions",
+        order=300,
+        advanced=True,
+        help="How the estimates with the prompt and with the negative prompt become one, at a cfg_scale other than 1. "
+        "adaptive projected: without the harsh colours of a high cfg_scale. Those of your own are here, too.",
+    )
+    conditioning = param(
+        NONE,
+        group="extensions",
+        order=301,
+        advanced=True,
+        help="What is done, by an extension of yours, to what prompts become before a picture is drawn.",
+    )
+    offered = {"guidance": (Literal[GUIDANCES], guidance)} if len(GUIDANCES) > 1 else {}
+    offered |= {"conditioning": (Literal[CONDITIONINGS], conditioning)} if len(CONDITIONINGS) > 1 else {}
+    for extension in EXTENSIONS.values():
+        offered |= extension.fields(order=302 + len(offered))
+    return offered
+
+
+Extended = pydantic.create_model("Extended", __base__=Reading, **_of_extensions())
+
+
+class Drawing(Extended):
     """What all jobs that draw have in common."""
 
     @pydantic.model_validator(mode="before")

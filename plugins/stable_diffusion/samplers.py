@@ -2,14 +2,15 @@
 
 import inspect
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from k_diffusion import sampling
 from torch import Tensor
 
+from .names import EXTENSIONS, SECOND_ORDER
 from .noise import Noise
 from .randomness import k_diffusion_draws
 from .restart import restart, restart_steps
@@ -39,7 +40,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "Restart": restart,
 }
 BROWNIAN = frozenset({"DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 3M SDE"})
-TWO_A_STEP = frozenset({"Heun", "DPM2", "DPM2 a", "DPM++ 2S a", "DPM++ SDE"})  # but to no noise at all, one
+TWO_A_STEP = SECOND_ORDER - {"Restart"}  # but to no noise at all, one
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class SamplerOptions:
     s_tmin: float = 0.0
     s_tmax: float = math.inf
     s_noise: float = 1.0
+    more: Mapping[str, Any] = field(default_factory=dict)  # of a sampler of the user's own
 
 
 DEFAULTS = SamplerOptions()
@@ -74,7 +76,8 @@ def sample(
     `denoise(x, sigma)` estimates the latents without noise. `callback` hears k-diffusion's dict once a step: "i" the
     step, from 0 to len(sigmas) - 2, "denoised" that estimate. All fresh noise comes from `noise`; only samplers
     that take none do without."""
-    function = FUNCTIONS[name]
+    extension = EXTENSIONS.get(("sampler", name))
+    function = extension.load() if extension else FUNCTIONS[name]
     if name in BROWNIAN and len(sigmas) == 2 and sigmas[1] == 0:
         function = sampling.sample_dpmpp_2m  # a step to no noise is the same for all; alone, it makes theirs crash
     given = {
@@ -86,10 +89,14 @@ def sample(
         "s_tmin": options.s_tmin,
         "s_tmax": options.s_tmax or math.inf,
         "s_noise": options.s_noise,
+        **options.more,
     }
     known = inspect.signature(function).parameters
     with k_diffusion_draws(noise):
-        return function(denoise, x, sigmas, **{option: value for option, value in given.items() if option in known})
+        latents = function(denoise, x, sigmas, **{option: value for option, value in given.items() if option in known})
+    if extension and getattr(latents, "shape", None) != x.shape:
+        raise extension.wrong(f"{extension.function} must return a tensor of shape {tuple(x.shape)}")
+    return latents
 
 
 def evaluations(name: str, sigmas: Tensor) -> int:

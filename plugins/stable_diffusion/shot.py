@@ -20,9 +20,9 @@ from .checkpoint import Checkpoint
 from .chunks import Chunks, Wording
 from .conditioning import Condition, TextEncoder
 from .denoiser import Ask
-from .guidance import Conditions, Scheduled, combined, rescaled
+from .guidance import Conditions, Evaluation, Scheduled, rescaled
 from .guides import Guide, Scene
-from .names import SECOND_ORDER
+from .names import EXTENSIONS, SECOND_ORDER
 from .noise import Noise
 from .options import Drawing
 from .samplers import SamplerOptions, evaluations, sample
@@ -153,6 +153,7 @@ class Shot:
                 read = {part: replace(condition, sizes=sizes) for part, condition in read.items()}
                 if negative and not any(read):  # what XL was trained with; A1111 leaves an empty prompt as it is
                     read = {part: condition.zeroed() for part, condition in read.items()}
+            read = {part: self._changed(condition, part) for part, condition in read.items()}
             return [(until, read[part]) for until, part in edits]
 
         parts = [(weight, scheduled(text)) for text, weight in composition.parts(words.text)]
@@ -161,6 +162,17 @@ class Shot:
             parts, scheduled(words.negative_prompt, negative=True), shown,
             self.params.image_cfg_scale if edits else None, model.distilled,
         )  # fmt: skip
+
+    def _changed(self, condition: Condition, text: str) -> Condition:
+        """What the conditioning that is asked for makes of it."""
+        if not (conditioning := self.job.conditioning):
+            return condition
+        changed = conditioning.ask(self.params, condition, text)
+        if not isinstance(changed, Condition) or changed.context.shape[2:] != condition.context.shape[2:]:
+            raise conditioning.wrong(
+                f"{conditioning.function} must return a Condition with a context as wide as before"
+            )
+        return changed
 
     def _condition(self, model: Checkpoint, text: str) -> Condition:
         """What a text becomes. Notes which embeddings are in it."""
@@ -209,10 +221,11 @@ class Shot:
             return start
         guides = self.job.controls.guides(*self._pixels(x), self.scene)
         run = Run(self, way, conditions, evaluations(way.sampler, sigmas), mask, start, guides)
-        params = self.params
+        params, extension = self.params, EXTENSIONS.get(("sampler", way.sampler))
         options = SamplerOptions(
             eta=None if params.eta < 0 else params.eta,
             s_churn=params.s_churn, s_tmin=params.s_tmin, s_tmax=params.s_tmax, s_noise=params.s_noise,
+            more=extension.values(params) if extension else {},
         )  # fmt: skip
         try:
             latents = sample(way.sampler, run.denoise, x, sigmas, noise, run.after_step, options)
@@ -283,6 +296,7 @@ class Run:
     guides: Sequence[Guide] = ()
     evaluation: int = -1  # the latest, from 0
     denoised: Tensor | None = None  # the latest estimate of the latents without noise
+    memory: dict[str, Any] = field(default_factory=dict)  # of the guidance
     model: Checkpoint = field(init=False)
 
     def __post_init__(self):
@@ -298,14 +312,16 @@ class Run:
         shot, params, scale = self.shot, self.shot.params, self.way.cfg_scale
         if params.ngms and self.evaluation % 2 and sigma.max() < params.ngms:
             scale = 1.0  # without the negative prompt: A1111's negative guidance minimum sigma
-        rescale = params.cfg_rescale if scale > 0 else 0
-        terms = self.conditions.terms(self.evaluation, scale, whole=rescale > 0)
-        weights = [weight for weight, _ in terms]
-        estimates = self._estimates(x, sigma, self._guided([condition for _, condition in terms]))
+        guides = scale not in (0, 1)  # one prompt alone needs no guidance
+        guidance, rescale = (shot.job.guidance, params.cfg_rescale) if guides else (None, 0)
+        terms = self.conditions.terms(self.evaluation, scale, whole=bool(guidance or rescale))
+        estimates = self._estimates(x, sigma, self._guided([term.condition for term in terms]))
+        evaluated = Evaluation(terms, estimates, x, sigma, scale, self.evaluation / self.expected, self.memory)
+        denoised = guidance.ask(params, evaluated) if guidance else evaluated.guided
+        if guidance and getattr(denoised, "shape", None) != x.shape:
+            raise guidance.wrong(f"{guidance.function} must return a tensor of shape {tuple(x.shape)}")
         if rescale:
-            denoised = rescaled(estimates, weights, scale, rescale, x, sigma)
-        else:
-            denoised = combined(estimates, weights)
+            denoised = rescaled(denoised, evaluated.plain, rescale, x, sigma)
         if self.mask is not None:
             denoised = denoised * self.mask + self.start * (1 - self.mask)
         self.denoised = denoised

@@ -22,10 +22,12 @@ from .chunks import Chunks
 from .conditioning import TextEncoder
 from .determinism import determinism
 from .embeddings import Embeddings
+from .extending import Extension
 from .forms import fields_of
 from .guides import Controls
 from .infotext import infotext
 from .model_files import ARCHITECTURES
+from .names import EXTENSIONS
 from .options import Drawing
 from .placement import Placement
 from .seeds import Seeding
@@ -115,6 +117,8 @@ class Job:
         self.params, self.ctx, self.count, self.passes = seeds.settled(params), ctx, count, passes
         self.seeding = seeding or functools.partial(seeds.seeding, self.params)
         self.checkpoint = studio.checkpoints.get(params.model, ctx, params.vae)
+        self.extensions = extensions_of(self.params)
+        self.guidance, self.conditioning = (self.extensions.get(kind) for kind in ("guidance", "conditioning"))
         units = getattr(params, "controlnets", [])
         self.controls = Controls(units, control or [], studio.cache, self.checkpoint.unet, ctx)
         self.reference = None
@@ -258,10 +262,24 @@ class Job:
             "controlnet_hashes": self.controls.hashes,
             "ip_adapter_hashes": {self.reference.name: self.reference.hash} if self.reference else {},
             "partial": shot.partial,
-            "determinism": determinism(self.device, checkpoint, self.params),
+            "determinism": determinism(self.device, checkpoint, self.params, self.extensions),
         }
         facts = {name: fact for name, fact in facts.items() if fact not in (None, {}) and fact is not False}
         facts |= chosen(self.params, shot.words, shot.hires[0] if shot.hires else None)
         width, height = shot.size or picture.size
         fields = fields_of(self.params.model_dump() | {"width": width, "height": height}, facts)
         return facts | {"infotext": infotext(shot.words.prompt, shot.words.negative_prompt, fields)}
+
+
+def extensions_of(params: Drawing) -> dict[str, Extension]:
+    """Those that a job asks for, by the option that does. Raises InvalidParams, before anything is drawn, if the file
+    of one cannot be run."""
+    asked = {"sampler": "sampler", "hires_sampler": "sampler", "guidance": "guidance", "conditioning": "conditioning"}
+    found = {
+        option: EXTENSIONS[kind, name]
+        for option, kind in asked.items()
+        if (kind, name := getattr(params, option, None)) in EXTENSIONS
+    }
+    for extension in found.values():
+        extension.load()
+    return found
