@@ -56,6 +56,7 @@ def load(name: str, path: Path, unet: UNet2DConditionModel) -> ControlNetModel:
     if path.is_dir():
         config = _config(name, path)
         tensors = {key: tensor for file in weights_of(name, path) for key, tensor in _read(name, file).items()}
+        _check_kind(name, path, tensors)
     else:
         tensors = _converted(name, path, _read(name, path))
         config = inferred(tensors, unet.config)
@@ -110,9 +111,7 @@ def _converted(name: str, path: Path, state: dict[str, Tensor]) -> dict[str, Ten
     if any(key.startswith("control_model.") for key in state):  # beside it may be the checkpoint that it was made from
         pairs = [(key.removeprefix("control_model."), tensor) for key, tensor in state.items()]
         state = {key: tensor for key, tensor in pairs if key not in state}
-    for start, what in OTHERS.items():
-        if any(key.startswith(start) for key in state):
-            raise bad_net(name, f"{path} is {what}, not a ControlNet")
+    _check_kind(name, path, state)
     if "controlnet_mid_block.weight" in state:
         return state
     if not {"input_hint_block.0.weight", "time_embed.0.weight", "middle_block_out.0.weight"} <= state.keys():
@@ -125,6 +124,12 @@ def _converted(name: str, path: Path, state: dict[str, Tensor]) -> dict[str, Ten
             if f"{theirs}.{part}" in state:
                 converted[f"{ours}.{part}"] = state[f"{theirs}.{part}"]
     return {key: tensor for key, tensor in converted.items() if tensor is not None}
+
+
+def _check_kind(name: str, path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for start, what in OTHERS.items():
+        if any(key.startswith(start) for key in tensors):
+            raise bad_net(name, f"{path} is {what}, not a ControlNet")
 
 
 def inferred(tensors: Mapping[str, Tensor], unet: Mapping[str, Any]) -> dict[str, Any]:

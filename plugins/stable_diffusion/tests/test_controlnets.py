@@ -1,6 +1,7 @@
 """ControlNets: what they add is what diffusers' own pipelines add, whoever shares the device."""
 
 import re
+from pathlib import Path
 
 import diffusers
 import numpy
@@ -235,13 +236,11 @@ def test_other_kinds_of_models_are_controlled_too(draw, tmp_path, kind):
     assert (pixels(plain) == pixels(zero)).all() and difference(plain, one) > 0.1
 
 
-# From diffusers' names to those of the first ControlNets' files, for networks with one layer in each block.
-NUMBERED = (
-    (r"^controlnet_cond_embedding\.blocks\.(\d+)", "input_hint_block.{}", 2, 2),
-    (r"^controlnet_down_blocks\.(\d+)", "zero_convs.{}.0", 1, 0),
-    (r"^down_blocks\.(\d+)\.resnets\.0", "input_blocks.{}.0", 2, 1),
-    (r"^down_blocks\.(\d+)\.attentions\.0", "input_blocks.{}.1", 2, 1),
-    (r"^down_blocks\.(\d+)\.downsamplers\.0\.conv", "input_blocks.{}.0.op", 2, 2),
+# From diffusers' names to those of the first ControlNets' files: block by block, what is in which layer.
+PLACES = (
+    (r"^down_blocks\.(\d+)\.resnets\.(\d+)", "input_blocks.{}.0"),
+    (r"^down_blocks\.(\d+)\.attentions\.(\d+)", "input_blocks.{}.1"),
+    (r"^down_blocks\.(\d+)\.downsamplers\.0\.conv", "input_blocks.{}.0.op"),
 )
 STARTS = {
     "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
@@ -257,10 +256,15 @@ IN_RESNETS = {
 }  # fmt: skip
 
 
-def original(name):
+def original(name, layers=1):
+    """The name in a file in the original layout, of a network with so many layers in each block."""
     resnet = ".resnets." in name
-    for pattern, theirs, times, plus in NUMBERED:
-        name = re.sub(pattern, lambda found: theirs.format(times * int(found[1]) + plus), name)  # noqa: B023
+    for pattern, theirs in PLACES:
+        if found := re.match(pattern, name):
+            place = [*map(int, found.groups()), layers][:2]
+            name = theirs.format(place[0] * (layers + 1) + place[1] + 1) + name[found.end() :]
+    name = re.sub(r"^controlnet_down_blocks\.(\d+)", r"zero_convs.\1.0", name)
+    name = re.sub(r"^controlnet_cond_embedding\.blocks\.(\d+)", lambda k: f"input_hint_block.{2 * int(k[1]) + 2}", name)
     for ours, theirs in STARTS.items():
         name = theirs + name.removeprefix(ours) if name.startswith(ours + ".") else name
     parts = name.split(".")
@@ -300,6 +304,42 @@ def test_single_files_are_the_same_networks(tmp_path, kind, way):
     assert torch.equal(one, other) and one.abs().max() > 0
 
 
+PUBLISHED = {  # what their configurations say that is not as in diffusers' own defaults
+    "control_v11p_sd15_canny": {"cross_attention_dim": 768},
+    "control_v11p_sd21_canny": {
+        "cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True,
+    },
+    "controlnet-canny-sdxl-1.0": {
+        "block_out_channels": (320, 640, 1280), "transformer_layers_per_block": (1, 2, 10),
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "cross_attention_dim": 2048, "attention_head_dim": (5, 10, 20), "use_linear_projection": True,
+        "addition_embed_type": "text_time", "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+    "controlnet-canny-sdxl-1.0-small": {
+        "block_out_channels": (320, 640, 1280), "down_block_types": ("DownBlock2D",) * 3,
+        "mid_block_type": "UNetMidBlock2D", "cross_attention_dim": 2048, "attention_head_dim": (5, 10, 20),
+        "use_linear_projection": True, "addition_embed_type": "text_time", "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_shapes_tell_the_structure_of_the_published_networks(name):
+    from sd import controlnet_files
+
+    with torch.device("meta"):
+        made = ControlNetModel(**PUBLISHED[name])
+        state = {original(key, layers=2): tensor for key, tensor in made.state_dict().items()}
+        found = controlnet_files._converted(name, Path(name), state)
+        again = ControlNetModel.from_config(controlnet_files.inferred(found, made.config))
+    assert {key: each.shape for key, each in again.state_dict().items()} == {
+        key: each.shape for key, each in found.items()
+    }
+    assert found.keys() == made.state_dict().keys()
+
+
 @pytest.mark.parametrize(
     ("name", "what"),
     [
@@ -326,7 +366,13 @@ def test_damaged_wrong_and_missing_networks_are_refused_with_their_file(draw, ne
     save_file(incomplete, folder / "incomplete.safetensors")
     other = tiny_models.write(tmp_path / "tiny", "sd1")
     net(UNet2DConditionModel.from_pretrained(other / "unet")).save_pretrained(folder / "stranger")
+    nets[1]["one"].save_pretrained(folder / "union")
+    save_file({"task_embedding": torch.ones(1)}, folder / "union/diffusion_pytorch_model.safetensors")
+    (folder / "flux").mkdir()
+    (folder / "flux/config.json").write_text('{"_class_name": "FluxControlNetModel"}')
     cases = {
+        "union": "union is a ControlNet Union",
+        "flux": "flux is a FluxControlNetModel",
         "cut.safetensors": "cut.safetensors cannot be used",
         "incomplete.safetensors": "incomplete.safetensors does not have the weights of a ControlNet.*conv_in.bias",
         "stranger": "stranger has the block_out_channels",
