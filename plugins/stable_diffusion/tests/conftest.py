@@ -23,6 +23,13 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", warning)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_setup():
+    """pytest imports the plugin as a package of the folder `plugins`, where processes that tests start would find the
+    plugin diffusers instead of the library."""
+    sys.path[:] = [path for path in sys.path if Path(path) != FOLDER.parent]
+
+
 def import_plugin():
     init = FOLDER / "__init__.py"
     spec = importlib.util.spec_from_file_location("sd", init, submodule_search_locations=[str(FOLDER)])

@@ -155,7 +155,8 @@ def test_a_killed_merge_leaves_nothing_that_is_listed_and_the_next_cleans_up(mer
     folder = ctx.models.folder / "checkpoint"
     paths = [str(Path(__file__).parent), *sys.path]
     script = [sys.executable, "-c", KILLED, folder / "a", folder / "killed.safetensors", *paths]
-    assert subprocess.run(script, capture_output=True).returncode == -signal.SIGKILL
+    done = subprocess.run(script, capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     (left,) = folder.glob(".*")
     assert listed(ctx) == set()
     os.utime(left, (0, 0))
