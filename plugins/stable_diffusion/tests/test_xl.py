@@ -8,14 +8,17 @@ import pytest
 import torch
 from drawing import same
 from safetensors.torch import load_file, save_file
-from sd import lora
+from sd import Count, Explain, lora
+from sd.autoencoder import Autoencoder, to_picture
 from sd.chunks import Wording
 from sd.conditioning import emphasised, sizes
 from sd.embeddings import XL
 from sd.forms import params_of
 from sd.infotext import parse
+from sd.model_files import opened
+from sd.saving import save
 
-from core.plugin import InvalidParams, ModelNotFound
+from core.plugin import InvalidParams, ModelNotFound, Result
 
 TEXT, NEGATIVE = "a red circle", "blue"
 EULER = {"sampler": "Euler", "steps": 4, "seed": 5}  # 999 / (4 - 1) is a whole number, as diffusers has timesteps
@@ -287,3 +290,47 @@ def test_pictures_of_models_that_share_no_calls_are_those_drawn_alone(tiny, draw
         together = [job.result() for job in [threads.submit(draw, **way) for way in ways]]
     for one, other in zip(sum(alone, []), sum(together, []), strict=True):
         assert same(one, other)
+
+
+def test_a_single_file_draws_what_its_folder_does(tiny, draw, latents):
+    folder = tiny("sdxl")
+    save(folder.parent / "one.safetensors", opened("sdxl", folder), torch.float32, {})
+    for model in ("sdxl", "one.safetensors"):
+        draw(model=model, prompt=TEXT, **EULER)
+    assert torch.equal(*latents)
+
+
+def test_the_light_jobs_read_prompts_as_xl_does(tiny, plugin, make_context, tmp_path):
+    folder, ctx = tiny("sdxl"), make_context()
+    save(folder.parent / "one.safetensors", opened("sdxl", folder), torch.float32, {})
+    (tmp_path / "models/embedding").mkdir()
+    vectors = {"clip_g": torch.ones(7, 64), "clip_l": torch.ones(7, 32)}
+    save_file(vectors, tmp_path / "models/embedding/myword.safetensors")
+    for model, tokens in (("sdxl", 9), ("one.safetensors", 9), ("builtin", 5)):
+        prompt = "myword red star"
+        assert plugin.tokens(Count(model=model, prompt=prompt), ctx)["tokens"] == tokens
+        (part,) = plugin.explain(Explain(model=model, prompt=prompt), ctx)["parts"]
+        assert part["schedule"][0]["tokens"] == tokens
+
+
+@pytest.mark.parametrize("config", [{"shift_factor": 0.3}, {"latents_mean": [0.1] * 4, "latents_std": [2.0, 3, 4, 5]}])
+def test_latents_are_shifted_and_scaled_as_the_vae_says(tiny, config):
+    vae = diffusers.AutoencoderKL.from_pretrained(tiny("sdxl") / "vae")
+    vae.register_to_config(**config)
+    shift = config.get("shift_factor", 0.1)
+    scale = 0.13025 / torch.tensor(config.get("latents_std", [1.0] * 4))[None, :, None, None]
+    picture = PIL.Image.new("RGB", (64, 64), "red")
+    with torch.inference_mode():
+        (latents,) = Autoencoder(vae).encode([picture])
+        mean = vae.encode(torch.tensor([1.0, -1, -1])[None, :, None, None].expand(1, 3, 64, 64)).latent_dist.mean
+        (decoded,) = Autoencoder(vae).decode([latents])
+        assert same(Result(decoded), Result(to_picture(vae.decode(mean).sample[0])))
+    torch.testing.assert_close(latents, (mean - shift) * scale)
+
+
+def test_previews_of_xl_are_fitted_to_its_own_vae(tiny, draw, make_context, no_throttle):
+    tiny("sdxl")
+    ctx = make_context()
+    draw(ctx, model="sdxl", prompt=TEXT, **EULER)
+    previews = [body["image"] for event, body in ctx.told if event == "preview"]
+    assert [picture.size for picture in previews] == [(64, 64)] * 4
