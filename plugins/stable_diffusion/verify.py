@@ -30,7 +30,9 @@ def verify(image: Artifact, ctx: Context) -> dict[str, Any]:
             f"the picture says that {form['job'][:100]} made it, which draws no pictures here.",
             hint=f"Verify what came from one of {', '.join(JOBS)}.",
         )
-    if form["job"] in FROM_PICTURES and not form["inputs"]:
+    params, given = form["params"], form["inputs"]
+    guided = [name for name, by in (("control", "controlnets"), ("reference", "ip_adapter")) if params.get(by)]
+    if (form["job"] in FROM_PICTURES or guided) and not given or "reference" in guided and "reference" not in given:
         raise BadImage(
             "the picture that it was made from is not known.",
             hint="Verify pictures that were drawn from words alone, or that have stable-core's own record inside.",

@@ -14,6 +14,7 @@ import torch
 from diffusers import ControlNetModel, EulerDiscreteScheduler, UNet2DConditionModel
 from drawing import RED_CIRCLE, difference, pixels, same
 from safetensors.torch import save_file
+from sd import guides
 from sd.autoencoder import Autoencoder
 
 from core.plugin import InvalidParams, ModelNotFound
@@ -197,8 +198,6 @@ def test_without_a_control_picture_the_one_that_is_redrawn_is_shown(draw, nets, 
 
 
 def test_for_a_part_of_a_picture_the_same_part_of_the_control_picture_is_shown(draw, nets, monkeypatch):
-    from sd import guides
-
     shown = []
     make = guides.hint
     monkeypatch.setattr(guides, "hint", lambda picture, *rest: shown.append(picture) or make(picture, *rest))
@@ -214,9 +213,33 @@ def test_for_a_part_of_a_picture_the_same_part_of_the_control_picture_is_shown(d
     assert [numpy.asarray(tile)[8:-8, 8:-8, 0].mean() for tile in shown] == [0, 0, 0, 255]
 
 
-def test_hires_fix_shows_the_picture_in_each_size_once_for_all_pictures(draw, nets, monkeypatch):
-    from sd import guides
+@pytest.mark.parametrize("job", ["outpaint", "sd_upscale", "interpolate", "inpaint"])
+def test_other_jobs_are_guided_too(draw, nets, monkeypatch, job):
+    seen, forward = [], ControlNetModel.forward
+    monkeypatch.setattr(ControlNetModel, "forward", lambda *given, **more: seen.append(1) or forward(*given, **more))
+    given = {
+        "outpaint": {"image": disc(), "directions": ["left"], "pixels": 64, "mask_blur": 0},
+        "sd_upscale": {"image": disc(), "scale": 1},
+        "interpolate": {"frames": 2, "to_seed": 5, "control": [disc()]},
+        "inpaint": {"image": disc(), "mask": PIL.Image.new("L", (128, 128), 255), "mask_blur": 0},
+    }[job] | {"job": job, "steps": 1, "exact": True}
+    zero, one = (draw(**given, controlnets=[unit(name, preprocessor="invert")]) for name in ("zero", "one"))
+    assert seen and len(zero) == len(one)
+    assert all(difference(*pair) > 0.1 for pair in zip(zero, one, strict=True))
+    given.pop("control", None)
+    assert (pixels(draw(**given)[0]) == pixels(zero[0])).all()
 
+
+def test_for_outpainting_what_is_new_is_shown_as_missing(draw, nets, monkeypatch):
+    shown, make = [], guides.hint
+    monkeypatch.setattr(guides, "hint", lambda *given: shown.append(make(*given)) or shown[-1])
+    options = {"directions": ["left"], "pixels": 64, "mask_blur": 0, "method": "poor man's", "steps": 1}
+    draw(job="outpaint", image=disc(), controlnets=[unit(preprocessor="inpaint")], **options)
+    assert shown[0].shape == (128, 192, 3)
+    assert (shown[0][:, :60] == -1).all() and (shown[0][:, 72:] >= 0).all()
+
+
+def test_hires_fix_shows_the_picture_in_each_size_once_for_all_pictures(draw, nets, monkeypatch):
     sizes = []
     make = guides.hint
     monkeypatch.setattr(guides, "hint", lambda picture, *rest: sizes.append(picture.size) or make(picture, *rest))

@@ -38,6 +38,11 @@ def test_what_has_changed_since_is_told_and_any_record_is_survived():
     [
         (None, "the picture does not tell how it was drawn"),
         ("a\nSteps: 1, Sampler: Euler, Seed: 1, Denoising strength: 0.5", "the picture that it was made from is not"),
+        (
+            'a\nSteps: 1, Sampler: Euler, Seed: 1, ControlNet 0: "Module: canny, Model: m"',
+            "the picture that it was made",
+        ),
+        ("a\nSteps: 1, Sampler: Euler, Seed: 1, IP-Adapter: a", "the picture that it was made from is not known"),
     ],
 )
 def test_a_picture_that_cannot_be_drawn_again_is_refused_with_the_reason(make_context, text, message):
