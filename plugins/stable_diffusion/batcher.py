@@ -7,6 +7,7 @@ the answers. So each image keeps its own sampler, step and seed, and joins and l
 import atexit
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
@@ -17,6 +18,10 @@ import greenlet
 import torch
 
 from core.plugin import Cancelled
+
+from .rows import Rows
+
+PICTURES = 4  # that wait for the same count as so many at most when it is decided whose turn it is
 
 
 @dataclass(eq=False)
@@ -32,8 +37,8 @@ class Member:
 
 @dataclass(eq=False)
 class Call:
-    """A member asks for `function([value])[0]`. Calls with the same function and `alike` run as one function(values)
-    of at most `most` rows, of which this one has `rows`."""
+    """A member asks for `function([value])[0]`. Calls with the same function and `alike` run as one function(values),
+    to which this one adds `rows`. How many are best at once is found out, up to `most`; with 1, it is run alone."""
 
     function: Callable[[list[Any]], list[Any]]
     value: Any
@@ -45,13 +50,20 @@ class Call:
 
 class Batcher:
     """`relieve()` is asked when memory did not suffice for one call alone: if it could make room, it returns True, and
-    the call is run again."""
+    the call is run again. `clock` tells seconds.
 
-    def __init__(self, relieve: Callable[[], bool] = lambda: False):
-        self._relieve = relieve
-        self._fits: dict[tuple[str, Hashable], int] = {}  # rows for which memory sufficed where it did not for more
+    Groups of calls that cannot be run together share the device by time, not by calls: next is always the one that had
+    least of it, for each of its pictures. So one that takes long waits for others at most PICTURES times as long as it
+    takes itself, and one that is quick waits for one call of the others."""
+
+    def __init__(self, relieve: Callable[[], bool] = lambda: False, clock: Callable[[], float] = time.perf_counter):
+        self._relieve, self._clock = relieve, clock
+        self._rows = Rows()
+        self._fits: dict[Hashable, int] = {}  # rows for which memory sufficed where it did not for more
         self._inbox: queue.SimpleQueue[Member | None] = queue.SimpleQueue()
-        self._waiting: dict[Hashable, deque[Call]] = {}  # groups of calls, the one whose turn it is first
+        self._waiting: dict[Hashable, deque[Call]] = {}  # groups of calls, of equals the one whose turn it is first
+        self._had: dict[Hashable, float] = {}  # how much of the device each group had, see `_turn`
+        self._now = 0.0  # what the group had whose turn it is, so that those that come have no less
         self._hub: greenlet.greenlet | None = None
         self._lock = threading.Lock()  # of the next two
         self._flying: set[Member] = set()
@@ -115,17 +127,23 @@ class Batcher:
         for call in [call for calls in self._waiting.values() for call in calls]:
             if not call.member.told and call.member.stopped():
                 call.member.told = True
-                self._waiting[call.function, call.alike].remove(call)
+                self._waiting[group_of(call)].remove(call)
                 self._resume(call.member, call.member.routine.throw, Cancelled("the job was cancelled."))
         self._waiting = {group: calls for group, calls in self._waiting.items() if calls}
 
     def _turn(self) -> None:
-        """Run the calls of the first group, and put what they ask for next behind all other groups."""
-        group = next(iter(self._waiting))
+        """Run calls of the group that had least of the device, and put what they ask for next behind its equals."""
+        had = {group: self._had.get(group, self._now) for group in self._waiting}
+        group = min(had, key=had.__getitem__)
+        self._now, started = had[group], self._clock()
         waiting = self._waiting.pop(group)
+        pictures = min(len(waiting), PICTURES)
         calls = [waiting.popleft()]
-        most = min(calls[0].most, self._fits.get(kind(calls[0]), calls[0].most))
-        while waiting and sum(call.rows for call in calls) + waiting[0].rows <= most:
+        kind, rows = kind_of(calls[0]), calls[0].rows
+        most = self._rows.best(kind, calls[0].most)
+        most = min(most, self._fits.get(kind, most))
+        while waiting and rows + waiting[0].rows <= most:
+            rows += waiting[0].rows
             calls.append(waiting.popleft())
         if waiting:
             self._waiting[group] = waiting
@@ -135,6 +153,11 @@ class Batcher:
             else:
                 self._resume(call.member, call.member.routine.switch, answer)
         call = answer = error = None  # an error knows the frames that it came through, this one among them
+        # All of it: some devices are still at work when a call returns, and done when who asked goes on with it.
+        seconds = self._clock() - started
+        self._rows.took(kind, rows, seconds)
+        had[group] += seconds / pictures
+        self._had = {group: each for group, each in had.items() if group in self._waiting}
 
     def _answers(self, calls: list[Call]) -> list[tuple[Call, Any, Exception | None]]:
         """Run the calls as one; if that fails, each alone, so that only the guilty ones get the error. If it is for
@@ -153,7 +176,7 @@ class Batcher:
         half = (len(calls) + 1) // 2 if exhausted else 1
         parts = [calls[k : k + half] for k in range(0, len(calls), half)]
         if exhausted:
-            self._fits[kind(calls[0])] = sum(call.rows for call in parts[0])
+            self._fits[kind_of(calls[0])] = sum(call.rows for call in parts[0])
         return [answer for part in parts for answer in self._answers(part)]
 
     def _resume(self, member: Member, go: Callable[..., Any], *values: Any) -> None:
@@ -168,7 +191,7 @@ class Batcher:
             self._leave(member).set_result(said)
         else:
             said.member = member
-            self._waiting.setdefault((said.function, said.alike), deque()).append(said)
+            self._waiting.setdefault(group_of(said), deque()).append(said)
 
     def _leave(self, member: Member) -> Future:
         """The future, which the member forgets: it may hold an error that knows the member."""
@@ -178,9 +201,15 @@ class Batcher:
         return future
 
 
-def kind(call: Call) -> tuple[str, Hashable]:
-    """What calls have in common that take as much memory a row."""
-    return getattr(call.function, "__qualname__", ""), call.alike
+def group_of(call: Call) -> tuple[Callable, Hashable, Member | None]:
+    """What calls have in common that can be run as one."""
+    return call.function, call.alike, call.member if call.most == 1 else None
+
+
+def kind_of(call: Call) -> tuple[str, Hashable, Hashable]:
+    """What calls have in common that take as long, and as much memory, a row."""
+    owner = getattr(call.function, "__self__", None)
+    return getattr(call.function, "__qualname__", ""), getattr(owner, "architecture", None), call.alike
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -1,6 +1,7 @@
 """The network as a denoiser D(x; sigma), for many images in one call."""
 
 import inspect
+import math
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from .conditioning import Condition
 from .controls import residuals
 
+LONGER = 2  # times as long a context costs less than a call of its own
 PREDICTIONS = {"epsilon": DiscreteEpsDDPMDenoiser, "v_prediction": DiscreteVDDPMDenoiser}
 
 
@@ -24,20 +26,17 @@ class Ask:
     sigma: Tensor
     conditions: list[Condition]
 
-    @property
-    def tokens(self) -> int:
-        return max(condition.tokens for condition in self.conditions)
-
 
 class Denoiser:
     """`levels` are the noise levels the network was trained on, from its alphas_cumprod, float32 (1000,); `dtype` is
-    that of the network.
+    that of the network, `architecture` the same number for networks of one structure.
 
     Preconditioning is that of k-diffusion: Karras et al. (2022), table 1, column VP for eps prediction."""
 
     def __init__(self, unet: UNet2DConditionModel, alphas_cumprod: Tensor, prediction: str):
         # A schedule with zero terminal SNR ends at sigma = infinity; 2**-24 makes that 4096.
         alphas = alphas_cumprod.clamp(min=2**-24).to(unet.device)
+        self.architecture = hash(str(sorted((key, str(value)) for key, value in unet.config.items() if key[0] != "_")))
         self.dtype = dtype = unet.dtype  # diffusers walks through all modules for it, which takes a millisecond
         for processor in {type(processor) for processor in unet.attn_processors.values()}:
             # diffusers asks for it in each attention of each call; remembered, a step takes half a millisecond less.
@@ -61,10 +60,13 @@ class Denoiser:
     def denoise(self, asks: list[Ask]) -> list[Tensor]:
         """Estimates of the latents without noise, for each ask float32 (n, C, h, w) with n its number of conditions.
 
-        All x must have one shape. Contexts are repeated to the length of the longest where that is a multiple. The
-        others are run for themselves."""
-        longest = max(ask.tokens for ask in asks)
-        conditions = [condition.repeated(longest) for ask in asks for condition in ask.conditions]
+        All x must have one shape. Contexts are repeated to their least common multiple; where that is much longer than
+        the longest, to the longest if it is a multiple, and the others are run for themselves."""
+        conditions = [condition for ask in asks for condition in ask.conditions]
+        lengths = {condition.tokens for condition in conditions}
+        longest, common = max(lengths), math.lcm(*lengths)
+        length = common if common <= LONGER * longest else longest
+        conditions = [condition.repeated(length) for condition in conditions]
         x = torch.cat([ask.x for ask in asks for _ in ask.conditions])
         sigma = torch.cat([ask.sigma for ask in asks for _ in ask.conditions])
         lengths = {condition.tokens for condition in conditions}

@@ -38,7 +38,11 @@ if TYPE_CHECKING:
 UNSEEN_SECONDS = 0.4  # a picture that takes no longer needs no preview, and what is there by then is little but noise
 MAX_CHUNKS = 100  # of a prompt
 MAX_TEXTS = 200  # that a job has read are kept
-ROWS = 16  # of the UNet at once, for latents up to 64 x 64; more gained nothing on a CPU
+ROWS = 64  # of a network at once at most; how many are best, the batcher finds out
+# What shares its memory with the machine would take it from others: no more there than for 16 latents of 64 x 64.
+CAREFUL_ROWS = {"cpu": 16, "mps": 16}
+PART = 16  # of what one picture asks for at once
+DECODED = 64 * 64  # latents that are decoded at once at most: as many as one picture of 512 x 512 has
 
 
 @dataclass(frozen=True)
@@ -188,14 +192,9 @@ class Shot:
         read = text, chunks.wording, *hashes.values(), self.params.exact
         if (condition := model.recall.get(read)) is None:
             # The shots of a job that ask for it at once get it by one call.
-            condition = job.batcher.call(encoder.encode, chunks, self.apart, rows=len(chunks.chunks), most=ROWS)
+            condition = job.batcher.call(encoder.encode, chunks, rows=len(chunks.chunks), most=self.together(ROWS))
             model.recall.keep(read, condition)
         return condition
-
-    @property
-    def apart(self) -> "Shot | None":
-        """What keeps this shot's calls from being run together with those of others, if that is wanted."""
-        return self if self.params.exact else None
 
     def _chunks(self, encoder: TextEncoder, text: str) -> Chunks:
         params = self.params
@@ -256,6 +255,10 @@ class Shot:
         """Whether what is there is wanted when the shot ends early."""
         return self.skipped or self.job.ctx.keep_partial
 
+    def together(self, most: int) -> int:
+        """How many rows may be run with those of this shot at once, if `most` could be."""
+        return 1 if self.params.exact else most
+
     def encode(self, picture: PIL.Image.Image | numpy.ndarray) -> Tensor:
         """Latents (1, C, h, w) of an RGB picture, or of an array (H, W, 3) from 0 to 255."""
         return self.job.batcher.call(self.checkpoint.autoencoder.encode, picture)
@@ -263,12 +266,17 @@ class Shot:
     def decode(self, latents: Tensor) -> PIL.Image.Image:
         """The RGB picture of latents (1, C, h, w), also if the shot is to end meanwhile and what is there is wanted."""
         try:
-            return self.job.batcher.call(self.checkpoint.autoencoder.decode, latents)
+            return self._decoded(latents)
         except Cancelled:
             if not self.keeps:
                 raise
             self.partial = self.partial or self.passes < self.job.passes  # no other run is to begin
-            return self.job.batcher.call(self.checkpoint.autoencoder.decode, latents)  # the end is told once
+            return self._decoded(latents)  # the end is told once
+
+    def _decoded(self, latents: Tensor) -> PIL.Image.Image:
+        most = max(1, DECODED // (latents.shape[2] * latents.shape[3]))
+        decode = self.checkpoint.autoencoder.decode
+        return self.job.batcher.call(decode, latents, latents.shape, most=self.together(most))
 
     def result(self, picture: PIL.Image.Image) -> Result:
         """The picture with all that has to be known to draw it again."""
@@ -367,21 +375,14 @@ class Run:
     def _estimates(self, x: Tensor, sigma: Tensor, conditions: list[Condition]) -> Tensor:
         """One for each condition, float32 (n, C, h, w). A prompt may have thousands of ANDs: with more rows than the
         UNet takes at once, others have their turns in between, and the memory suffices."""
-        shot, most = self.shot, self._most(x)
-        asks = [Ask(x, sigma, conditions[k : k + most]) for k in range(0, len(conditions), most)]
-        model = shot.job.adapted[self.model] if self._reference else self.model
-        denoise = model.denoiser.denoise
-        return torch.cat(
-            [shot.job.batcher.call(denoise, ask, self._alike(ask), len(ask.conditions), most) for ask in asks]
-        )
-
-    def _alike(self, ask: Ask) -> tuple:
-        """What calls must have in common to be run as one."""
-        pictures = ask.conditions[0].pictures
-        return ask.x.shape, ask.tokens, self.shot.apart, None if pictures is None else pictures.shape
-
-    def _most(self, x: Tensor) -> int:
-        return max(2, ROWS * 64 * 64 // max(64 * 64, x.shape[2] * x.shape[3]))
+        most = CAREFUL_ROWS.get(x.device.type, ROWS) * 64 * 64 // (x.shape[2] * x.shape[3])
+        most = max(2, min(ROWS, most))
+        part = min(PART, most)
+        asks = [Ask(x, sigma, conditions[k : k + part]) for k in range(0, len(conditions), part)]
+        job, pictures = self.shot.job, conditions[0].pictures
+        denoise = (job.adapted[self.model] if self._reference else self.model).denoiser.denoise
+        alike, most = (x.shape, None if pictures is None else pictures.shape), self.shot.together(most)
+        return torch.cat([job.batcher.call(denoise, ask, alike, len(ask.conditions), most) for ask in asks])
 
     def after_step(self, step: dict[str, Any]) -> None:
         ctx = self.shot.job.ctx

@@ -31,7 +31,7 @@ class Device:
 
 @pytest.fixture
 def batcher():
-    batcher = Batcher()
+    batcher = Batcher(clock=lambda: 0)  # everything takes no time, so groups take turns
     yield batcher
     batcher.close()
 
@@ -96,6 +96,75 @@ def test_groups_that_cannot_share_take_turns(batcher, device):
     device.free.set()
     assert last.result(10) == 800
     assert device.batches == [[0], [1], [10], [100], [2], [20], [200], [4], [40], [400]]
+
+
+class Clock:
+    """Tells the time, which only passes while the device is at work."""
+
+    def __init__(self):
+        self.seconds, self.log = 0.0, []
+
+    def work(self, name, seconds):
+        def function(values):
+            self.seconds += seconds
+            self.log.append(name * len(values))
+            return values
+
+        return function
+
+
+def times(batcher, function, count, **options):
+    def work():
+        for _ in range(count):
+            batcher.call(function, None, **options)
+
+    return work
+
+
+def run_together(clock, works):
+    """What the device did for works that come at the same time."""
+    batcher = Batcher(clock=lambda: clock.seconds)
+    begin = threading.Event()
+    batcher.submit(lambda: begin.wait(10))
+    futures = [batcher.submit(work(batcher)) for work in works]
+    begin.set()
+    for future in futures:
+        future.result(10)
+    batcher.close()
+    return " ".join(clock.log)
+
+
+def test_groups_share_the_device_by_time_not_by_calls():
+    clock = Clock()
+    slow, quick = clock.work("S", 4), clock.work("q", 1)
+    log = run_together(clock, [lambda b: times(b, slow, 3), lambda b: times(b, quick, 9)])
+    assert log == "S q q q q S q q q q S q"
+
+
+def test_a_group_of_more_pictures_gets_more_time_but_others_wait_no_longer_than_a_few_of_their_steps():
+    clock = Clock()
+    many, one = clock.work("m", 1), clock.work("O", 2)
+    works = [lambda b: times(b, many, 40, most=16)] * 10 + [lambda b: times(b, one, 3)]
+    log = run_together(clock, works).split()
+    at = [place for place, name in enumerate(log) if name == "O"]
+    gaps = [later - earlier - 1 for earlier, later in zip(at, at[1:], strict=False)]
+    assert len(gaps) == 2 and all(7 <= gap <= 8 for gap in gaps)  # 4 times as long as its own 2 seconds, not 10
+
+
+def test_a_group_that_comes_late_neither_waits_for_long_nor_catches_up():
+    clock = Clock()
+    early, late, joined = clock.work("e", 1), clock.work("l", 1), []
+
+    def begin(batcher):
+        def work():
+            for step in range(9):
+                batcher.call(early, None)
+                if step == 5:
+                    joined.append(batcher.submit(times(batcher, late, 3)))
+
+        return work
+
+    assert run_together(clock, [begin]) == "e e e e e e l e l e l e"
 
 
 def test_an_error_in_a_shared_call_costs_only_the_guilty(batcher, device):
