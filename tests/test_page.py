@@ -274,7 +274,9 @@ def test_a_list_of_tables_is_a_small_form_for_each(open_page):
     layers.get_by_role("button", name="Remove").first.click()
     page.reload()
     expect(layers.get_by_label("Title")).to_have_value("above")
-    said = json.loads(run(page).locator("pre").inner_text())
+    output = run(page).locator("pre")
+    expect(output).to_contain_text("layers")
+    said = json.loads(output.inner_text())
     assert said["layers"] == [{"title": "above", "kind": "soft", "blur": 7}] and said["title"] == "untitled"
 
 

@@ -313,6 +313,7 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
     for event in [*calls, *(ANSWERS.keys() - calls.keys())]:
         ANSWERS[event].model_validate(wire.call(event, calls.get(event)), extra="forbid")
     wire.call("queue", {"action": "resume"})
+    (server.folder / "models" / "documented").mkdir(parents=True)
     wire.call("subscribe", {"since": 0})
     wire.until(lambda: {name for name, _ in wire.received} >= EVENTS.keys())
     for name, body in wire.received:
