@@ -72,7 +72,7 @@ def _index(record: dict[str, Any]) -> int:
 def changes(before: Any, after: dict[str, Any]) -> list[str]:
     """What is not as it was when the picture was drawn, in words. `before` is what a file says, so maybe anything."""
     then, now = before if isinstance(before, dict) else {}, after
-    pairs = [("model_hash", then.get("model_hash"), now.get("model_hash"))]
+    pairs = [(key, then.get(key), now.get(key)) for key in ("model_hash", "vae_hash", "refiner_hash")]
     told = then.get("determinism") if isinstance(then.get("determinism"), dict) else {}
     pairs += [(str(key), told[key], now.get("determinism", {}).get(key)) for key in list(told)[:20]]
     return [f"{key} was {str(a)[:100]}, is {b}." for key, a, b in pairs if a not in (None, b)]

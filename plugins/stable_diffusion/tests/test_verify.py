@@ -30,6 +30,7 @@ def test_what_has_changed_since_is_told_and_any_record_is_survived():
     before = {"model_hash": "a", "determinism": {"torch": "1", "device": "cpu", "gone": "x"}}
     after = {"model_hash": "b", "determinism": {"torch": "2", "device": "cpu"}}
     assert changes(before, after) == ["model_hash was a, is b.", "torch was 1, is 2.", "gone was x, is None."]
+    assert changes({"refiner_hash": "a"}, {"refiner_hash": "b"}) == ["refiner_hash was a, is b."]
     assert changes([], after) == changes({"determinism": 7}, after) == changes(None, {}) == []
 
 
