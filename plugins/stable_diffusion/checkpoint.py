@@ -133,7 +133,7 @@ def load(source: Source, device: str, ctx: Context, other: Source | None = None)
     def part(name: str, dtype: torch.dtype = dtype, source: Source = source) -> torch.nn.Module:
         ctx.raise_if_cancelled()
         ctx.progress(parts.index(name), len(parts) + 1, "load")
-        return source.module(name, dtype).to(device, memory_format=memory_format)
+        return source.module(name, dtype, ctx.raise_if_cancelled).to(device, memory_format=memory_format)
 
     encoders = [name for name in parts if name.startswith("text_encoder")]
     clips = tuple(part(name) for name in encoders)
@@ -148,7 +148,7 @@ def load(source: Source, device: str, ctx: Context, other: Source | None = None)
         raise source.bad(f"{source.path}: its scheduler's configuration cannot be used: {error}") from error
     ctx.raise_if_cancelled()
     ctx.progress(len(parts), len(parts) + 1, "load")
-    found = short_hash(stamped(source.files), ctx.models.folder)
+    found = short_hash(stamped(source.files), ctx.models.folder, ctx.raise_if_cancelled)
     checkpoint = Checkpoint(source.name, source.architecture, found, clips, unet, vae, tokenizers, noise)
     if other:
         checkpoint.other_vae = other.name, short_hash(stamped(other.files), ctx.models.folder)

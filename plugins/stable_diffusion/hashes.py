@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 
 Stamps = tuple[tuple[Path, int, int], ...]
@@ -17,19 +18,21 @@ def stamped(files: list[Path]) -> Stamps:
     return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
 
 
-def short_hash(files: Stamps, models: Path) -> str:
+def short_hash(files: Stamps, models: Path, check: Callable[[], None] = lambda: None) -> str:
     """A1111's short form, the first 10 hex digits of `sha256`."""
-    return sha256(files, models)[:10]
+    return sha256(files, models, check)[:10]
 
 
-def sha256(files: Stamps, models: Path) -> str:
-    """That of the bytes of `stamped` files, one file after the other; `models` is the folder of all models."""
+def sha256(files: Stamps, models: Path, check: Callable[[], None] = lambda: None) -> str:
+    """That of the bytes of `stamped` files, one file after the other; `models` is the folder of all models. `check` is
+    called again and again meanwhile, and may raise to give up."""
     if found := known(files, models):
         return found
     digest = hashlib.sha256()
     for path, _, _ in files:
         with path.open("rb") as file:
             while block := file.read(1 << 20):
+                check()
                 digest.update(block)
     _known[files] = digest.hexdigest()
     if sum(size for _, _, size in files) > LARGE:

@@ -96,7 +96,10 @@ def over_common(a: Tensor, b: Tensor, name: str, merged: Any) -> Tensor:
 def recipe(params: Merge, sources: list[Source], ctx: Context) -> dict[str, Any]:
     """What the file says of how it was made, under the names that A1111 has for it."""
     of = dict(zip(("primary", "secondary", "tertiary"), sources, strict=False))
-    hashes = {f"{which}_model_hash": sha256(stamped(each.files), ctx.models.folder) for which, each in of.items()}
+    hashes = {
+        f"{which}_model_hash": sha256(stamped(each.files), ctx.models.folder, ctx.raise_if_cancelled)
+        for which, each in of.items()
+    }
     names = {f"{which}_model_name": each.name for which, each in of.items()}
     made = {"type": "stable-core", "interp_method": params.method, "multiplier": params.multiplier}
     return made | hashes | names | {"save_as_half": params.dtype == "float16", "custom_name": params.name}

@@ -66,14 +66,16 @@ class Source:
         """What the UNet estimates, "epsilon" or "v_prediction"; None if only trying can tell, see `settle`."""
         return self.configs["scheduler"].get("prediction_type", "epsilon")
 
-    def module(self, part: str, dtype: torch.dtype) -> torch.nn.Module:
+    def module(self, part: str, dtype: torch.dtype, check: Callable[[], None] = lambda: None) -> torch.nn.Module:
         """A part on the CPU, for use and not for training, with weights of its own: the file may change afterwards.
+        `check` is called before each weight, and may raise to give up.
 
         Raises InvalidParams, naming the file, if a weight is missing, unknown or of another shape."""
         empty = self.empty(part)
         wanted = self.names(part, empty)
         state = {}
         for name, of in empty.state_dict().items():
+            check()
             tensor = self._tensor(part, name, wanted[name])
             if tensor.shape != of.shape:
                 theirs = f"{wanted[name]} is {list(tensor.shape)} instead of {list(of.shape)}"

@@ -10,7 +10,7 @@ from sd import TextToImage, Unload
 from sd.cache import Cache, bytes_of
 from sd.checkpoint import Checkpoints
 from sd.hashes import short_hash, stamped
-from sd.model_files import Source, opened
+from sd.model_files import Source, Stored, opened
 
 from core.plugin import Cancelled, InvalidParams, ModelNotFound
 
@@ -129,6 +129,15 @@ def test_loading_can_be_cancelled(checkpoints, make_context, monkeypatch):
     with pytest.raises(Cancelled):
         checkpoints.get("builtin", ctx)
     assert loaded == []
+
+
+def test_a_part_is_not_read_to_its_end_after_a_cancel(checkpoints, make_context, monkeypatch):
+    ctx = make_context()
+    read, tensor = [], Stored.tensor
+    monkeypatch.setattr(Stored, "tensor", lambda *given: read.append(ctx._cancelled.set()) or tensor(*given))
+    with pytest.raises(Cancelled):
+        checkpoints.get("builtin", ctx)
+    assert len(read) == 1
 
 
 def test_a_job_unloads_models_and_tells_which_stay(plugin, make_context):

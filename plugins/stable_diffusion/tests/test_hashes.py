@@ -48,3 +48,12 @@ def test_a_small_file_is_not_kept(model, monkeypatch):
     monkeypatch.setattr(hashes, "LARGE", 100)
     again(model)
     assert not (model.parent / KEPT).exists()
+
+
+def test_hashing_can_be_given_up(model):
+    def check():
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        sha256(stamped([model]), model.parent, check)
+    assert not (model.parent / KEPT).exists()
