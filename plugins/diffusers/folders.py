@@ -12,6 +12,7 @@ LIBRARIES = (
     "diffusers",
     "transformers",
 )  # besides, what pipelines of diffusers bring themselves: `stable_diffusion` ...
+NO_CODE = "Use a pipeline of diffusers itself, without Python files."
 SCALED_DOWN = 8  # pixels a latent's side stands for, where the folder does not say
 
 
@@ -48,11 +49,13 @@ class PipelineFolder:
 def read(name: str, path: Path) -> PipelineFolder:
     """Raises InvalidParams, naming the folder, where it is damaged or brings code of its own."""
     for file in sorted((*path.glob("*.py"), *path.glob("*/*.py"))):
-        raise bad_folder(name, f"it brings code of its own ({file.relative_to(path).as_posix()}), which is never run")
+        raise bad_folder(
+            name, f"it brings code of its own ({file.relative_to(path).as_posix()}), which is never run", NO_CODE
+        )
     index = read_json(path / "model_index.json", name)
     class_name = index.get("_class_name")
     if isinstance(class_name, list):
-        raise bad_folder(name, f"its pipeline {class_name} is code of its own, which is never run")
+        raise bad_folder(name, f"its pipeline {class_name} is code of its own, which is never run", NO_CODE)
     if not isinstance(class_name, str) or not class_name.isidentifier():
         raise bad_folder(name, f"model_index.json names no pipeline class, but {str(class_name)[:100]!r}")
     components = {}

@@ -18,6 +18,7 @@ from core.plugin import Context, InvalidParams
 
 from .folders import LIBRARIES, PipelineFolder, bad_folder
 
+PLACINGS = ("whole", "models", "layers")  # all on the device; one model at a time there; one layer at a time there
 ROOM = 1.3  # what a job takes beside the weights, in terms of them
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 FLOATS = {"F64", "F32", "F16", "BF16"}  # these take the dtype that the device is best at
@@ -26,8 +27,6 @@ VARIANT = re.compile(r"\.(fp16|bf16)(?=[.-])")
 
 @dataclass
 class Loaded:
-    """`placing`: whole (all on the device), models (one at a time there), layers (one at a time there)."""
-
     pipeline: Any
     folder: PipelineFolder
     stamp: Any
@@ -46,11 +45,14 @@ class Pipelines:
     def get(self, pipeline: type, folder: PipelineFolder, stamp: Any, ctx: Context) -> Any:
         """The pipeline of a folder, ready to run. Raises InvalidParams if its files are damaged, Cancelled."""
         kept = self._kept.pop(folder.name, None)
-        if kept and (kept.stamp != stamp or (ctx.low_memory and kept.placing == "whole")):
+        least = 0
+        if ctx.low_memory:  # it did not suffice: one step further than it was, as far as there is one
+            least = min(PLACINGS.index(kept.placing) + 1 if kept else 1, len(PLACINGS) - 1)
+        if kept and (kept.stamp != stamp or PLACINGS.index(kept.placing) < least):
             kept = None
             self._give_back()
         if not kept:
-            kept = self._load(pipeline, folder, stamp, ctx)
+            kept = self._load(pipeline, folder, stamp, least, ctx)
         self._kept[folder.name] = kept
         return kept.pipeline
 
@@ -58,17 +60,16 @@ class Pipelines:
         self._kept.clear()
         self._give_back()
 
-    def _load(self, pipeline: type, folder: PipelineFolder, stamp: Any, ctx: Context) -> Loaded:
+    def _load(self, pipeline: type, folder: PipelineFolder, stamp: Any, least: int, ctx: Context) -> Loaded:
+        """`least` is the first of PLACINGS, by its number, that may do."""
         sizes = {name: weights_bytes(folder, name, self.dtype) for name in folder.components}
         whole, largest = sum(sizes.values()), max(sizes.values(), default=0)
         while self._kept and self._free() < whole * ROOM:
             self._kept.popitem(last=False)
             self._give_back()
-        placing = "whole"
-        if ctx.low_memory:
-            placing = "layers"
-        elif self._free() < whole * ROOM and self.device != "cpu":
-            placing = "models" if largest * ROOM < self._free() else "layers"
+        free = self._free()
+        fitting = (self.device == "cpu" or whole * ROOM < free, largest * ROOM < free, True)
+        placing = next(each for each, fits in [*zip(PLACINGS, fitting, strict=True)][least:] if fits)
         if placing != "whole" and self.device != "cpu":
             ctx.log(f"{folder.name} takes turns on the device ({placing}): it does not fit there as a whole.")
         made = self._assemble(pipeline, folder, ctx)

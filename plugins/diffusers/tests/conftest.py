@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import diffusers  # noqa: F401, the library, before pytest imports this plugin's folder under the same name
 import pytest
 
 import core.plugin

@@ -108,6 +108,14 @@ def test_little_memory_lets_the_autoencoder_work_in_tiles(put, run, plugin, make
     assert plugin.pipelines._kept["flux"].pipeline.vae.use_tiling
 
 
+def test_out_of_memory_moves_a_pipeline_one_step_further_at_a_time(put, run, plugin, make_context):
+    put("flux")
+    (ctx := make_context()).low_memory = True
+    placings = [run("flux", each, **SMALL) and plugin.pipelines._kept["flux"].placing for each in (None, ctx, ctx, ctx)]
+    assert placings == ["whole", "models", "layers", "layers"]
+    assert run("flux", **SMALL) and plugin.pipelines._kept["flux"].placing == "layers"  # until it is loaded anew
+
+
 def test_the_size_of_weights_is_known_before_they_are_loaded(put, run, plugin):
     from df.folders import read
     from df.pipelines import weights_bytes
