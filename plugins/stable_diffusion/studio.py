@@ -167,11 +167,13 @@ class Job:
             raise
         same = refiner.autoencoder.space == first.autoencoder.space
         if not same or refiner.channels_shown not in (0, first.channels_shown):
+            why = "looks at more than the first one" if same else "works on another kind of latents"
             raise InvalidParams(
                 f"refiner: {refiner.name} ({ARCHITECTURES[refiner.architecture]}) cannot go on with what {first.name} "
-                f"({ARCHITECTURES[first.architecture]}) has begun: it works on another kind of latents.",
+                f"({ARCHITECTURES[first.architecture]}) has begun: it {why}.",
                 field="refiner",
-                hint="Choose two models of the same family: Stable Diffusion 1 and 2, or XL and its refiner.",
+                hint="Choose two models of the same family: Stable Diffusion 1 and 2, or XL and its refiner; "
+                "one for inpainting or for editing pictures only after another one of its kind.",
             )
         return refiner
 

@@ -1,17 +1,31 @@
 """Models that look at more than noisy latents and a prompt: each does each job, and what diffusers does with it."""
 
+import json
+import shutil
+
 import numpy
 import PIL.Image
 import pytest
 import tiny_models
 import torch
-from diffusers import DiffusionPipeline, EulerDiscreteScheduler, LatentConsistencyModelPipeline, LCMScheduler
+from diffusers import (
+    DiffusionPipeline,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    LatentConsistencyModelPipeline,
+    LCMScheduler,
+)
 from drawing import RED_CIRCLE, same
+from sd.cache import Cache
+from sd.checkpoint import Checkpoints
 from sd.noise import Noise
+
+from core.plugin import InvalidParams
 
 # diffusers' schedulers hand tensors to numpy as numpy 2 no longer likes.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy:DeprecationWarning")
 SHAPE = (1, 4, 8, 8)
+SCHEDULER = "scheduler/scheduler_config.json"
 NEGATIVE = "a green square"
 
 
@@ -20,7 +34,16 @@ def written(tmp_path_factory):
     """The folders of tiny models, by name."""
     root = tmp_path_factory.mktemp("checkpoint")
     folders = {kind: tiny_models.write(root / kind, kind) for kind in ("inpainting", "pix2pix")}
-    return folders | {"lcm": tiny_models.write(root / "lcm", "sd1", time_cond_proj_dim=256)}
+    folders |= {"turbo": tiny_models.write(root / "turbo", "sd1")}
+    folders |= {"lcm": tiny_models.write(root / "lcm", "sd1", time_cond_proj_dim=256)}
+    return folders | {"ztsnr": with_noise(tiny_models.write(root / "ztsnr", "sd2-v"), rescale_betas_zero_snr=True)}
+
+
+def with_noise(folder, **config):
+    """The folder of a model, with another configuration of its noise."""
+    path = folder / SCHEDULER
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    return folder
 
 
 @pytest.fixture
@@ -176,3 +199,61 @@ def test_pictures_that_are_edited_together_are_what_they_are_alone(folders, draw
     assert max(len(asks) for asks in calls) == 2  # they shared the UNet
     alone = [draw(image=picture, **options | {"seed": seed})[0] for seed in (1, 2)]
     assert all(same(one, other) for one, other in zip(together, alone, strict=True))
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("rescale", [0, 0.7])
+def test_zero_terminal_snr_is_that_of_diffusers(folders, draw, latents, rescale):
+    draw(model="ztsnr", schedule="simple", negative_prompt=NEGATIVE, cfg_rescale=rescale)
+    pipeline = pipeline_of(folders["ztsnr"], timestep_spacing="trailing")
+    pipeline.scheduler.set_timesteps(4)
+    assert pipeline.scheduler.sigmas[0] == pytest.approx(4096)
+    theirs = pipeline(
+        RED_CIRCLE, 64, 64, 4, guidance_scale=7, negative_prompt=NEGATIVE, guidance_rescale=rescale, latents=noise(),
+        output_type="latent",
+    ).images  # fmt: skip
+    assert close(latents[-1], theirs)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("steps", [1, 2, 4, 8])
+def test_simple_is_the_trailing_spacing_with_which_turbo_models_are_drawn(folders, draw, latents, monkeypatch, steps):
+    draw(model="turbo", sampler="Euler a", schedule="simple", cfg_scale=1, steps=steps)
+    pipeline = pipeline_of(folders["turbo"])
+    config = pipeline.scheduler.config
+    pipeline.scheduler = EulerAncestralDiscreteScheduler.from_config(config, timestep_spacing="trailing")
+    drawn = Noise(1, SHAPE, "cpu")
+    first = drawn()
+    monkeypatch.setattr(
+        "diffusers.schedulers.scheduling_euler_ancestral_discrete.randn_tensor", lambda *_, **__: drawn()
+    )
+    told = {"num_inference_steps": steps, "guidance_scale": 1, "latents": first, "output_type": "latent"}
+    assert close(latents[-1], pipeline(RED_CIRCLE, 64, 64, **told).images)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"beta_schedule": "linear", "beta_start": 0.0015, "beta_end": 0.0195},
+        {"beta_schedule": "squaredcos_cap_v2"},
+        {"trained_betas": numpy.linspace(0.001, 0.02, 1000).tolist()},
+        {"rescale_betas_zero_snr": True},
+    ],
+    ids=lambda config: next(reversed(config)),
+)
+def test_the_noise_levels_are_those_of_the_models_scheduler(plugin, tmp_path, make_context, config):
+    folder = shutil.copytree(tiny_models.BUILTIN, tmp_path / "models/checkpoint/other")
+    scheduler = EulerDiscreteScheduler.from_config(json.loads((with_noise(folder, **config) / SCHEDULER).read_text()))
+    levels = Checkpoints("cpu", Cache(lambda: 1_000_000_000)).get("other", make_context()).denoiser.levels.sigmas
+    theirs = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod) ** 0.5
+    assert torch.allclose(levels, theirs.clamp(max=4096), rtol=1e-4)  # the last may be without end
+
+
+@pytest.mark.parametrize("model", ["inpainting", "pix2pix"])
+def test_a_refiner_looks_at_no_more_than_the_model_before_it(folders, draw, picture, model):
+    options = {"image": picture, "denoising_strength": 1, "refiner_switch_at": 0.5, "steps": 2}
+    for refiner in ("turbo", "lcm"):
+        (drawn,) = draw(model=model, refiner=refiner, **options)
+        assert f"Refiner: {refiner}" in drawn.facts["infotext"]
+    with pytest.raises(InvalidParams, match=f"refiner: {model} .* turbo .* looks at more than the first one"):
+        draw(model="turbo", refiner=model, **options)
