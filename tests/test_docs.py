@@ -86,7 +86,7 @@ def test_files_and_folders_that_are_named_exist(document):
     found = 0
     for name in quoted(document.read_text("utf-8")):
         if re.fullmatch(r"[\w./-]+/|(core|plugins|clients|tests|docs)/[\w./-]+|[\w-]+\.(py|sh|bat)", name):
-            if name in ("models/checkpoint/", "models/pipeline/", "outputs/", "blobs/"):  # made by the user, or at run time
+            if name in ("models/checkpoint/", "models/pipeline/", "outputs/", "blobs/"):  # by users, or at run time
                 continue
             assert (ROOT / name).exists() or "/" not in name and any(ROOT.glob(f"core/**/{name}")), name
             found += 1
