@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import time
 
@@ -10,6 +11,7 @@ from core.ops import environments
 from tests.serving import ROOT, serve
 
 PLUGIN = ROOT / "plugins/stable_diffusion"
+MODELS = ("one", "other")
 PROMPT = "a red circle on a blue background"
 
 
@@ -17,9 +19,9 @@ class Bare:
     """The pipeline in a process of its own, in the plugin's environment and on the server's device."""
 
     def __init__(self, device):
-        python = environments.ensure(PLUGIN, ROOT / ".envs")
+        self.device, self.python = device, environments.ensure(PLUGIN, ROOT / ".envs")
         self._process = subprocess.Popen(
-            [str(python), "-W", "ignore", "-m", "benchmarks.bare_pipeline", str(PLUGIN / "builtin"), device],
+            [str(self.python), "-W", "ignore", "-m", "benchmarks.bare_pipeline", str(PLUGIN / "builtin"), device],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
         )  # fmt: skip
         self._answer()
@@ -41,11 +43,17 @@ class Bare:
         self._process.stdout.close()
 
 
+def copy_models(folder):
+    """The built-in model once more under other names."""
+    for name in MODELS:
+        shutil.copytree(PLUGIN / "builtin", folder / "models/checkpoint" / name)
+
+
 @contextlib.contextmanager
 def both_sides(count):
     """(server, clients, bare pipeline): `count` clients, with the model loaded on both sides."""
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(serve({"stable_diffusion": PLUGIN}))
+        server = stack.enter_context(serve({"stable_diffusion": PLUGIN}, copy_models))
         with Light(server) as first:
             submit(first, steps=1, seed=0)
             first.until("done")
@@ -55,11 +63,10 @@ def both_sides(count):
         yield server, clients, bare
 
 
-def submit(client, steps, seed):
-    """Ask for one picture; the bare pipeline draws the same one. Returns its job's id."""
-    client.events.clear()
-    params = {"prompt": PROMPT, "steps": steps, "seed": seed, "sampler": "Euler"}
-    return client.call("submit", {"job": "txt2img", "params": params, "fresh": True})["job"]["id"]
+def submit(client, steps=1, seed=0, job="txt2img", **wanted):
+    """Ask for one picture, by default the one that the bare pipeline draws; or for another job. Returns its id."""
+    params = {"prompt": PROMPT, "steps": steps, "seed": seed, "sampler": "Euler"} if job == "txt2img" else {}
+    return client.call("submit", {"job": job, "params": params | wanted, "fresh": True})["job"]["id"]
 
 
 def timed(action):

@@ -8,12 +8,13 @@ import sys
 import pytest
 
 from benchmarks.goals import BENCHMARKS, GOALS, Measurement
+from core.ops import environments
 from tests.serving import ROOT
 
 
-def run(*arguments):
+def run(*arguments, timeout=120):
     return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "benchmarks", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=timeout
     )
 
 
@@ -30,6 +31,26 @@ def test_every_goal_of_the_kernel_is_measured():
     rows = [json.loads(line) for line in answer.stdout.splitlines()]
     measured = {(row["benchmark"], row["metric"]) for row in rows}
     assert {goal for goal in GOALS if goal[0] in ("queue", "server", "cancel")} <= measured
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+def test_every_goal_of_pictures_is_measured():
+    answer = run("sd", "--json", "--scale", "0.01", timeout=600)
+    rows = [json.loads(line) for line in answer.stdout.splitlines()]
+    measured = {(row["benchmark"], row["metric"]): row["value"] for row in rows}
+    assert {goal for goal in GOALS if goal[0] == "sd"} <= measured.keys(), answer.stderr
+    assert all(value > 0 for (_, metric), value in measured.items() if "CPU" not in metric)
+
+
+@pytest.mark.torch
+def test_networks_of_published_sizes_are_measured_without_weights():
+    python = environments.ensure(ROOT / "plugins/stable_diffusion", ROOT / ".envs")
+    command = [python, "-W", "ignore", "-m", "benchmarks.networks", "cpu", "0.01"]
+    lines = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True).stdout
+    rows = [json.loads(line) for line in lines.splitlines()]
+    assert [row[0] for row in rows] == [f"{name}, {n} at once, eager" for name in ("SD 1.5", "SDXL") for n in (1, 8)]
+    assert all(value > 0 and unit == "steps/s" for _, value, unit in rows)
 
 
 def test_every_name_is_a_benchmark_and_every_goal_belongs_to_one():
