@@ -254,7 +254,8 @@ class Drawing(Extended):
         group="sampling",
         order=33,
         help="How the noise is spread over the steps. automatic: evenly over the model's own noise levels. "
-        "karras: more steps at low noise, often finer detail; exponential: still more.",
+        "karras: more steps at low noise, often finer detail; exponential: still more. simple: for turbo, lightning "
+        "and hyper models, with 1 to 8 steps.",
     )
     seed: int = _seed(
         group="sampling",

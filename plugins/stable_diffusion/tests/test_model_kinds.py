@@ -14,6 +14,8 @@ from diffusers import (
     EulerDiscreteScheduler,
     LatentConsistencyModelPipeline,
     LCMScheduler,
+    StableDiffusionInpaintPipeline,
+    StableDiffusionXLInpaintPipeline,
 )
 from drawing import RED_CIRCLE, same
 from sd.cache import Cache
@@ -34,6 +36,7 @@ def written(tmp_path_factory):
     """The folders of tiny models, by name."""
     root = tmp_path_factory.mktemp("checkpoint")
     folders = {kind: tiny_models.write(root / kind, kind) for kind in ("inpainting", "pix2pix")}
+    folders |= {"xl inpainting": tiny_models.write(root / "xl inpainting", "sdxl", in_channels=9)}
     folders |= {"turbo": tiny_models.write(root / "turbo", "sd1")}
     folders |= {"lcm": tiny_models.write(root / "lcm", "sd1", time_cond_proj_dim=256)}
     return folders | {"ztsnr": with_noise(tiny_models.write(root / "ztsnr", "sd2-v"), rescale_betas_zero_snr=True)}
@@ -67,8 +70,8 @@ def mask():
     return mask
 
 
-def pipeline_of(folder, **scheduler):
-    pipeline = DiffusionPipeline.from_pretrained(folder, local_files_only=True)
+def pipeline_of(folder, cls=DiffusionPipeline, **scheduler):
+    pipeline = cls.from_pretrained(folder, local_files_only=True)
     config = {"timestep_spacing": "linspace"} | scheduler  # as `automatic`
     pipeline.scheduler = EulerDiscreteScheduler.from_config(pipeline.scheduler.config, **config)
     pipeline.set_progress_bar_config(disable=True)
@@ -90,10 +93,14 @@ def noise(seed=1):
 
 
 @torch.inference_mode()
-def test_inpainting_is_that_of_diffusers(folders, draw, latents, picture, mask):
+@pytest.mark.parametrize(
+    ("model", "cls"),
+    [("inpainting", StableDiffusionInpaintPipeline), ("xl inpainting", StableDiffusionXLInpaintPipeline)],
+)
+def test_inpainting_is_that_of_diffusers(folders, draw, latents, picture, mask, model, cls):
     options = {"denoising_strength": 1, "mask_blur": 0, "cfg_scale": 5, "negative_prompt": NEGATIVE}
-    draw(job="inpaint", model="inpainting", image=picture, mask=mask, **options)
-    pipeline = pipeline_of(folders["inpainting"])
+    draw(job="inpaint", model=model, image=picture, mask=mask, **options)
+    pipeline = pipeline_of(folders[model], cls)
     pipeline.scheduler.set_timesteps(4)
     scale, sigmas = pipeline.vae.config.scaling_factor, pipeline.scheduler.sigmas
     start = encoded(pipeline, picture) * scale
@@ -108,8 +115,9 @@ def test_inpainting_is_that_of_diffusers(folders, draw, latents, picture, mask):
         return {"latents": x[-1]}
 
     theirs = pipeline(
-        RED_CIRCLE, picture, mask, masked, 64, 64, strength=1.0, num_inference_steps=4, guidance_scale=5,
-        negative_prompt=NEGATIVE, latents=x[0] / sigmas[0], output_type="latent", callback_on_step_end=keep,
+        prompt=RED_CIRCLE, negative_prompt=NEGATIVE, image=picture, mask_image=mask, masked_image_latents=masked,
+        height=64, width=64, strength=1.0, num_inference_steps=4, guidance_scale=5, latents=x[0] / sigmas[0],
+        output_type="latent", callback_on_step_end=keep,
     ).images  # fmt: skip
     assert close(latents[-1], theirs)
 
