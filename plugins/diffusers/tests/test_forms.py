@@ -6,6 +6,7 @@ import diffusers
 import pytest
 from df.docstrings import arguments_of
 from df.folders import PipelineFolder
+from df.running import _arguments
 from df.signatures import form_of
 
 from core.plugin import InvalidParams
@@ -39,6 +40,14 @@ def test_where_there_is_a_true_cfg_scale_the_other_keeps_its_name():
     flux = form("FluxPipeline")
     assert flux.arguments["cfg_scale"] == "true_cfg_scale" and flux.arguments["guidance_scale"] == "guidance_scale"
     assert form("WanPipeline").arguments["cfg_scale"] == "guidance_scale"
+
+
+def test_an_empty_text_is_none_for_the_pipeline_and_a_list_a_tuple_where_it_wants_one():
+    found = form("StableDiffusionXLPipeline")
+    given = found.params(negative_prompt="", target_size=[8, 8]).model_dump(exclude={"seed", "pictures"})
+    arguments = _arguments(given, found)
+    assert (arguments["prompt"], arguments["negative_prompt"], arguments["prompt_2"]) == ("", None, None)
+    assert arguments["target_size"] == (8, 8) and arguments["num_inference_steps"] == 50
 
 
 def test_what_cannot_be_written_as_json_is_left_out():
