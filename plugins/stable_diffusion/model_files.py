@@ -96,9 +96,9 @@ class Source:
             at, ours = self.parts[part], (empty or self.empty(part)).state_dict()
             names = {name: original.plain(name) for name in ours} if at.diffusers else None
             names = names or original.names(part, ours, at.kind)
-            missing = sorted({*names.values()} - {*at.names})
-            layers = self.configs[part].get("num_hidden_layers", 0)
-            more = [name for name in at.names if name not in {*names.values()} and not spare(name, layers)]
+            used, layers = {*names.values()}, self.configs[part].get("num_hidden_layers", 0)
+            missing = sorted(used - at.names.keys())
+            more = [name for name in at.names if name not in used and not spare(name, layers)]
             for what, some in (("is missing", missing), ("is not known", sorted(more))):
                 if some:
                     others = f" (and {len(some) - 1} more)" if some[1:] else ""
@@ -113,10 +113,13 @@ class Source:
     def _tensor(self, part: str, ours: str, theirs: str) -> torch.Tensor:
         at = self.parts[part]
         tensor = at.stored.tensor(at.names[theirs])
-        if at.diffusers:
+        try:
+            if not at.diffusers:
+                return original.taken(ours, theirs, tensor)
             # Old diffusers had a convolution of one pixel in the VAE's attention.
             return tensor.reshape(tensor.shape[:2]) if re.search(r"attentions\.0\.to_\w+.*weight", theirs) else tensor
-        return original.taken(ours, theirs, tensor)
+        except (RuntimeError, IndexError) as error:
+            raise self.bad(f"{self.path}, {CALLED[part]}: {theirs} is {list(tensor.shape)}") from error
 
     def empty(self, part: str) -> torch.nn.Module:
         """The part without weights, on torch's meta device. Raises InvalidParams if it is not there."""

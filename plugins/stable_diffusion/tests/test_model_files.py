@@ -41,6 +41,9 @@ PUBLISHED = {  # architecture, channels, width of the context, heads
 }
 
 
+CLIP_G = PLACES["sdxl"]["text_encoder_2"][0]
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """made(kind) gives the folder of a tiny model, and the file that it was written to in the original layout."""
@@ -324,6 +327,8 @@ def test_a_file_without_a_vae_is_a_model_that_needs_one(made, tmp_path):
         ("sd1", lacking(UNET + "middle_block.2"), r"UNet: middle_block.2.emb_layers.1.bias \(and 9 more\) is missing"),
         ("sd1", adding(UNET + "x", 1), "UNet: x is not known"),
         ("sd1", adding(VAE + "quant_conv.bias", 3), r"quant_conv.bias is \[3\] instead of \[8\]"),
+        ("sd1", adding(VAE + "encoder.mid.attn_1.q.weight", 8, 8, 3, 3), r"VAE: encoder.mid.attn_1.q.weight is \[8, 8"),
+        ("sdxl", adding(CLIP_G + "transformer.resblocks.0.attn.in_proj_bias", 1), r"second.* is \[1\]"),
         ("sd1", adding(UNET + "input_blocks.0.0.weight", 32, 7, 3, 3), "takes 7 channels"),
         ("sdxl", adding("edm_mean", 1), "EDM's noise levels"),
     ],
