@@ -1,7 +1,8 @@
 """What a loaded model is made of."""
 
+import importlib.util
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,19 +14,23 @@ from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from core.plugin import Context
+from core.plugin import Context, InvalidParams
 
 from .autoencoder import Autoencoder
-from .cache import Cache
+from .cache import Cache, bytes_of
 from .conditioning import TextEncoder, sizes
 from .denoiser import Denoiser
 from .hashes import short_hash, stamped
-from .model_files import PARTS, Source, files_of, has_vae, missing_part, opened, opened_vae
+from .model_files import PARTS, Source, bad_model, files_of, has_vae, missing_part, opened, opened_vae
 from .networks import Network, apply, places
+from .pieces import PIECE, WHOLE
+from .placement import DECODER_PEAK, UNET_PEAK, Need, Placement
 from .previews import Previewer, TinyPreviewer, previewer
 from .recall import Recall
+from .settings import Settings
 from .variants import tiling as tiled
 
+ROWS = 2  # of the UNet that are there at least: with the prompt, and with the negative one
 transformers_logging.disable_progress_bar()
 
 
@@ -43,15 +48,18 @@ class Checkpoint:
     vae: AutoencoderKL
     tokenizers: tuple[CLIPTokenizer, ...]
     noise: DDIMScheduler
+    placement: Placement
+    frugal: torch.dtype | None = None  # in which the VAE computes when memory is low
     previewer: Previewer | TinyPreviewer | None = None
     networks: dict[str, str] = field(default_factory=dict)
     other_vae: tuple[str, str] | None = None
     recall: Recall = field(default_factory=Recall)  # of what the text encoders have read
 
     def __post_init__(self):
-        self.text = TextEncoder(self.tokenizers, self.clips)
-        self.denoiser = Denoiser(self.unet, self.noise.alphas_cumprod, self.noise.config.prediction_type)
-        self.autoencoder = Autoencoder(self.vae)
+        place, noise = self.placement, self.noise
+        self.text = TextEncoder(self.tokenizers, self.clips, place)
+        self.denoiser = Denoiser(self.unet, noise.alphas_cumprod, noise.config.prediction_type, place)
+        self.autoencoder = Autoencoder(self.vae, place, self.frugal)
         self.size = self.unet.config.sample_size * self.autoencoder.factor
         self.channels_shown = self.unet.config.in_channels - self.autoencoder.channels
         self.distilled = self.unet.config.time_cond_proj_dim is not None  # with guidance, which then takes one row
@@ -59,7 +67,20 @@ class Checkpoint:
 
     def sizes(self, width: int, height: int, negative: bool) -> Tensor | None:
         """What a `Condition` says of the size that is drawn; None if this model is not told."""
-        return sizes(self._sizes, width, height, negative).to(self.unet.device) if self._sizes else None
+        return sizes(self._sizes, width, height, negative).to(self.placement.device) if self._sizes else None
+
+    def need(self, width: int, height: int, companions: Sequence[torch.nn.Module] = ()) -> Need:
+        """What drawing pictures of this size takes, with ControlNets as companions of the UNet."""
+        pixels, factor = width * height, self.autoencoder.factor
+        row = self.unet.config.block_out_channels[0] * self.unet.dtype.itemsize * pixels // factor**2
+        decoded = DECODER_PEAK * self.vae.config.block_out_channels[0]  # bytes of a pixel, but for the dtype
+        return Need(
+            id(self.noise),  # which variants have in common
+            (bytes_of(self.clips), bytes_of([self.unet, *companions]), bytes_of([self.vae])),
+            rows=int(UNET_PEAK * row * ROWS),
+            decoding=int(decoded * self.vae.dtype.itemsize * min(pixels, WHOLE * factor**2)),
+            tile=int(decoded * (self.frugal or self.vae.dtype).itemsize * min(pixels, (PIECE * factor) ** 2)),
+        )
 
     def modules(self) -> Iterator[torch.nn.Module]:
         """Of all its networks, each with all modules in it."""
@@ -70,8 +91,8 @@ class Checkpoint:
 class Checkpoints:
     """The models that are loaded on one device."""
 
-    def __init__(self, device: str, cache: Cache):
-        self._device, self._cache = device, cache
+    def __init__(self, placement: Placement, cache: Cache, settings: Settings):
+        self._placement, self._cache, self._settings = placement, cache, settings
 
     def get(self, name: str, ctx: Context, vae: str = "") -> Checkpoint:
         """The model of that name, by default with its own VAE, loaded if need be. Its files are looked at each time:
@@ -90,7 +111,7 @@ class Checkpoints:
             source = opened(name, path)
             self._cache.unload(name)  # as it was before its files changed
             other = opened_vae(vae, vae_path, source.architecture) if vae_path else None
-            return load(source, self._device, ctx, other)
+            return load(source, self._placement, self._settings, ctx, other)
 
         return self._cache.get(("checkpoint", name, files), loaded, name, size, ctx.raise_if_cancelled)
 
@@ -101,9 +122,9 @@ class Checkpoints:
 
         def made() -> Checkpoint:
             source = opened_vae(name, vae_path, opened(base.name, path).architecture)
-            vae = source.module("vae", base.vae.dtype).to(base.vae.device)
+            vae = self._placement.settle(source.module("vae", base.vae.dtype))
             found = name, short_hash(stamped(source.files), ctx.models.folder)
-            return shown(replace(base, vae=vae, other_vae=found), self._device, ctx)
+            return shown(replace(base, vae=vae, other_vae=found), ctx)
 
         return self._cache.get(key, made, base.name, check=ctx.raise_if_cancelled)
 
@@ -120,12 +141,14 @@ class Checkpoints:
         )
 
 
-def load(source: Source, device: str, ctx: Context, other: Source | None = None) -> Checkpoint:
-    """Load a model in float32 on a CPU and float16 elsewhere, with the VAE of another source if one is given; looks at
-    ctx for a cancel between its parts."""
-    dtype = torch.float32 if device in ("cpu", "mps") else torch.float16
-    # Tensor cores like their channels last; on a CPU in float32 that made the UNet 1.2 times slower.
-    memory_format = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
+def load(
+    source: Source, placement: Placement, settings: Settings, ctx: Context, other: Source | None = None
+) -> Checkpoint:
+    """Load a model, with the VAE of another source if one is given; looks at ctx for a cancel between its parts."""
+    half = placement.device.type not in ("cpu", "mps")
+    dtype = getattr(torch, settings.dtype if settings.dtype != "auto" else "float16" if half else "float32")
+    # Several published VAEs overflow in float16.
+    vae_dtype = getattr(torch, settings.vae_dtype if settings.vae_dtype != "auto" else "float32")
     parts = [part for part in PARTS if part in source.parts or part == "vae"]
     if "vae" not in (other or source).parts:
         raise missing_part(source.name, source.path, "vae")
@@ -133,14 +156,17 @@ def load(source: Source, device: str, ctx: Context, other: Source | None = None)
     def part(name: str, dtype: torch.dtype = dtype, source: Source = source) -> torch.nn.Module:
         ctx.raise_if_cancelled()
         ctx.progress(parts.index(name), len(parts) + 1, "load")
-        return source.module(name, dtype, ctx.raise_if_cancelled).to(device, memory_format=memory_format)
+        return placement.settle(source.module(name, dtype, ctx.raise_if_cancelled))
 
     encoders = [name for name in parts if name.startswith("text_encoder")]
     clips = tuple(part(name) for name in encoders)
     tokenizers = tuple(source.tokenizer(name) for name in encoders)
     unet = part("unet")
-    source.settle(unet)
-    vae = part("vae", torch.float32, other or source)  # several published VAEs overflow in float16
+    with placement.present(unet):
+        source.settle(unet)
+    vae = part("vae", vae_dtype, other or source)
+    if settings.attention == "xformers":
+        use_xformers(unet, vae)
     # Of the scheduler only the table of alphas is used, which all of diffusers' schedulers make of the same keys.
     try:
         noise = DDIMScheduler.from_config(source.configs["scheduler"])
@@ -149,17 +175,33 @@ def load(source: Source, device: str, ctx: Context, other: Source | None = None)
     ctx.raise_if_cancelled()
     ctx.progress(len(parts), len(parts) + 1, "load")
     found = short_hash(stamped(source.files), ctx.models.folder, ctx.raise_if_cancelled)
-    checkpoint = Checkpoint(source.name, source.architecture, found, clips, unet, vae, tokenizers, noise)
+    frugal = dtype if settings.vae_dtype == "auto" else None
+    checkpoint = Checkpoint(
+        source.name, source.architecture, found, clips, unet, vae, tokenizers, noise, placement, frugal
+    )
     if other:
         checkpoint.other_vae = other.name, short_hash(stamped(other.files), ctx.models.folder)
-    return shown(checkpoint, device, ctx)
+    return shown(checkpoint, ctx)
 
 
-def shown(checkpoint: Checkpoint, device: str, ctx: Context) -> Checkpoint:
+def shown(checkpoint: Checkpoint, ctx: Context) -> Checkpoint:
     """The same with what shows its latents."""
-    with torch.inference_mode():
-        checkpoint.previewer = previewer(checkpoint.autoencoder, ctx, device)
+    try:
+        with torch.inference_mode():
+            checkpoint.previewer = previewer(checkpoint.autoencoder, ctx, str(checkpoint.placement.device))
+    except FloatingPointError as error:
+        raise bad_model(checkpoint.name, "its VAE answers with not-a-number, even in float32") from error
     return checkpoint
+
+
+def use_xformers(*networks: torch.nn.Module) -> None:
+    if importlib.util.find_spec("xformers") is None:
+        raise InvalidParams(
+            'attention = "xformers" is set for stable_diffusion, but xformers is not installed.',
+            hint='Install it into the environment of the plugin, or set attention = "sdpa" in config.toml.',
+        )
+    for network in networks:
+        network.enable_xformers_memory_efficient_attention()
 
 
 def sizes_of(unet: UNet2DConditionModel, clips: tuple[CLIPTextModel, ...]) -> int:

@@ -13,6 +13,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from core.plugin import InvalidParams
 
 from .chunks import Chunk, Chunks, Wording, split
+from .placement import Placement
 
 if TYPE_CHECKING:
     from .controls import Control
@@ -81,8 +82,9 @@ class TextEncoder:
     Stable Diffusion XL; `tokenizers` theirs, with one vocabulary, but each with a padding of its own. `widths` are
     those of their vectors."""
 
-    def __init__(self, tokenizers: Sequence[CLIPTokenizer], clips: Sequence[CLIPTextModel]):
+    def __init__(self, tokenizers: Sequence[CLIPTokenizer], clips: Sequence[CLIPTextModel], placement: Placement):
         self._tokenizer = tokenizers[0]
+        self._placement = placement
         self._clips, self._pads = clips, [tokenizer.pad_token_id for tokenizer in tokenizers]
         self._xl = isinstance(clips[-1], CLIPTextModelWithProjection)
         self.widths = tuple(clip.config.hidden_size for clip in clips)
@@ -138,8 +140,9 @@ class TextEncoder:
         padding = torch.arange(ids.shape[1]) >= torch.tensor([[chunk.length + 2] for _, chunk in rows])
         contexts, pooled = [], None
         for clip, pad, part in zip(self._clips, self._pads, parts, strict=True):
-            output = self._output(clip, ids.masked_fill(padding, pad), place, part)
-            contexts.append([self._layer(clip, output, k, prompt.wording) for k, (prompt, _) in enumerate(rows)])
+            with self._placement.present(clip) as (clip,):
+                output = self._output(clip, ids.masked_fill(padding, pad), place, part)
+                contexts.append([self._layer(clip, output, k, prompt.wording) for k, (prompt, _) in enumerate(rows)])
             pooled = getattr(output, "text_embeds", None)
         for k in range(len(rows)):
             yield torch.cat([context[k] for context in contexts], dim=-1), None if pooled is None else pooled[k : k + 1]
@@ -151,7 +154,7 @@ class TextEncoder:
             return words if vectors is None else words.index_put((place.to(words.device),), vectors.to(words))
 
         with clip.get_input_embeddings().register_forward_hook(put):
-            return clip(input_ids=ids.to(clip.device), output_hidden_states=True)
+            return clip(input_ids=ids.to(self._placement.device), output_hidden_states=True)
 
     def _layer(self, clip: CLIPTextModel, output: Any, k: int, wording: Wording) -> Tensor:
         """(77, D) of chunk k. Stable Diffusion XL was trained on the last layer but one, without norm; as in A1111,

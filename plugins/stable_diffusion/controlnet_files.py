@@ -50,7 +50,7 @@ def matters(unet: Mapping[str, Any]) -> dict[str, Any]:
 
 def load(name: str, path: Path, unet: UNet2DConditionModel) -> ControlNetModel:
     """The ControlNet in a file (original names or those of diffusers; .safetensors, or others of which no code is run)
-    or folder (diffusers layout), in the dtype and on the device of the UNet.
+    or folder (diffusers layout), on the CPU, in the dtype of the UNet.
 
     Raises InvalidParams, naming the file, for what is damaged, no ControlNet, or made for another kind of model."""
     if path.is_dir():
@@ -69,7 +69,7 @@ def load(name: str, path: Path, unet: UNet2DConditionModel) -> ControlNetModel:
     except Exception as error:  # the libraries raise nearly anything for what does not fit
         why = re.sub(r"\s+", " ", str(error))[:300]
         raise bad_net(name, f"{path} does not have the weights of a ControlNet: {why}") from error
-    return net.to(unet.device).eval().requires_grad_(False)
+    return net.eval().requires_grad_(False)
 
 
 def _config(name: str, folder: Path) -> dict[str, Any]:

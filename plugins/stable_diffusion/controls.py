@@ -26,10 +26,11 @@ class Control:
 
 
 def residuals(
-    rows: Sequence[Sequence[Control]], x: Tensor, t: Tensor, context: Tensor, added: Mapping[str, Tensor] | None = None
-) -> dict[str, list[Tensor] | Tensor]:
+    rows: Sequence[Sequence[Control]], here: Mapping[ControlNetModel, ControlNetModel],
+    x: Tensor, t: Tensor, context: Tensor, added: Mapping[str, Tensor] | None = None,
+) -> dict[str, list[Tensor] | Tensor]:  # fmt: skip
     """What the UNet takes for `rows` that some ControlNets guide: the sum of their outputs, each computed once for all
-    rows that it guides; zeros for the others. Empty if there is none.
+    rows that it guides; zeros for the others. Empty if there is none. `here` is what to call for each network.
 
     x (n, 4, h, w), t (n,), context (n, tokens, D) and what is `added` are what the UNet gets."""
     groups: dict[tuple[ControlNetModel, int], list[tuple[int, Control]]] = {}
@@ -41,7 +42,7 @@ def residuals(
     total: list[Tensor] = []
     for (network, _), guided in groups.items():
         at = None if len(guided) == len(rows) else torch.tensor([row for row, _ in guided], device=x.device)
-        down, middle = network(
+        down, middle = here[network](
             of(x, at), of(t, at), of(context, at), torch.cat([control.hint for _, control in guided]),
             added_cond_kwargs={key: of(value, at) for key, value in (added or {}).items()}, return_dict=False,
         )  # fmt: skip

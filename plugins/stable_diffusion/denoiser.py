@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .conditioning import Condition
 from .controls import residuals
+from .placement import Placement
 
 LONGER = 2  # times as long a context costs less than a call of its own
 PREDICTIONS = {"epsilon": DiscreteEpsDDPMDenoiser, "v_prediction": DiscreteVDDPMDenoiser}
@@ -33,9 +34,9 @@ class Denoiser:
 
     Preconditioning is that of k-diffusion: Karras et al. (2022), table 1, column VP for eps prediction."""
 
-    def __init__(self, unet: UNet2DConditionModel, alphas_cumprod: Tensor, prediction: str):
+    def __init__(self, unet: UNet2DConditionModel, alphas_cumprod: Tensor, prediction: str, placement: Placement):
         # A schedule with zero terminal SNR ends at sigma = infinity; 2**-24 makes that 4096.
-        alphas = alphas_cumprod.clamp(min=2**-24).to(unet.device)
+        alphas = alphas_cumprod.clamp(min=2**-24).to(placement.device)
         self.architecture = hash(str(sorted((key, str(value)) for key, value in unet.config.items() if key[0] != "_")))
         self.dtype = dtype = unet.dtype  # diffusers walks through all modules for it, which takes a millisecond
         for processor in {type(processor) for processor in unet.attn_processors.values()}:
@@ -43,17 +44,19 @@ class Denoiser:
             processor.__call__.__signature__ = inspect.signature(processor.__call__)
 
         def predict(x: Tensor, t: Tensor, rows: list[Condition]) -> Tensor:  # no method: a circle would keep the UNet
-            x, context = x.to(dtype), torch.cat([row.context for row in rows])
-            told = added(rows)
-            more = residuals([row.controls for row in rows], x, t, context, told)
-            if rows[0].pictures is not None:
-                told = (told or {}) | {"image_embeds": [torch.cat([row.pictures for row in rows]).to(context)]}
-            if rows[0].channels is not None:
-                x = torch.cat([x, torch.cat([row.channels for row in rows]).to(x)], 1)
-            if rows[0].scale is not None:
-                scales = torch.tensor([row.scale for row in rows], device=x.device)
-                more["timestep_cond"] = embedded(scales, unet.config.time_cond_proj_dim).to(dtype)
-            return unet(x, t, context, added_cond_kwargs=told, **more).sample.float()
+            x, context, told = x.to(dtype), torch.cat([row.context for row in rows]), added(rows)
+            guiding = list({control.network: None for row in rows for control in row.controls})
+            with placement.present(unet, *guiding) as (net, *here):
+                controls, here = [row.controls for row in rows], dict(zip(guiding, here, strict=True))
+                more = residuals(controls, here, x, t, context, told)
+                if rows[0].pictures is not None:
+                    told = (told or {}) | {"image_embeds": [torch.cat([row.pictures for row in rows]).to(context)]}
+                if rows[0].channels is not None:
+                    x = torch.cat([x, torch.cat([row.channels for row in rows]).to(x)], 1)
+                if rows[0].scale is not None:
+                    scales = torch.tensor([row.scale for row in rows], device=x.device)
+                    more["timestep_cond"] = embedded(scales, unet.config.time_cond_proj_dim).to(dtype)
+                return net(x, t, context, added_cond_kwargs=told, **more).sample.float()
 
         self.levels = PREDICTIONS[prediction](predict, alphas, quantize=False)
 

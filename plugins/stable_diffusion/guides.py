@@ -18,6 +18,7 @@ from .cache import Cache
 from .controls import Control
 from .hashes import short_hash, stamped
 from .options import ControlUnit
+from .placement import Placement
 from .preprocessors import hint
 from .resizing import resized
 
@@ -54,7 +55,7 @@ class Controls:
     """The ControlNets of one job and their pictures."""
 
     def __init__(
-        self, units: Sequence[ControlUnit], pictures: Sequence[PIL.Image.Image], cache: Cache,
+        self, units: Sequence[ControlUnit], pictures: Sequence[PIL.Image.Image], cache: Cache, placement: Placement,
         unet: UNet2DConditionModel, ctx: Context,
     ):  # fmt: skip
         if len(pictures) > max(1, len(units)) or (pictures and not units):
@@ -68,15 +69,20 @@ class Controls:
                 f"control: {len(units)} ControlNets need as many pictures, or one for all; {len(pictures)} are given.",
                 field="control",
             )
+        self._device = placement.device
         self.hashes: dict[str, str] = {}
         self._units = []
         for k, unit in enumerate(units):
             picture = pictures[k if len(pictures) > 1 else 0] if pictures else None
-            loaded, self.hashes[unit.model] = network(unit.model, unet, cache, ctx)
+            loaded, self.hashes[unit.model] = network(unit.model, unet, cache, placement, ctx)
             if unit.weight:
                 self._units.append((unit, loaded, picture))
         self._hints: dict[tuple, Tensor] = {}
         self._wholes: dict[tuple, PIL.Image.Image] = {}  # the latest control picture that is cut, in the whole's size
+
+    @property
+    def networks(self) -> list[ControlNetModel]:
+        return list({id(loaded): loaded for _, loaded, _ in self._units}.values())
 
     def guides(self, width: int, height: int, scene: Scene | None) -> list[Guide]:
         """What guides a run that draws width x height pixels, and redraws a `scene` if it is there."""
@@ -110,21 +116,25 @@ class Controls:
                 self._hints.clear()
             mask = mask and resized(mask, width, height, "just resize")
             pixels = torch.from_numpy(hint(picture, unit, mask)).permute(2, 0, 1)[None]
-            self._hints[key] = pixels.to(loaded.device, loaded.dtype)
+            self._hints[key] = pixels.to(self._device, loaded.dtype)
         return self._hints[key]
 
 
-def network(name: str, unet: UNet2DConditionModel, cache: Cache, ctx: Context) -> tuple[ControlNetModel, str]:
+def network(
+    name: str, unet: UNet2DConditionModel, cache: Cache, placement: Placement, ctx: Context
+) -> tuple[ControlNetModel, str]:
     """The ControlNet of that name for a UNet, loaded if need be, and its hash. Files that have changed are loaded anew.
 
     Raises ModelNotFound, InvalidParams naming the file that is wrong, or Cancelled."""
     path = ctx.models.path("controlnet", _full(name, ctx.models.entries("controlnet")))
     files = stamped(sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path])
-    key = "controlnet", name, files, unet.dtype, unet.device, str(controlnet_files.matters(unet.config))
+    key = "controlnet", name, files, unet.dtype, str(controlnet_files.matters(unet.config))
     size = sum(size for _, _, size in files)
-    loaded = cache.get(
-        key, lambda: controlnet_files.load(name, path, unet), f"controlnet/{name}", size, ctx.raise_if_cancelled
-    )
+
+    def load() -> ControlNetModel:
+        return placement.settle(controlnet_files.load(name, path, unet))
+
+    loaded = cache.get(key, load, f"controlnet/{name}", size, ctx.raise_if_cancelled)
     weights = stamped(controlnet_files.weights_of(name, path))
     return loaded, short_hash(weights, ctx.models.folder)
 

@@ -110,4 +110,4 @@ def attentions(unet: nn.Module) -> list[nn.Module]:
 
 
 def before(network: Perceptron, weight: float) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:
-    return lambda module, inputs: inputs[0] + weight * network(inputs[0])
+    return lambda module, inputs: inputs[0] + weight * network.like(inputs[0])(inputs[0])  # it may have been elsewhere

@@ -50,7 +50,8 @@ class Reference:
         self._pictures = [flattened(picture) for picture in pictures]
         adapted = self.adapted(base).unet
         self._whole = isinstance(adapted.encoder_hid_proj.image_projection_layers[0], ImageProjection)
-        self._reader = reader(name, adapted, self._whole, cache, ctx)
+        self._placement = base.placement
+        self._reader = base.placement.settle(reader(name, adapted, self._whole, cache, ctx))
         self._read: tuple[Tensor, Tensor] | None = None
 
     def acts(self, share: float) -> bool:
@@ -81,13 +82,15 @@ class Reference:
     def _seen(self) -> tuple[Tensor, Tensor]:
         side = self._reader.config.image_size
         prepare = CLIPImageProcessor(size=side, crop_size=side)
-        pixels = prepare(self._pictures, return_tensors="pt").pixel_values.to(self._reader.device, self._reader.dtype)
-        if self._whole:
-            read = self._reader(pixels).image_embeds[None]
-            return read, torch.zeros_like(read)
-        both = torch.cat([pixels, torch.zeros_like(pixels)])
-        read, nothing = self._reader(both, output_hidden_states=True).hidden_states[-2].chunk(2)
-        return read[None], nothing[None]
+        pixels = prepare(self._pictures, return_tensors="pt").pixel_values
+        pixels = pixels.to(self._placement.device, self._reader.dtype)
+        with self._placement.present(self._reader) as (reader,):
+            if self._whole:
+                read = reader(pixels).image_embeds[None]
+                return read, torch.zeros_like(read)
+            both = torch.cat([pixels, torch.zeros_like(pixels)])
+            read, nothing = reader(both, output_hidden_states=True).hidden_states[-2].chunk(2)
+            return read[None], nothing[None]
 
 
 def attached(name: str, path: Path, unet: UNet2DConditionModel) -> UNet2DConditionModel:
@@ -163,7 +166,7 @@ def reader(
     )
     if found := next(fits, None):
         files = stamped(sorted(each for each in found[1].iterdir() if each.is_file()))
-        key = READERS, files, unet.dtype, unet.device
+        key = READERS, files, unet.dtype
         kept_as, check = f"{READERS}/{found[0]}", ctx.raise_if_cancelled
         return cache.get(key, lambda: _loaded(found[1], unet), kept_as, check=check)
     raise ModelNotFound(
@@ -195,7 +198,7 @@ def _loaded(path: Path, unet: UNet2DConditionModel) -> CLIPVisionModelWithProjec
             field="ip_adapter",
             hint="Fetch the folder image_encoder of the IP-Adapter again.",
         ) from error
-    return model.to(unet.device).eval().requires_grad_(False)
+    return model.eval().requires_grad_(False)
 
 
 def bad_adapter(name: str, why: str) -> InvalidParams:

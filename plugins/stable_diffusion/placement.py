@@ -54,11 +54,12 @@ class Need:
     rows: int
     decoding: int
     tile: int
+    besides: int = 0  # the weights of other models that take part, as a refiner
 
     def at(self, mode: Mode) -> int:
         text, unet, vae = self.weights
         if mode is Mode.FULL:
-            return sum(self.weights) + max(self.rows, self.decoding)
+            return sum(self.weights) + self.besides + max(self.rows, self.decoding)
         if mode is Mode.MEDIUM:
             return max(text, unet + self.rows, vae + self.decoding)
         return max(self.rows, self.tile)
@@ -121,8 +122,8 @@ class Placement:
     ) -> Iterator[Stay]:
         """For as long as a job draws. If it is to be `careful`, with one mode less than seems right."""
         mode = self.suitable(need) if self._given is None else self._given
-        stay = Stay(need, Mode(max(0, mode - careful)), tell)
-        if stay.mode is not Mode.FULL:
+        stay = Stay(need, self._less(mode) if careful else mode, tell)
+        if stay.mode < (Mode.FULL if self._given is None else self._given):
             tell(f"memory: drawn in {stay.mode.word} mode, for the device has no room for more.")
         self._stays.add(stay)
         try:
@@ -146,7 +147,7 @@ class Placement:
     def lower(self) -> bool:
         """Memory ran out: go on with a mode less, if there is one, and tell all who are drawn."""
         mode = self.mode
-        less = Mode(max(0, mode - 1)) if self.moves else Mode.LOW
+        less = self._less(mode)
         lowered = [stay for stay in tuple(self._stays) if stay.mode > less]
         for stay in lowered:
             self._failed[stay.mode] = min(stay.need.at(stay.mode), self._failed.get(stay.mode, LARGEST))
@@ -154,6 +155,15 @@ class Placement:
             stay.tell(f"memory: it did not suffice in {mode.word} mode; going on in {less.word} mode.")
         give_back(str(self.device))
         return bool(lowered)
+
+    def _less(self, mode: Mode) -> Mode:
+        return Mode(max(0, mode - 1)) if self.moves else Mode.LOW
+
+    def room(self, need: Need) -> int:
+        """How many bytes of models there may be on the device, or in the machine's memory, while this is drawn."""
+        if not self.moves or self.mode is not Mode.FULL:
+            return self.cache_bytes()
+        return self.free_bytes() - RESERVE - max(need.rows, need.decoding)
 
     def free_bytes(self) -> int:
         """What is free on the device, or could be if our own models made room."""
@@ -181,7 +191,7 @@ class Placement:
             if dtype and all(network.dtype is dtype for network in networks):
                 dtype = None
             parted = self.moves and self.mode is not Mode.FULL
-            for network in list(self._at) if parted else networks:
+            for network in ({*self._at, *networks} if parted else networks) if self.moves else ():
                 self._move(network, not parted)
             if not (parted or dtype):
                 self._leave()
@@ -195,6 +205,10 @@ class Placement:
             else:
                 self._enter(copies, dtype)
                 yield tuple(each.net for each in copies)
+
+    def settle(self, network: nn.Module) -> nn.Module:
+        """A network as it was loaded, where it shall be until it is used."""
+        return network if self.moves else network.to(self.device)
 
     def _move(self, network: nn.Module, there: bool) -> None:
         """Put the weights onto the device, or back. Tensors that networks share stay shared."""

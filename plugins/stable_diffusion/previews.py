@@ -87,7 +87,7 @@ def sample(autoencoder: Autoencoder) -> tuple[PIL.Image.Image, Tensor]:
     colours[0, :, :] = torch.arange(BLOCKS)[:, None] * 255 // (BLOCKS - 1)  # greys too
     side = BLOCK * BLOCKS
     picture = PIL.Image.fromarray(colours.byte().numpy()).resize((side, side), PIL.Image.Resampling.NEAREST)
-    return picture, autoencoder.encode([picture])[0]
+    return picture, autoencoder.encode_in_float32([picture])[0]
 
 
 def _difference(one: PIL.Image.Image, other: PIL.Image.Image) -> float:

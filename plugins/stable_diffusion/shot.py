@@ -4,7 +4,7 @@ All methods run on the device's thread, each shot in a greenlet of its own; wher
 until the batcher has the answer."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from core.plugin import Cancelled, InvalidParams, Result
 
-from . import composition, editing
+from . import composition, editing, pieces
 from .checkpoint import Checkpoint
 from .chunks import Chunks, Wording
 from .conditioning import Condition, TextEncoder
@@ -25,6 +25,7 @@ from .guides import Guide, Scene
 from .names import EXTENSIONS, SECOND_ORDER
 from .noise import Noise
 from .options import Drawing
+from .placement import Mode
 from .samplers import SamplerOptions, evaluations, sample
 from .schedules import schedule_sigmas
 from .seeds import Seeding
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 UNSEEN_SECONDS = 0.4  # a picture that takes no longer needs no preview, and what is there by then is little but noise
 MAX_CHUNKS = 100  # of a prompt
 MAX_TEXTS = 200  # that a job has read are kept
+Code = Callable[[list[Any]], list[Any]]
 ROWS = 64  # of a network at once at most; how many are best, the batcher finds out
 # What shares its memory with the machine would take it from others: no more there than for 16 latents of 64 x 64.
 CAREFUL_ROWS = {"cpu": 16, "mps": 16}
@@ -74,6 +76,8 @@ class Shot:
     size: tuple[int, int] | None = None  # that it is drawn in, or in which it is first
     partial: bool = False  # somebody wanted it to end: what there is then is taken for the picture
     skipped: bool = False
+    tiled: bool = False  # it went through the VAE in pieces
+    retried: bool = False  # the VAE had to compute again in float32
     fraction: float = 0.0  # of it is done
     began: float = field(default_factory=time.monotonic)
     passes: int = 0  # that are done
@@ -261,22 +265,62 @@ class Shot:
 
     def encode(self, picture: PIL.Image.Image | numpy.ndarray) -> Tensor:
         """Latents (1, C, h, w) of an RGB picture, or of an array (H, W, 3) from 0 to 255."""
-        return self.job.batcher.call(self.checkpoint.autoencoder.encode, picture)
+        array = numpy.array(picture)
+        coder, (height, width) = self.checkpoint.autoencoder, array.shape[:2]
+        return self._coded(
+            height * width // coder.factor**2,
+            lambda: self._through(coder.encode, coder.encode_in_float32, picture),
+            lambda: pieces.encoded(
+                lambda piece: self._through(coder.encode, coder.encode_in_float32, piece.numpy()),
+                torch.from_numpy(array), coder.factor, self.params.tiling,
+            ),
+        )  # fmt: skip
 
     def decode(self, latents: Tensor) -> PIL.Image.Image:
         """The RGB picture of latents (1, C, h, w), also if the shot is to end meanwhile and what is there is wanted."""
-        try:
-            return self._decoded(latents)
-        except Cancelled:
-            if not self.keeps:
-                raise
-            self.partial = self.partial or self.passes < self.job.passes  # no other run is to begin
-            return self._decoded(latents)  # the end is told once
+        coder = self.checkpoint.autoencoder
 
-    def _decoded(self, latents: Tensor) -> PIL.Image.Image:
-        most = max(1, DECODED // (latents.shape[2] * latents.shape[3]))
-        decode = self.checkpoint.autoencoder.decode
-        return self.job.batcher.call(decode, latents, latents.shape, most=self.together(most))
+        def decode(z: Tensor) -> PIL.Image.Image:
+            most = max(1, DECODED // (z.shape[2] * z.shape[3]))
+            call = coder.decode, coder.decode_in_float32, z, z.shape, most
+            try:
+                return self._through(*call)
+            except Cancelled:
+                if not self.keeps:
+                    raise
+                self.partial = self.partial or self.passes < self.job.passes  # no other run is to begin
+                return self._through(*call)  # the end is told once
+
+        return self._coded(
+            latents.shape[2] * latents.shape[3],
+            lambda: decode(latents),
+            lambda: pieces.decoded(decode, latents, coder.factor, self.params.tiling),
+        )
+
+    def _coded(self, latents: int, whole: Callable[[], Any], in_pieces: Callable[[], Any]) -> Any:
+        """What comes out of the VAE: of the `whole` picture, or if so many `latents` are too much, of its pieces, which
+        lets others have their turns, too."""
+        if latents <= (pieces.PIECE**2 if self.job.stay.mode is Mode.LOW else pieces.WHOLE):
+            try:
+                return whole()
+            except torch.OutOfMemoryError:
+                if latents <= pieces.PIECE**2:
+                    raise
+        self.tiled = True
+        return in_pieces()
+
+    def _through(self, code: Code, again: Code, value: Any, alike: Hashable = (), most: int = 1) -> Any:
+        """One call of the VAE: `again`, which is in float32, if what `code` gives is not a number."""
+        try:
+            return self.job.batcher.call(code, value, alike, most=self.together(most))
+        except FloatingPointError:
+            self.retried = True
+            dtype = str(self.checkpoint.autoencoder.dtype).removeprefix("torch.")
+            self.job.ctx.log(f"the VAE gave not-a-number in {dtype}; again in float32.")
+        try:
+            return self.job.batcher.call(again, value)
+        except FloatingPointError as error:
+            raise not_a_number() from error
 
     def result(self, picture: PIL.Image.Image) -> Result:
         """The picture with all that has to be known to draw it again."""

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,7 @@ from core.plugin import Cancelled, Context, InvalidParams, Result
 
 from . import seeds
 from .batcher import Batcher
-from .cache import Cache
+from .cache import Cache, bytes_of
 from .checkpoint import Checkpoint, Checkpoints
 from .chunks import Chunks
 from .conditioning import TextEncoder
@@ -29,10 +30,11 @@ from .infotext import infotext
 from .model_files import ARCHITECTURES
 from .names import EXTENSIONS
 from .options import Drawing
-from .placement import Placement
+from .placement import Mode, Need, Placement, Stay
 from .seeds import Seeding
 from .settings import Settings
 from .shot import Shot
+from .sizes import hires_size
 from .words import Reader, Words, chosen
 
 Pictures = list[PIL.Image.Image] | None
@@ -44,12 +46,12 @@ class Studio:
 
     def __init__(self, device: str, settings: Settings):
         self.device = device
-        self.placement = Placement(device)
+        self.placement = Placement(device, settings.memory)
         budget = settings.cache_bytes
         self.cache = Cache(
             lambda: budget or self.placement.cache_bytes(), settings.pinned, settings.unload_after_seconds
         )
-        self.checkpoints = Checkpoints(device, self.cache)
+        self.checkpoints = Checkpoints(self.placement, self.cache, settings)
         self.batcher = Batcher(self.placement.lower)
 
     def close(self) -> None:
@@ -74,6 +76,12 @@ class Studio:
         out. A cancelled job raises Cancelled, or gives the unfinished pictures if they are to be kept and there are
         any."""
         job = Job(self, params, ctx, count or params.pictures, passes, seeding, control, reference)
+        need = job.need()
+        with self.placement.stay(need, ctx.low_memory, ctx.log) as job.stay:
+            self.cache.shrink(self.placement.room(need))
+            yield from self._drawn(job, ctx, draw)
+
+    def _drawn(self, job: "Job", ctx: Context, draw: Callable[[Shot], Result]) -> Iterator[Result]:
         shots = (job.start(k, draw) for k in range(job.count))
         flying = deque(islice(shots, IN_FLIGHT))
         failure, kept = None, 0
@@ -120,7 +128,7 @@ class Job:
         self.extensions = extensions_of(self.params)
         self.guidance, self.conditioning = (self.extensions.get(kind) for kind in ("guidance", "conditioning"))
         units = getattr(params, "controlnets", [])
-        self.controls = Controls(units, control or [], studio.cache, self.checkpoint.unet, ctx)
+        self.controls = Controls(units, control or [], studio.cache, studio.placement, self.checkpoint.unet, ctx)
         self.reference = None
         if getattr(params, "ip_adapter_weight", 0) and (params.ip_adapter or reference):
             from .ip_adapter import Reference  # takes a moment to import
@@ -130,10 +138,21 @@ class Job:
         self.refiner = self._refiner()
         self._reader, self._warned = Reader(params, ctx.models), set()
         self._embeddings: dict[tuple[int, ...], Embeddings] = {}  # by the widths of the text encoders that they fit
+        self.stay: Stay | None = None  # on the device
         self.gone = threading.Event()  # nobody waits for the rest
         self.chunks: dict[tuple, Chunks] = {}  # of texts, by text encoder and text
         self._flying: list[Shot] = []  # the oldest first
         self._skips, self._done, self._fractions = ctx.skips, 0, 0.0
+
+    def need(self) -> Need:
+        """What it takes on the device, if its pictures have the size that is asked for, or is usual."""
+        params, usual = self.params, self.checkpoint.size
+        sides = [getattr(params, side, 0) or usual for side in ("width", "height")]
+        if getattr(params, "hires", False):
+            size = hires_size(params, *sides)
+            sides = [size.width, size.height]
+        need = self.checkpoint.need(*sides, self.controls.networks)
+        return replace(need, besides=bytes_of([self.refiner])) if self.refiner else need
 
     def start(self, k: int, draw: Callable[[Shot], Result]) -> Future:
         """Begin shot k, whose words are read and whose networks are loaded first. The result is None if it was skipped
@@ -264,6 +283,9 @@ class Job:
             "controlnet_hashes": self.controls.hashes,
             "ip_adapter_hashes": {self.reference.name: self.reference.hash} if self.reference else {},
             "partial": shot.partial,
+            "memory": self.stay.mode.word if self.stay.mode is not Mode.FULL else None,
+            "vae_tiled": shot.tiled,
+            "vae_retried": shot.retried,
             "determinism": determinism(self.device, checkpoint, self.params, self.extensions),
         }
         facts = {name: fact for name, fact in facts.items() if fact not in (None, {}) and fact is not False}

@@ -46,7 +46,7 @@ def split(picture: PIL.Image.Image, tile_width: int, tile_height: int, overlap: 
         )
     missing = max(tile_width - picture.width, 0), max(tile_height - picture.height, 0)
     whole = bordered(picture, 0, 0, *missing)
-    xs, ys = _starts(whole.width, tile_width, overlap), _starts(whole.height, tile_height, overlap)
+    xs, ys = starts(whole.width, tile_width, overlap), starts(whole.height, tile_height, overlap)
     most = MOST * 128 * 128 // max(128 * 128, tile_width * tile_height)
     if len(xs) * len(ys) > max(most, 1):
         raise InvalidParams(
@@ -59,7 +59,7 @@ def split(picture: PIL.Image.Image, tile_width: int, tile_height: int, overlap: 
     return Grid(*picture.size, overlap, xs, ys, tiles)
 
 
-def _starts(length: int, tile: int, overlap: int) -> list[int]:
+def starts(length: int, tile: int, overlap: int) -> list[int]:
     count = max(1, -(-(length - overlap) // (tile - overlap)))
     return [(length - tile) * k // max(count - 1, 1) for k in range(count)]
 

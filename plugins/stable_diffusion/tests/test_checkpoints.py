@@ -11,6 +11,8 @@ from sd.cache import Cache, bytes_of
 from sd.checkpoint import Checkpoints
 from sd.hashes import short_hash, stamped
 from sd.model_files import Source, Stored, opened
+from sd.placement import Placement
+from sd.settings import Settings
 
 from core.plugin import Cancelled, InvalidParams, ModelNotFound
 
@@ -23,7 +25,7 @@ def model(plugin, tmp_path):
 
 @pytest.fixture
 def checkpoints(plugin):
-    return Checkpoints("cpu", Cache(lambda: 1_000_000_000))
+    return Checkpoints(Placement("cpu"), Cache(lambda: 1_000_000_000), Settings())
 
 
 def test_an_unknown_model_is_named_together_with_the_nearest(plugin, make_context):
@@ -42,7 +44,7 @@ def test_a_model_is_loaded_once_and_again_when_its_files_change(checkpoints, mod
 def test_as_many_models_stay_loaded_as_fit_the_one_used_last_among_them(model, make_context):
     shutil.copytree(model, model.parent / "third")
     ctx, room = make_context(), [1_000_000_000]
-    checkpoints = Checkpoints("cpu", Cache(lambda: room[0]))
+    checkpoints = Checkpoints(Placement("cpu"), Cache(lambda: room[0]), Settings())
     builtin = checkpoints.get("builtin", ctx)
     room[0] = 2 * bytes_of([builtin]) + 1000
     kept, other = weakref.ref(builtin), weakref.ref(checkpoints.get("copy", ctx))

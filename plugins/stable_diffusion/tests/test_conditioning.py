@@ -6,6 +6,7 @@ import pytest
 import torch
 from sd.chunks import Wording, split
 from sd.conditioning import Condition, TextEncoder, emphasised
+from sd.placement import Placement
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from core.plugin import InvalidParams
@@ -28,7 +29,7 @@ def clip(plugin):
 @pytest.fixture(scope="module")
 def encode(tokenizer, clip):
     """encode(*texts, **wording) gives the contexts."""
-    encoder = TextEncoder([tokenizer], [clip])
+    encoder = TextEncoder([tokenizer], [clip], Placement("cpu"))
 
     def encode(*texts, embeddings=None, **wording):
         with torch.inference_mode():
@@ -239,7 +240,7 @@ def test_an_embedding_of_a_words_own_vector_is_that_word(encode, clip, tokenizer
 
 
 def test_each_prompt_of_a_call_has_its_own_vectors(tokenizer, clip):
-    encoder, plain = TextEncoder([tokenizer], [clip]), Wording()
+    encoder, plain = TextEncoder([tokenizer], [clip], Placement("cpu")), Wording()
     ones, twos = {"myword": torch.ones(2, WIDTH)}, {"myword": torch.full((1, WIDTH), 2.0).half()}
     prompts = [encoder.chunks("a myword", plain, ones), encoder.chunks("red", plain, {})]
     prompts.append(encoder.chunks("a myword", plain, twos))

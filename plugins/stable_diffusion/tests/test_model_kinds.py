@@ -21,6 +21,8 @@ from drawing import RED_CIRCLE, same
 from sd.cache import Cache
 from sd.checkpoint import Checkpoints
 from sd.noise import Noise
+from sd.placement import Placement
+from sd.settings import Settings
 
 from core.plugin import InvalidParams
 
@@ -252,7 +254,8 @@ def test_simple_is_the_trailing_spacing_with_which_turbo_models_are_drawn(folder
 def test_the_noise_levels_are_those_of_the_models_scheduler(plugin, tmp_path, make_context, config):
     folder = shutil.copytree(tiny_models.BUILTIN, tmp_path / "models/checkpoint/other")
     scheduler = EulerDiscreteScheduler.from_config(json.loads((with_noise(folder, **config) / SCHEDULER).read_text()))
-    levels = Checkpoints("cpu", Cache(lambda: 1_000_000_000)).get("other", make_context()).denoiser.levels.sigmas
+    checkpoints = Checkpoints(Placement("cpu"), Cache(lambda: 1_000_000_000), Settings())
+    levels = checkpoints.get("other", make_context()).denoiser.levels.sigmas
     theirs = ((1 - scheduler.alphas_cumprod) / scheduler.alphas_cumprod) ** 0.5
     assert torch.allclose(levels, theirs.clamp(max=4096), rtol=1e-4)  # the last may be without end
 

@@ -12,6 +12,7 @@ from sd.conditioning import Condition
 from sd.denoiser import Ask, Denoiser
 from sd.names import SAMPLERS, SCHEDULES
 from sd.noise import Noise
+from sd.placement import Placement
 from sd.samplers import SamplerOptions, sample
 from sd.schedules import LEAVES_ONE_OUT, last_part, last_part_of, schedule_sigmas, start
 
@@ -200,12 +201,12 @@ def test_txt2img_begins_at_pure_noise_for_the_samplers_for_timesteps_and_as_k_di
 class ExactUNet:
     """Predicts eps or v exactly for data that is `context` everywhere, so every denoiser must answer with `context`."""
 
-    device, dtype = torch.device("cpu"), torch.float32
+    device, dtype, attn_processors, config = torch.device("cpu"), torch.float32, {}, {}
 
     def __init__(self, alphas, prediction):
         self.alphas, self.prediction = alphas, prediction
 
-    def __call__(self, x, t, context):
+    def __call__(self, x, t, context, added_cond_kwargs):
         alpha = self.alphas[t.round().long()][:, None, None, None]
         x0 = context.mean((1, 2))[:, None, None, None]
         eps = (x - alpha**0.5 * x0) / (1 - alpha) ** 0.5
@@ -217,7 +218,7 @@ class ExactUNet:
 def test_the_denoiser_undoes_the_noise_for_both_kinds_of_prediction_and_each_context(prediction):
     betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2
     alphas = torch.cumprod(1 - betas, 0)
-    denoiser = Denoiser(ExactUNet(alphas, prediction), alphas, prediction)
+    denoiser = Denoiser(ExactUNet(alphas, prediction), alphas, prediction, Placement("cpu"))
     lengths = {0.5: 77, 0.25: 154, 1.0: 231}  # tokens of contexts by their value; two do not fit into the third
     conditions = {value: Condition(torch.full((1, tokens, 4), value)) for value, tokens in lengths.items()}
     wanted = [(0.5,), (0.25, 0.5), (1.0, 0.25, 0.5)]
