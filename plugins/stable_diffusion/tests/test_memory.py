@@ -196,3 +196,26 @@ def test_low_mode_takes_a_fifth_of_full_mode():
 
     full, low = (measured("sd1", 512, torch.float16, mode)[0] for mode in ("full", "low"))
     assert max(low[stage] for stage in ("text", "unet", "vae")) < full["vae"] / 5
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card, of which it takes 4 GB")
+@pytest.mark.parametrize("mode", ["medium", "low"])
+def test_a_model_of_full_size_draws_on_a_card_of_4_gb(mode):
+    from benchmarks.accounting import checkpoint
+    from sd.conditioning import Condition
+    from sd.denoiser import Ask
+
+    cap = 4 * GB - CUDA
+    torch.cuda.set_per_process_memory_fraction(cap / torch.cuda.get_device_properties(0).total_memory)
+    try:
+        model = checkpoint("sd1", torch.float16, torch.float32, mode)
+        condition = Condition(torch.zeros(1, 77, 768, dtype=torch.float16, device="cuda"))
+        x = torch.randn(1, 4, 64, 64, device="cuda")
+        with torch.inference_mode():
+            model.denoiser.denoise([Ask(x, torch.ones(1, device="cuda"), [condition] * 2)])
+            (picture,) = model.autoencoder.decode_in_float32([x])
+        assert picture.size == (512, 512)
+        assert torch.cuda.max_memory_reserved() <= cap
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
