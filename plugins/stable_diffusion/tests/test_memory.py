@@ -202,9 +202,10 @@ def test_low_mode_takes_a_fifth_of_full_mode():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card, of which it takes 4 GB")
 @pytest.mark.parametrize("mode", ["medium", "low"])
 def test_a_model_of_full_size_draws_on_a_card_of_4_gb(mode):
-    from benchmarks.accounting import checkpoint
     from sd.conditioning import Condition
     from sd.denoiser import Ask
+
+    from benchmarks.accounting import checkpoint
 
     cap = 4 * GB - CUDA
     torch.cuda.set_per_process_memory_fraction(cap / torch.cuda.get_device_properties(0).total_memory)
