@@ -230,3 +230,19 @@ def test_the_denoiser_undoes_the_noise_for_both_kinds_of_prediction_and_each_con
     for answer, values in zip(denoiser.denoise(asks), wanted, strict=True):
         assert answer.shape == (len(values), 4, 8, 8)
         assert torch.allclose(answer, torch.tensor(values)[:, None, None, None], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "calls"), [((77, 77), [77]), ((77, 231), [231]), ((154, 231), [462]), ((77, 231, 308), [231, 308])]
+)
+def test_contexts_of_different_lengths_share_a_call_unless_they_would_become_much_longer(tokens, calls):
+    class Remembering(ExactUNet):
+        def __call__(self, x, t, context, added_cond_kwargs):
+            lengths.append(context.shape[1])
+            return super().__call__(x, t, context, added_cond_kwargs)
+
+    lengths, alphas = [], torch.linspace(0.99, 0.01, 1000)
+    denoiser = Denoiser(Remembering(alphas, "epsilon"), alphas, "epsilon", Placement("cpu"))
+    x, sigma = torch.randn(1, 4, 8, 8), torch.ones(1)
+    denoiser.denoise([Ask(x, sigma, [Condition(torch.ones(1, length, 4))]) for length in tokens])
+    assert sorted(lengths) == calls
