@@ -50,17 +50,22 @@ def copy_models(folder):
 
 
 @contextlib.contextmanager
-def both_sides(count):
-    """(server, clients, bare pipeline): `count` clients, with the model loaded on both sides."""
+def both_sides():
+    """(server, bare pipeline), with the model loaded on both sides."""
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(serve({"stable_diffusion": PLUGIN}, copy_models))
         with Light(server) as first:
             submit(first, steps=1, seed=0)
             first.until("done")
             device = first.call("queue")["workers"][0]["device"]
-        bare = stack.enter_context(contextlib.closing(Bare(device)))  # takes longer than a client may be silent
-        clients = [stack.enter_context(Light(server)) for _ in range(count)]
-        yield server, clients, bare
+        yield server, stack.enter_context(contextlib.closing(Bare(device)))
+
+
+@contextlib.contextmanager
+def connected(server, count):
+    """So many clients. One that is not used for long is silent for too long, so connect them when they are needed."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Light(server)) for _ in range(count)]
 
 
 def submit(client, steps=1, seed=0, job="txt2img", **wanted):

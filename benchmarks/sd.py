@@ -8,22 +8,26 @@ import psutil
 
 from benchmarks import pictures
 from benchmarks.cost import cpu_of, median, percentile
-from benchmarks.pictures import MODELS, PROMPT, submit, timed
+from benchmarks.pictures import MODELS, PROMPT, connected, submit, timed
 
 ROUNDS = {1: 24, 2: 8, 4: 6, 8: 5, 16: 3}  # by the number of clients
 SAMPLERS = ("Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ 2M SDE", "DPM++ SDE", "UniPC", "DDIM")
 PROMPTS = (PROMPT, "a green star", "a (blue:1.3) square on a [red|white] background", "a ring AND a yellow background")
 STEPS = (10, 15, 20, 30)
+PEOPLE = 16
 SWITCHES = 10
 
 
 def measure(scale):
     steps = max(2, int(20 * min(scale, 1)))
-    with pictures.both_sides(max(ROUNDS)) as (server, clients, bare):
+    with pictures.both_sides() as (server, bare):
         for count, rounds in ROUNDS.items():
-            yield from together(server, clients[:count], bare, max(1, int(rounds * scale)), steps)
-        yield from mixed(clients, max(1, int(4 * scale)), min(scale, 1))
-        yield from memory(clients[0], max(2, int(SWITCHES * min(scale, 1))))
+            with connected(server, count) as clients:
+                yield from together(server, clients, bare, max(1, int(rounds * scale)), steps)
+        with connected(server, 1) as (client,):
+            yield from mixed(client, max(1, int(4 * scale)), min(scale, 1))
+        with connected(server, 1) as (client,):
+            yield from memory(client, max(2, int(SWITCHES * min(scale, 1))))
         python = bare.python
     if bare.device != "cpu":
         yield from networks(python, bare.device, scale)
@@ -76,12 +80,10 @@ def wait_for(client, ids):
         missing -= set(client.until("done"))
 
 
-def mixed(clients, jobs, share):
-    """As many people as there are clients draw so many pictures each, one after the other, no two alike; how long each
-    waits for its own."""
-    left = {k: jobs for k in range(len(clients))}
-    begun, seconds, number = {}, [], 0
-    watching, started = clients[0], time.perf_counter()  # it hears of the jobs of all
+def mixed(client, jobs, share):
+    """Many people draw so many pictures each, one after the other, no two alike; how long each waits for its own."""
+    left = dict.fromkeys(range(PEOPLE), jobs)
+    begun, seconds, number, started = {}, [], 0, time.perf_counter()
 
     def begin(k):
         nonlocal number
@@ -89,20 +91,20 @@ def mixed(clients, jobs, share):
         left[k] -= 1
         since, steps = time.perf_counter(), max(1, int(STEPS[number % len(STEPS)] * share))
         wanted = {"prompt": PROMPTS[number % len(PROMPTS)], "sampler": SAMPLERS[number % len(SAMPLERS)]}
-        begun[submit(watching, steps, number, **wanted)] = k, since
+        begun[submit(client, steps, number, **wanted)] = k, since
 
     for k in left:
         begin(k)
     while begun:
-        (id,) = watching.until("done")
+        (id,) = client.until("done")
         if id in begun:
             k, since = begun.pop(id)
             seconds.append(time.perf_counter() - since)
             if left[k]:
                 begin(k)
-    yield f"{len(clients)} clients, mixed", len(seconds) / (time.perf_counter() - started), "images/s"
-    yield f"{len(clients)} clients, mixed: a picture, p50", percentile(seconds, 50), "s"
-    yield f"{len(clients)} clients, mixed: a picture, p99", percentile(seconds, 99), "s"
+    yield f"{PEOPLE} clients, mixed", len(seconds) / (time.perf_counter() - started), "images/s"
+    yield f"{PEOPLE} clients, mixed: a picture, p50", percentile(seconds, 50), "s"
+    yield f"{PEOPLE} clients, mixed: a picture, p99", percentile(seconds, 99), "s"
 
 
 def memory(client, switches):
