@@ -170,6 +170,8 @@ def load(
     # Of the scheduler only the table of alphas is used, which all of diffusers' schedulers make of the same keys.
     try:
         noise = DDIMScheduler.from_config(source.configs["scheduler"])
+        if noise.alphas_cumprod.shape != (noise.config.num_train_timesteps,):
+            raise ValueError("its trained_betas are not a number for each of num_train_timesteps")
     except Exception as error:  # of values that do not fit, nearly any
         raise source.bad(f"{source.path}: its scheduler's configuration cannot be used: {error}") from error
     ctx.raise_if_cancelled()

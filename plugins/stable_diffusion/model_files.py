@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gzip
 import importlib.util
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,8 @@ from core.plugin import InvalidParams
 
 from . import original, weights
 from .hashes import Stamps, stamped
-from .original import CONDITIONERS, EMA, HUGGING_FACE, OPEN_CLIP, UNET, VAE
+from .original import CONDITIONERS, EMA, HUGGING_FACE, LAYERS, OPEN_CLIP, UNET, VAE
+from .weights import first_line
 
 if TYPE_CHECKING:
     import torch
@@ -38,10 +40,22 @@ OF_WIDTH = {  # of what its UNet attends to
 CALLED = {"text_encoder": "text encoder", "text_encoder_2": "second text encoder", "unet": "UNet", "vae": "VAE"}
 PREDICTIONS = ("epsilon", "v_prediction")
 CHANNELS = {4: "pictures", 8: "instruct-pix2pix", 9: "inpainting"}  # that a UNet takes, and what for
-LAYERS = 200  # more than this in one place, no model has
 CONFIG = "stable_core.config"  # under which our own files tell, as JSON, what shapes cannot tell
 # The noise of all published models.
 SCHEDULER = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+# What numbers of a configuration have to lie between: the libraries take others, and draw nothing, or for hours.
+BOUNDS = {
+    **dict.fromkeys(("attention_head_dim", "num_attention_heads", "norm_num_groups", "layers_per_block"), (1, 4096)),
+    **dict.fromkeys(("block_out_channels", "addition_time_embed_dim", "num_hidden_layers"), (1, 65536)),
+    **dict.fromkeys(("norm_eps", "layer_norm_eps"), (0.0, 1.0)),
+    **dict.fromkeys(("beta_start", "beta_end"), (1e-9, 0.999)),
+    "num_train_timesteps": (1, 100_000),
+    "scaling_factor": (1e-6, 1e6),
+    "sample_size": (1, 2048),  # latents; of a VAE pixels
+    "eos_token_id": (0, 1_000_000),
+}
+MAY_BE_NONE = ("num_attention_heads", "addition_time_embed_dim")
+MAY_BE_LISTS = ("attention_head_dim", "num_attention_heads", "layers_per_block", "block_out_channels")
 # Of no use, or not of use here; not an error if they are there.
 SPARE = re.compile(r"(^|\.)(position_ids|logit_scale|text_projection(\.weight)?)$|^(loss|model_ema)\.")
 OLD_VAE = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}  # in folders of old diffusers
@@ -170,9 +184,12 @@ class Source:
             raise self.bad(f"{self.path / name} is missing")
         try:
             if self.parts[part].diffusers:
-                return CLIPTokenizer.from_pretrained(self.path / name, local_files_only=True)
-            words = self.configs.get(name) or clip_vocabulary(self.parts[part].kind)
-            return CLIPTokenizer(**words | {"merges": [*map(tuple, words["merges"])]})
+                made = CLIPTokenizer.from_pretrained(self.path / name, local_files_only=True)
+            else:
+                words = self.configs.get(name) or clip_vocabulary(self.parts[part].kind)
+                made = CLIPTokenizer(**words | {"merges": [*map(tuple, words["merges"])]})
+            made("a word")  # some damage is seen only then
+            return made
         except Exception as error:  # transformers raises nearly anything for a damaged file
             raise self.bad(f"{self.path / name} cannot be loaded: {first_line(error)}") from error
 
@@ -213,7 +230,7 @@ class Stored:
             try:
                 self._read(path)
             except Exception as error:  # torch.load answers damage with nearly any
-                raise ValueError(f"{path} cannot be read: {_damage(path, error)}") from error
+                raise ValueError(f"{path} cannot be read: {weights.damage(path, error)}") from error
 
     def _read(self, path: Path) -> None:
         if path.suffix.lower() == ".safetensors":
@@ -230,8 +247,9 @@ class Stored:
             pickled = weights.unpickled(path)
             pickled = pickled if isinstance(pickled, Mapping) else {}
             self.metadata |= {name: text for name, text in pickled.items() if isinstance(text, str)}
-            pickled = pickled.get("state_dict", pickled)
-            tensors = {name: each for name, each in pickled.items() if isinstance(each, torch.Tensor)}
+            pickled = inner if isinstance(inner := pickled.get("state_dict"), Mapping) else pickled
+            pairs = [(name, each) for name, each in pickled.items() if isinstance(name, str)]
+            tensors = {name: each for name, each in pairs if isinstance(each, torch.Tensor)}
             if not tensors:
                 raise ValueError("it holds no tensors by name")
             shapes = {name: tuple(each.shape) for name, each in tensors.items()}
@@ -248,24 +266,6 @@ class Stored:
         return self._open[name](name)
 
 
-def _damage(path: Path, error: Exception) -> str:
-    """What is wrong with a file that cannot be read."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(64)
-    except OSError:
-        return first_line(error)
-    if not start:
-        return "it is empty"
-    if start.lstrip()[:1] == b"<":
-        return "it is a web page, not weights; fetch it again"
-    if start.startswith(b"version https://git-lfs"):
-        return "it only says where Git LFS has the file; fetch it with 'git lfs pull'"
-    if code := re.search(r"GLOBAL (\S+)", str(error)):  # of torch.load(weights_only=True)
-        return f"reading it would run code ({code[1]}); take the model as .safetensors"
-    return first_line(error)
-
-
 def opened(name: str, path: Path) -> Source:
     """The model at `path`, of which only headers and configurations are read, but of pickled files all.
 
@@ -278,11 +278,23 @@ def opened(name: str, path: Path) -> Source:
     if channels not in CHANNELS:
         known = ", ".join(map(str, CHANNELS))
         raise bad_model(name, f"{path}: its UNet takes {channels} channels, which is none of {known}")
-    if (source.prediction or "epsilon") not in PREDICTIONS:
+    if source.prediction not in (None, *PREDICTIONS):
         raise bad_model(name, f"{path} has the prediction_type {source.prediction!r}")
-    if (steps := source.configs["scheduler"].get("num_train_timesteps", 1000)) not in range(1, 100_001):
-        raise bad_model(name, f"{path} has num_train_timesteps {steps!r}, not 1 to 100,000")
+    _check_numbers(source)
     return source
+
+
+def _check_numbers(source: Source) -> None:
+    if "unet" in source.parts:
+        source.configs["unet"].setdefault("sample_size", None)  # which we need, and diffusers does not
+    for (part, config), (key, (least, most)) in itertools.product(source.configs.items(), BOUNDS.items()):
+        if key not in config or (config[key] is None and key in MAY_BE_NONE):
+            continue
+        given = config[key]
+        for number in given if given and isinstance(given, list) and key in MAY_BE_LISTS else [given]:
+            if type(number) not in (int, type(least)) or not least <= number <= most:
+                place = f"{source.path}, {CALLED.get(part, part)}"
+                raise source.bad(f"{place}: {key} is {str(given)[:50]}, not {least:,} to {most:,}")
 
 
 def files_of(path: Path) -> list[Path]:
@@ -341,7 +353,9 @@ def opened_vae(name: str, path: Path, architecture: str) -> Source:
         raise bad_vae(name, str(error)) from error
     if (channels := config.get("latent_channels", 4)) != 4:
         raise bad_vae(name, f"{path} is for latents of {channels} channels, not of 4")
-    return Source(name, path, architecture, files, {"vae": config}, stored.metadata, {"vae": part}, "vae")
+    source = Source(name, path, architecture, files, {"vae": config}, stored.metadata, {"vae": part}, "vae")
+    _check_numbers(source)
+    return source
 
 
 def has_vae(name: str, path: Path) -> bool:
@@ -540,10 +554,6 @@ def clip_vocabulary(kind: str) -> dict[str, Any]:
     tokens = [*letters, *(letter + "</w>" for letter in letters), *map("".join, merges), *ends]
     vocabulary = {token: number for number, token in enumerate(tokens)}
     return {"vocab": vocabulary, "merges": merges, "pad_token": "!" if kind == OPEN_CLIP else "<|endoftext|>"}
-
-
-def first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def missing_part(name: str, path: Path, part: str) -> InvalidParams:

@@ -31,6 +31,7 @@ PLACES = {
 }
 # By which latents are multiplied, so that they have a standard deviation of about 1.
 SCALING = {"sd1": 0.18215, "sd2": 0.18215, "sdxl": 0.13025, "sdxl-refiner": 0.13025}
+LAYERS = 200  # more than this in one place, no model has
 # What shapes do not tell, of each part's configuration.
 UNTOLD = {
     "unet": ("sample_size", "attention_head_dim", "num_attention_heads", "norm_num_groups", "norm_eps",
@@ -246,8 +247,12 @@ def _depth(shapes: Shapes, prefix: str) -> int:
 
 
 def _count(shapes: Shapes, pattern: str) -> int:
-    """One more than the largest number that the group of the pattern finds in a name."""
-    return 1 + max((int(match[1]) for name in shapes if (match := re.match(pattern, name))), default=-1)
+    """One more than the largest number that the group of the pattern finds in a name. Raises ValueError if that is
+    more than any model has: names alone, without weights, could let us build for hours."""
+    counted = 1 + max((int(match[1]) for name in shapes if (match := re.match(pattern, name))), default=-1)
+    if counted > LAYERS:
+        raise ValueError(f"it has {counted:,} layers in one place")
+    return counted
 
 
 def vae_config(shapes: Shapes, architecture: str) -> dict[str, Any]:

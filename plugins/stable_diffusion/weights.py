@@ -1,11 +1,15 @@
 """How a file of weights is read without running code that it may hold. Light at import."""
 
 import json
+import re
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from core.plugin import InvalidParams
+
+MOST_SHARED = 4  # times as large as a pickled file, all tensors in it may be together
 
 
 def read(path: Path) -> Any:
@@ -16,7 +20,31 @@ def read(path: Path) -> Any:
     try:
         return safetensors.torch.load_file(path) if path.suffix.lower() == ".safetensors" else unpickled(path)
     except Exception as error:  # torch.load answers damage with nearly any
-        raise bad_file(path, f"it cannot be read: {(str(error) or type(error).__name__).splitlines()[0]}") from error
+        raise bad_file(path, f"it cannot be read: {damage(path, error)}") from error
+
+
+def damage(path: Path, error: Exception) -> str:
+    """What is wrong with a file that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError:
+        return first_line(error)
+    if not start:
+        return "it is empty"
+    if start.lstrip()[:1] == b"<":
+        return "it is a web page, not weights; fetch it again"
+    if start.startswith(b"version https://git-lfs"):
+        return "it only says where Git LFS has the file; fetch it with 'git lfs pull'"
+    if code := re.search(r"GLOBAL (\S+)", str(error)):  # of torch.load(weights_only=True)
+        return f"reading it would run code ({code[1]}); take it as .safetensors"
+    if "Weights only load failed" in str(error):  # and then advice to read it all the same
+        return "it is damaged, or holds other things than weights; take it as .safetensors"
+    return first_line(error)
+
+
+def first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 class Inert:
@@ -33,7 +61,36 @@ def unpickled(path: Path) -> Any:
     # Published models name them among what their training left.
     for name in ("model_checkpoint.ModelCheckpoint", "early_stopping.EarlyStopping"):
         torch.serialization.add_safe_globals([(Inert, f"pytorch_lightning.callbacks.{name}")])
-    return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    if zipped := zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(each.compress_type != zipfile.ZIP_STORED for each in archive.infolist()):
+                raise ValueError("it is compressed, which files of weights are not")  # and would be read as it is
+    found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    # Tensors may repeat one number or share their numbers: what is small here would then fill the memory when used.
+    size, most = sum(map(_bytes, _tensors(found))), MOST_SHARED * path.stat().st_size
+    if size > most:
+        raise ValueError(f"its tensors are {size:,} bytes large, and the file has {path.stat().st_size:,}")
+    return found
+
+
+def _tensors(found: Any) -> Iterator[Any]:
+    """All tensors in containers in containers."""
+    import torch
+
+    waiting, seen = [found], set()
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, torch.Tensor):
+            yield each
+        elif isinstance(each, Mapping | list | tuple | set) and id(each) not in seen:
+            seen.add(id(each))  # it may be in itself
+            waiting += each.values() if isinstance(each, Mapping) else each
+
+
+def _bytes(tensor: Any) -> int:
+    if tensor.is_meta or tensor.is_quantized or str(tensor.layout) != "torch.strided":
+        raise ValueError("it holds tensors that are not plain numbers")
+    return tensor.numel() * tensor.element_size()
 
 
 def bad_file(path: Path, why: str, hint: str | None = None) -> InvalidParams:

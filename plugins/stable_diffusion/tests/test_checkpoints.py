@@ -111,7 +111,7 @@ def edit(path, **values):
         (lambda model: edit(model / NOISE, prediction_type="sample"), "'sample'"),
         (lambda model: edit(model / "unet/config.json", layers_per_block=10**9), "layers_per_block of 1000000000"),
         (lambda model: (model / "vae/config.json").write_text("[" * 10**6), "vae.config.json cannot be read"),
-        (lambda model: edit(model / NOISE, num_train_timesteps=10**12), "num_train_timesteps 1000000000000"),
+        (lambda model: edit(model / NOISE, num_train_timesteps=10**12), "num_train_timesteps is 1000000000000"),
         (lambda model: edit(model / NOISE, beta_schedule="none"), "scheduler's configuration cannot be used: none"),
         (lambda model: shutil.rmtree(model / "tokenizer"), "tokenizer is missing"),
         (lambda model: (model / "tokenizer/tokenizer.json").write_text("{"), "tokenizer cannot be loaded"),

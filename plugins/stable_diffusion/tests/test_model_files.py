@@ -371,6 +371,75 @@ def test_a_file_that_holds_no_weights_is_refused_with_what_it_is(made, tmp_path,
 
 
 @pytest.mark.parametrize(
+    ("part", "key", "value", "message"),
+    [
+        ("unet", "norm_num_groups", -1, "UNet: norm_num_groups is -1, not 1 to 4,096"),
+        ("unet", "sample_size", 10**9, "UNet: sample_size is 1000000000, not 1 to 2,048"),
+        ("unet", "sample_size", None, "UNet: sample_size is None"),
+        ("unet", "attention_head_dim", [8, 0], r"UNet: attention_head_dim is \[8, 0\]"),
+        ("vae", "scaling_factor", math.nan, "VAE: scaling_factor is nan"),
+        ("text_encoder", "layer_norm_eps", None, "text encoder: layer_norm_eps is None"),
+        ("scheduler", "beta_end", True, "scheduler: beta_end is True"),
+        ("scheduler", "prediction_type", [], r"has the prediction_type \[\]"),
+    ],
+)
+def test_numbers_with_which_nothing_can_be_drawn_are_refused(made, tmp_path, part, key, value, message):
+    whole = made("sd1")[1]
+    told = json.loads(safetensors.safe_open(whole, "pt").metadata()[CONFIG])
+    told[part][key] = value
+    path = rewritten(whole, tmp_path / "x.safetensors", metadata={CONFIG: json.dumps(told)})
+    with pytest.raises(InvalidParams, match=f"model 'x' cannot be used: .*x.safetensors.*{message}"):
+        opened("x", path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "part"),
+    [
+        ("sd1", "cond_stage_model.transformer.text_model.encoder.layers.999999999.x", "text encoder"),
+        ("sd1", UNET + "middle_block.1.transformer_blocks.999999999.x", "UNet"),
+        ("sdxl", "conditioner.embedders.1.model.transformer.resblocks.999999999.x", "second text encoder"),
+        ("sd1", VAE + "encoder.down.0.block.999999999.x", "VAE"),
+    ],
+)  # fmt: skip
+def test_a_name_alone_does_not_let_us_build_for_hours(made, tmp_path, kind, key, part):
+    path = rewritten(made(kind)[1], tmp_path / "x.safetensors", adding(key, 1))
+    with pytest.raises(InvalidParams, match=f"x.safetensors: its {part} .*1,000,000,000 layers in one place"):
+        opened("x", path)
+
+
+EMBEDDING = "cond_stage_model.transformer.text_model.embeddings.token_embedding.weight"
+
+
+@pytest.mark.parametrize(
+    ("tensor", "message"),
+    [
+        (torch.zeros(1, 1).expand(10**10, 32), "its tensors are 1,280,.* bytes large, and the file has"),
+        (torch.empty(1600, 32, device="meta"), "not plain numbers"),
+    ],
+    ids=["repeated", "meta"],
+)
+def test_a_pickled_file_takes_no_more_memory_than_it_is_large(made, tmp_path, tensor, message):
+    path = rewritten(made("sd1")[1], tmp_path / "x.ckpt", lambda tensors: tensors.update({EMBEDDING: tensor}))
+    with pytest.raises(InvalidParams, match=f"x.ckpt cannot be read: .*{message}"):
+        opened("x", path)
+
+
+def test_a_compressed_file_is_refused_before_it_is_unpacked(made, tmp_path):
+    rewritten(made("sd1")[1], tmp_path / "whole.ckpt")
+    with zipfile.ZipFile(tmp_path / "whole.ckpt") as whole:
+        with zipfile.ZipFile(tmp_path / "x.ckpt", "w", zipfile.ZIP_DEFLATED) as packed:
+            for name in whole.namelist():
+                packed.writestr(name, whole.read(name))
+    with pytest.raises(InvalidParams, match=r"x.ckpt cannot be read: it is compressed"):
+        opened("x", tmp_path / "x.ckpt")
+
+
+def test_a_key_that_is_no_text_is_not_in_the_way(made, tmp_path):
+    path = rewritten(made("sd1")[1], tmp_path / "x.ckpt", lambda tensors: tensors.update({5: torch.ones(1)}))
+    assert opened("x", path).architecture == "sd1"
+
+
+@pytest.mark.parametrize(
     ("key", "message"),
     [
         ("lora_unet_down_blocks_0.lora_down.weight", "is a LoRA; put it into models/lora"),
