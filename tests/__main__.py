@@ -20,6 +20,9 @@ PLUGIN_PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sy
 
 def main():
     arguments = sys.argv[1:]
+    if {"-h", "--help"} & {*arguments}:
+        print(__doc__, "\nWhat pytest takes: python3 -m pytest --help")
+        return 0
     if "--weights" in arguments[:-1]:
         at = arguments.index("--weights")
         os.environ["STABLE_CORE_WEIGHTS"] = str(Path(arguments[at + 1]).resolve(strict=True))

@@ -17,17 +17,17 @@ from tests.serving import ROOT, serve, wait_until
 
 DEMO = """
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 import PIL.Image
 
 class Layer(Params):
-    depth: int = param(1, ge=1, help="How deep.")
-    name: str = param(help="Which.")
+    depth: int = param(1, ge=1, help="How deep.", order=2)
+    name: str = param(help="Which.", order=1)
 
 class DrawParams(Params):
     layers: list[Layer] = param([], max_length=2, help="What lies above it.")
     prompt: str = param("", help="What to draw.")
-    steps: int = param(3, ge=1, le=150, help="How often to improve it.", group="sampling", order=1)
+    steps: int = param(3, ge=1, le=150, help="How often to improve it.", group="sampling in RGB", order=1)
     tags: list[Literal["new", "best"]] = param(["new"], help="Some tags.")
     delay: float = param(0.01, ge=0, lt=10, unit="seconds", help="Time for a step.", advanced=True)
     colour: Literal["red", "blue"] = param("red", help="Of the picture.")
@@ -48,7 +48,7 @@ class Demo(Plugin):
         return PIL.Image.new("RGB", (6, 4), params.colour)
 
     @job()
-    def stack(self, params: DrawParams, above: list[Image] | None = None) -> Json:
+    def stack(self, params: DrawParams, above: Annotated[list[Image], "What lies on top."] | None = None) -> Json:
         "Tell what is stacked."
         return [layer.model_dump() for layer in params.layers] + [picture.width for picture in above or []]
 
@@ -191,7 +191,7 @@ def test_help_shows_groups_bounds_units_and_defaults(cli):
     assert help.returncode == 0 and not CONTROL.search(help.stdout)
     lines = [" ".join(line.split()) for line in help.stdout.splitlines()]
     assert lines[0] == "run demo.draw Draw a picture."
-    assert lines[lines.index("Sampling") + 1] == "--steps N How often to improve it. 1 to 150; default 3"
+    assert lines[lines.index("Sampling in RGB") + 1] == "--steps N How often to improve it. 1 to 150; default 3"
     assert (
         lines[lines.index("Advanced") + 1]
         == "--delay X Time for a step. at least 0, less than 10 seconds; default 0.01"
@@ -200,7 +200,7 @@ def test_help_shows_groups_bounds_units_and_defaults(cli):
     assert "--tidy Whether to tidy up. or --no-tidy; default off" in lines
     assert "--param-out TEXT A parameter called like a flag of ours." in lines
     assert "--tags TEXT ... Some tags. new, best; default new" in lines
-    assert lines.index("Sampling") < lines.index("Parameters"), "by the order of the form"
+    assert lines.index("Sampling in RGB") < lines.index("Parameters"), "by the order of the form"
 
 
 def test_help_of_a_light_job_has_no_flags_of_the_queue(cli):
@@ -253,9 +253,9 @@ def test_given_flags_are_the_parameters(cli):
 
 
 def test_a_list_of_tables_is_json_with_their_fields_in_the_help(cli, tmp_path):
-    assert re.search(
-        r"--layers JSON .*\[\{depth, name\}, ...\]", cli("run", "stack", "--help").stdout.replace("\n", " ")
-    )
+    help = " ".join(cli("run", "stack", "--help").stdout.split())
+    assert re.search(r"--layers JSON .*\[\{name, depth\}, ...\]", help)
+    assert "What lies on top. Image file" in help
     PIL.Image.new("RGB", (3, 2)).save(tmp_path / "a.png")
     above = ("--above", tmp_path / "a.png", tmp_path / "a.png")
     out = tmp_path / "told.json"

@@ -21,7 +21,7 @@ FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-backgro
 FLAGS += ["--disable-component-update", "--disable-sync"]
 EVIL = "<img src=x onerror=\"document.title = 'owned'\">"
 DEMO = '''
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 import pydantic, PIL.Image
 
 class Point(pydantic.BaseModel):
@@ -31,6 +31,7 @@ class Layer(Params):
     title: str = param("", help="Which.", order=1)
     kind: Literal["plain", "soft"] = param("plain", help="How.", order=2)
     blur: int = param(3, ge=0, help="How soft.", visible_if={"kind": "soft"}, order=3)
+    share: float = param(1, ge=0, le=1, help="How much of it.", advanced=True, order=4)
 
 class All(Params):
     layers: list[Layer] = param([], max_length=2, help="What lies above it.")
@@ -68,7 +69,7 @@ class Demo(Plugin):
         return params.model_dump()
 
     @job()
-    def strict(self, note: Text | None, params: Secret) -> Text:
+    def strict(self, note: Annotated[Text, "Who asks."] | None, params: Secret) -> Text:
         return params.name
 
     @job()
@@ -271,13 +272,25 @@ def test_a_list_of_tables_is_a_small_form_for_each(open_page):
     expect(layers.get_by_label("Blur").nth(1)).to_be_hidden()
     layers.get_by_label("Kind").nth(1).select_option("soft")
     layers.get_by_label("Blur").nth(1).fill("7")
+    layers.get_by_text("Advanced").nth(1).click()
+    layers.get_by_label("Share").nth(1).fill("0.5")
     layers.get_by_role("button", name="Remove").first.click()
     page.reload()
     expect(layers.get_by_label("Title")).to_have_value("above")
     output = run(page).locator("pre")
     expect(output).to_contain_text("layers")
     said = json.loads(output.inner_text())
-    assert said["layers"] == [{"title": "above", "kind": "soft", "blur": 7}] and said["title"] == "untitled"
+    layer = {"title": "above", "kind": "soft", "blur": 7, "share": 0.5}
+    assert said["layers"] == [layer] and said["title"] == "untitled"
+
+
+def test_inputs_that_may_be_left_out_come_after_the_parameters_with_what_they_are_for(open_page):
+    page = open_page("demo.strict")
+    order = page.locator("#fields [data-field]").evaluate_all("rows => rows.map(row => row.dataset.field)")
+    assert order == ["name", "note", "steps"]
+    expect(field(page, "note").locator(".help")).to_have_text("Who asks.")
+    page.select_option("#choice", "demo.mirror")
+    expect(page.locator("#fields [data-field]").first).to_have_attribute("data-field", "image")
 
 
 def test_values_are_remembered_for_each_job(open_page):

@@ -132,7 +132,8 @@ class JobParser(argparse.ArgumentParser):
         many = "several" if port["list"] else "for several, it runs once for each"
         what = "text, @FILE" if kind == "text" else f"{kind} file"
         need = [] if port["optional"] else ["needed"]
-        row = (f"{flag} {metavar} ...", f"{what}, artifact id, or - for what is piped in; {many}.".capitalize(), need)
+        how = f"{what}, artifact id, or - for what is piped in; {many}.".capitalize()
+        row = (f"{flag} {metavar} ...", f"{port['help']} {how}" if "help" in port else how, need)
         self._rows.setdefault("Input", []).append(row)
 
     def _add_param(self, name: str, schema: dict[str, Any], required: bool) -> None:
@@ -160,8 +161,9 @@ class JobParser(argparse.ArgumentParser):
             self.add_argument(flag, nargs="*", type=read, **common)
         else:
             metavar = "JSON"
-            fields = resolve(schema.get("items", {}), self._definitions).get("properties")
-            allowed = f"[{{{', '.join(fields)}}}, ...]" if fields else ""
+            fields = resolve(schema.get("items", {}), self._definitions).get("properties", {})
+            names = sorted(fields, key=lambda name: fields[name].get("ui", {}).get("order", math.inf))
+            allowed = f"[{{{', '.join(names)}}}, ...]" if names else ""
             self.add_argument(flag, type=from_json, **common)
         ui = schema.get("ui", {})
         facts = [
@@ -175,7 +177,7 @@ class JobParser(argparse.ArgumentParser):
             facts.append(f"default {' '.join(default) if metavar == 'TEXT ...' else show.value(default)}")
         group = ui.get("group") or ("Advanced" if ui.get("advanced") else "Parameters")
         row = (f"{flag} {metavar}".strip(), schema.get("description", ""), [fact for fact in facts if fact])
-        self._rows.setdefault(group.capitalize(), []).append(row)
+        self._rows.setdefault(group[:1].upper() + group[1:], []).append(row)
 
     def _choice(self, values: dict[str, Any], offered: str) -> Callable[[str], Any]:
         def read(text: str) -> Any:

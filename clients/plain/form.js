@@ -31,10 +31,10 @@ export function makeForm(job, call, limits, saved) {
     .map(([name, schema]) => paramField(name, schema, job.params, call))
     .sort((a, b) => (a.ui.order ?? 1e9) - (b.ui.order ?? 1e9));
   const fields = [...params, ...inputs]; // an error at a name that both have is about the parameter
-  const advanced = h("details", { className: "advanced" }, h("summary", {}, "Advanced"));
-  element.append(...inputs.map((field) => field.element), ...grouped(params.filter(({ ui }) => !ui.advanced)));
-  advanced.append(...grouped(params.filter(({ ui }) => ui.advanced)));
-  if (advanced.children.length > 1) element.append(advanced);
+  const optional = inputs.filter((field) => field.optional).map((field) => field.element);
+  const needed = inputs.filter((field) => !field.optional).map((field) => field.element);
+  const more = optional.length && params.length ? [h("fieldset", {}, h("legend", {}, "Inputs"), ...optional)] : optional;
+  element.append(...needed, ...grouped(params.filter(({ ui }) => !ui.advanced)), ...more, ...folded(params));
   fill(saved?.params ?? {});
   for (const field of inputs) field.setText(saved?.texts?.[field.name] ?? "");
   element.addEventListener("input", () => showFitting(params, element));
@@ -113,6 +113,12 @@ function grouped(fields) {
   }
   for (const { ui, element } of fields) groups.get(ui.group)?.append(element);
   return [...fields.filter(({ ui }) => !ui.group).map(({ element }) => element), ...groups.values()];
+}
+
+/** The advanced fields, behind a line to open them; nothing if there are none. */
+function folded(fields) {
+  const rows = grouped(fields.filter(({ ui }) => ui.advanced));
+  return rows.length ? [h("details", { className: "advanced" }, h("summary", {}, "Advanced"), ...rows)] : [];
 }
 
 /** Label, control, help and place for an error: the row of one field. */
@@ -286,7 +292,7 @@ function repeatedControl(items, most = Infinity, call, definitions) {
       .map(([name, schema]) => paramField(name, schema, { ...items, $defs: definitions }, call))
       .sort((a, b) => (a.ui.order ?? 1e9) - (b.ui.order ?? 1e9));
     const remove = h("button", { type: "button" }, "Remove");
-    const element = h("li", {}, ...fields.map((field) => field.element), remove);
+    const element = h("li", {}, ...grouped(fields.filter(({ ui }) => !ui.advanced)), ...folded(fields), remove);
     for (const field of fields) {
       field.set(field.name in values ? values[field.name] : field.initial);
       delete field.element.dataset.field; // the form's own may have the same names
@@ -345,7 +351,7 @@ function numberControl(schema, ui) {
 }
 
 /** An input: earlier results and uploaded files as chips, and a text to type where the kind allows it. */
-function inputField(name, { kind, list, optional }, limits) {
+function inputField(name, { kind, list, optional, help: about }, limits) {
   const typed = kind === "text" || kind === "json";
   const chips = h("ul", { className: "chips" });
   const box = typed
@@ -354,7 +360,8 @@ function inputField(name, { kind, list, optional }, limits) {
   const item = typed && list && h("button", { type: "button" }, "Add as an item");
   const note = [list ? `list of ${kind}` : kind, optional && "optional"].filter(Boolean).join(", ");
   const several = list ? "" : " Several run one after the other.";
-  const help = typed ? "" : `Choose a file, or press Use at an earlier result.${several}`;
+  const how = typed ? "" : `Choose a file, or press Use at an earlier result.${several}`;
+  const help = [about, how].filter(Boolean).join(" ");
   const row = fieldRow(name, h("div", {}, chips, box, item || ""), {
     labelled: box, note, help,
   });
@@ -406,7 +413,7 @@ function inputField(name, { kind, list, optional }, limits) {
     });
   }
   return {
-    name, ...row,
+    name, optional, ...row,
     text: () => (typed ? box.value : ""),
     setText: (text) => typed && (box.value = text),
     use(artifacts, instead) {

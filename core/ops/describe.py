@@ -11,7 +11,7 @@ import types
 from collections import abc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from core.errors import InvalidParams, PluginError, TypeMismatch, UnknownJob
 from core.library.models import Models
@@ -59,11 +59,15 @@ def function_of(plugin: Plugin, name: str) -> Callable:
 
 
 def port(annotation: Any) -> dict[str, Any]:
-    """{"kind", "list", "optional"} of an input's or output's annotation; raises TypeMismatch for other types.
+    """{"kind", "list", "optional"} of an input's or output's annotation, and "help" if it is `Annotated` with a text;
+    raises TypeMismatch for other types.
 
     A generator of Images counts as a list of them."""
-    if isinstance(kind := getattr(annotation, "__metadata__", (None,))[0], Kind):
-        return {"kind": kind.name, "list": False, "optional": False}
+    if get_origin(annotation) is Annotated:
+        kinds = [each for each in annotation.__metadata__ if isinstance(each, Kind)]
+        found = {"kind": kinds[0].name, "list": False, "optional": False} if kinds else port(annotation.__origin__)
+        told = [each for each in annotation.__metadata__ if isinstance(each, str)]
+        return found | ({"help": told[0]} if told else {})
     origin, args = get_origin(annotation), get_args(annotation)
     if origin in (Union, types.UnionType) and len(args) == 2 and type(None) in args:
         return port(args[0] if args[1] is type(None) else args[1]) | {"optional": True}

@@ -4,13 +4,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from core.plugin import Audio, Context, Image, Mask, Video, job
 
 from . import folders
 from .docstrings import first_paragraph
-from .signatures import Form, form_of
+from .signatures import Form, Input, form_of
 
 TYPES = {"image": Image, "mask": Mask, "audio": Audio, "video": Video}
 
@@ -33,7 +33,7 @@ def job_of(name: str, path: Path, stamp: Any) -> Callable:
 
 
 def _with_signature(function: Callable, form: Form) -> Callable:
-    hints = {name: _annotation(each.kind, each.many, each.optional) for name, each in form.inputs.items()}
+    hints = {name: _annotation(each) for name, each in form.inputs.items()}
     hints |= {"params": form.params, "ctx": Context}
     names = ["self", *hints]
     parameters = [inspect.Parameter(each, inspect.Parameter.KEYWORD_ONLY) for each in names]
@@ -42,6 +42,7 @@ def _with_signature(function: Callable, form: Form) -> Callable:
     return function
 
 
-def _annotation(kind: str, many: bool, optional: bool) -> Any:
-    wanted = list[TYPES[kind]] if many else TYPES[kind]
-    return wanted | None if optional else wanted
+def _annotation(each: Input) -> Any:
+    wanted = list[TYPES[each.kind]] if each.many else TYPES[each.kind]
+    wanted = Annotated[wanted, each.help] if each.help else wanted
+    return wanted | None if each.optional else wanted

@@ -6,7 +6,7 @@ import math
 import re
 import types
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Union, get_args, get_origin
 
 import pydantic
@@ -47,6 +47,7 @@ class Input:
     many: bool
     optional: bool
     axes: int = 3  # of a sound: 3 for (1, channels, samples), 2 for (channels, samples)
+    help: str = ""
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def form_of(pipeline: type, folder: PipelineFolder) -> Form:
             continue
         name, (declared, help) = names.get(argument.name, argument.name), told.get(argument.name, ("", ""))
         if found := _input(argument, declared, help, kind):
-            inputs[name] = found
+            inputs[name] = replace(found, help=_for_people(help))
         elif made := _field(argument, name, declared, help, pipeline, folder):
             fields[name], named[name] = made, argument.name
             if made[0] is str and argument.default is None and name != "prompt":  # which may be empty, not None
@@ -123,6 +124,11 @@ def _output(pipeline: type, folder: PipelineFolder) -> tuple[str, str]:
             folder.name, f"{pipeline.__name__} gives {what} no picture, film or sound", hint="Nothing can be done here."
         )
     return OUTPUTS[field], field
+
+
+def _for_people(help: str) -> str:
+    """What the help of an input says without its sentences for programmers."""
+    return " ".join(each for each in re.split(r"(?<=\.)\s+", help) if not re.search(r"[Tt]ensor|array|PIL|shape", each))
 
 
 def _input(argument: inspect.Parameter, declared: str, help: str, gives: str) -> Input | None:

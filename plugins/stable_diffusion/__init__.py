@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 from core.plugin import Artifact, Context, Image, Json, Mask, Plugin, job
 
@@ -32,6 +32,8 @@ from .seeds import seeding, settled
 from .settings import Settings
 
 AT_ONCE = 8  # jobs that share the device
+Control = Annotated[list[Image], "What the ControlNets are shown: a picture for each, or one for all."]
+Reference = Annotated[list[Image], "Pictures that an IP-Adapter makes a part of the prompt."]
 
 
 class StableDiffusion(Plugin):
@@ -69,8 +71,8 @@ class StableDiffusion(Plugin):
         self,
         params: TextToImage,
         ctx: Context,
-        control: list[Image] | None = None,
-        reference: list[Image] | None = None,
+        control: Control | None = None,
+        reference: Reference | None = None,
     ) -> Iterator[Image]:
         """Draw pictures from a text."""
         from . import txt2img
@@ -85,8 +87,8 @@ class StableDiffusion(Plugin):
         image: Image,
         params: ImageToImage,
         ctx: Context,
-        control: list[Image] | None = None,
-        reference: list[Image] | None = None,
+        control: Control | None = None,
+        reference: Reference | None = None,
     ) -> Iterator[Image]:
         """Redraw a picture as a text says."""
         from . import img2img
@@ -102,8 +104,8 @@ class StableDiffusion(Plugin):
         mask: Mask,
         params: Inpaint,
         ctx: Context,
-        control: list[Image] | None = None,
-        reference: list[Image] | None = None,
+        control: Control | None = None,
+        reference: Reference | None = None,
     ) -> Iterator[Image]:
         """Redraw the part of a picture where the mask is white; the rest stays as it is, to the byte."""
         from . import inpaint
@@ -132,8 +134,8 @@ class StableDiffusion(Plugin):
         image: Image,
         params: SdUpscale,
         ctx: Context,
-        control: list[Image] | None = None,
-        reference: list[Image] | None = None,
+        control: Control | None = None,
+        reference: Reference | None = None,
     ) -> Iterator[Image]:
         """Enlarge a picture and redraw it in tiles of width x height, which adds detail at any size."""
         from . import sd_upscale
@@ -153,8 +155,8 @@ class StableDiffusion(Plugin):
         self,
         params: Interpolate,
         ctx: Context,
-        control: list[Image] | None = None,
-        reference: list[Image] | None = None,
+        control: Control | None = None,
+        reference: Reference | None = None,
     ) -> Iterator[Image]:
         """Draw a walk between prompts and seeds, frame by frame."""
         from . import interpolate

@@ -175,6 +175,7 @@ class Drawing(Extended):
         group="refiner",
         order=13,
         advanced=True,
+        visible_if={"refiner": True},
         help="When the refiner takes over: as soon as this share of the noise levels that the model was trained on "
         "lies behind. 0 is at once, 1 never.",
     )
@@ -513,17 +514,19 @@ class ControlUnit(Preprocessing):
         order=7,
         help="How strongly the picture follows it. 0 not at all.",
     )
-    start: float = _share(0.0, order=8, help="From which share of the steps on it acts.")
-    end: float = _share(1.0, order=9, help="Until which share of the steps it acts.")
+    start: float = _share(0.0, order=8, advanced=True, help="From which share of the steps on it acts.")
+    end: float = _share(1.0, order=9, advanced=True, help="Until which share of the steps it acts.")
     control_mode: Literal[CONTROL_MODES] = param(
         "balanced",
         order=10,
+        advanced=True,
         help="What counts more where both disagree. my prompt: the ControlNet says the large forms less firmly. "
         "controlnet: so, too, but it is not told to the negative prompt, so that cfg_scale strengthens it.",
     )
     resize_mode: Literal[RESIZE_MODES[:3]] = param(
         "crop and resize",
         order=11,
+        advanced=True,
         help="How the control picture is brought to the size of the picture that is drawn.",
     )
 
@@ -534,10 +537,10 @@ class Controlled(Params):
     controlnets: list[ControlUnit] = param(
         [],
         max_length=8,
-        group="controlnet",
+        group="ControlNet",
         order=80,
-        help="ControlNets that guide the drawing. Each takes its own control picture, in this order, or all the only "
-        "one there is; without any, the picture that is redrawn.",
+        help="ControlNets that guide the drawing. Each takes its own picture of the input `control`, in this order, or "
+        "all the only one there is; without any, the picture that is redrawn.",
     )
 
 
@@ -549,8 +552,8 @@ class Referring(Params):
         choices_from="models/ip_adapter",
         group="reference",
         order=85,
-        help="Which IP-Adapter tells the model of the reference pictures, so that it draws things like them. It has to "
-        "be made for the same kind of model as the checkpoint.",
+        help="Which IP-Adapter tells the model of the pictures of the input `reference`, so that it draws things like "
+        "them. It has to be made for the same kind of model as the checkpoint.",
     )
     ip_adapter_weight: float = param(
         1.0,

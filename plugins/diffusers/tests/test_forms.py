@@ -70,6 +70,12 @@ def test_arguments_that_take_pictures_masks_sounds_and_films_are_inputs():
     assert inputs("WanImageToVideoPipeline")["image"] == ("image", False, False)
 
 
+def test_the_help_of_an_input_leaves_out_what_only_programmers_need():
+    assert form("WanImageToVideoPipeline").inputs["image"].help == "The input image to condition the generation on."
+    assert form("FluxInpaintPipeline").inputs["mask"].help.startswith("White pixels in the mask are repainted")
+    assert form("FluxKontextPipeline").inputs["image"].help == ""
+
+
 def test_the_sides_are_what_the_pipeline_would_take_for_the_folder(written):
     redraw = diffusers.StableDiffusionPipeline.from_pretrained(written / "redraw", safety_checker=None)
     for name, side in (("flux", 128 * 2), ("redraw", redraw.unet.config.sample_size * redraw.vae_scale_factor)):

@@ -31,8 +31,11 @@ def test_all_jobs_are_announced_with_what_they_take_and_give():
         assert (job["affinity"], job["concurrency"]) == ("model", 8)
         expected = {} if name in ("txt2img", "interpolate") else {"image": picture}
         expected |= {"mask": picture | {"kind": "mask"}} if name == "inpaint" else {}
-        several = picture | {"list": True, "optional": True}
-        expected |= {"control": several, "reference": several} if name in CONTROLLED else {}
+        if name in CONTROLLED:
+            for more in ("control", "reference"):
+                help = job["inputs"][more]["help"]
+                expected[more] = picture | {"list": True, "optional": True, "help": help}
+                assert "icture" in help
         assert job["inputs"] == expected
     assert {name for name, job in JOBS.items() if job["light"]} == LIGHT
     assert {name for name, job in JOBS.items() if job["program"]} == PROGRAMS
