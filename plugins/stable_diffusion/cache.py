@@ -127,8 +127,8 @@ class Cache:
         held = [(each, weakref.ref(kept.value), kept.name) for each, kept in forgotten]
         forgotten.clear()  # now only those who use a thing have it
         for each, value, name in held:
-            if not also_used and value() is not None:
-                self._kept[each] = Kept(value(), name, time.monotonic())
+            if not also_used and (used := value()) is not None:
+                self._kept[each] = Kept(used, name, time.monotonic())
 
     def _sweep(self) -> None:
         while not self._closed.wait(min(SWEEP_SECONDS, self._patience / 4)):

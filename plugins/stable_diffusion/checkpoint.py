@@ -162,8 +162,7 @@ def load(
     clips = tuple(part(name) for name in encoders)
     tokenizers = tuple(source.tokenizer(name) for name in encoders)
     unet = part("unet")
-    with placement.present(unet):
-        source.settle(unet)
+    source.settle(unet, placement)
     vae = part("vae", vae_dtype, other or source)
     if settings.attention == "xformers":
         use_xformers(unet, vae)

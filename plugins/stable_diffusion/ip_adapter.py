@@ -9,7 +9,7 @@ from typing import Any
 
 import PIL.Image
 import torch
-from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0
+from diffusers.models.attention_processor import IPAdapterAttnProcessor2_0, IPAdapterXFormersAttnProcessor
 from diffusers.models.embeddings import ImageProjection, MultiIPAdapterImageProjection
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
@@ -123,7 +123,7 @@ def scaled(unet: UNet2DConditionModel, weight: float) -> UNet2DConditionModel:
     """The same UNet, in which the pictures count `weight` times as much."""
     unet = variant(unet, {})
     for processor in unet.attn_processors.values():
-        if isinstance(processor, IPAdapterAttnProcessor2_0):
+        if isinstance(processor, (IPAdapterAttnProcessor2_0, IPAdapterXFormersAttnProcessor)):
             processor.scale = [weight]
     return unet
 

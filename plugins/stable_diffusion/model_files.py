@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import CLIPTokenizer
 
+    from .placement import Placement
+
 PARTS = ("text_encoder", "text_encoder_2", "unet", "vae")
 ARCHITECTURES = {
     "sd1": "Stable Diffusion 1",
@@ -156,20 +158,18 @@ class Source:
         except Exception as error:  # the libraries raise nearly anything for values that do not fit
             raise self.bad(f"{self.path}, {CALLED[part]}: {first_line(error)}") from error
 
-    def settle(self, unet: torch.nn.Module) -> None:
+    def settle(self, unet: torch.nn.Module, placement: Placement) -> None:
         """Find out what a UNet of Stable Diffusion 2 estimates if nothing tells, as A1111 does: at the noisiest level,
         of a picture that is all 0.5, an estimate of the noise is about that picture, one of v its negative."""
         import torch
 
         if self.prediction is not None:
             return
-        dtype = unet.dtype
-        with torch.inference_mode():
-            mean = _mean_difference(unet)
-        if not mean.isfinite():  # attention of Stable Diffusion 2 may leave the range of float16
-            with torch.inference_mode():
-                mean = _mean_difference(unet.float())
-            unet.to(dtype)
+        for dtype in (unet.dtype, torch.float32):  # attention of Stable Diffusion 2 may leave the range of float16
+            with torch.inference_mode(), placement.present(unet, dtype=dtype) as (here,):
+                mean = _mean_difference(here, {"dtype": dtype, "device": placement.device})
+            if mean.isfinite():
+                break
         self.configs["scheduler"]["prediction_type"] = PREDICTIONS[bool(mean < -1)]
         if mean < -1:
             unet.register_to_config(sample_size=96)  # published for 768 pixels
@@ -197,10 +197,9 @@ class Source:
         return bad_vae(self.name, why) if self.kind == "vae" else bad_model(self.name, why)
 
 
-def _mean_difference(unet: torch.nn.Module) -> torch.Tensor:
+def _mean_difference(unet: torch.nn.Module, like: dict[str, Any]) -> torch.Tensor:
     import torch
 
-    like = {"dtype": unet.dtype, "device": unet.device}
     x = torch.full((1, unet.config.in_channels, 8, 8), 0.5, **like)
     context = torch.full((1, 2, unet.config.cross_attention_dim), 0.5, **like)
     return (unet(x, 999, context).sample.float() - 0.5).mean()

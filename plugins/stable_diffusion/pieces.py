@@ -17,7 +17,7 @@ def decoded(decode: Callable[[Tensor], PIL.Image.Image], z: Tensor, factor: int,
     its left edge is seen right of its right edge, and its top below its bottom.
 
     Not quite the picture that is decoded at once: the decoder's norms see a piece only, and its middle all of it."""
-    margin = OVERLAP if wrap else 0
+    margin = min(OVERLAP, *z.shape[2:]) if wrap else 0
     z = torch.nn.functional.pad(z, [margin] * 4, mode="circular") if wrap else z
     height, width = z.shape[2:]
     xs, ys = starts(width, min(PIECE, width), OVERLAP), starts(height, min(PIECE, height), OVERLAP)
@@ -31,7 +31,7 @@ def decoded(decode: Callable[[Tensor], PIL.Image.Image], z: Tensor, factor: int,
 def encoded(encode: Callable[[Tensor], Tensor], rgb: Tensor, factor: int, wrap: bool) -> Tensor:
     """The latents (1, C, h, w) of a picture (H, W, 3), 0 to 255, by `encode` of pieces; the rest as for `decoded`."""
     x = rgb.permute(2, 0, 1)[None]
-    margin = OVERLAP if wrap else 0
+    margin = min(OVERLAP, *(side // factor for side in x.shape[2:])) if wrap else 0
     x = torch.nn.functional.pad(x, [factor * margin] * 4, mode="circular") if wrap else x
     height, width = (side // factor for side in x.shape[2:])
     xs, ys = starts(width, min(PIECE, width), OVERLAP), starts(height, min(PIECE, height), OVERLAP)

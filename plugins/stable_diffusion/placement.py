@@ -27,12 +27,6 @@ LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_by
 # Found by benchmarks/accounting.py, with its tests' small margin.
 UNET_PEAK, DECODER_PEAK = 27, 6.5
 
-Tell = Callable[[str], None]
-
-
-def silent(text: str) -> None:
-    """Tells nobody."""
-
 
 class Mode(enum.IntEnum):
     """How much of a model is on the device at once: all; the networks that are at work; their layers, one by one."""
@@ -71,7 +65,7 @@ class Stay:
 
     need: Need
     mode: Mode
-    tell: Tell
+    tell: Callable[[str], None]
 
 
 @dataclass(eq=False)
@@ -104,7 +98,8 @@ class Placement:
         self._stays: set[Stay] = set()
         self._failed: dict[Mode, int] = {}  # for modes in which memory ran out, the need with which it did
         self._turn = threading.RLock()  # a model is also used where it is loaded: one at a time
-        self._at: weakref.WeakKeyDictionary[nn.Module, bool] = weakref.WeakKeyDictionary()  # whether on the device
+        # Whether on the device; None for one that memory did not suffice to bring, which is here and there.
+        self._at: weakref.WeakKeyDictionary[nn.Module, bool | None] = weakref.WeakKeyDictionary()
         self._copies: weakref.WeakKeyDictionary[nn.Module, Copy] = weakref.WeakKeyDictionary()
         self._inside: weakref.WeakSet[Copy] = weakref.WeakSet()
 
@@ -214,6 +209,7 @@ class Placement:
         """Put the weights onto the device, or back. Tensors that networks share stay shared."""
         if self._at.get(network) is there:
             return
+        self._at[network] = None
         with torch.inference_mode(False), torch.no_grad():
             for part in network.modules():
                 for registry, name, tensor in own_tensors(part):
@@ -247,14 +243,18 @@ class Placement:
             if (id(tensor), each.dtype) in wanted
         }
         self._leave()
-        for each in copies:
-            for registry, name, tensor in each.tensors:
-                key = id(tensor), dtype
-                if key not in there:
-                    there[key] = self._brought(tensor, dtype)
-                registry[name] = there[key]
-            each.dtype = dtype
-            self._inside.add(each)
+        self._inside.update(copies)
+        try:
+            for each in copies:
+                each.dtype = dtype
+                for registry, name, tensor in each.tensors:
+                    key = id(tensor), dtype
+                    if key not in there:
+                        there[key] = self._brought(tensor, dtype)
+                    registry[name] = there[key]
+        except BaseException:  # memory ran out: what has come so far would be in the way of the next attempt
+            self._leave()
+            raise
 
     @contextlib.contextmanager
     def _layer_by_layer(self, copies: list[Copy], dtype: torch.dtype | None) -> Iterator[None]:

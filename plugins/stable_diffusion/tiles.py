@@ -60,8 +60,11 @@ def split(picture: PIL.Image.Image, tile_width: int, tile_height: int, overlap: 
 
 
 def starts(length: int, tile: int, overlap: int) -> list[int]:
-    count = max(1, -(-(length - overlap) // (tile - overlap)))
-    return [(length - tile) * k // max(count - 1, 1) for k in range(count)]
+    """Where tiles begin, evenly: as many as it takes to cover the length with at least this overlap."""
+    if length <= tile:
+        return [0]
+    count = -(-(length - overlap) // (tile - overlap))
+    return [(length - tile) * k // (count - 1) for k in range(count)]
 
 
 def combined(grid: Grid) -> PIL.Image.Image:
@@ -77,6 +80,7 @@ def combined(grid: Grid) -> PIL.Image.Image:
 def _joined(pictures: list[PIL.Image.Image], xs: list[int], overlap: int) -> PIL.Image.Image:
     """Pictures of one height side by side, each with its left edge at its x."""
     width, height = pictures[0].size
+    overlap = min(overlap, width)  # one that is narrower stands alone
     ramp = numpy.full((height, width), 255, numpy.uint8)
     ramp[:, :overlap] = (numpy.arange(overlap) * 255 / max(overlap, 1)).round()
     mask = PIL.Image.fromarray(ramp)

@@ -120,7 +120,7 @@ def test_large_pictures_go_through_the_vae_in_pieces(draw, plugin, make_context,
 
 
 @pytest.mark.parametrize("wrap", [False, True])
-@pytest.mark.parametrize("size", [(64, 64), (72, 100), (40, 200)])
+@pytest.mark.parametrize("size", [(64, 64), (72, 100), (40, 200), (16, 300), (8, 70)])
 def test_pieces_are_put_together_where_they_were(size, wrap):
     """With a decoder and an encoder that only scale, in and out by 8."""
     height, width = size

@@ -24,6 +24,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from sd.lora import names_in_unet
 from sd.model_files import CONFIG, OLD_VAE, Stored, opened
 from sd.original import OPEN_CLIP, PLACES, UNET, VAE, plain
+from sd.placement import Placement
 from sd.saving import save
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
@@ -223,7 +224,7 @@ def test_what_a_file_of_stable_diffusion_2_estimates_is_tried_out(made, tmp_path
     source = opened("x", rewritten(made("sd2-v")[1], tmp_path / "x.safetensors", answering(value)))
     assert source.prediction is None
     unet = source.module("unet", torch.float32)
-    source.settle(unet)
+    source.settle(unet, Placement("cpu"))
     assert (source.prediction, unet.config.sample_size) == (prediction, {"epsilon": 64, "v_prediction": 96}[prediction])
 
 

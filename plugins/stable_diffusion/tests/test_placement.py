@@ -92,6 +92,29 @@ def test_a_layer_that_fails_in_low_mode_leaves_too():
         assert torch.equal(net(X), one(X))
 
 
+@pytest.mark.parametrize("mode", [Mode.FULL, Mode.MEDIUM])
+def test_what_had_come_when_memory_ran_out_is_not_left_there(mode):
+    place, one, room = Device(), network(), [5]
+    place._given, bring = mode, place._brought
+
+    def limited(tensor, dtype=None):
+        room[0] -= 1
+        if room[0] < 0:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return bring(tensor, dtype)
+
+    place._brought = limited
+    with pytest.raises(torch.OutOfMemoryError), place.present(one):
+        pass
+    place._given, room[0] = Mode.LOW, 100
+    with place.present(one) as (net,):
+        assert torch.equal(net(X), one(X))
+    assert place.there == 0
+    place._given = Mode.MEDIUM
+    with place.present(one) as (net,):
+        assert place.there == 4 * SIZE
+
+
 @pytest.mark.parametrize("mode", ["medium", "full"])
 def test_a_variant_brings_only_what_is_its_own(mode):
     place, base = Device(mode), network()
