@@ -8,10 +8,7 @@ from typing import Any
 
 from core.plugin import InvalidParams
 
-LIBRARIES = (
-    "diffusers",
-    "transformers",
-)  # besides, what pipelines of diffusers bring themselves: `stable_diffusion` ...
+LIBRARIES = ("diffusers", "transformers")  # besides, what pipelines bring themselves: `stable_diffusion` ...
 NO_CODE = "Use a pipeline of diffusers itself, without Python files."
 SCALED_DOWN = 8  # pixels a latent's side stands for, where the folder does not say
 

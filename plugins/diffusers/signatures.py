@@ -91,10 +91,7 @@ def form_of(pipeline: type, folder: PipelineFolder) -> Form:
     if kind == "video" and "fps" not in fields:
         fields["fps"] = (float, _fps(pipeline))
     if seeded:
-        order, help = (
-            FIRST.index("seed"),
-            "Where the noise begins. -1 takes a random one and tells it.",
-        )
+        help, order = "Where the noise begins. -1 takes a random one and tells it.", FIRST.index("seed")
         fields["seed"] = (int, param(-1, ge=-1, le=SEEDS - 1, widget="seed", order=order, help=help))
     if kind == "image" and seeded:
         help = "How many pictures, each with the seed after the one before."
