@@ -89,11 +89,7 @@ class Server:
         self.unfinished = self.scheduler.recover(self.detached.restore())
         self.pool.url = self.address
         self.sio.start_background_task(serving.serve, listener, self.app, self.config.async_mode)
-        for seconds, function in (
-            (0.2, self.watchdog.watch),
-            (5, self._maintain),
-            (5, self.library.maintain),
-        ):
+        for seconds, function in ((0.2, self.watchdog.watch), (5, self._maintain), (5, self.library.maintain)):
             self.sio.start_background_task(serving.repeat, self, seconds, function)
 
     def _maintain(self) -> None:

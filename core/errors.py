@@ -32,14 +32,9 @@ class CoreError(Exception):
     `errors` lists all bad fields as {"field", "message"} where there are several."""
 
     def __init__(
-        self,
-        message: str,
-        *,
-        field: str | None = None,
-        hint: str | None = None,
-        job: str | None = None,
+        self, message: str, *, field: str | None = None, hint: str | None = None, job: str | None = None,
         errors: list[dict[str, str]] | None = None,
-    ):
+    ):  # fmt: skip
         super().__init__(message)
         self.extra = {"field": field, "hint": hint, "job": job, "errors": errors}
 

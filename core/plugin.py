@@ -24,6 +24,7 @@ __all__ = [
     "Artifact", "Child",
     "BadImage", "Cancelled", "DependencyFailed", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch",
 ]  # fmt: skip
+BOUNDS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
 HINTS = {"widget", "group", "order", "advanced", "unit", "step", "visible_if", "choices", "choices_from"}
 PROGRESS_SECONDS, PREVIEW_SECONDS = 0.1, 0.5  # more often than this is not sent
 
@@ -42,14 +43,12 @@ def param(default: Any = ..., *, help: str, **hints: Any) -> Any:
     step, visible_if ({"other_parameter": value}; True stands for all but 0, "" and False; where it does not fit, the
     parameter does not count), choices (which of the allowed values to offer), choices_from
     ("models/checkpoint", or "call/JOB" for the names that a light job returns: entries by reference)."""
-    bounds = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"} & hints.keys()
-    ui = {key: value for key, value in hints.items() if key not in bounds}
+    bounds = {key: value for key, value in hints.items() if key in BOUNDS}
+    ui = {key: value for key, value in hints.items() if key not in BOUNDS}
     if unknown := ui.keys() - HINTS:
         raise TypeError(f"param() does not know {', '.join(sorted(unknown))}.")
     extra = {"ui": ui} if ui else None
-    return pydantic.Field(
-        default, description=help, json_schema_extra=extra, **{bound: hints[bound] for bound in bounds}
-    )
+    return pydantic.Field(default, description=help, json_schema_extra=extra, **bounds)
 
 
 class Plugin:

@@ -131,11 +131,8 @@ class Scheduler:
         queued = f"SELECT {GLANCE} FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? AND reuse IS NULL"
         near = self._store.all(f"{queued} ORDER BY class, rank LIMIT ?", plugin, program, LOOK_AHEAD)
         for row in near:
-            if (
-                row["warmth"] == warm
-                and row["class"] == near[0]["class"]
-                and row["rank"] < near[0]["rank"] + LOOK_AHEAD
-            ):
+            overtakes = row["class"] == near[0]["class"] and row["rank"] < near[0]["rank"] + LOOK_AHEAD
+            if row["warmth"] == warm and overtakes:
                 return row
         return next(iter(near), None)
 

@@ -61,9 +61,10 @@ class Reuse:
 
     def _look(self) -> None:
         with self._looking:
-            wanted, self._wanted, self._next = self._wanted, set(), False
+            self._next = False
             try:
-                for plugin in wanted:
+                while self._wanted:  # which may grow meanwhile
+                    plugin = self._wanted.pop()
                     while self._ready(plugin) and (rows := self._store.all(FIRST, plugin, AT_ONCE)):
                         self._settle(rows)
                         self._pool.dispatch({plugin})
