@@ -39,6 +39,17 @@ def test_a_link_that_goes_in_circles_is_followed_once(models):
     assert [*models.entries("lora")] == ["shipped", "portraits/v2.safetensors"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such files")
+def test_what_cannot_be_read_or_named_is_no_model(models):
+    folder = models.folder / "lora"
+    os.mkfifo(folder / "pipe.safetensors")
+    os.symlink("/dev/zero", folder / "zero.ckpt")
+    os.symlink("loop.pt", folder / "loop.pt")
+    with open(os.fsencode(folder) + b"/\xff.pt", "wb"):
+        pass
+    assert [*models.entries("lora")] == ["shipped", "portraits/v2.safetensors"]
+
+
 @pytest.mark.parametrize("kind", ["..", ".", "", "../models/lora", "lora/portraits", "/etc"])
 def test_a_kind_leads_nowhere_else(models, kind):
     assert models.entries(kind) == {}

@@ -1,6 +1,8 @@
 """Where model files are: the user's `models/KIND/` folders and what plugins ship or declare in plugin.toml."""
 
+import contextlib
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,13 @@ class Models:
             return
         seen.add(real)
         for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-            if path.suffix.lower() in WEIGHTS or any(
+            # Only real files: reading a pipe or a device would never end.
+            if (path.suffix.lower() in WEIGHTS and os.path.isfile(path)) or any(
                 (path / f"{stem}.json").is_file() for stem in ("model_index", "config")
             ):
-                found[path.relative_to(root).as_posix()] = path
+                with contextlib.suppress(UnicodeEncodeError):  # a name that is no text can be sent to nobody
+                    str(path).encode()
+                    found[path.relative_to(root).as_posix()] = path
             elif path.is_dir():
                 self._scan(path, root, found, seen)
 

@@ -42,6 +42,7 @@ OF_WIDTH = {  # of what its UNet attends to
 CALLED = {"text_encoder": "text encoder", "text_encoder_2": "second text encoder", "unet": "UNet", "vae": "VAE"}
 PREDICTIONS = ("epsilon", "v_prediction")
 CHANNELS = {4: "pictures", 8: "instruct-pix2pix", 9: "inpainting"}  # that a UNet takes, and what for
+SIDECAR = 1_000_000  # bytes, which no configuration that lies beside a file has
 CONFIG = "stable_core.config"  # under which our own files tell, as JSON, what shapes cannot tell
 # The noise of all published models.
 SCHEDULER = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -499,8 +500,12 @@ def _sidecar(path: Path) -> str | None:
     import yaml
 
     try:
-        params = yaml.safe_load(beside.read_text("utf-8"))["model"]["params"]
-        return str(params.get("parameterization", "eps"))
+        if beside.stat().st_size > SIDECAR:
+            raise ValueError("it is too large for one")
+        told = yaml.safe_load(beside.read_text("utf-8"))["model"]["params"].get("parameterization", "eps")
+        if not isinstance(told, str):  # it may stand for more than can be written
+            raise ValueError("its parameterization is no text")
+        return told
     except Exception as error:  # whatever somebody has written there
         raise ValueError(f"{beside} cannot be read as a configuration of the model: {first_line(error)}") from error
 

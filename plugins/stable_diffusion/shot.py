@@ -239,9 +239,9 @@ class Shot:
             self.partial = True
             return there
         except FloatingPointError as error:
-            raise not_a_number() from error
+            raise not_a_number(self.checkpoint.name) from error
         if not latents.isfinite().all():
-            raise not_a_number()
+            raise not_a_number(self.checkpoint.name)
         self.passes += 1
         return latents if mask is None else latents * mask + start * (1 - mask)
 
@@ -320,16 +320,16 @@ class Shot:
         try:
             return self.job.batcher.call(again, value)
         except FloatingPointError as error:
-            raise not_a_number() from error
+            raise not_a_number(self.checkpoint.name) from error
 
     def result(self, picture: PIL.Image.Image) -> Result:
         """The picture with all that has to be known to draw it again."""
         return Result(picture, self.job.facts(self, picture))
 
 
-def not_a_number() -> InvalidParams:
+def not_a_number(model: str) -> InvalidParams:
     return InvalidParams(
-        "the model answered with not-a-number, of which no picture can be made.",
+        f"model {model!r} answered with not-a-number, of which no picture can be made.",
         field="model",
         hint="Use lower weights and a lower cfg_scale, or another sampler. Some models are too large for float16.",
     )

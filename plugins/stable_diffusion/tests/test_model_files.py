@@ -247,6 +247,27 @@ def test_what_a_file_estimates_is_told_by_metadata_by_its_sidecar_or_by_a_key(ma
     assert opened("c", keys).configs["scheduler"]["rescale_betas_zero_snr"] is True
 
 
+ENDLESS = "a: &a [x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join(f'*{a}' for _ in range(9))}]\n" for a, b in zip("abcdefghijkl", "bcdefghijklm", strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (ENDLESS + "model: {params: {parameterization: *m}}", "parameterization is no text"),
+        ("model: {params: !!python/object/apply:os.system [exit]}", "could not determine a constructor"),
+        ("#" * 1_000_001, "too large"),
+    ],
+    ids=["endless", "code", "large"],
+)
+def test_a_sidecar_runs_nothing_and_takes_no_time(made, tmp_path, text, message):
+    path = rewritten(made("sd1")[1], tmp_path / "x.safetensors")
+    path.with_suffix(".yaml").write_text(text)
+    with pytest.raises(InvalidParams, match=f"x.yaml cannot be read as a configuration of the model: .*{message}"):
+        opened("x", path)
+
+
 def test_a_pickled_file_is_read_without_running_what_is_in_it(made, tmp_path):
     class Trap:
         def __reduce__(self):

@@ -254,7 +254,7 @@ def test_what_is_not_a_number_is_an_error_and_no_black_picture(draw, monkeypatch
         return [ask.x.new_full((len(ask.conditions), *ask.x.shape[1:]), nan) for ask in asks]
 
     monkeypatch.setattr(Denoiser, "denoise", denoise)
-    with pytest.raises(InvalidParams, match="the model answered with not-a-number") as caught:
+    with pytest.raises(InvalidParams, match="model 'builtin' answered with not-a-number") as caught:
         draw(sampler=sampler)
     assert "cfg_scale" in caught.value.extra["hint"]
 
