@@ -113,7 +113,7 @@ def attached(name: str, path: Path, unet: UNet2DConditionModel) -> UNet2DConditi
     unet.set_attn_processor(processors)
     unet.encoder_hid_proj = MultiIPAdapterImageProjection([projection])
     unet.config.encoder_hid_dim_type = "ip_image_proj"
-    for module in (*processors.values(), unet.encoder_hid_proj):
+    for module in (*unet.attn_processors.values(), unet.encoder_hid_proj):  # `processors` is empty by now
         if isinstance(module, nn.Module):
             module.to(unet.device, unet.dtype).eval().requires_grad_(False)
     return unet

@@ -121,6 +121,15 @@ def test_xl_sees_pictures_as_in_diffusers(draw, latents, models):
     assert abs(latents[0] - theirs).max() < 1e-4 * max(1, abs(theirs).max())
 
 
+def test_what_is_added_has_the_precision_of_the_model(models, unet):
+    from sd.ip_adapter import attached
+
+    save_file(flat(adapter(unet)), models / "ip_adapter/a.safetensors")
+    narrow = UNet2DConditionModel.from_config(unet.config).to(torch.bfloat16)
+    adapted = attached("a.safetensors", models / "ip_adapter/a.safetensors", narrow)
+    assert {tensor.dtype for tensor in adapted.parameters()} == {torch.bfloat16}
+
+
 def test_weight_0_and_shares_of_the_run_without_it_change_no_byte(draw, unet, models):
     save_file(flat(adapter(unet)), models / "ip_adapter/a.safetensors")
     given = {"reference": [picture()], "ip_adapter": "a.safetensors", "exact": True}
