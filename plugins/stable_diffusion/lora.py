@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from core.plugin import InvalidParams
 
-from . import lycoris
+from . import lycoris, original
 from .model_files import OF_WIDTH
 from .variants import Delta
 from .weights import bad_file, read
@@ -157,61 +157,13 @@ def names_in_unet(unet: nn.Module) -> dict[str, str]:
     layers = layers_of(unet)
     names = {name.replace(".", "_"): name for name in layers}
     names |= {name.replace(".", "_").removesuffix("_0"): name for name in layers if name.endswith(".to_out.0")}
-    for original, prefix in (*ORIGINAL, *original_blocks(unet)):
-        for name in layers:
-            if name == prefix:
-                names[original] = name
-            elif name.startswith(f"{prefix}."):
-                rest = name.removeprefix(f"{prefix}.")
-                names[f"{original}_{ORIGINAL_RESNET.get(rest, rest).replace('.', '_')}"] = name
+    theirs = original.names("unet", [f"{name}.weight" for name in layers])
+    names |= {theirs[f"{name}.weight"].removesuffix(".weight").replace(".", "_"): name for name in layers}
     return names
 
 
 def layers_of(module: nn.Module) -> list[str]:
     return [name for name, part in module.named_modules() if isinstance(getattr(part, "weight", None), nn.Parameter)]
-
-
-ORIGINAL = (
-    ("time_embed_0", "time_embedding.linear_1"),
-    ("time_embed_2", "time_embedding.linear_2"),
-    ("label_emb_0_0", "add_embedding.linear_1"),
-    ("label_emb_0_2", "add_embedding.linear_2"),
-    ("input_blocks_0_0", "conv_in"),
-    ("out_0", "conv_norm_out"),
-    ("out_2", "conv_out"),
-)
-ORIGINAL_RESNET = {
-    "norm1": "in_layers.0",
-    "conv1": "in_layers.2",
-    "time_emb_proj": "emb_layers.1",
-    "norm2": "out_layers.0",
-    "conv2": "out_layers.3",
-    "conv_shortcut": "skip_connection",
-}
-
-
-def original_blocks(unet: UNet2DConditionModel) -> Iterator[tuple[str, str]]:
-    """How the blocks are numbered in the original Stable Diffusion: one after the other, whatever their resolution."""
-    n = 1
-    for i, block in enumerate(unet.down_blocks):
-        for j in range(len(block.resnets)):
-            yield f"input_blocks_{n}_0", f"down_blocks.{i}.resnets.{j}"
-            yield f"input_blocks_{n}_1", f"down_blocks.{i}.attentions.{j}"
-            n += 1
-        if block.downsamplers:
-            yield f"input_blocks_{n}_0_op", f"down_blocks.{i}.downsamplers.0.conv"
-            n += 1
-    for j in range(len(unet.mid_block.resnets)):
-        yield f"middle_block_{2 * j}", f"mid_block.resnets.{j}"
-        yield f"middle_block_{2 * j + 1}", f"mid_block.attentions.{j}"
-    n = 0
-    for i, block in enumerate(unet.up_blocks):
-        for j in range(len(block.resnets)):
-            yield f"output_blocks_{n}_0", f"up_blocks.{i}.resnets.{j}"
-            yield f"output_blocks_{n}_1", f"up_blocks.{i}.attentions.{j}"
-            n += 1
-        if block.upsamplers:
-            yield f"output_blocks_{n - 1}_{2 if hasattr(block, 'attentions') else 1}", f"up_blocks.{i}.upsamplers.0"
 
 
 def names_in_clip(clip: nn.Module) -> dict[str, str]:
