@@ -39,6 +39,8 @@ class Diffusers(Plugin):
                 jobs[_job_name(name, jobs)] = making.job_of(name, path, _stamp(path))
             except InvalidParams as error:
                 notes.append(str(error))
+            except Exception as error:  # of what folders may say, or while one goes: it is to hide no other
+                notes.append(f"models/{KIND}/{name} cannot be used: {type(error).__name__}: {error}.")
         if strangers:
             listed = ", ".join(strangers[:5]) + (" ..." if len(strangers) > 5 else "")
             notes.append(f"No pipelines, as they have no model_index.json: {listed}.")

@@ -1,5 +1,6 @@
 """What a pipeline folder says of itself, and what is refused before anything of it is loaded."""
 
+import inspect
 import json
 import re
 from dataclasses import dataclass
@@ -88,6 +89,8 @@ def pipeline_class(folder: PipelineFolder) -> type:
         )
     if not (isinstance(found, type) and issubclass(found, diffusers.DiffusionPipeline)):
         raise bad_folder(folder.name, f"{folder.class_name} of diffusers is no pipeline")
+    if not inspect.isfunction(getattr(found, "__call__", None)):  # noqa: B004 what they have in common is a pipeline, too
+        raise bad_folder(folder.name, f"{folder.class_name} of diffusers runs nothing itself")
     for component, (library, class_name) in folder.components.items():
         if library not in LIBRARIES and not hasattr(diffusers.pipelines, library):
             said = f"{component} is a {class_name} of {library}, and only classes of diffusers and transformers are run"
@@ -96,6 +99,8 @@ def pipeline_class(folder: PipelineFolder) -> type:
 
 
 def read_json(file: Path, name: str) -> dict[str, Any]:
+    if not file.is_file():  # a pipe would never end
+        raise bad_folder(name, f"{file.name} is no file")
     try:
         content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """Which folders become jobs, and what is told of the others. Code in a folder is never run."""
 
 import json
+import os
 import re
 
 import pytest
@@ -38,6 +39,7 @@ def test_each_folder_is_a_job_with_a_name_of_its_own(announced, put):
         ({"_class_name": "ConsisIDPipeline"}, "ConsisIDPipeline needs packages that are not installed: opencv"),
         ({"_class_name": "MarigoldDepthPipeline"}, "gives prediction, which is no picture, film or sound"),
         ({"_class_name": "AutoencoderKL"}, "AutoencoderKL of diffusers is no pipeline"),
+        ({"_class_name": "DiffusionPipeline"}, "DiffusionPipeline of diffusers runs nothing itself"),
         ({"_class_name": None}, "names no pipeline class, but 'None'"),
         ({"vae": ["mine", "MyVAE"]}, "vae is a MyVAE of mine, and only classes of diffusers and transformers are run"),
         ({"more": ["diffusers", "AutoencoderKL"]}, "the folder more is missing"),
@@ -49,6 +51,24 @@ def test_a_folder_that_cannot_be_used_is_told_with_the_reason_and_hides_no_other
     jobs, notes = announced()
     assert [*jobs] == ["wan"] and len(notes) == 1
     assert re.match(f"models/pipeline/broken cannot be used: .*{says}", notes[0]), notes[0]
+
+
+def test_a_folder_with_which_nobody_had_reckoned_hides_no_other(announced, put, monkeypatch):
+    put("flux", "odd"), put("wan")
+    from df import jobs as making
+
+    job_of = making.job_of
+    monkeypatch.setattr(making, "job_of", lambda name, *rest: 1 / 0 if name == "odd" else job_of(name, *rest))
+    jobs, notes = announced()
+    assert [*jobs] == ["wan"] and notes == ["models/pipeline/odd cannot be used: ZeroDivisionError: division by zero."]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such files")
+def test_a_pipe_in_a_folder_is_not_waited_for(announced, put):
+    config = put("flux") / "vae/config.json"
+    config.unlink()
+    os.mkfifo(config)
+    assert "config.json is no file" in note(announced)
 
 
 @pytest.mark.parametrize("place", ["pipeline.py", "transformer/mine.py", "unused.py"])
