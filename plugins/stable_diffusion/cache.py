@@ -82,7 +82,9 @@ class Cache:
     def shrink(self, budget: int) -> None:
         """Unload what was not used for longest until the rest takes at most `budget` bytes; not what is pinned or in
         use."""
-        self._drop(lambda kept: self.bytes > budget and kept.name not in self._pinned)
+        with self._lock:
+            if self.bytes > budget:  # adding up takes a while, so not once for each thing
+                self._drop(lambda kept: kept.name not in self._pinned and self.bytes > budget)
 
     def unload(self, name: str = "") -> None:
         """Forget the things of that name, by default all. What is in use is gone as soon as it is not."""
