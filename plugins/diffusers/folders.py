@@ -10,7 +10,9 @@ from typing import Any
 from core.plugin import InvalidParams
 
 LIBRARIES = ("diffusers", "transformers")  # besides, what pipelines bring themselves: `stable_diffusion` ...
+LAYERS = 1000  # more than this in one place, no model has
 NO_CODE = "Use a pipeline of diffusers itself, without Python files."
+MOST_LATENTS = 1024  # along a side, that anybody has trained a model with
 SCALED_DOWN = 8  # pixels a latent's side stands for, where the folder does not say
 
 
@@ -32,14 +34,14 @@ class PipelineFolder:
     def pixels_per_latent(self) -> int:
         """How many pixels a side of the picture has for each of the latents' side."""
         levels = self.config("vae").get("block_out_channels")
-        return 2 ** (len(levels) - 1) if isinstance(levels, list) and levels else SCALED_DOWN
+        return 2 ** (len(levels) - 1) if isinstance(levels, list) and 0 < len(levels) < 10 else SCALED_DOWN
 
     @property
     def latents_side(self) -> int | None:
         """The side of the latents that the model was trained with, if it says that."""
         for component in ("transformer", "unet"):
             side = self.config(component).get("sample_size")
-            if isinstance(side, int) and side > 0:
+            if isinstance(side, int) and 0 < side <= MOST_LATENTS:
                 return side
         return None
 
@@ -66,9 +68,17 @@ def read(name: str, path: Path) -> PipelineFolder:
             raise bad_folder(name, f"the folder {component} is missing")
         components[component] = tuple(value)
     for file in sorted(path.glob("*/*config.json")):
-        if "auto_map" in read_json(file, f"{name}/{file.parent.name}"):
+        config = read_json(file, f"{name}/{file.parent.name}")
+        if "auto_map" in config:
             raise bad_folder(name, f"{file.parent.name}/{file.name} asks for code of its own (auto_map), never run")
+        if key := next((key for key, value in config.items() if "layers" in key and _many(value)), None):
+            raise bad_folder(name, f"{file.parent.name}/{file.name} has {key} of {str(config[key])[:50]}")
     return PipelineFolder(name, path, class_name, components)
+
+
+def _many(value: Any) -> bool:
+    """Whether these are more layers than any model has: making them would not end."""
+    return any(type(each) in (int, float) and each > LAYERS for each in (value if isinstance(value, list) else [value]))
 
 
 def pipeline_class(folder: PipelineFolder) -> type:

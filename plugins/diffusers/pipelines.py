@@ -196,6 +196,8 @@ def _unusable(where: str, error: Exception) -> Exception:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [""]
     if isinstance(error, ImportError):
         return bad_folder(where, f"a package is missing: {lines[0][:300]}", "Install it into the plugin's environment.")
+    if "huggingface.co" in lines[0]:  # where libraries would look next; nobody has asked for that
+        return bad_folder(where, "files of it are missing")
     return bad_folder(where, f"it cannot be loaded: {type(error).__name__}: {lines[0][:300]}")
 
 

@@ -83,6 +83,16 @@ def test_a_component_that_asks_for_code_is_refused(announced, put):
     assert "text_encoder_2/config.json asks for code of its own (auto_map)" in note(announced)
 
 
+def test_more_layers_than_any_model_has_are_refused(announced, put):
+    edit(put("flux"), "transformer/config.json", num_layers=10**9)
+    assert "transformer/config.json has num_layers of 1000000000" in note(announced)
+
+
+def test_a_side_that_nobody_can_draw_is_no_default(announced, put):
+    edit(put("fill"), "unet/config.json", sample_size=10**12)
+    assert announced()[0]["fill"]["params"]["properties"]["width"]["default"] is None
+
+
 @pytest.mark.parametrize(
     "text, says", [("{", "cannot be read"), ("[]", "holds no JSON object"), ("[" * 100_000, "cannot")]
 )

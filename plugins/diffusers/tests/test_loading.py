@@ -1,5 +1,7 @@
 """Loading pipelines: what is damaged is named, a cancel is heard, and the memory decides how many are kept."""
 
+import shutil
+
 import pytest
 import safetensors.torch
 import torch
@@ -57,6 +59,17 @@ def test_a_component_without_weights_is_named(put, run):
     weights(put("flux"), "vae").unlink()
     with pytest.raises(InvalidParams, match="models/pipeline/flux/vae cannot be used: it cannot be loaded"):
         run("flux", **SMALL)
+
+
+def test_a_folder_that_goes_before_its_job_runs_is_told_without_a_word_of_a_hub(put, plugin, make_context):
+    from df import jobs
+
+    path = put("flux")
+    function = jobs.job_of("flux", path, None)
+    shutil.rmtree(path)
+    params = function.__annotations__["params"](**SMALL)
+    with pytest.raises(InvalidParams, match=r"^models/pipeline/flux/\w+ cannot be used: files of it are missing\."):
+        list(function(plugin, params=params, ctx=make_context()))
 
 
 def test_weights_of_half_precision_alone_do(put, run):
