@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 SWEEP_SECONDS = 10.0  # at most between two looks for what is idle
@@ -147,8 +148,13 @@ def bytes_of(things: Iterable[Loaded]) -> int:
 
 
 def trim() -> None:
-    """Give what was freed back to the system: glibc keeps it for later, and it would look like a leak."""
+    """Give what was freed back to the system: torch and glibc keep it for later, so others could not have it."""
     gc.collect()
+    for card in (torch.cuda, torch.xpu):
+        if card.is_initialized():
+            card.empty_cache()
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
     if sys.platform == "linux":
         try:
             ctypes.CDLL("libc.so.6").malloc_trim(0)

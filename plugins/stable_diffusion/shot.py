@@ -269,7 +269,7 @@ class Shot:
         coder, (height, width) = self.checkpoint.autoencoder, array.shape[:2]
         return self._coded(
             height * width // coder.factor**2,
-            lambda: self._through(coder.encode, coder.encode_in_float32, picture),
+            lambda: self._through(coder.encode, coder.encode_in_float32, array),
             lambda: pieces.encoded(
                 lambda piece: self._through(coder.encode, coder.encode_in_float32, piece.numpy()),
                 torch.from_numpy(array), coder.factor, self.params.tiling,
