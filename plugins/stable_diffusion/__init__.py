@@ -206,7 +206,7 @@ class StableDiffusion(Plugin):
     @job(light=True)
     def png_info(self, image: Image, ctx: Context) -> Json:
         """What a picture's file tells about how it was made, and a form with which it can be made again."""
-        return png_info.read(image)
+        return png_info.read(image, ctx.models)
 
     @job(light=True)
     def styles(self, ctx: Context) -> Json:

@@ -1,9 +1,8 @@
 """Which ControlNets guide the pictures of a job, when, and what they are shown."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import PIL.Image
 import torch
@@ -17,6 +16,7 @@ from . import controlnet_files
 from .cache import Cache
 from .controls import Control
 from .hashes import short_hash, stamped
+from .names import entry_named
 from .options import ControlUnit
 from .placement import Placement
 from .preprocessors import hint
@@ -126,7 +126,7 @@ def network(
     """The ControlNet of that name for a UNet, loaded if need be, and its hash. Files that have changed are loaded anew.
 
     Raises ModelNotFound, InvalidParams naming the file that is wrong, or Cancelled."""
-    path = ctx.models.path("controlnet", _full(name, ctx.models.entries("controlnet")))
+    path = ctx.models.path("controlnet", entry_named(name, ctx.models.entries("controlnet")))
     files = stamped(sorted(each for each in path.iterdir() if each.is_file()) if path.is_dir() else [path])
     key = "controlnet", name, files, unet.dtype, str(controlnet_files.matters(unet.config))
     size = sum(size for _, _, size in files)
@@ -137,9 +137,3 @@ def network(
     loaded = cache.get(key, load, f"controlnet/{name}", size, ctx.raise_if_cancelled)
     weights = stamped(controlnet_files.weights_of(name, path))
     return loaded, short_hash(weights, ctx.models.folder)
-
-
-def _full(name: str, entries: Mapping[str, Path]) -> str:
-    """The name of an entry that was given as A1111 has it, without its folder and ending, if only one fits."""
-    alike = [entry for entry in entries if Path(entry).stem == name]
-    return alike[0] if name not in entries and len(alike) == 1 else name

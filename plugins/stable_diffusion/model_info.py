@@ -4,7 +4,7 @@ from typing import Any
 
 from core.library.models import Models
 
-from .hashes import known, stamped
+from .hashes import LARGE, known, sha256, stamped
 from .model_files import CHANNELS, opened
 
 MAX_TEXT = 2000  # characters of metadata: some files have a picture in them
@@ -13,9 +13,10 @@ MAX_TEXT = 2000  # characters of metadata: some files have a picture in them
 def model_info(name: str, models: Models) -> dict[str, Any]:
     """Raises ModelNotFound, or InvalidParams saying what is wrong with the model's files.
 
-    `prediction` is None if only drawing will tell, `sha256` if it was not computed yet."""
+    `prediction` is None if only drawing will tell, `sha256` of large files if it was not computed yet."""
     source = opened(name, models.path("checkpoint", name))
     unet, files = source.configs["unet"], stamped(source.files)
+    size = sum(size for _, _, size in files)
     return {
         "model": name,
         "architecture": source.architecture,
@@ -23,7 +24,7 @@ def model_info(name: str, models: Models) -> dict[str, Any]:
         "prediction": source.prediction,
         "parts": list(source.parts),
         "layout": "diffusers" if source.path.is_dir() else "original",
-        "bytes": sum(size for _, _, size in files),
-        "sha256": known(files, models.folder),
+        "bytes": size,
+        "sha256": sha256(files, models.folder) if size <= LARGE else known(files, models.folder),
         "metadata": {key: text[:MAX_TEXT] for key, text in source.metadata.items()},
     }

@@ -1,7 +1,9 @@
-"""What samplers, schedules and guidances are called: here, in A1111, in ComfyUI and in k-diffusion. No torch."""
+"""What samplers, schedules, guidances and files are called: here, in A1111, in ComfyUI and in k-diffusion. No torch."""
 
 import difflib
 import re
+from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 from . import extending
 
@@ -94,6 +96,13 @@ def canonical_schedule(name: str) -> str:
     if schedule := _SCHEDULES.get(_key(_words(name))):
         return schedule
     raise ValueError(_unknown("schedule", name, SCHEDULES))
+
+
+def entry_named(name: str, entries: Iterable[str]) -> str:
+    """The one of `entries` in models/KIND that A1111 calls so: without its folder, and mostly without its ending. The
+    name itself if it is there, or if not just one fits."""
+    alike = [entry for entry in entries if name in (PurePosixPath(entry).name, PurePosixPath(entry).stem)]
+    return alike[0] if name not in entries and len(alike) == 1 else name
 
 
 def _words(name: str) -> list[str]:

@@ -9,27 +9,38 @@ from typing import Any
 import PIL.Image
 from PIL.ExifTags import IFD, Base
 
+from core.library.models import Models
+
 from . import comfyui, novelai
 from .forms import JOBS, SERIES, params_of, valid
 from .infotext import parse
+from .names import entry_named
 
 Found = dict[str, Any]
 MAX_DEPTH = 64  # of JSON: deeper ones could not be sent, either
 MAX_TEXT = 2_000_000  # characters; longer ones are not read
 PLUGIN = "stable_diffusion."
+KINDS = {"model": "checkpoint", "refiner": "checkpoint", "vae": "vae", "ip_adapter": "ip_adapter"}
 
 
-def read(picture: PIL.Image.Image) -> Found:
+def read(picture: PIL.Image.Image, models: Models | None = None) -> Found:
     """{"source": "stable-core", "a1111", "novelai", "comfyui" or None, "infotext": A1111's text or None,
     "form": {"job", "params", "inputs"} or None, "notes": what could not be translated, in words}.
 
     A form draws this one picture and can be submitted as it is, unless a note says what to choose first: a model that
-    is not named, a picture that is not inside."""
+    is not named, a picture that is not inside. It has the full names of those models that are among `models`."""
     texts = _texts(picture)
     for source, reader in READERS.items():
         if found := reader(texts, picture.size):
+            _name_models(found["form"], models)
             return {"source": source} | found
     return _found(None, None, ["The picture does not say how it was made."]) | {"source": None}
+
+
+def _name_models(form: Found | None, models: Models | None) -> None:
+    for parameter, kind in KINDS.items() if form and models else ():
+        if name := form["params"].get(parameter):
+            form["params"][parameter] = entry_named(name, models.entries(kind)) if isinstance(name, str) else name
 
 
 def record(picture: PIL.Image.Image) -> Found:

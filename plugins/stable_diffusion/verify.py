@@ -18,7 +18,7 @@ def verify(image: Artifact, ctx: Context) -> dict[str, Any]:
 
     Raises BadImage if the picture does not tell how it was drawn, or not from which other one."""
     picture = ctx.read(image)
-    found = png_info.read(picture)
+    found = png_info.read(picture, ctx.models)
     if not found["form"]:
         raise BadImage(
             "the picture does not tell how it was drawn.",

@@ -1,5 +1,6 @@
 """What becomes of two or three models, and what is left when that is ended in the middle."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -87,6 +88,12 @@ def test_a_merged_model_draws_at_once_and_is_made_of_files_and_folders_alike(mer
     one, other = (draw(ctx, model=made["model"], exact=True, steps=2)[0] for made in (of_folders, of_both))
     assert one.value.tobytes() == other.value.tobytes()
     assert one.facts["model_hash"] == of_folders["model_hash"] == of_folders["sha256"][:10]
+
+
+def test_the_hash_of_a_small_model_is_told_before_it_is_used(ctx, plugin, models):
+    save(ctx.models.folder / "checkpoint/file.safetensors", opened("b", models / "b"), torch.float32, {})
+    written = hashlib.sha256((ctx.models.folder / "checkpoint/file.safetensors").read_bytes())
+    assert plugin.model_info(Info(model="file.safetensors"), ctx)["sha256"] == written.hexdigest()
 
 
 def test_a_merged_model_says_how_it_was_made(merge, ctx, plugin):

@@ -147,6 +147,16 @@ def drawn(params, seed, **texts):
     return {"seed": seed, "infotext": infotext(params["prompt"], "", fields)}
 
 
+def test_models_are_found_by_the_names_that_a1111_gives_them(make_context):
+    models = make_context().models
+    for name in ("checkpoint/old/m.safetensors", "checkpoint/two.ckpt", "checkpoint/old/two.safetensors", "vae/v.pt"):
+        (models.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (models.folder / name).touch()
+    params = read(png(parameters=TEXT + ", VAE: v.pt, Refiner: two [0123456789]"), models)["form"]["params"]
+    assert (params["model"], params["vae"]) == ("old/m.safetensors", "v.pt")
+    assert params["refiner"] == "two"  # which of both is not known
+
+
 def test_our_record_becomes_the_form_of_this_one_picture():
     params = JOBS["txt2img"](**PARAMS).model_dump()
     facts = drawn(params, 8)
