@@ -214,7 +214,9 @@ def sizes_of(unet: UNet2DConditionModel, clips: tuple[CLIPTextModel, ...]) -> in
 
 
 def made_variant(base: Checkpoint, networks: tuple[Network, ...], tiling: bool, ctx: Context) -> Checkpoint:
-    unet, clips, hashes, warnings = apply(base.unet, base.clips, networks, ctx.models, ctx.raise_if_cancelled)
+    unet, clips, hashes, warnings = apply(
+        base.unet, base.clips, networks, ctx.models, ctx.raise_if_cancelled, base.placement.device
+    )
     for warning in warnings:
         ctx.log(warning)
     vae = tiled(base.vae) if tiling else base.vae

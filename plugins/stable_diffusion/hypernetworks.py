@@ -90,11 +90,14 @@ def perceptron(state: dict[str, Tensor], activation: str, activate_last: bool) -
     return Perceptron(layers, ACTIVATIONS[activation], activate_last)
 
 
-def attach(unet: nn.Module, hypernetworks: Sequence[tuple[Hypernetwork, float]]) -> nn.Module:
+def attach(
+    unet: nn.Module, hypernetworks: Sequence[tuple[Hypernetwork, float]], device: torch.device | str = "cpu"
+) -> nn.Module:
     """A copy of the UNet, sharing all tensors, whose attentions see context + weight * f(context) where there is an f
-    for their width; with several hypernetworks one after the other. Takes the memory of the hypernetworks."""
+    for their width; with several hypernetworks one after the other. Takes the memory of the hypernetworks, on the
+    `device` where the UNet will be called: it may be elsewhere until then."""
     unet = variant(unet, {})
-    like = next(unet.parameters())
+    like = torch.empty(0, dtype=next(unet.parameters()).dtype, device=device)
     for hypernetwork, weight in hypernetworks:
         for width, networks in hypernetwork.items():
             keys, values = (network.like(like) for network in networks)
@@ -110,4 +113,4 @@ def attentions(unet: nn.Module) -> list[nn.Module]:
 
 
 def before(network: Perceptron, weight: float) -> Callable[[nn.Module, tuple[Tensor]], Tensor]:
-    return lambda module, inputs: inputs[0] + weight * network.like(inputs[0])(inputs[0])  # it may have been elsewhere
+    return lambda module, inputs: inputs[0] + weight * network(inputs[0])

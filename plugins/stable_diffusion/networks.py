@@ -15,6 +15,7 @@ from core.plugin import ModelNotFound
 from .weights import header
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from core.library.models import Models
@@ -120,7 +121,7 @@ def read_alias(path: Path, *stamp: int) -> str | None:
 
 def apply(
     unet: "nn.Module", clips: "tuple[nn.Module, ...]", networks: Sequence[Network], models: "Models",
-    before_each: Callable[[], None] = lambda: None,
+    before_each: Callable[[], None] = lambda: None, device: "torch.device | str" = "cpu",
 ) -> tuple["nn.Module", "tuple[nn.Module, ...]", dict[str, str], list[str]]:  # fmt: skip
     """The UNet and text encoders with the networks in effect, the networks' hashes (the first 10 hex digits of the
     sha256 of each file), and what to tell the user.
@@ -129,7 +130,7 @@ def apply(
     comes back itself. A set costs the memory of the weights it changes, once, however many networks change them: with
     the usual LoRA, of all transformer blocks, 31% of a Stable Diffusion 1 UNet; at most that of UNet and text encoder.
     While it is made, also that of the files and of a few copies of one weight in float32. A file is read once, however
-    often it is named; `before_each` is called first, and may raise to end it.
+    often it is named; `before_each` is called first, and may raise to end it. The UNet will be called on `device`.
 
     Raises ModelNotFound, or InvalidParams for files that are damaged, of an unknown kind, or for another model."""
     from . import hypernetworks, lora
@@ -159,7 +160,7 @@ def apply(
         loaded[path] = hypernetworks.load(path, unet)
     unet, *clips = (variant(module, of) if of else module for module, of in zip(modules, deltas, strict=True))
     if hypers := [(loaded[path], weight) for path, weight in hypers if weight]:
-        unet = hypernetworks.attach(unet, hypers)
+        unet = hypernetworks.attach(unet, hypers, device)
     return unet, tuple(clips), hashes, warnings
 
 
