@@ -111,6 +111,9 @@ def read(folder: Path, taken: dict[str, Collection[str]]) -> tuple[dict[tuple[st
                 others = [*taken[extension.kind], *(name for kind, name in found if kind == extension.kind)]
                 if _plain(extension.name) in map(_plain, others):
                     raise ValueError(f"there is another {extension.kind} {extension.name!r}")
+                options = {key for each in found.values() for key in each.fields(0)}
+                if shared := sorted(options & extension.fields(0).keys()):
+                    raise ValueError(f"another extension has the option {shared[0]!r}")
                 found[extension.kind, extension.name] = extension
         except Exception as error:  # Python raises nearly anything for a text that is no program
             notes.append(f"extensions/{path.name} is not offered: {error}.")

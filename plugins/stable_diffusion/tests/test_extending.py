@@ -58,6 +58,15 @@ def test_what_a_file_offers_is_read_without_running_it(tmp_path):
     assert offered["sampler", "Two"].second_order
 
 
+def test_no_two_extensions_share_an_option(tmp_path):
+    marks = [
+        f'@{kind}("grain", amount=param(1, ge=0, le=3, help="A."))\ndef f(): ...' for kind in ("sampler", "guidance")
+    ]
+    offered, notes = read(written(tmp_path, a=marks[0], b=marks[1]), NOTHING)
+    assert [*offered] == [("sampler", "grain")]
+    assert notes == ["extensions/b.py is not offered: another extension has the option 'grain_amount'."]
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
