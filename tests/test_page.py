@@ -284,6 +284,19 @@ def test_a_list_of_tables_is_a_small_form_for_each(open_page):
     assert said["layers"] == [layer] and said["title"] == "untitled"
 
 
+def test_what_is_wrong_in_a_list_of_tables_is_said_where_it_is_seen(open_page):
+    page = open_page("demo.echo")
+    layers = field(page, "layers")
+    for _ in range(2):
+        layers.get_by_role("button", name="Add").click()
+    layers.get_by_label("Kind").first.select_option("soft")
+    layers.get_by_label("Blur").first.fill("-1")
+    page.click("#form [type=submit]")
+    error = layers.locator("> .error")
+    expect(error).to_contain_text("layers.0.blur: -1 is less than the minimum of 0")
+    expect(error).to_be_in_viewport()
+
+
 def test_inputs_that_may_be_left_out_come_after_the_parameters_with_what_they_are_for(open_page):
     page = open_page("demo.strict")
     order = page.locator("#fields [data-field]").evaluate_all("rows => rows.map(row => row.dataset.field)")

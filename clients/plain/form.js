@@ -59,6 +59,7 @@ export function makeForm(job, call, limits, saved) {
     const bad = element.querySelectorAll("[aria-invalid=true]");
     for (const each of bad) each.closest("details")?.setAttribute("open", "");
     bad[0]?.focus();
+    element.querySelector(".error:not([hidden])")?.scrollIntoView({ block: "center" }); // below a list it may be far away
     return rest.join(" ");
   }
 
