@@ -18,6 +18,7 @@ from core.plugin import Context, InvalidParams
 
 from .autoencoder import Autoencoder
 from .cache import Cache, bytes_of
+from .compiling import Compiled
 from .conditioning import TextEncoder, sizes
 from .denoiser import Denoiser
 from .hashes import short_hash, stamped
@@ -50,6 +51,7 @@ class Checkpoint:
     noise: DDIMScheduler
     placement: Placement
     frugal: torch.dtype | None = None  # in which the VAE computes when memory is low
+    compiled: Compiled | None = None
     previewer: Previewer | TinyPreviewer | None = None
     networks: dict[str, str] = field(default_factory=dict)
     other_vae: tuple[str, str] | None = None
@@ -58,7 +60,7 @@ class Checkpoint:
     def __post_init__(self):
         place, noise = self.placement, self.noise
         self.text = TextEncoder(self.tokenizers, self.clips, place)
-        self.denoiser = Denoiser(self.unet, noise.alphas_cumprod, noise.config.prediction_type, place)
+        self.denoiser = Denoiser(self.unet, noise.alphas_cumprod, noise.config.prediction_type, place, self.compiled)
         self.autoencoder = Autoencoder(self.vae, place, self.frugal)
         self.size = self.unet.config.sample_size * self.autoencoder.factor
         self.channels_shown = self.unet.config.in_channels - self.autoencoder.channels
@@ -177,8 +179,9 @@ def load(
     ctx.progress(len(parts), len(parts) + 1, "load")
     found = short_hash(stamped(source.files), ctx.models.folder, ctx.raise_if_cancelled)
     frugal = dtype if settings.vae_dtype == "auto" else None
+    compiled = Compiled(placement.tell) if settings.compile else None
     checkpoint = Checkpoint(
-        source.name, source.architecture, found, clips, unet, vae, tokenizers, noise, placement, frugal
+        source.name, source.architecture, found, clips, unet, vae, tokenizers, noise, placement, frugal, compiled
     )
     if other:
         checkpoint.other_vae = other.name, short_hash(stamped(other.files), ctx.models.folder)

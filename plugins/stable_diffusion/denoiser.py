@@ -10,6 +10,7 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from k_diffusion.external import DiscreteEpsDDPMDenoiser, DiscreteVDDPMDenoiser
 from torch import Tensor
 
+from .compiling import Compiled
 from .conditioning import Condition
 from .controls import residuals
 from .placement import Placement
@@ -34,7 +35,10 @@ class Denoiser:
 
     Preconditioning is that of k-diffusion: Karras et al. (2022), table 1, column VP for eps prediction."""
 
-    def __init__(self, unet: UNet2DConditionModel, alphas_cumprod: Tensor, prediction: str, placement: Placement):
+    def __init__(
+        self, unet: UNet2DConditionModel, alphas_cumprod: Tensor, prediction: str, placement: Placement,
+        compiled: Compiled | None = None,
+    ):  # fmt: skip
         # A schedule with zero terminal SNR ends at sigma = infinity; 2**-24 makes that 4096.
         alphas = alphas_cumprod.clamp(min=2**-24).to(placement.device)
         self.architecture = hash(str(sorted((key, str(value)) for key, value in unet.config.items() if key[0] != "_")))
@@ -56,6 +60,8 @@ class Denoiser:
                 if rows[0].scale is not None:
                     scales = torch.tensor([row.scale for row in rows], device=x.device)
                     more["timestep_cond"] = embedded(scales, unet.config.time_cond_proj_dim).to(dtype)
+                if compiled and net is unet:  # a twin, whose weights come and go, stays as it is
+                    return compiled(net, x, t, context, added_cond_kwargs=told, **more).sample.float()
                 return net(x, t, context, added_cond_kwargs=told, **more).sample.float()
 
         self.levels = PREDICTIONS[prediction](predict, alphas, quantize=False)

@@ -24,6 +24,7 @@ def determinism(
         "threads": torch.get_num_threads(),
         "noise_source": params.noise_source,
         "shared": not params.exact,
+        **({"compiled": True} if checkpoint.compiled else {}),
         **({"extensions": hashes} if hashes else {}),
     }
 

@@ -160,6 +160,11 @@ class Placement:
             return self.cache_bytes()
         return self.free_bytes() - RESERVE - max(need.rows, need.decoding)
 
+    def tell(self, text: str) -> None:
+        """To all jobs that are drawn now."""
+        for stay in tuple(self._stays):
+            stay.tell(text)
+
     def free_bytes(self) -> int:
         """What is free on the device, or could be if our own models made room."""
         if self.device.type == "cuda":

@@ -22,6 +22,11 @@ class Settings(Params):
     attention: Literal["sdpa", "xformers"] = param(
         "sdpa", help="How attention is computed: by PyTorch, or by xformers, which you have to install."
     )
+    compile: bool = param(
+        False,
+        help="Whether the UNet is compiled for the device by torch.compile, in full mode: faster, but each new kind of "
+        "model and each size takes up to minutes at first. On a CPU that needs a C++ compiler.",
+    )
     cache_bytes: int = param(
         0, ge=0, help="Models stay loaded as long as all together take no more; 0: what suits the device's memory."
     )

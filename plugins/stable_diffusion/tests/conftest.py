@@ -19,6 +19,7 @@ def pytest_configure(config):
     for warning in (
         "ignore:pkg_resources is deprecated",  # k-diffusion imports clip, which imports it
         "ignore:jsonschema.RefResolver is deprecated:DeprecationWarning",  # k-diffusion imports jsonmerge
+        "ignore:`torch.jit.script_method` is deprecated",  # torch's compiler imports what torch.utils.mkldnn needs
     ):
         config.addinivalue_line("filterwarnings", warning)
 

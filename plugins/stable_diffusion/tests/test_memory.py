@@ -6,6 +6,7 @@ import psutil
 import pytest
 import safetensors.torch
 import torch
+from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from drawing import DEFAULTS, psnr, same
 from sd import StableDiffusion, TextToImage, Unload, pieces
 from sd.cache import bytes_of
@@ -107,6 +108,38 @@ def test_what_is_not_a_number_in_half_precision_is_computed_again_in_float32(ove
 def test_xformers_is_used_if_asked_for_and_there(plugins, make_context):
     with pytest.raises(InvalidParams, match='attention = "xformers" is set .* but xformers is not installed'):
         drawn(plugins(attention="xformers"), make_context())
+
+
+@pytest.fixture
+def backend(monkeypatch):
+    """backend(name or function) is what compiles: torch's own takes minutes for what is tested here."""
+
+    def backend(chosen):
+        forward = torch.compile(UNet2DConditionModel.forward, backend=chosen)
+        monkeypatch.setattr("sd.compiling.forward", lambda: forward)
+
+    return backend
+
+
+@pytest.mark.slow
+def test_a_compiled_model_draws_the_same(draw, plugins, make_context, backend):
+    backend("aot_eager")
+    (compiled,) = drawn(plugins(compile=True), ctx := make_context())
+    assert compiled.facts["determinism"]["compiled"] is True
+    assert [body for event, body in ctx.told if event == "log"] == []
+    assert same(compiled, draw()[0])
+
+
+def test_a_model_that_cannot_be_compiled_draws_as_it_is_and_says_why(draw, plugins, make_context, backend):
+    def without_compiler(graph, inputs):
+        raise RuntimeError("there is no compiler")
+
+    backend(without_compiler)
+    (picture,) = drawn(plugins(compile=True), ctx := make_context())
+    told = [body["text"] for event, body in ctx.told if event == "log"]
+    assert len(told) == 1 and told[0].startswith("compile: the UNet cannot be compiled here, so it runs as it is: ")
+    assert "there is no compiler" in told[0]
+    assert same(picture, draw()[0])
 
 
 def test_large_pictures_go_through_the_vae_in_pieces(draw, monkeypatch):
