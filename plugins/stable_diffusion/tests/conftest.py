@@ -24,10 +24,10 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", warning)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_runtest_setup():
-    """pytest imports the plugin as a package of the folder `plugins`, where processes that tests start would find the
-    plugin diffusers instead of the library."""
+@pytest.fixture(scope="session", autouse=True)
+def libraries_first():
+    """pytest imports the plugin as a package of the folder `plugins`, where the plugin diffusers would be found instead
+    of the library: by the first test, and by processes that tests start."""
     sys.path[:] = [path for path in sys.path if Path(path) != FOLDER.parent]
 
 

@@ -53,11 +53,11 @@ def test_a_negative_prompt_keeps_away(draw):
 
 def contexts(calls):
     """Which context guided each evaluation of one image, by numbers in the order of their appearance."""
-    seen = []
-    for (ask,) in calls:
-        if not any(ask.conditions[0] is context for context in seen):
-            seen.append(ask.conditions[0])
-    return [next(i for i, context in enumerate(seen) if context is ask.conditions[0]) for (ask,) in calls]
+    used, seen = [ask.conditions[0].context for (ask,) in calls], []
+    for context in used:
+        if not any(context is each for each in seen):
+            seen.append(context)
+    return [next(i for i, each in enumerate(seen) if each is context) for context in used]
 
 
 def test_editing_changes_the_prompt_at_the_step_it_names(draw, calls):
