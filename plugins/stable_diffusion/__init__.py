@@ -144,8 +144,7 @@ class StableDiffusion(Plugin):
 
     @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def img2img_alternative(self, image: Image, params: Alternative, ctx: Context) -> Iterator[Image]:
-        """Redraw a picture from the noise that it could have been drawn from, so that only what differs between
-        original_prompt and prompt changes."""
+        """Redraw a picture from the noise it could have come from: only what the two prompts differ in changes."""
         from . import alternative
 
         return self._studio.draw(params, ctx, functools.partial(alternative.draw, image=image), passes=2)
@@ -177,8 +176,7 @@ class StableDiffusion(Plugin):
 
     @job(concurrency=AT_ONCE)
     def unload_models(self, params: Unload, ctx: Context) -> Json:
-        """Free the memory of loaded models, of those in use as soon as their pictures are done; tells the bytes of each
-        that stays."""
+        """Free the memory of loaded models, of those in use when their pictures are done; tells the bytes that stay."""
         return self._studio.unload(params.model)
 
     @job(concurrency=AT_ONCE)

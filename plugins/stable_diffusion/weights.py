@@ -40,6 +40,8 @@ def damage(path: Path, error: Exception) -> str:
         return f"reading it would run code ({code[1]}); take it as .safetensors"
     if "Weights only load failed" in str(error):  # and then advice to read it all the same
         return "it is damaged, or holds other things than weights; take it as .safetensors"
+    if re.search(r"deserializing header|PytorchStreamReader|Ran out of input", str(error)):
+        return f"it is damaged or not whole ({first_line(error).split('. ')[0]}); fetch it again"
     return first_line(error)
 
 
