@@ -310,13 +310,14 @@ class Shot:
         return in_pieces()
 
     def _through(self, code: Code, again: Code, value: Any, alike: Hashable = (), most: int = 1) -> Any:
-        """One call of the VAE: `again`, which is in float32, if what `code` gives is not a number."""
-        try:
-            return self.job.batcher.call(code, value, alike, most=self.together(most))
-        except FloatingPointError:
-            self.retried = True
-            dtype = str(self.checkpoint.autoencoder.dtype).removeprefix("torch.")
-            self.job.ctx.log(f"the VAE gave not-a-number in {dtype}; again in float32.")
+        """One call of the VAE: `again`, which is in float32, if what `code` gives is not a number, and from then on."""
+        if not self.retried:
+            try:
+                return self.job.batcher.call(code, value, alike, most=self.together(most))
+            except FloatingPointError:
+                self.retried = True
+                dtype = str(self.checkpoint.autoencoder.dtype).removeprefix("torch.")
+                self.job.ctx.log(f"the VAE gave not-a-number in {dtype}; again in float32.")
         try:
             return self.job.batcher.call(again, value)
         except FloatingPointError as error:

@@ -101,8 +101,10 @@ def test_what_is_not_a_number_in_half_precision_is_computed_again_in_float32(ove
     (whole,) = drawn(plugins(), make_context(), model="large")
     assert "vae_retried" not in whole.facts
     assert psnr(picture, whole) > 40
-    (redrawn,) = half.img2img(picture.value, ImageToImage(**DEFAULTS | {"model": "large"}), make_context())
+    params = ImageToImage(**DEFAULTS | {"model": "large", "steps": 1})
+    (redrawn,) = half.img2img(picture.value, params, again := make_context())
     assert redrawn.facts["vae_retried"] is True
+    assert sum(event == "log" for event, _ in again.told) == 1  # it is not tried a second time
 
 
 def test_xformers_is_used_if_asked_for_and_there(plugins, make_context):
