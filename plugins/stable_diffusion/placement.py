@@ -155,9 +155,9 @@ class Placement:
         return Mode(max(0, mode - 1)) if self.moves else Mode.LOW
 
     def room(self, need: Need) -> int:
-        """How many bytes of models there may be on the device, or in the machine's memory, while this is drawn."""
+        """How many bytes of models may stay loaded while this is drawn: any, where they are not all on the device."""
         if not self.moves or self.mode is not Mode.FULL:
-            return self.cache_bytes()
+            return LARGEST
         return self.free_bytes() - RESERVE - max(need.rows, need.decoding)
 
     def tell(self, text: str) -> None:

@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 import torch
-from sd.placement import Mode, Need, Placement
+from sd.placement import LARGEST, RESERVE, Mode, Need, Placement
 from sd.variants import variant
 from torch import nn
 
@@ -180,6 +180,13 @@ def test_jobs_in_flight_share_the_memory():
         with place.stay(other):
             assert place.mode is Mode.MEDIUM
         assert place.mode is Mode.FULL
+
+
+def test_models_make_room_for_a_job_only_where_all_are_on_the_device():
+    full = Device("full")
+    full.free_bytes = lambda: 4000 * MB
+    assert full.room(NEED) == 4000 * MB - RESERVE - NEED.decoding
+    assert Device("medium").room(NEED) == Placement("cpu").room(NEED) == LARGEST
 
 
 def test_a_careful_job_does_with_less():

@@ -45,6 +45,7 @@ def test_exact_pictures_do_not_use_what_was_read_together_with_others(draw, read
 
 
 def test_a_network_for_the_unet_alone_lets_the_model_remember(plugin, make_context):
+    plugin._studio.unload()  # other tests make the model forget, but not its variants
     base = plugin._studio.checkpoints.get("builtin", make_context())
     tiled = plugin._studio.checkpoints.variant(base, (), True, make_context())
     assert tiled.recall is base.recall
