@@ -16,6 +16,7 @@ from sd.embeddings import XL
 from sd.forms import params_of
 from sd.infotext import parse
 from sd.model_files import opened
+from sd.placement import Placement
 from sd.saving import save
 
 from core.plugin import InvalidParams, ModelNotFound, Result
@@ -321,9 +322,10 @@ def test_latents_are_shifted_and_scaled_as_the_vae_says(tiny, config):
     scale = 0.13025 / torch.tensor(config.get("latents_std", [1.0] * 4))[None, :, None, None]
     picture = PIL.Image.new("RGB", (64, 64), "red")
     with torch.inference_mode():
-        (latents,) = Autoencoder(vae).encode([picture])
+        coder = Autoencoder(vae, Placement("cpu"))
+        (latents,) = coder.encode([picture])
         mean = vae.encode(torch.tensor([1.0, -1, -1])[None, :, None, None].expand(1, 3, 64, 64)).latent_dist.mean
-        (decoded,) = Autoencoder(vae).decode([latents])
+        (decoded,) = coder.decode([latents])
         assert same(Result(decoded), Result(to_picture(vae.decode(mean).sample[0])))
     torch.testing.assert_close(latents, (mean - shift) * scale)
 
