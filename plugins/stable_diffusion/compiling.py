@@ -25,7 +25,8 @@ class Compiled:
                 return self._forward(unet, *inputs, **more)
             except torch._dynamo.exc.TorchDynamoException as error:  # not what goes wrong while it runs
                 self._forward = None
-                reason = " ".join([line for line in str(error).splitlines() if line.strip()][:2])
+                told = str(error).partition("Set TORCHDYNAMO_VERBOSE")[0]  # what follows is for PyTorch's developers
+                reason = " ".join(told.split())[:300]
                 self._tell(f"compile: the UNet cannot be compiled here, so it runs as it is: {reason}")
         return unet(*inputs, **more)
 
