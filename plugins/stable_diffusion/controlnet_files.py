@@ -1,5 +1,6 @@
 """How a file or folder becomes a ControlNet that fits a UNet."""
 
+import functools
 import json
 import re
 from collections.abc import Mapping
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from core.plugin import InvalidParams
 
-from . import weights
-from .model_files import OF_WIDTH
+from . import original, weights
+from .model_files import OF_WIDTH, check_layers
 
 # What a ControlNet has of the UNet that it was made from and shapes do not tell.
 SHARED = (
@@ -59,7 +60,10 @@ def load(name: str, path: Path, unet: UNet2DConditionModel) -> ControlNetModel:
         _check_kind(name, path, tensors)
     else:
         tensors = _converted(name, path, _read(name, path))
-        config = inferred(tensors, unet.config)
+        try:
+            config = inferred(tensors, unet.config)
+        except (ValueError, IndexError) as error:
+            raise bad_net(name, f"{path} does not have the weights of a ControlNet: {error}") from error
     _check_fit(name, path, config, unet.config)
     try:
         with torch.device("meta"):
@@ -77,6 +81,7 @@ def _config(name: str, folder: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text("utf-8"))
         kind = config["_class_name"]
+        check_layers(path, config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise bad_net(name, f"{path} cannot be read: {error}") from error
     if kind != "ControlNetModel":
@@ -135,8 +140,7 @@ def _check_kind(name: str, path: Path, tensors: Mapping[str, Tensor]) -> None:
 def inferred(tensors: Mapping[str, Tensor], unet: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a ControlNet with these weights, by their shapes; what these do not tell is as in the `unet`'s."""
 
-    def count(pattern: str) -> int:
-        return 1 + max((int(found[1]) for found in map(re.compile(pattern).match, tensors) if found), default=-1)
+    count = functools.partial(original.count, tensors)
 
     def width(key: str, axis: int = 0) -> int | None:
         return tensors[key].shape[axis] if key in tensors else None

@@ -21,6 +21,7 @@ from . import weights
 from .cache import Cache
 from .checkpoint import Checkpoint
 from .hashes import short_hash, stamped
+from .model_files import check_layers
 from .options import Referring
 from .resizing import flattened
 from .variants import variant
@@ -100,7 +101,11 @@ def attached(name: str, path: Path, unet: UNet2DConditionModel) -> UNet2DConditi
     state = _state(name, path)
     ours, theirs = (
         unet.config.cross_attention_dim,
-        {tensor.shape[1] for key, tensor in state["ip_adapter"].items() if key.endswith("to_k_ip.weight")},
+        {
+            tensor.shape[1] if isinstance(tensor, Tensor) and tensor.ndim == 2 else 0
+            for key, tensor in state["ip_adapter"].items()
+            if str(key).endswith("to_k_ip.weight")
+        },
     )
     if theirs != {ours}:
         raise bad_adapter(name, f"{path} is for contexts of width {', '.join(map(str, theirs))}, this model has {ours}")
@@ -182,7 +187,9 @@ def _config(folder: Path) -> dict[str, Any]:
     """Empty for what is not a reader of pictures."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        return config.get("vision_config") or config if "clip" in config.get("model_type", "") else {}
+        config = config.get("vision_config") or config if "clip" in config.get("model_type", "") else {}
+        check_layers(folder, config)
+        return config
     except (OSError, ValueError, AttributeError, TypeError):
         return {}
 

@@ -375,10 +375,15 @@ def _json(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict):
         raise ValueError(f"{path} is no JSON object")
-    for key, value in found.items():  # else somebody could let us build for hours what nobody has weights for
+    check_layers(path, found)
+    return found
+
+
+def check_layers(path: Path, config: Mapping[str, Any]) -> None:
+    """Raises ValueError for more layers than any model has: somebody could let us build for hours."""
+    for key, value in config.items():
         if "layers" in key and any(int(each) > LAYERS for each in re.findall(r"\d+", str(value))):
             raise ValueError(f"{path} has {key} of {value}, more than {LAYERS}")
-    return found
 
 
 def part_files(folder: Path) -> list[Path]:

@@ -243,10 +243,10 @@ def unet_config(shapes: Shapes, architecture: str) -> dict[str, Any]:
 
 
 def _depth(shapes: Shapes, prefix: str) -> int:
-    return _count(shapes, re.escape(prefix) + r"transformer_blocks\.(\d+)\.")
+    return count(shapes, re.escape(prefix) + r"transformer_blocks\.(\d+)\.")
 
 
-def _count(shapes: Shapes, pattern: str) -> int:
+def count(shapes: Iterable[str], pattern: str) -> int:
     """One more than the largest number that the group of the pattern finds in a name. Raises ValueError if that is
     more than any model has: names alone, without weights, could let us build for hours."""
     counted = 1 + max((int(match[1]) for name in shapes if (match := re.match(pattern, name))), default=-1)
@@ -257,13 +257,13 @@ def _count(shapes: Shapes, pattern: str) -> int:
 
 def vae_config(shapes: Shapes, architecture: str) -> dict[str, Any]:
     """What diffusers' AutoencoderKL is made with. The scaling is as published for the architecture; see unet_config."""
-    levels = _count(shapes, r"encoder\.down\.(\d+)\.")
+    levels = count(shapes, r"encoder\.down\.(\d+)\.")
     return {
         "in_channels": 3,
         "out_channels": shapes["decoder.conv_out.weight"][0],
         "latent_channels": shapes["decoder.conv_in.weight"][1],
         "block_out_channels": [shapes[f"encoder.down.{level}.block.0.conv1.weight"][0] for level in range(levels)],
-        "layers_per_block": _count(shapes, r"encoder\.down\.0\.block\.(\d+)\."),
+        "layers_per_block": count(shapes, r"encoder\.down\.0\.block\.(\d+)\."),
         "down_block_types": ["DownEncoderBlock2D"] * levels,
         "up_block_types": ["UpDecoderBlock2D"] * levels,
         "sample_size": 1024 if architecture.startswith("sdxl") else 512,
@@ -276,7 +276,7 @@ def text_config(shapes: Shapes, kind: str, architecture: str) -> dict[str, Any]:
     unet_config."""
     theirs = kind == OPEN_CLIP
     vocabulary, width = shapes["token_embedding.weight" if theirs else "embeddings.token_embedding.weight"]
-    layers = _count(shapes, r"transformer\.resblocks\.(\d+)\." if theirs else r"encoder\.layers\.(\d+)\.")
+    layers = count(shapes, r"transformer\.resblocks\.(\d+)\." if theirs else r"encoder\.layers\.(\d+)\.")
     fc1 = "transformer.resblocks.0.mlp.c_fc.weight" if theirs else "encoder.layers.0.mlp.fc1.weight"
     positions = "positional_embedding" if theirs else "embeddings.position_embedding.weight"
     return {

@@ -1,5 +1,6 @@
 """ControlNets: what they add is what diffusers' own pipelines add, whoever shares the device."""
 
+import json
 import re
 from pathlib import Path
 
@@ -405,6 +406,30 @@ def test_damaged_wrong_and_missing_networks_are_refused_with_their_file(draw, ne
             draw(controlnets=[unit(name)], control=[disc()])
     with pytest.raises(ModelNotFound, match="no controlnet model 'on'"):
         draw(controlnets=[unit("on")], control=[disc()])
+
+
+MIDDLE = {"controlnet_mid_block.weight": torch.ones(1)}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (MIDDLE | {"down_blocks.999999999.x": torch.ones(1)}, "it has 1,000,000,000 layers in one place"),
+        (MIDDLE | {"conv_in.weight": torch.ones(())}, "does not have the weights of a ControlNet"),
+    ],
+)
+def test_a_network_of_absurd_names_or_shapes_is_refused_at_once(draw, nets, tensors, message):
+    save_file(tensors, nets[0] / "absurd.safetensors")
+    with pytest.raises(InvalidParams, match=f"absurd.safetensors .*{message}"):
+        draw(controlnets=[unit("absurd.safetensors")], control=[disc()])
+
+
+def test_a_folder_that_wants_more_layers_than_any_model_has_is_refused(draw, nets):
+    path = nets[0] / "one/config.json"
+    config = json.loads(path.read_text()) | {"transformer_layers_per_block": 10**9}
+    path.write_text(json.dumps(config))
+    with pytest.raises(InvalidParams, match=r"one/config.json has transformer_layers_per_block of 1000000000"):
+        draw(controlnets=[unit("one")], control=[disc()])
 
 
 def test_pictures_and_networks_have_to_match(draw, nets):

@@ -183,11 +183,14 @@ def test_what_cannot_be_used_is_refused_with_its_file(draw, unet, models):
     loras = parts | {"ip_adapter": parts["ip_adapter"] | {"0.to_k_lora.down.weight": torch.ones(1)}}
     short = parts | {"ip_adapter": {"1.to_k_ip.weight": torch.ones(96, 96), "1.to_v_ip.weight": torch.ones(96, 96)}}
     other = parts | {"ip_adapter": {name: torch.ones(64, 768) for name in parts["ip_adapter"]}}
-    for name, made in {"faces": faces, "loras": loras, "short": short, "other": other}.items():
+    flat_ones = parts | {"ip_adapter": {name: torch.ones(1) for name in parts["ip_adapter"]}}
+    wrong = {"faces": faces, "loras": loras, "short": short, "other": other, "flat": flat_ones}
+    for name, made in wrong.items():
         save_file(flat(made), folder / f"{name}.safetensors")
     save_file({"x": torch.ones(1)}, folder / "none.safetensors")
     (folder / "cut.safetensors").write_bytes((folder / "short.safetensors").read_bytes()[:100])
     for name, says in {
+        "flat": "flat.safetensors is for contexts of width 0",
         "faces": "faces.safetensors is a FaceID adapter", "loras": "loras.safetensors is a FaceID adapter",
         "short": "short.safetensors does not fit this model", "none": "none.safetensors is no IP-Adapter",
         "other": "other.safetensors is for contexts of width 768, this model has 96", "cut": "cut.safetensors",
