@@ -9,6 +9,7 @@ from pathlib import Path
 from core.plugin import InvalidParams, Plugin
 
 KIND = "pipeline"
+LONGEST = 64  # characters of a job's name
 HELP = (
     "There is no pipeline yet. Put a folder in diffusers layout (with a model_index.json) into models/pipeline; it "
     "becomes a job without a restart."
@@ -49,7 +50,7 @@ class Diffusers(Plugin):
 
 def _job_name(name: str, taken: dict[str, Callable]) -> str:
     """A model's name as that of a job: letters, digits and _ only, and none that is used already."""
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)[:LONGEST]
     plain = plain if plain[:1].isalpha() else f"pipeline_{plain}"
     names = itertools.chain([plain], (f"{plain}_{k}" for k in itertools.count(2)))
     return next(each for each in names if each not in taken and each not in RESERVED)

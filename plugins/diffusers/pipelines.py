@@ -99,9 +99,9 @@ class Pipelines:
         found = getattr(module, class_name, None)
         if found is None and library == "transformers":  # as they were called until its version 5
             found = getattr(module, class_name.replace("FeatureExtractor", "ImageProcessor"), None)
-        if found is None:
+        if not isinstance(found, type):
             versions = " and ".join(f"{each} {globals()[each].__version__}" for each in LIBRARIES)
-            raise bad_folder(where, f"{library} has no {class_name} here ({versions})")
+            raise bad_folder(where, f"{library} has no class {class_name} here ({versions})")
         options: dict[str, Any] = {"local_files_only": True}
         if issubclass(found, transformers.PreTrainedModel):
             options |= {"dtype": self.dtype, "use_safetensors": True, "trust_remote_code": False}

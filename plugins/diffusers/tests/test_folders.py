@@ -22,11 +22,11 @@ def test_without_a_folder_there_is_a_hint_and_no_torch_is_needed(announced, mode
 
 
 def test_each_folder_is_a_job_with_a_name_of_its_own(announced, put):
-    for name in ("FLUX.1-dev", "FLUX_1 dev", "load", "3d"):
+    for name in ("FLUX.1-dev", "FLUX_1 dev", "load", "3d", "x" * 200):
         put("flux", name)
     put("wan", "films/wan")
     jobs, notes = announced()
-    assert sorted(jobs) == ["FLUX_1_dev", "FLUX_1_dev_2", "films_wan", "load_2", "pipeline_3d"] and not notes
+    assert sorted(jobs) == ["FLUX_1_dev", "FLUX_1_dev_2", "films_wan", "load_2", "pipeline_3d", "x" * 64] and not notes
     assert jobs["films_wan"]["output"] == {"kind": "video", "list": True, "optional": False}
     assert jobs["load_2"]["help"] == "load: The Flux pipeline for text-to-image generation."
 

@@ -61,6 +61,12 @@ def test_a_component_without_weights_is_named(put, run):
         run("flux", **SMALL)
 
 
+def test_what_is_no_class_of_a_library_is_refused(put, run):
+    put("flux", vae=["diffusers", "logging"])
+    with pytest.raises(InvalidParams, match="pipeline/flux/vae cannot be used: diffusers has no class logging"):
+        run("flux", **SMALL)
+
+
 def test_a_folder_that_goes_before_its_job_runs_is_told_without_a_word_of_a_hub(put, plugin, make_context):
     from df import jobs
 
