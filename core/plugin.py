@@ -27,6 +27,7 @@ __all__ = [
 BOUNDS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
 HINTS = {"widget", "group", "order", "advanced", "unit", "step", "visible_if", "choices", "choices_from"}
 PROGRESS_SECONDS, PREVIEW_SECONDS = 0.1, 0.5  # more often than this is not sent
+SLOWER = 5  # times at most, while as many jobs run beside each other: what they tell takes time from all of them
 
 
 class Params(pydantic.BaseModel):
@@ -116,16 +117,18 @@ class Context:
 
     `scratch` is a folder that is deleted after the job, `models` finds model files (`models.path(kind, name)`).
     `low_memory`: the device's memory did not suffice before; do it with less (smaller tiles, offloading).
-    `skips`: how often somebody asked, since the job began, to leave the rest of a picture and go on with the next."""
+    `skips`: how often somebody asked, since the job began, to leave the rest of a picture and go on with the next.
+    `jobs()` tells the core how many jobs the worker has now."""
 
     def __init__(
         self, job_id: str, scratch: Path, models: Models, send: Callable[[str, dict[str, Any]], None],
         blobs: Blobs | None = None, ask: Callable[[str, dict[str, Any]], dict[str, Any]] | None = None,
+        jobs: Callable[[], int] = lambda: 1,
     ):  # fmt: skip
         self.job_id, self.models, self._scratch, self._blobs = job_id, models, scratch, blobs
         self.keep_partial = self.low_memory = False
         self.skips = 0
-        self._send, self._children = send, Children(ask)
+        self._send, self._children, self._jobs = send, Children(ask), jobs
         self._cancelled = threading.Event()
         self._progress_at = self._preview_at = self._phase_at = self._phase_step = 0.0
         self._phase: str | None = None
@@ -153,7 +156,7 @@ class Context:
         now = time.monotonic()
         if phase != self._phase:
             self._phase, self._phase_at, self._phase_step, self._progress_at = phase, now, step, 0.0
-        if step >= total or now - self._progress_at >= PROGRESS_SECONDS:
+        if step >= total or now - self._progress_at >= PROGRESS_SECONDS * min(self._jobs(), SLOWER):
             self._progress_at = now
             done = step - self._phase_step
             eta = round((now - self._phase_at) * (total - step) / done, 2) if done > 0 else None
@@ -163,7 +166,7 @@ class Context:
     @property
     def wants_preview(self) -> bool:
         """Whether a preview would be sent now: ask before you compute one."""
-        return time.monotonic() - self._preview_at >= PREVIEW_SECONDS
+        return time.monotonic() - self._preview_at >= PREVIEW_SECONDS * min(self._jobs(), SLOWER)
 
     def preview(self, image: Image) -> None:
         """Show an unfinished picture; sent as JPEG, not stored."""

@@ -59,7 +59,7 @@ class Worker:
         scratch = Path(self._settings["scratch"]) / lease
         context = Context(
             message["id"], scratch, self._models, lambda event, body: self._tell(lease, event, body), self._blobs,
-            lambda event, body: self._socket.ask(event, body | {"lease": lease}),
+            lambda event, body: self._socket.ask(event, body | {"lease": lease}), lambda: len(self._contexts),
         )  # fmt: skip
         context.low_memory = bool(message["low_memory"])
         self._contexts[lease] = context
