@@ -1,8 +1,11 @@
 """Long work in the server stops now and then, so that the others get on: with eventlet nothing else runs meanwhile."""
 
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 SECONDS = 0.005
+Item = TypeVar("Item")
 
 
 class Pause:
@@ -15,3 +18,11 @@ class Pause:
         if time.monotonic() - self._since > SECONDS:
             time.sleep(0)  # eventlet's, where the server runs on that
             self._since = time.monotonic()
+
+
+def fairly(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, with such a pause before each."""
+    pause = Pause()
+    for item in items:
+        pause()
+        yield item
