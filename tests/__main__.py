@@ -13,7 +13,7 @@ from core.ops import bootstrap
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ROOT / ".envs"
 TEST_LOCK = ROOT / "requirements-test.lock"
-HALF = "test_l"  # the server's test files from here on take, with the plugins' tests, about half of the time
+HALF = "test_pr"  # the server's test files from here on take, with the plugins' tests, about half of the time
 # The plugin's own packages come first; pytest is appended, so the tests see what the plugin would see.
 PLUGIN_PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 

@@ -240,6 +240,7 @@ def test_values_arrive_as_they_were_entered(open_page, server):
     control(page, "model").select_option("large.safetensors")
     card = run(page)
     expect(card.locator(".state")).to_have_text("done")
+    expect(card.locator("pre")).to_contain_text("title")
     assert json.loads(card.locator("pre").inner_text()) == {
         "title": "two words", "prompt": "a cat", "count": 5, "scale": 2.25, "seed": 12, "style": 7,
         "model": "large.safetensors", "tile": True, "overlap": 3, "tags": ["b", "c"], "point": {"x": 4},
@@ -257,7 +258,9 @@ def test_several_of_a_list_are_picked_in_order_and_removed(open_page):
     page.reload()
     expect(page.locator("#connection")).to_have_text("Connected")  # and the jobs of other tests are there
     expect(field(page, "models").locator("li span")).to_have_text(["small.safetensors", "large.safetensors"])
-    said = json.loads(run(page).locator("pre").inner_text())
+    output = run(page).locator("pre")
+    expect(output).to_contain_text("models")
+    said = json.loads(output.inner_text())
     assert said["models"] == ["small.safetensors", "large.safetensors"]
     assert said["sides"] == ["up", "right"]
 

@@ -33,7 +33,7 @@ running = server.Server(config)
 running.start()
 running.load_plugins(print)
 rows = running.scheduler.submit([{"job": "hello", "params": {}, "inputs": {}, "priority": "normal", "session": "s",
-                                  "hold": False, "embed_metadata": "full"}], "local")
+                                  "hold": False, "fresh": False, "embed_metadata": "full"}], "local")
 while running.store.job(rows[0]["id"])["state"] != "done":
     time.sleep(0.02)
 print("ready:", [name for name, each in running.catalogue.plugins.items() if each.status == "ready"])
