@@ -9,7 +9,7 @@ from core.api import EVERYONE, VERSION, Handler, Name, room_of, rooms
 from core.auth import OWNER
 from core.jobs import Row, Store
 from core.library.catalogue import Catalogue
-from core.library.fair import Pause
+from core.library.fair import fairly
 from core.library.media import MAX_PIXELS
 from core.ops.config import Config
 from core.rest.outgoing import Outgoing
@@ -65,9 +65,7 @@ class Following:
 
     def _replay(self, since: int, limit: int, room: str, socket: str) -> int:
         page = self._store.all("SELECT * FROM events WHERE seq > ? ORDER BY seq LIMIT ?", since, limit)
-        pause = Pause()
-        for event in page:
-            pause()
+        for event in fairly(page):
             if {room, EVERYONE} & {*rooms(event)}:
                 self._outgoing.publish(event, socket)
         return page[-1]["seq"] if page else since

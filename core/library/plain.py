@@ -12,7 +12,7 @@ from typing import Any
 import pydantic
 
 from core.errors import CoreError, Internal, InvalidParams, TooLarge
-from core.library.fair import Pause
+from core.library.fair import Pause, fairly
 
 log = logging.getLogger(__name__)
 MAX_VALUES = 300_000  # in one message: reading more at once would stop the others for over 50 ms
@@ -36,14 +36,11 @@ class Json:
         lists = [value for value in answer.values() if isinstance(value, list)] if isinstance(answer, dict) else []
         if all(len(value) < LONG for value in lists):
             return compact(data)
-        pause, fields = Pause(), []
+        fields = []
         for key, value in answer.items():
             if isinstance(value, list):
-                items = []
-                for item in value:
-                    items.append(json.dumps(item, **options))
-                    pause()
-                fields.append(f"{json.dumps(key)}:[{','.join(items)}]")
+                items = ",".join([json.dumps(item, **options) for item in fairly(value)])
+                fields.append(f"{json.dumps(key)}:[{items}]")
             else:
                 fields.append(f"{json.dumps(key)}:{json.dumps(value, **options)}")
         return "[" + "".join(json.dumps(item, **options) + "," for item in data[:-1]) + "{" + ",".join(fields) + "}]"
@@ -124,9 +121,8 @@ def _problem(item: Any) -> str | None:
 
 def each(field: str, model: type[pydantic.BaseModel], values: list[Any]) -> list[dict[str, Any]]:
     """The values of a long list, each checked by `model`, without stopping the others. Raises InvalidParams."""
-    pause, checked, errors = Pause(), [], []
-    for index, value in enumerate(values):
-        pause()
+    checked, errors = [], []
+    for index, value in enumerate(fairly(values)):
         try:
             checked.append(model.model_validate(value).model_dump())
         except pydantic.ValidationError as error:

@@ -21,7 +21,7 @@ from core.artifacts import Blobs
 from core.errors import Conflict, CoreError
 from core.jobs import Row, Store, Transaction, now
 from core.library.catalogue import Catalogue
-from core.library.fair import Pause
+from core.library.fair import fairly
 from core.library.inputs import look_up
 from core.ops.config import Config
 from core.scheduler import Scheduler
@@ -78,9 +78,8 @@ class Reuse:
         """Each is done with the results of an equal one, or may run."""
         folders = [self._config.models, *(Path(model["path"]) for model in self._catalogue.shipped_models())]
         state = self._run_blocking(state_of, folders)
-        digests, rest, pause = {}, [], Pause()
-        for row in rows:
-            pause()
+        digests, rest = {}, []
+        for row in fairly(rows):
             digests[row["id"]] = self._digest(row, state)
             if not self._give(row, digests[row["id"]]):
                 rest.append(row)

@@ -8,7 +8,7 @@ import time
 from core.errors import Cancelled, Conflict, PluginError, Timeout, WorkerDied
 from core.jobs import Row, Store, Transaction
 from core.library.catalogue import Catalogue, PluginInfo
-from core.library.fair import Pause
+from core.library.fair import fairly
 from core.library.runs import Run, Worker
 from core.ops.config import Config
 from core.ops.memory import Memory
@@ -57,9 +57,7 @@ class Watchdog:
     def _fail_queued(self, plugin: PluginInfo) -> None:
         """A plugin that broke while it ran is not waited for. Its jobs can be retried when it is mended."""
         queued = "SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? LIMIT ?"
-        pause = Pause()
-        for row in self._store.all(queued, plugin.name, FAILED_AT_ONCE):
-            pause()
+        for row in fairly(self._store.all(queued, plugin.name, FAILED_AT_ONCE)):
             text = f"{plugin.name} is refused: {plugin.error}"
             error = PluginError(text, job=row["id"], hint="Mend it, restart the server, retry the job.").wire()
             self._scheduler.end(row["id"], "failed", states=("queued",), error=error)
