@@ -12,6 +12,7 @@ import threading
 import PIL.Image
 import pytest
 
+from clients.cli import commands
 from clients.python import Client
 from tests.serving import ROOT, serve, wait_until
 
@@ -369,6 +370,15 @@ def test_a_reader_that_leaves_early_gets_no_traceback(server):
     command = f"{sys.executable} -m clients.cli jobs --json | true"
     done = subprocess.run(["sh", "-c", command], cwd=ROOT, env=environment(server), capture_output=True)
     assert done.stderr == b""
+
+
+def test_a_line_of_words_runs_on_a_connection_that_is_there(server, capsys):
+    with server.client() as client:
+        assert commands.execute(client, ["run", "say", "--texts", "one"]) == 0
+        assert capsys.readouterr().out == "ONE\n"
+        assert commands.execute(client, ["run", "draw", "--steps", "0"]) == 2
+        assert "--steps must be 1 to 150" in capsys.readouterr().err
+        assert commands.execute(client, ["jobs", "--help"]) == 0 and client.online
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo terminal")

@@ -54,6 +54,13 @@ def size(number: int) -> str:
     return f"{number} bytes"
 
 
+def artifact(row: dict[str, Any]) -> str:
+    """What it is, in a few words."""
+    facts = row["facts"]
+    dimensions = f"{facts['width']}x{facts['height']}" if "width" in facts else size(row["size_bytes"])
+    return f"{row['kind']} {dimensions}" + (f", seed {facts['seed']}" if "seed" in facts else "")
+
+
 def table(rows: Iterable[dict[str, Any]], flexible: Sequence[str], empty: str) -> None:
     """Rows by header; without the columns in which nothing is. On a terminal, the `flexible` ones are cut to fit."""
     rows = [{name: "" if each is None else each for name, each in row.items()} for row in rows]

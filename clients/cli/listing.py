@@ -1,0 +1,135 @@
+"""Looking: plugins, lists, jobs, artifacts."""
+
+import argparse
+import json
+from typing import Any
+
+from clients.cli import show
+from clients.cli.base import Command, dump, wants_json
+from clients.python import Client
+
+STATES = ("held", "waiting", "queued", "running", "done", "failed", "cancelled")
+
+
+def add(command: Command) -> None:
+    command("plugins", plugins, "List the plugins and the jobs they announce.")
+    listing = command("choices", choices, "List the entries of a list, for example models/checkpoint.")
+    listing.add_argument("list")
+    listing = command("jobs", jobs, "List jobs, the newest first.")
+    listing.add_argument("--state", choices=STATES)
+    listing.add_argument("--session", metavar="NAME")
+    listing.add_argument("--limit", type=int, default=20, metavar="N")
+    command("job", job, "Show all about a job.").add_argument("id")
+    listing = command("artifacts", artifacts, "List results and uploads, the newest first.")
+    listing.add_argument("--job", metavar="ID")
+    listing.add_argument("--session", metavar="NAME")
+    listing.add_argument("--limit", type=int, default=20, metavar="N")
+
+
+def plugins(client: Client, flags: argparse.Namespace) -> int:
+    found = client.plugins()
+    if wants_json(flags):
+        return dump(found)
+    for plugin in found:
+        title = show.Text(plugin["name"], "bold").append(f" {plugin.get('version') or ''}  ", "dim")
+        show.out.print(title.append(show.text(plugin["status"])), soft_wrap=True)
+        if plugin["error"]:
+            show.out.print(show.text(f"  {plugin['error']}"), soft_wrap=True)
+        for note in plugin["notes"]:
+            show.out.print(show.text(f"  {note}"), soft_wrap=True)
+    rows = [
+        {
+            "job": f"{plugin['name']}.{about['name']}",
+            "takes → gives": f"{ports(about['inputs'].values())} → {ports([about['output']])}",
+            "what it does": about["help"].partition("\n")[0],
+        }
+        for plugin in found
+        for about in plugin["jobs"]
+    ]
+    show.out.print()
+    show.table(rows, ["what it does"], "There are no jobs: no plugin is ready.")
+    return 0
+
+
+def ports(found: Any) -> str:
+    words = [port["kind"] + ("s" if port["list"] else "") + ("?" if port["optional"] else "") for port in found]
+    return ", ".join(words) or "nothing"
+
+
+def choices(client: Client, flags: argparse.Namespace) -> int:
+    found = client.choices(flags.list)
+    if wants_json(flags):
+        return dump(found)
+    for entry in found:
+        show.out.print(show.text(entry), soft_wrap=True)
+    return 0
+
+
+def jobs(client: Client, flags: argparse.Namespace) -> int:
+    found = [job.record for job in client.jobs(state=flags.state, session=flags.session, limit=flags.limit)]
+    if wants_json(flags):
+        return dump(found)
+    rows = [
+        {
+            "id": row["id"], "state": row["state"], "age": show.age(row["created"]),
+            "session": unless_default(row["session"]), "job": row["name"], "prompt or error": summary(row),
+        }
+        for row in found
+    ]  # fmt: skip
+    show.table(rows, ["job", "prompt or error"], "There are no such jobs.")
+    return 0
+
+
+def unless_default(session: str) -> str:
+    return "" if session == "default" else session
+
+
+def took(row: dict[str, Any]) -> str:
+    return show.seconds(row["finished"] - row["started"]) if row.get("finished") and row.get("started") else ""
+
+
+def summary(row: dict[str, Any]) -> str:
+    """What tells jobs apart: the error, else the prompt."""
+    words = row["error"]["message"] if row.get("error") else row["params"].get("prompt", "")
+    return str(words)[:60]
+
+
+def job(client: Client, flags: argparse.Namespace) -> int:
+    found = client.job(flags.id)
+    row = found.record
+    if wants_json(flags):
+        return dump(row)
+    place = f"{row['position']} before it" if row.get("position") else ""
+    maker = (row.get("metrics") or {}).get("reused_from")
+    time = f"made before, by {maker}" if maker else took(row) and f"took {took(row)}"
+    times = ", ".join(filter(None, (f"{show.age(row['created'])} ago", time, place)))
+    show.facts(
+        [
+            ("job", f"{row['name']}  {row['id']}"),
+            ("state", show.text(row["state"])),
+            ("error", (row.get("error") or {}).get("message")),
+            ("hint", (row.get("error") or {}).get("hint")),
+            ("submitted", times),
+            ("session", row["session"]),
+            ("priority", row["priority"]),
+            *((f"  {name}", show.value(content)) for name, content in row["params"].items()),
+            *((f"  {name}", json.dumps(content)) for name, content in row["inputs"].items()),
+            *(("output", f"{output.id}  {show.artifact(output.record)}") for output in found.outputs),
+        ]
+    )
+    return 0
+
+
+def artifacts(client: Client, flags: argparse.Namespace) -> int:
+    found = [each.record for each in client.artifacts(job=flags.job, session=flags.session, limit=flags.limit)]
+    if wants_json(flags):
+        return dump(found)
+    rows = [
+        {
+            "id": row["id"], "what": show.artifact(row), "age": show.age(row["created"]),
+            "session": unless_default(row["session"]), "name": row.get("name"),
+        }
+        for row in found
+    ]  # fmt: skip
+    show.table(rows, ["name"], "There are no such artifacts.")
+    return 0
