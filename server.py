@@ -35,6 +35,7 @@ from core.ops.memory import Memory
 from core.ops.tokens import read_token
 from core.ops.watchdog import Watchdog
 from core.rest import serving
+from core.rest.bridges import Bridges
 from core.rest.http import create_app
 from core.rest.outgoing import Outgoing, sockets
 from core.rest.source import SameSource
@@ -56,6 +57,8 @@ class Server:
         self.catalogue = Catalogue(run_blocking)
         self.scheduler = Scheduler(config, self.store, self.catalogue)
         self.app = create_app(config, self.store, blobs, run_blocking, lambda: self.api)
+        self.bridges = Bridges(config, lambda: self.api, lambda: self.address)
+        self.bridges.mount(self.app)
         self.sio = sockets(self.app, config)
         self.outgoing = Outgoing(self.sio)
         exports = Exports(config, self.store, blobs, run_blocking)
@@ -103,6 +106,7 @@ class Server:
 
     def stop(self) -> None:
         self.running = False
+        self.bridges.stop()
         self.pool.stop()
         self._maintain()
         self.store.close()

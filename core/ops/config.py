@@ -49,6 +49,9 @@ class Config(pydantic.BaseModel):
     async_mode: Literal["eventlet", "threading"] = Field(
         "eventlet", description="How the server waits for many sockets."
     )
+    bridges: Literal["auto", "on", "off"] = Field(
+        "auto", description="The APIs of A1111, OpenAI and MCP: auto is on where host is loopback."
+    )
     durability: Literal["process", "power"] = Field(
         "process", description="What acknowledged work survives: kill -9 (process) or a power cut (power, slower)."
     )

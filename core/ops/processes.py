@@ -52,19 +52,19 @@ def end(processes: "list[LocalProcess | DetachedProcess]") -> None:
 
 
 class LocalProcess:
-    """`python -m core.worker` under `python`, in a process group of its own; what it prints goes to `log`.
+    """`python -m module` under `python`, in a process group of its own; what it prints goes to `log`.
 
-    `settings` reach it through stdin, which stays open: when it closes, the worker ends."""
+    `settings` reach it through stdin, which stays open: when it closes, the process ends."""
 
     detached = False
 
-    def __init__(self, python: Path, settings: dict[str, Any], log: Path):
+    def __init__(self, python: Path, settings: dict[str, Any], log: Path, module: str = "core.worker"):
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(python), "-m", "core.worker"], stdin=subprocess.PIPE, stdout=output, stderr=output,
+                [str(python), "-m", module], stdin=subprocess.PIPE, stdout=output, stderr=output,
                 cwd=ROOT, start_new_session=True, env=environment,
             )  # fmt: skip
         self.pid = self._process.pid

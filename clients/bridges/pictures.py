@@ -1,0 +1,22 @@
+"""Pictures as other APIs send them: base64, data URLs, files; checked before they are uploaded."""
+
+import base64
+import binascii
+
+from clients.python import InvalidParams
+
+
+def to_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def from_base64(text: str, field: str) -> bytes:
+    """The bytes of base64 or of a data URL. Raises InvalidParams, which names the field."""
+    body = text.partition(",")[2] if text[:5].lower() == "data:" else text
+    try:
+        data = base64.b64decode("".join(body.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise InvalidParams(f"{field} is no base64: {error}. Send base64 or a data URL.", field=field) from error
+    if not data:
+        raise InvalidParams(f"{field} is empty. Send a picture as base64 or as a data URL.", field=field)
+    return data

@@ -1,0 +1,154 @@
+"""Other people's APIs on the server's own port: requests for them go on to clients/bridges, a process of its own.
+
+That process is a client of the socket API like any other, with the token that the request brought. It starts with the
+first such request."""
+
+import base64
+import binascii
+import http.client
+import ipaddress
+import logging
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import flask
+
+from core.api import Api
+from core.errors import Internal, NotFound, TooLarge, Unauthorized
+from core.ops import processes
+from core.ops.config import Config
+from core.rest import errors
+from core.rest.twins import stream
+
+PREFIXES = ("sdapi", "internal", "agent-scheduler", "v1", "mcp")
+METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+OURS = {"host", "connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "authorization", "cookie"}
+START_SECONDS = 30
+READ_BYTES = 65_536
+
+log = logging.getLogger(__name__)
+
+
+class Bridges:
+    """`api()` has the Guard; `address()` is where the server listens."""
+
+    def __init__(self, config: Config, api: Callable[[], Api], address: Callable[[], str]):
+        self._config, self._api, self._address = config, api, address
+        self._process: processes.LocalProcess | None = None
+        self._port, self._secret, self._starting = 0, secrets.token_urlsafe(24), threading.Lock()
+
+    @property
+    def on(self) -> bool:
+        """Whether they answer: as the setting says, which by itself means only where the server is on loopback."""
+        return self._config.bridges == "on" or (self._config.bridges == "auto" and is_loopback(self._config.host))
+
+    def mount(self, app: flask.Flask) -> None:
+        """Add the routes."""
+        for prefix in PREFIXES:
+            app.add_url_rule(f"/{prefix}", prefix, self._answer, methods=METHODS, provide_automatic_options=False)
+            app.add_url_rule(f"/{prefix}/<path:rest>", prefix, self._answer, methods=METHODS)
+
+    def stop(self) -> None:
+        if self._process:
+            processes.end([self._process])
+
+    def _answer(self, rest: str = "") -> Any:
+        try:
+            token = token_of(flask.request, self._api().guard.cookie)
+            self._api().guard.owner(flask.request.environ, token)
+        except Unauthorized as error:  # each kind of client finds its words in it
+            body, status = errors.failed(error)
+            hint = "The token goes into the header Authorization: Bearer TOKEN, or is the password of Basic."
+            return body | {"detail": f"{error} {hint}"}, status, {"WWW-Authenticate": 'Basic realm="stable-core"'}
+        if not self.on:
+            text = "the bridges for other APIs are off, as this server does not listen on loopback alone."
+            raise NotFound(text, hint='To switch them on, set bridges = "on" in config.toml.')
+        return self._pass_on(token)
+
+    def _pass_on(self, token: str) -> flask.Response:
+        request = flask.request
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in OURS}
+        headers |= {"Authorization": f"Bearer {token}", "X-Bridge-Secret": self._secret, "Host": request.host}
+        chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+        body = self._body() if chunked or request.content_length else None
+        connection = http.client.HTTPConnection("127.0.0.1", self._started())
+        try:
+            connection.request(
+                request.method, request.full_path.removesuffix("?"), body, headers, encode_chunked=chunked
+            )
+            answer = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            connection.close()
+            text = "the bridge ended before it answered. What it had submitted goes on: look at the jobs."
+            raise Internal(text, hint="Send the request again.") from error
+        kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in OURS]
+        return flask.Response(pieces(connection, answer), answer.status, kept, direct_passthrough=True)
+
+    def _body(self) -> Iterator[bytes]:
+        """The request's body in pieces. Raises TooLarge."""
+        source, limit, size = stream(), self._config.max_upload_bytes, 0
+        if (flask.request.content_length or 0) <= limit:
+            while piece := source.read(READ_BYTES):
+                size += len(piece)
+                if size > limit:
+                    break
+                yield piece
+            else:
+                return
+        raise TooLarge(f"the request is over the limit of {limit:,} bytes (max_upload_bytes).")
+
+    def _started(self) -> int:
+        """The port of the process, which is started if none runs. Raises Internal if it does not come up."""
+        with self._starting:
+            if self._process and self._process.exit_code() is None:
+                return self._port
+            file = self._config.data / "bridges.port"
+            file.unlink(missing_ok=True)
+            settings = {"url": self._address(), "secret": self._secret, "port_file": str(file)}
+            path = self._config.data / "logs" / "bridges.log"
+            self._process = processes.LocalProcess(Path(sys.executable), settings, path, "clients.bridges")
+            deadline = time.monotonic() + START_SECONDS
+            while not file.exists():
+                if self._process.exit_code() is not None or time.monotonic() > deadline:
+                    self._process.kill()
+                    raise Internal("the bridges do not start.", hint=f"Their log says why: {path}")
+                time.sleep(0.02)
+            self._port = int(file.read_text())
+            return self._port
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def token_of(request: flask.Request, cookie: str) -> str:
+    """What a request brings: a Bearer token, the password of Basic, or the page's cookie."""
+    scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return given.strip()
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(given, validate=True).decode().partition(":")[2]
+        except (binascii.Error, UnicodeDecodeError):
+            return given
+    return request.cookies.get(cookie, "")
+
+
+def pieces(connection: http.client.HTTPConnection, answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The answer's bytes as they come."""
+    try:
+        while piece := answer.read1(READ_BYTES):
+            yield piece
+    except (OSError, http.client.HTTPException):
+        log.warning("a bridge's answer broke off")
+        raise
+    finally:
+        connection.close()
