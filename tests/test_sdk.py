@@ -17,6 +17,7 @@ import pytest
 from clients.python import stable_core as sdk
 from core import errors
 from core.ops import tokens
+from tests.cable import Cable
 from tests.serving import ROOT, serve, wait_until
 
 DEMO = """
@@ -91,65 +92,6 @@ def picture():
     picture = PIL.Image.new("RGB", (3, 2), "blue")
     picture.putpixel((0, 0), (255, 0, 0))
     return picture
-
-
-class Cable:
-    """A TCP proxy in front of a server, which can be cut, or made deaf: then nothing comes back through it."""
-
-    def __init__(self, server):
-        self._target, self._listener = urlsplit(server.url), socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self.deaf = self.is_cut = False
-        self._ends, self._threads = [], []
-        self._start(self._accept)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.cut()
-        hang_up(self._listener)
-        for thread in self._threads:
-            thread.join()
-        for end in (self._listener, *self._ends):
-            end.close()
-
-    def _start(self, target, *arguments):
-        self._threads.append(threading.Thread(target=target, args=arguments))
-        self._threads[-1].start()
-
-    def _accept(self):
-        with contextlib.suppress(OSError):
-            while True:
-                near, _ = self._listener.accept()
-                if self.is_cut:
-                    near.close()
-                    continue
-                far = socket.create_connection((self._target.hostname, self._target.port))
-                self._ends += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    self._start(self._pump, source, sink, far)
-
-    def _pump(self, source, sink, far):
-        with contextlib.suppress(OSError):
-            while data := source.recv(65536):
-                if not (self.deaf and source is far):
-                    sink.sendall(data)
-        hang_up(source, sink)
-
-    def cut(self):
-        self.is_cut = True
-        hang_up(*self._ends)
-
-    def mend(self):
-        self.is_cut = self.deaf = False
-
-
-def hang_up(*ends):
-    """Closing would not do while another thread waits for data: then the peer is not told."""
-    for end in ends:
-        with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
 
 
 def test_run_returns_the_outputs(client):

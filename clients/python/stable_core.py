@@ -3,11 +3,19 @@
     with Client() as client:
         client.run("txt2img", prompt="a red circle on a blue background")[0].save("circle.png")
 
-This file works alone; it needs python-socketio[client] and requests. Everything in it may be used from many threads."""
+    async with AsyncClient() as client:
+        await (await client.run("txt2img", prompt="a red circle on a blue background"))[0].save("circle.png")
 
+This file works alone; it needs python-socketio[client] and requests. Everything in it may be used from many threads,
+but what begins with Async."""
+
+import asyncio
+import contextlib
+import inspect
 import io
 import json
 import logging
+import math
 import os
 import queue
 import random
@@ -17,9 +25,10 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import engineio
@@ -34,6 +43,8 @@ TERMINAL = ("done", "failed", "cancelled")
 ANSWER_SECONDS = 30  # without an answer, a call is sent again
 SILENCE_SECONDS = 15  # without an event, a wait asks how its job is
 TICK_SECONDS = 0.5  # how long Ctrl-C may take where Python cannot interrupt a wait
+THREADS = 32  # calls of an AsyncClient at the same time; waits for jobs need none
+T = TypeVar("T")
 SUFFIXES = {"image": ".png", "mask": ".png", "text": ".txt", "json": ".json", "audio": ".wav", "video": ".mp4"}
 
 
@@ -175,8 +186,8 @@ class Job:
     """A submitted job. Its `state` and `record` follow the server's while the client is open."""
 
     def __init__(self, client: "Client"):
-        self._client, self._lock = client, threading.Lock()
-        self._inboxes: list[queue.SimpleQueue] = []
+        self._client, self._lock = client, threading.RLock()
+        self._listeners: list[Callable[[Event | ServerError], None]] = []
         self._artifacts: dict[str, dict[str, Any]] = {}
         self.record: dict[str, Any] = {}
 
@@ -210,35 +221,17 @@ class Job:
 
         Goes on through broken connections and restarts of the server; raises TimeoutError after `timeout` seconds."""
         inbox: queue.SimpleQueue = queue.SimpleQueue()
-        with self._lock:
-            known = [Event("artifact", record) for record in self._artifacts.values()]
-            known.insert(len(known) if self.state in TERMINAL else 0, Event("job", dict(self.record)))
-            for event in known:
-                inbox.put(event)
-            self._inboxes.append(inbox)
-        heard = start = time.monotonic()
-        try:
-            while True:
+        watch = _Watch(self, timeout)
+        with self._listen(inbox.put):
+            while not watch.over:
                 try:
-                    event = inbox.get(timeout=TICK_SECONDS)
+                    event = inbox.get(timeout=min(TICK_SECONDS, watch.seconds))
                 except queue.Empty:
-                    event = self._client._fatal
-                now = time.monotonic()
-                if isinstance(event, ServerError):
-                    raise event
-                if event:
-                    heard = now
+                    event = None
+                if watch.take(event):
                     yield event
-                    if event.type == "job" and event.data["state"] in TERMINAL:
-                        return
-                if timeout is not None and now > start + timeout:
-                    raise TimeoutError(f"job {self.id} is {self.state} after {timeout:g} s, and goes on.")
-                if now > heard + SILENCE_SECONDS:
-                    heard = now
+                if watch.is_silent():
                     self._reconcile()
-        finally:
-            with self._lock:
-                self._inboxes.remove(inbox)
 
     def wait(
         self,
@@ -254,8 +247,7 @@ class Job:
                 on_progress(event.data)
             elif event.type == "preview" and on_preview:
                 on_preview(event.data["image"])
-        if self.state != "done":
-            raise self.error or Internal(f"job {self.id} is {self.state} without a reason.")
+        self._raise_unless_done()
         return self.outputs
 
     def cancel(self, keep_partial: bool = False) -> None:
@@ -279,6 +271,27 @@ class Job:
         self._learn(self._client.call("job", {"id": self.id})["job"])
         return self
 
+    def _raise_unless_done(self) -> None:
+        if self.state != "done":
+            raise self.error or Internal(f"job {self.id} is {self.state} without a reason.")
+
+    @contextlib.contextmanager
+    def _listen(self, tell: Callable[["Event | ServerError"], None]) -> Iterator[None]:
+        """Tell what is known and then, inside the block, what happens; an error is the last that there is to tell."""
+        with self._lock:
+            known = [Event("artifact", record) for record in self._artifacts.values()]
+            known.insert(len(known) if self.state in TERMINAL else 0, Event("job", dict(self.record)))
+            for event in known:
+                tell(event)
+            self._listeners.append(tell)
+        if self._client._fatal:
+            tell(self._client._fatal)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._listeners.remove(tell)
+
     def _reconcile(self) -> None:
         """Catch up on what events did not tell. A job that the server does not know any more has failed."""
         try:
@@ -290,11 +303,12 @@ class Job:
             self._tell(error)
 
     def _receive(self, type: str, body: dict[str, Any]) -> None:
-        if type == "job":
-            return self._learn(body)
-        if type == "artifact":
-            self._artifacts[body["id"]] = body
-        self._tell(Event(type, body))
+        with self._lock:
+            if type == "job":
+                return self._learn(body)
+            if type == "artifact":
+                self._artifacts[body["id"]] = body
+            self._tell(Event(type, body))
 
     def _learn(self, record: dict[str, Any], newest: bool = True) -> None:
         """Take over a record. Not the `newest`, or after the end: what events have told meanwhile counts more."""
@@ -302,13 +316,47 @@ class Job:
             known = self.record.get("state")
             newest = newest and known not in TERMINAL
             self.record = self.record | record if newest else record | self.record
-        if self.state != known:
-            self._tell(Event("job", dict(self.record)))
+            if self.state != known:
+                self._tell(Event("job", dict(self.record)))
 
-    def _tell(self, event: Event | ServerError) -> None:
+    def _tell(self, event: "Event | ServerError") -> None:
         with self._lock:
-            for inbox in self._inboxes:
-                inbox.put(event)
+            for tell in self._listeners:
+                tell(event)
+
+
+class _Watch:
+    """What whoever waits for a job has to think of besides its events: when to give up, and when to ask."""
+
+    def __init__(self, job: Job, timeout: float | None):
+        self._job, self._timeout, self.over = job, timeout, False
+        self._start = self._heard = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long there is nothing to do but to wait."""
+        last = min(self._heard + SILENCE_SECONDS, self._start + (math.inf if self._timeout is None else self._timeout))
+        return max(0, last - time.monotonic())
+
+    def take(self, event: Event | ServerError | None) -> bool:
+        """Whether there is something to tell. Raises TimeoutError, and the error that nothing comes after."""
+        if isinstance(event, ServerError):
+            raise event
+        now = time.monotonic()
+        if event:
+            self._heard = now
+            self.over = event.type == "job" and event.data["state"] in TERMINAL
+        elif self._timeout is not None and now >= self._start + self._timeout:
+            raise TimeoutError(f"job {self._job.id} is {self._job.state} after {self._timeout:g} s, and goes on.")
+        return event is not None
+
+    def is_silent(self) -> bool:
+        """Whether it is time to ask; then it is not for a while."""
+        now = time.monotonic()
+        if now < self._heard + SILENCE_SECONDS:
+            return False
+        self._heard = now
+        return True
 
 
 class Client:
@@ -334,6 +382,7 @@ class Client:
         self._fatal: ServerError | None = None
         self._seq: int | None = None  # of the newest event heard: where a replay begins
         self._jobs: weakref.WeakValueDictionary[str, Job] = weakref.WeakValueDictionary()  # by id and client_ref
+        self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
         self._plugins: list[dict[str, Any]] | None = None
         self._connect()
 
@@ -427,10 +476,7 @@ class Client:
     ) -> list[Artifact]:
         """Submit, wait, and return the outputs. `values` are parameters and inputs together, told apart by name.
         `fresh` runs the job even if the results of an equal one are there."""
-        ports = (self.describe(job) or {"inputs": {}})["inputs"]
-        inputs = {name: value for name, value in values.items() if name in ports}
-        params = {name: value for name, value in values.items() if name not in ports}
-        return self.submit(job, params, inputs, fresh=fresh).wait(on_progress, on_preview, timeout)
+        return self._start(job, values, fresh).wait(on_progress, on_preview, timeout)
 
     def upload(self, value: Any, *, kind: str | None = None, name: str | None = None) -> Artifact:
         """Store a PIL image, bytes, a text or the file at a Path; `kind` (image, text ...) is guessed if not given."""
@@ -501,6 +547,25 @@ class Client:
             raise ServerError.from_wire(answer["error"])
         return answer
 
+    def on_event(self, function: Callable[[str, dict[str, Any]], None]) -> Callable[[], None]:
+        """Call `function(type, data)` for each event from now on, in order, also where no job of ours is concerned:
+        job, artifact, session, queue, plugins, models, progress, preview, log, as the protocol describes them, and
+        resync, when some were missed while there was no connection. Call what is returned to hear no more.
+
+        It runs in the thread that receives: it must not wait, nor call the server."""
+        self._listeners = [*self._listeners, function]
+
+        def stop() -> None:
+            self._listeners = [each for each in self._listeners if each is not function]
+
+        return stop
+
+    def _start(self, job: str, values: dict[str, Any], fresh: bool) -> Job:
+        ports = (self.describe(job) or {"inputs": {}})["inputs"]
+        inputs = {name: value for name, value in values.items() if name in ports}
+        params = {name: value for name, value in values.items() if name not in ports}
+        return self.submit(job, params, inputs, fresh=fresh)
+
     def _submit(self, event: str, requests: list[dict[str, Any]]) -> list[Job]:
         """Every request has a reference of its own: sent again after a lost answer, it gives the same job."""
         jobs = [Job(self) for _ in requests]
@@ -536,9 +601,9 @@ class Client:
             return [self._input(each, port) for each in value]
         if value is None or port is None or (isinstance(value, dict) and value.keys() <= {"job", "index"}):
             return value
-        if isinstance(value, Artifact):
+        if isinstance(value, Artifact | AsyncArtifact):
             return value.id
-        if isinstance(value, Job):
+        if isinstance(value, Job | AsyncJob):
             return {"job": value.id}
         if isinstance(value, str) and ARTIFACT_ID.fullmatch(value):
             return value
@@ -600,7 +665,8 @@ class Client:
             self._seq = answer["seq"] if answer["resync"] else max(self._seq or 0, answer["seq"])
             self._online.set()
         if answer["resync"]:  # the server does not know all events since the last one any more
-            for job in list(self._jobs.values()):
+            self._announce("resync", {"seq": answer["seq"]})
+            for job in self._known_jobs():
                 job._reconcile()
 
     def _refusal(self, refusals: list[Any]) -> ServerError:
@@ -643,6 +709,18 @@ class Client:
             self._jobs.setdefault(key, job)._receive(event, body)
         if "seq" in body and self._seq is not None:
             self._seq = max(self._seq, body["seq"])
+        self._announce(event, body)
+
+    def _announce(self, event: str, body: dict[str, Any]) -> None:
+        for function in self._listeners:
+            try:
+                function(event, body)
+            except Exception:  # told as Python tells of any thread's error; the next events come all the same
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
+
+    def _known_jobs(self) -> set[Job]:
+        """Those that somebody still holds. Copied in one step, for other threads submit meanwhile."""
+        return {job for reference in self._jobs.valuerefs() if (job := reference())}
 
     def _lost(self, socket: socketio.Client) -> None:
         with self._lock:
@@ -668,6 +746,273 @@ class Client:
     def _fail(self, error: ServerError) -> None:
         self._fatal = self._fatal or error
         self._online.set()  # whoever waits for the connection is to see the error instead
+        for job in self._known_jobs():
+            job._tell(self._fatal)
+
+
+class AsyncArtifact:
+    """As Artifact, for asyncio."""
+
+    def __init__(self, client: "AsyncClient", artifact: Artifact):
+        self._client, self._artifact, self.id = client, artifact, artifact.id
+
+    def __repr__(self) -> str:
+        return f"<AsyncArtifact {self.id}>"
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """As Artifact.record. Outputs of a job that was waited for and uploads have it, others after `await load()`."""
+        if self._artifact._record is None:
+            raise RuntimeError(f"the record of {self.id} is not here yet: await its load() first.")
+        return self._artifact._record
+
+    @property
+    def kind(self) -> str:
+        return self.record["kind"]
+
+    async def load(self) -> dict[str, Any]:
+        """The record, asked for if it is not here yet."""
+        return await self._client._run(lambda: self._artifact.record)
+
+    async def bytes(self) -> bytes:
+        return await self._client._run(self._artifact.bytes)
+
+    async def image(self) -> Any:
+        return await self._client._run(self._artifact.image)
+
+    async def text(self) -> str:
+        return await self._client._run(self._artifact.text)
+
+    async def save(self, path: str | os.PathLike = ".") -> Path:
+        return await self._client._run(self._artifact.save, path)
+
+
+class AsyncJob:
+    """As Job, for asyncio. Waiting for it takes no thread: one program can wait for thousands."""
+
+    def __init__(self, client: "AsyncClient", job: Job):
+        self._client, self._job = client, job
+
+    def __repr__(self) -> str:
+        return repr(self._job).replace("<Job", "<AsyncJob", 1)
+
+    @property
+    def id(self) -> str:
+        return self._job.id
+
+    @property
+    def record(self) -> dict[str, Any]:
+        return self._job.record
+
+    @property
+    def state(self) -> str:
+        return self._job.state
+
+    @property
+    def error(self) -> ServerError | None:
+        return self._job.error
+
+    @property
+    def outputs(self) -> list[AsyncArtifact]:
+        """As Job.outputs. Of a job that a list told of, known after `await wait()` or `refresh()`."""
+        if self.state in TERMINAL and "outputs" not in self.record:
+            raise RuntimeError(f"the outputs of {self.id} are not here yet: await its wait() or refresh() first.")
+        return [AsyncArtifact(self._client, each) for each in self._job.outputs]
+
+    async def events(self, timeout: float | None = None) -> AsyncIterator[Event]:
+        """As Job.events."""
+        loop = asyncio.get_running_loop()
+        inbox: asyncio.Queue[Event | ServerError | None] = asyncio.Queue()
+        watch = _Watch(self._job, timeout)
+        with self._job._listen(lambda event: _soon(loop, inbox.put_nowait, event)):
+            while not watch.over:
+                nothing = loop.call_later(watch.seconds, inbox.put_nowait, None)
+                try:
+                    event = await inbox.get()
+                finally:
+                    nothing.cancel()
+                if watch.take(event):
+                    yield event
+                if watch.is_silent():
+                    self._client._threads.submit(self._job._reconcile)  # the inbox gets what it learns
+
+    async def wait(
+        self,
+        on_progress: Callable[[dict[str, Any]], Any] | None = None,
+        on_preview: Callable[[bytes], Any] | None = None,
+        timeout: float | None = None,
+    ) -> list[AsyncArtifact]:
+        """As Job.wait; the functions may be coroutines. Cancelling the task that waits leaves the job alone."""
+        async with contextlib.aclosing(self.events(timeout)) as events:
+            async for event in events:
+                done = None
+                if event.type == "progress" and on_progress:
+                    done = on_progress(event.data)
+                elif event.type == "preview" and on_preview:
+                    done = on_preview(event.data["image"])
+                if inspect.isawaitable(done):
+                    await done
+        if self.state == "done" and "outputs" not in self.record:
+            await self.refresh()
+        self._job._raise_unless_done()
+        return self.outputs
+
+    async def cancel(self, keep_partial: bool = False) -> None:
+        await self._client._run(self._job.cancel, keep_partial)
+
+    async def skip(self) -> None:
+        await self._client._run(self._job.skip)
+
+    async def retry(self) -> "AsyncJob":
+        return AsyncJob(self._client, await self._client._run(self._job.retry))
+
+    async def refresh(self) -> "AsyncJob":
+        await self._client._run(self._job.refresh)
+        return self
+
+
+class AsyncClient:
+    """As Client, for asyncio: `async with AsyncClient() as client:` connects and closes, or `connect` and `close` do.
+
+    It drives a Client in threads of its own, so that it comes through broken connections and restarts as that does."""
+
+    def __init__(
+        self, url: str | None = None, token: str | None = None, *, session: str = "default", patience: float = 60
+    ):
+        self._connect = lambda: Client(url, token, session=session, patience=patience)
+        self._connected: Client | None = None
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="stable-core")
+
+    async def __aenter__(self) -> "AsyncClient":
+        return await self.connect()
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self.close()
+
+    async def connect(self) -> "AsyncClient":
+        """Raises Unreachable if no server answers. Call it once, before anything else."""
+        self._connected = await self._run(self._connect)
+        return self
+
+    async def close(self) -> None:
+        """Leave. Jobs go on without us; waits for them raise Unreachable."""
+        if self._connected:
+            await asyncio.to_thread(self._connected.close)  # our own threads may be in the calls that this ends
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    aclose = close  # what contextlib.aclosing calls
+
+    @property
+    def _client(self) -> Client:
+        if self._connected is None:
+            raise RuntimeError(
+                "not connected: use `async with AsyncClient() as client:`, or await its connect() first."
+            )
+        return self._connected
+
+    @property
+    def url(self) -> str:
+        return self._client.url
+
+    @property
+    def session(self) -> str:
+        return self._client.session
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        return self._client.limits
+
+    @property
+    def online(self) -> bool:
+        return self._client.online
+
+    async def plugins(self) -> list[dict[str, Any]]:
+        return await self._run(self._client.plugins)
+
+    async def describe(self, job: str, wait: bool = True) -> dict[str, Any] | None:
+        return await self._run(self._client.describe, job, wait)
+
+    async def choices(self, list: str, search: str = "") -> list[str]:
+        return await self._run(self._client.choices, list, search)
+
+    async def submit(
+        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None, **options: Any
+    ) -> AsyncJob:
+        return AsyncJob(self, await self._run(lambda: self._client.submit(job, params, inputs, **options)))
+
+    async def flow(self, jobs: Iterable[dict[str, Any]]) -> list[AsyncJob]:
+        return [AsyncJob(self, job) for job in await self._run(self._client.flow, jobs)]
+
+    async def plan(
+        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        return await self._run(self._client.plan, job, params, inputs)
+
+    async def light(
+        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None
+    ) -> list[Any]:
+        return await self._run(self._client.light, job, params, inputs)
+
+    async def run(
+        self,
+        job: str,
+        /,
+        *,
+        on_progress: Callable[[dict[str, Any]], Any] | None = None,
+        on_preview: Callable[[bytes], Any] | None = None,
+        timeout: float | None = None,
+        fresh: bool = False,
+        **values: Any,
+    ) -> list[AsyncArtifact]:
+        submitted = AsyncJob(self, await self._run(self._client._start, job, values, fresh))
+        return await submitted.wait(on_progress, on_preview, timeout)
+
+    async def upload(self, value: Any, *, kind: str | None = None, name: str | None = None) -> AsyncArtifact:
+        return AsyncArtifact(self, await self._run(lambda: self._client.upload(value, kind=kind, name=name)))
+
+    async def download(self, artifact: str | AsyncArtifact, path: str | os.PathLike = ".") -> Path:
+        found = Artifact(self._client, artifact) if isinstance(artifact, str) else artifact._artifact
+        return await self._run(found.save, path)
+
+    async def cancel(self, job: str | AsyncJob, keep_partial: bool = False) -> None:
+        await self._run(self._client.cancel, job if isinstance(job, str) else job._job, keep_partial)
+
+    async def skip(self, job: str | AsyncJob) -> None:
+        await self._run(self._client.skip, job if isinstance(job, str) else job._job)
+
+    async def job(self, id: str) -> AsyncJob:
+        return AsyncJob(self, await self._run(self._client.job, id))
+
+    async def jobs(self, *, state: str | None = None, session: str | None = None, limit: int = 50) -> list[AsyncJob]:
+        found = await self._run(lambda: self._client.jobs(state=state, session=session, limit=limit))
+        return [AsyncJob(self, job) for job in found]
+
+    async def artifacts(
+        self, *, job: str | None = None, session: str | None = None, limit: int = 50
+    ) -> list[AsyncArtifact]:
+        found = await self._run(lambda: self._client.artifacts(job=job, session=session, limit=limit))
+        return [AsyncArtifact(self, artifact) for artifact in found]
+
+    async def queue(self, action: str = "status") -> dict[str, Any]:
+        return await self._run(self._client.queue, action)
+
+    async def call(self, event: str, data: dict[str, Any] | None = None, *, repeat: bool = True) -> dict[str, Any]:
+        return await self._run(lambda: self._client.call(event, data, repeat=repeat))
+
+    def on_event(self, function: Callable[[str, dict[str, Any]], None]) -> Callable[[], None]:
+        """As Client.on_event, but that `function` runs in the loop that this is called in."""
+        loop = asyncio.get_running_loop()
+        return self._client.on_event(lambda type, data: _soon(loop, function, type, data))
+
+    async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """What may wait, in a thread of ours."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+def _soon(loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *arguments: Any) -> None:
+    """Call it in the loop's thread; not at all if the loop has been closed."""
+    with contextlib.suppress(RuntimeError):
+        loop.call_soon_threadsafe(function, *arguments)
 
 
 class _InOrder(engineio.Client):
