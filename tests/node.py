@@ -43,14 +43,14 @@ def run_node(code, *arguments, folder=None, **environment):
     """What JavaScript prints that may `import` the packages of `folder`; fails with its errors if it fails.
 
     `code` is the text of a module, or the Path of one; `arguments` are process.argv from 2 on.."""
-    script = [code] if isinstance(code, Path) else ["--input-type=module", "--eval", code, "--"]
+    script = [code] if isinstance(code, Path) else ["--input-type=module", "--eval", code, "--", "code"]
     return run([*script, *arguments], folder or npm_ci(), **environment)
 
 
 def start_node(code, *arguments, folder, **environment):
     """As `run_node`, a process that goes on beside the test."""
     return subprocess.Popen(
-        [node(), "--input-type=module", "--eval", code, "--", *arguments],
+        [node(), "--input-type=module", "--eval", code, "--", "code", *arguments],
         cwd=folder, env=surroundings(environment), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
