@@ -193,7 +193,7 @@ def test_full_disk_is_told_before_anything_is_written(clone):
     disk = clone.folder.parent / "disk"
     disk.mkdir()
     process = tiny.in_mount_namespace(script, clone.folder, disk, BASE, env=clone.environment)
-    assert f"the disk of {disk} has " in refusal(process) and "the installation needs 150000000" in process.stderr
+    assert f"the disk of {disk} has " in refusal(process) and "the installation needs 160000000" in process.stderr
     assert "Making" not in process.stderr
 
 
