@@ -87,6 +87,21 @@ def to_text(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def about_model(found: list[dict[str, Any]], list: str) -> list[dict[str, Any]]:
+    """Light jobs that tell of a model from `list`."""
+    return [about for about in found if about["light"] and _of_one_model(about, list)]
+
+
+def unloading(found: list[dict[str, Any]], list: str) -> list[dict[str, Any]]:
+    """Jobs that give back the memory of models from `list`: of all, where none is named."""
+    return [about for about in found if not about["light"] and _of_one_model(about, list)]
+
+
+def _of_one_model(about: dict[str, Any], list: str) -> bool:
+    takes_more = about["inputs"] or about["program"] or [*parameters(about)] != [chosen_from(about, list)]
+    return not takes_more and about["output"]["kind"] == "json"
+
+
 def first(found: list[dict[str, Any]], what: str, takes_and_gives: str) -> dict[str, Any]:
     """The first of `found`; raises NotThere, which says what a plugin that could do `what` has to announce."""
     if found:

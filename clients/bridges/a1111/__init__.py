@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 
-from clients.bridges.a1111 import lists
+from clients.bridges.a1111 import lists, options
 from clients.python import AsyncClient, ServerError
 
 SESSION = "a1111"
@@ -28,6 +28,6 @@ def create(client_of: ClientOf) -> FastAPI:
         request.state.client = await client_of(token, SESSION)
         return await call_next(request)
 
-    for part in (lists,):
+    for part in (lists, options):
         app.include_router(part.router)
     return app
