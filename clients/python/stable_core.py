@@ -9,8 +9,11 @@
 This file works alone; it needs python-socketio[client] and requests. Everything in it may be used from many threads,
 but what begins with Async."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
+import functools
 import inspect
 import io
 import json
@@ -25,15 +28,19 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import engineio
 import requests
 import socketio
+
+if TYPE_CHECKING:
+    import PIL.Image
+    from typing_extensions import NotRequired
 
 log = logging.getLogger("stable_core")
 log.addHandler(logging.NullHandler())
@@ -55,7 +62,16 @@ class ServerError(Exception):
 
     code = "error"
 
-    def __init__(self, message: str, *, code: str = "", field=None, hint=None, job=None, errors=None):
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "",
+        field: str | None = None,
+        hint: str | None = None,
+        job: str | None = None,
+        errors: list[BadField] | None = None,
+    ):
         super().__init__(message)
         self.message, self.code = message, code or self.code
         self.field, self.hint, self.job, self.errors = field, hint, job, errors or []
@@ -64,10 +80,11 @@ class ServerError(Exception):
         cls.code = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
     @staticmethod
-    def from_wire(body: dict[str, Any]) -> "ServerError":
+    def from_wire(body: Problem) -> ServerError:
         kinds = {kind.code: kind for kind in ServerError.__subclasses__()}
-        details = {key: body.get(key) for key in ("field", "hint", "job", "errors")}
-        return kinds.get(body.get("code"), ServerError)(body["message"], code=body.get("code"), **details)
+        code, field, hint, job = body["code"], body.get("field"), body.get("hint"), body.get("job")
+        kind = kinds.get(code, ServerError)
+        return kind(body["message"], code=code, field=field, hint=hint, job=job, errors=body.get("errors"))
 
 
 class InvalidParams(ServerError): ...
@@ -132,37 +149,38 @@ class Unreachable(ServerError):
 
 
 class Event(NamedTuple):
-    """`type`: job (a new state), artifact (a result), progress, preview, log. `data`: what the server sent with it."""
+    """`type`: job (a new state), artifact (a result), progress, preview, log. `data`: what the server sent with it: an
+    ArtifactRecord, a Progress, a preview's `image` (JPEG), a log's `text`."""
 
     type: str
-    data: dict[str, Any]
+    data: Any
 
 
 class Artifact:
     """A result or an upload. Give it to another job as an input, or fetch its content."""
 
-    def __init__(self, client: "Client", id: str, record: dict[str, Any] | None = None):
+    def __init__(self, client: Client, id: str, record: ArtifactRecord | None = None):
         self._client, self.id, self._record = client, id, record
 
     def __repr__(self) -> str:
         return f"<Artifact {self.id}>"
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> ArtifactRecord:
         """What the server keeps about it: kind, mime, size_bytes, name, job, session, facts (seed, width ...)."""
         if self._record is None:
             self._record = self._client.call("artifact", {"id": self.id})["artifact"]
         return self._record
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         return self.record["kind"]
 
     def bytes(self) -> bytes:
         """The file's content: PNG for an image of a job, what was uploaded for an upload."""
         return self._client._http("GET", f"/artifacts/{self.id}").content
 
-    def image(self) -> Any:
+    def image(self) -> PIL.Image.Image:
         """A PIL image; needs Pillow."""
         import PIL.Image
 
@@ -171,7 +189,7 @@ class Artifact:
     def text(self) -> str:
         return self.bytes().decode("utf-8")
 
-    def save(self, path: str | os.PathLike = ".") -> Path:
+    def save(self, path: str | os.PathLike[str] = ".") -> Path:
         """Write the file, or one named after it in the folder `path`; returns where it is."""
         path = Path(path)
         if path.is_dir():  # a name from elsewhere must not lead out of the folder
@@ -185,11 +203,11 @@ class Artifact:
 class Job:
     """A submitted job. Its `state` and `record` follow the server's while the client is open."""
 
-    def __init__(self, client: "Client"):
+    def __init__(self, client: Client):
         self._client, self._lock = client, threading.RLock()
         self._listeners: list[Callable[[Event | ServerError], None]] = []
-        self._artifacts: dict[str, dict[str, Any]] = {}
-        self.record: dict[str, Any] = {}
+        self._artifacts: dict[str, ArtifactRecord] = {}
+        self.record: JobRecord = {}  # type: ignore[typeddict-item]  # until the submission is answered
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.record.get('name')} {self.state}>"
@@ -199,7 +217,7 @@ class Job:
         return self.record["id"]
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """held, waiting, queued, running, done, failed or cancelled."""
         return self.record["state"]
 
@@ -220,23 +238,23 @@ class Job:
         """What happens to this job, beginning with its present state and ending with its last.
 
         Goes on through broken connections and restarts of the server; raises TimeoutError after `timeout` seconds."""
-        inbox: queue.SimpleQueue = queue.SimpleQueue()
+        inbox: queue.SimpleQueue[Event | ServerError | None] = queue.SimpleQueue()
         watch = _Watch(self, timeout)
         with self._listen(inbox.put):
             while not watch.over:
                 try:
-                    event = inbox.get(timeout=min(TICK_SECONDS, watch.seconds))
+                    heard = inbox.get(timeout=min(TICK_SECONDS, watch.seconds))
                 except queue.Empty:
-                    event = None
-                if watch.take(event):
+                    heard = None
+                if event := watch.take(heard):
                     yield event
                 if watch.is_silent():
                     self._reconcile()
 
     def wait(
         self,
-        on_progress: Callable[[dict[str, Any]], None] | None = None,
-        on_preview: Callable[[bytes], None] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_preview: Callable[[bytes], object] | None = None,
         timeout: float | None = None,
     ) -> list[Artifact]:
         """The outputs, once it is done; raises what made it fail, Cancelled, or TimeoutError.
@@ -262,11 +280,11 @@ class Job:
         """Leave the rest of the picture that it is at, and go on with the next. Raises Conflict if it does not run."""
         self._client.call("skip", {"id": self.id}, repeat=False)
 
-    def retry(self) -> "Job":
+    def retry(self) -> Job:
         """The same again, as a new job."""
         return self._client._attach(self._client.call("retry", {"id": self.id}, repeat=False)["job"])
 
-    def refresh(self) -> "Job":
+    def refresh(self) -> Job:
         """Ask the server how it is now."""
         self._learn(self._client.call("job", {"id": self.id})["job"])
         return self
@@ -276,7 +294,7 @@ class Job:
             raise self.error or Internal(f"job {self.id} is {self.state} without a reason.")
 
     @contextlib.contextmanager
-    def _listen(self, tell: Callable[["Event | ServerError"], None]) -> Iterator[None]:
+    def _listen(self, tell: Callable[[Event | ServerError], None]) -> Iterator[None]:
         """Tell what is known and then, inside the block, what happens; an error is the last that there is to tell."""
         with self._lock:
             known = [Event("artifact", record) for record in self._artifacts.values()]
@@ -302,7 +320,7 @@ class Job:
         except ServerError as error:
             self._tell(error)
 
-    def _receive(self, type: str, body: dict[str, Any]) -> None:
+    def _receive(self, type: str, body: Any) -> None:
         with self._lock:
             if type == "job":
                 return self._learn(body)
@@ -310,7 +328,7 @@ class Job:
                 self._artifacts[body["id"]] = body
             self._tell(Event(type, body))
 
-    def _learn(self, record: dict[str, Any], newest: bool = True) -> None:
+    def _learn(self, record: JobRecord, newest: bool = True) -> None:
         """Take over a record. Not the `newest`, or after the end: what events have told meanwhile counts more."""
         with self._lock:
             known = self.record.get("state")
@@ -319,7 +337,7 @@ class Job:
             if self.state != known:
                 self._tell(Event("job", dict(self.record)))
 
-    def _tell(self, event: "Event | ServerError") -> None:
+    def _tell(self, event: Event | ServerError) -> None:
         with self._lock:
             for tell in self._listeners:
                 tell(event)
@@ -338,17 +356,18 @@ class _Watch:
         last = min(self._heard + SILENCE_SECONDS, self._start + (math.inf if self._timeout is None else self._timeout))
         return max(0, last - time.monotonic())
 
-    def take(self, event: Event | ServerError | None) -> bool:
-        """Whether there is something to tell. Raises TimeoutError, and the error that nothing comes after."""
+    def take(self, event: Event | ServerError | None) -> Event | None:
+        """What there is to tell. Raises TimeoutError, and the error that nothing comes after."""
         if isinstance(event, ServerError):
             raise event
         now = time.monotonic()
         if event:
             self._heard = now
             self.over = event.type == "job" and event.data["state"] in TERMINAL
-        elif self._timeout is not None and now >= self._start + self._timeout:
+        late = self._timeout is not None and now >= self._start + self._timeout
+        if late and (event is None or event.type not in ("job", "artifact")):  # what may be the end counts more
             raise TimeoutError(f"job {self._job.id} is {self._job.state} after {self._timeout:g} s, and goes on.")
-        return event is not None
+        return event
 
     def is_silent(self) -> bool:
         """Whether it is time to ask; then it is not for a while."""
@@ -367,6 +386,8 @@ class Client:
     that jobs and uploads go to. A call waits `patience` seconds for a lost server before it raises Unreachable; a
     job's `wait` and `events` wait for as long as it takes."""
 
+    limits: Limits
+
     def __init__(
         self, url: str | None = None, token: str | None = None, *, session: str = "default", patience: float = 60
     ):
@@ -377,19 +398,19 @@ class Client:
         self._requests.trust_env = parts.hostname not in LOCAL  # no proxy is of use on the way to oneself
         self._requests.headers["Authorization"] = f"Bearer {self._token}"
         self._lock, self._online, self._closed = threading.Lock(), threading.Event(), threading.Event()
-        self._socket: socketio.Client | None = None
-        self._pending: set[queue.SimpleQueue] = set()
+        self._socket: Any = None  # the _Socket of the connection that there is
+        self._pending: set[queue.SimpleQueue[dict[str, Any] | None]] = set()
         self._fatal: ServerError | None = None
         self._seq: int | None = None  # of the newest event heard: where a replay begins
         self._jobs: weakref.WeakValueDictionary[str, Job] = weakref.WeakValueDictionary()  # by id and client_ref
-        self._listeners: list[Callable[[str, dict[str, Any]], None]] = []
-        self._plugins: list[dict[str, Any]] | None = None
+        self._listeners: list[Callable[[str, dict[str, Any]], object]] = []
+        self._plugins: list[PluginRecord] | None = None
         self._connect()
 
-    def __enter__(self) -> "Client":
+    def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -404,21 +425,21 @@ class Client:
             socket.disconnect()
         self._requests.close()
 
-    def plugins(self) -> list[dict[str, Any]]:
+    def plugins(self) -> list[PluginRecord]:
         """The plugins with the jobs they announce: their inputs, output, and parameters as a JSON Schema."""
         plugins = self._plugins or self.call("plugins")["plugins"]
         self._plugins = plugins if all(each["status"] != "installing" for each in plugins) else None
         return plugins
 
-    def describe(self, job: str, wait: bool = True) -> dict[str, Any] | None:
+    def describe(self, job: str, wait: bool = True) -> AnnouncedJob | None:
         """The announcement of `plugin.job` or `job`; None if there is none or it is not the only one.
 
         A server that has just started may be loading it still: with `wait`, it gets `patience` seconds."""
         deadline = time.monotonic() + self.patience * wait
         while True:
             plugins = self.plugins()
-            announced = [
-                about | {"name": f"{plugin['name']}.{about['name']}"}
+            announced: list[AnnouncedJob] = [
+                {**about, "name": f"{plugin['name']}.{about['name']}"}
                 for plugin in plugins
                 for about in plugin["jobs"]
                 if job in (f"{plugin['name']}.{about['name']}", about["name"])
@@ -430,32 +451,45 @@ class Client:
 
     def choices(self, list: str, search: str = "") -> list[str]:
         """All entries of a list that a parameter's `choices_from` names."""
-        found, total = [], 1
+        found: Any = []
+        total = 1
         while len(found) < total:
             answer = self.call("choices", {"list": list, "search": search, "offset": len(found), "limit": 1000})
             found, total = found + answer["choices"], answer["total"] if answer["choices"] else 0
         return found
 
     def submit(
-        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None, **options: Any
+        self,
+        job: str,
+        params: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        *,
+        priority: Priority | None = None,
+        session: str | None = None,
+        hold: bool = False,
+        fresh: bool = False,
+        embed_metadata: Embed | None = None,
+        client_ref: str | None = None,
     ) -> Job:
         """Put a job into the queue. Once this returns, it is not lost, whatever crashes.
 
         An input is an Artifact or its id, a Job (its outputs), {"job": id, "index": k}, or something to upload: a PIL
-        image, bytes, a Path, a text, a file name where the job takes no text; or a list of these. `options`: priority
-        ("interactive", "normal", "batch"), session, hold, embed_metadata, client_ref, fresh (run it even if the results
-        of an equal job are there)."""
-        return self._submit("submit", [{"job": job, "params": params, "inputs": inputs, **options}])[0]
+        image, bytes, a Path, a text, a file name where the job takes no text; or a list of these. With `hold` it waits
+        for a release; `fresh` runs it even if the results of an equal job are there; of several submissions with one
+        `client_ref`, only the first makes a job."""
+        request: Submission = {
+            "job": job, "params": params, "inputs": inputs, "priority": priority, "session": session, "hold": hold,
+            "fresh": fresh, "embed_metadata": embed_metadata, "client_ref": client_ref,
+        }  # fmt: skip
+        return self._submit("submit", [request])[0]
 
-    def flow(self, jobs: Iterable[dict[str, Any]]) -> list[Job]:
+    def flow(self, jobs: Iterable[Submission]) -> list[Job]:
         """Submit several jobs as one: all or none. Each is a dict of `submit`'s arguments.
 
         With an "id", later ones can use its outputs: {"job": "upscale", "inputs": {"image": {"job": "first"}}}."""
         return self._submit("flow", list(jobs))
 
-    def plan(
-        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def plan(self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None) -> Plan:
         """What a submit would make, without making it: params as they would be used, count, outputs, eta_seconds."""
         return self._light("plan", job, params, inputs)["plan"]
 
@@ -468,8 +502,8 @@ class Client:
         job: str,
         /,
         *,
-        on_progress: Callable[[dict[str, Any]], None] | None = None,
-        on_preview: Callable[[bytes], None] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_preview: Callable[[bytes], object] | None = None,
         timeout: float | None = None,
         fresh: bool = False,
         **values: Any,
@@ -498,7 +532,7 @@ class Client:
         record = self._http("PUT", "/artifacts", params=query, data=bytes(value)).json()["artifact"]
         return Artifact(self, record["id"], record)
 
-    def download(self, artifact: str | Artifact, path: str | os.PathLike = ".") -> Path:
+    def download(self, artifact: str | Artifact, path: str | os.PathLike[str] = ".") -> Path:
         """Save an artifact as the file `path`, or into the folder `path`; returns where it is."""
         return (Artifact(self, artifact) if isinstance(artifact, str) else artifact).save(path)
 
@@ -512,7 +546,7 @@ class Client:
         """A job that was submitted before, by anyone with our token; follow it like one's own."""
         return self._attach(self.call("job", {"id": id})["job"])
 
-    def jobs(self, *, state: str | None = None, session: str | None = None, limit: int = 50) -> list[Job]:
+    def jobs(self, *, state: State | None = None, session: str | None = None, limit: int = 50) -> list[Job]:
         """The newest first."""
         return [self._attach(record) for record in self._listed("jobs", limit, state=state, session=session)]
 
@@ -521,9 +555,10 @@ class Client:
         records = self._listed("artifacts", limit, job=job, session=session)
         return [Artifact(self, record["id"], record) for record in records]
 
-    def queue(self, action: str = "status") -> dict[str, Any]:
-        """{"paused", "queued", "workers"} after the `action`: status, pause or resume."""
-        return self.call("queue", {"action": action})
+    def queue(self, action: Literal["status", "pause", "resume"] = "status") -> Queue:
+        """How the queue is after the `action`."""
+        answer: Any = self.call("queue", {"action": action})
+        return answer
 
     def call(self, event: str, data: dict[str, Any] | None = None, *, repeat: bool = True) -> dict[str, Any]:
         """The answer to any event of the protocol, or the error it names as an exception.
@@ -547,7 +582,7 @@ class Client:
             raise ServerError.from_wire(answer["error"])
         return answer
 
-    def on_event(self, function: Callable[[str, dict[str, Any]], None]) -> Callable[[], None]:
+    def on_event(self, function: Callable[[str, dict[str, Any]], object]) -> Callable[[], None]:
         """Call `function(type, data)` for each event from now on, in order, also where no job of ours is concerned:
         job, artifact, session, queue, plugins, models, progress, preview, log, as the protocol describes them, and
         resync, when some were missed while there was no connection. Call what is returned to hear no more.
@@ -561,22 +596,20 @@ class Client:
         return stop
 
     def _start(self, job: str, values: dict[str, Any], fresh: bool) -> Job:
-        ports = (self.describe(job) or {"inputs": {}})["inputs"]
+        ports = self._ports(job)
         inputs = {name: value for name, value in values.items() if name in ports}
         params = {name: value for name, value in values.items() if name not in ports}
         return self.submit(job, params, inputs, fresh=fresh)
 
-    def _submit(self, event: str, requests: list[dict[str, Any]]) -> list[Job]:
+    def _submit(self, event: str, requests: Sequence[Submission]) -> list[Job]:
         """Every request has a reference of its own: sent again after a lost answer, it gives the same job."""
         jobs = [Job(self) for _ in requests]
         messages = []
         for job, request in zip(jobs, requests, strict=True):
-            about = self.describe(request["job"]) or {"inputs": {}}  # unknown: the server says which are known
-            message = {"session": self.session, "client_ref": uuid.uuid4().hex} | request
-            inputs = (request.get("inputs") or {}).items()
-            message["inputs"] = {name: self._input(value, about["inputs"].get(name)) for name, value in inputs}
-            message["params"] = request.get("params") or {}
-            messages.append({key: value for key, value in message.items() if value is not None})
+            message: dict[str, Any] = {"session": self.session, "client_ref": uuid.uuid4().hex, "params": {}}
+            message |= {key: value for key, value in request.items() if value is not None}
+            message["inputs"] = self._inputs(request["job"], request.get("inputs"))
+            messages.append(message)
             self._jobs[message["client_ref"]] = job  # its first event may come before the answer
         deadline, answer = time.monotonic() + self.patience, None
         while not answer:
@@ -586,17 +619,24 @@ class Client:
                 if time.monotonic() > deadline or not all(self.describe(each["job"]) for each in messages):
                     raise
                 time.sleep(TICK_SECONDS)
-        records = [answer["job"]] if event == "submit" else answer["jobs"]
+        records: list[JobRecord] = [answer["job"]] if event == "submit" else answer["jobs"]
         return [self._attach(record, job) for record, job in zip(records, jobs, strict=True)]
 
     def _light(
         self, event: str, job: str, params: dict[str, Any] | None, inputs: dict[str, Any] | None
     ) -> dict[str, Any]:
-        ports = (self.describe(job) or {"inputs": {}})["inputs"]
-        given = {name: self._input(value, ports.get(name)) for name, value in (inputs or {}).items()}
-        return self.call(event, {"job": job, "params": params or {}, "inputs": given})
+        return self.call(event, {"job": job, "params": params or {}, "inputs": self._inputs(job, inputs)})
 
-    def _input(self, value: Any, port: dict[str, Any] | None) -> Any:
+    def _ports(self, job: str) -> dict[str, Port]:
+        """What it takes; nothing if it is unknown, for then the server says which jobs are known."""
+        about = self.describe(job)
+        return about["inputs"] if about else {}
+
+    def _inputs(self, job: str, inputs: dict[str, Any] | None) -> dict[str, Any]:
+        ports = self._ports(job) if inputs else {}
+        return {name: self._input(value, ports.get(name)) for name, value in (inputs or {}).items()}
+
+    def _input(self, value: Any, port: Port | None) -> Any:
         if isinstance(value, list | tuple):
             return [self._input(each, port) for each in value]
         if value is None or port is None or (isinstance(value, dict) and value.keys() <= {"job", "index"}):
@@ -611,14 +651,14 @@ class Client:
             value = Path(value)
         return self.upload(value, kind=port["kind"]).id
 
-    def _attach(self, record: dict[str, Any], job: Job | None = None) -> Job:
+    def _attach(self, record: JobRecord, job: Job | None = None) -> Job:
         """The one Job object of a record; events find it from now on."""
         job = self._jobs.setdefault(record["id"], job or Job(self))
         job._learn(record, newest=False)
         return job
 
-    def _listed(self, event: str, limit: int, **wanted: Any) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+    def _listed(self, event: str, limit: int, **wanted: Any) -> list[Any]:
+        found: list[Any] = []
         wanted = {key: value for key, value in wanted.items() if value is not None}
         while len(found) < limit:
             before = {"before": found[-1]["id"]} if found else {}
@@ -659,7 +699,7 @@ class Client:
         hello = self._ask(socket, "hello", None)
         answer = hello and self._ask(socket, "subscribe", {} if self._seq is None else {"since": self._seq})
         with self._lock:
-            if not answer or self._socket is not socket:
+            if not hello or not answer or self._socket is not socket:
                 raise Unreachable(f"the connection to {self.url} broke at once.")
             self.limits, self._plugins = hello["limits"], None
             self._seq = answer["seq"] if answer["resync"] else max(self._seq or 0, answer["seq"])
@@ -683,9 +723,9 @@ class Client:
             return Unreachable(f"the server at {self.url} did not accept the connection.")
         return http_error(answer)
 
-    def _ask(self, socket: socketio.Client | None, event: str, data: Any) -> dict[str, Any] | None:
+    def _ask(self, socket: Any, event: str, data: Any) -> dict[str, Any] | None:
         """Send and wait for the answer; None if the connection broke or stayed silent."""
-        box: queue.SimpleQueue = queue.SimpleQueue()
+        box: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         try:
             with self._lock:
                 if socket is None or socket is not self._socket:
@@ -701,8 +741,8 @@ class Client:
     def _received(self, event: str, body: Any = None) -> None:
         if not isinstance(body, dict):
             return
-        key = body.get("job") if event == "artifact" else body.get("id")
-        job = self._jobs.get(key) or self._jobs.get(body.get("client_ref"))
+        key = str(body.get("job") if event == "artifact" else body.get("id"))
+        job = self._jobs.get(key) or self._jobs.get(str(body.get("client_ref")))
         if event == "plugins":
             self._plugins = None
         elif job and event in ("job", "artifact", "progress", "preview", "log"):
@@ -753,44 +793,44 @@ class Client:
 class AsyncArtifact:
     """As Artifact, for asyncio."""
 
-    def __init__(self, client: "AsyncClient", artifact: Artifact):
+    def __init__(self, client: AsyncClient, artifact: Artifact):
         self._client, self._artifact, self.id = client, artifact, artifact.id
 
     def __repr__(self) -> str:
         return f"<AsyncArtifact {self.id}>"
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> ArtifactRecord:
         """As Artifact.record. Outputs of a job that was waited for and uploads have it, others after `await load()`."""
         if self._artifact._record is None:
             raise RuntimeError(f"the record of {self.id} is not here yet: await its load() first.")
         return self._artifact._record
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         return self.record["kind"]
 
-    async def load(self) -> dict[str, Any]:
+    async def load(self) -> ArtifactRecord:
         """The record, asked for if it is not here yet."""
         return await self._client._run(lambda: self._artifact.record)
 
     async def bytes(self) -> bytes:
         return await self._client._run(self._artifact.bytes)
 
-    async def image(self) -> Any:
+    async def image(self) -> PIL.Image.Image:
         return await self._client._run(self._artifact.image)
 
     async def text(self) -> str:
         return await self._client._run(self._artifact.text)
 
-    async def save(self, path: str | os.PathLike = ".") -> Path:
+    async def save(self, path: str | os.PathLike[str] = ".") -> Path:
         return await self._client._run(self._artifact.save, path)
 
 
 class AsyncJob:
     """As Job, for asyncio. Waiting for it takes no thread: one program can wait for thousands."""
 
-    def __init__(self, client: "AsyncClient", job: Job):
+    def __init__(self, client: AsyncClient, job: Job):
         self._client, self._job = client, job
 
     def __repr__(self) -> str:
@@ -801,11 +841,11 @@ class AsyncJob:
         return self._job.id
 
     @property
-    def record(self) -> dict[str, Any]:
+    def record(self) -> JobRecord:
         return self._job.record
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         return self._job.state
 
     @property
@@ -819,7 +859,7 @@ class AsyncJob:
             raise RuntimeError(f"the outputs of {self.id} are not here yet: await its wait() or refresh() first.")
         return [AsyncArtifact(self._client, each) for each in self._job.outputs]
 
-    async def events(self, timeout: float | None = None) -> AsyncIterator[Event]:
+    async def events(self, timeout: float | None = None) -> AsyncGenerator[Event, None]:
         """As Job.events."""
         loop = asyncio.get_running_loop()
         inbox: asyncio.Queue[Event | ServerError | None] = asyncio.Queue()
@@ -828,18 +868,18 @@ class AsyncJob:
             while not watch.over:
                 nothing = loop.call_later(watch.seconds, inbox.put_nowait, None)
                 try:
-                    event = await inbox.get()
+                    heard = await inbox.get()
                 finally:
                     nothing.cancel()
-                if watch.take(event):
+                if event := watch.take(heard):
                     yield event
                 if watch.is_silent():
                     self._client._threads.submit(self._job._reconcile)  # the inbox gets what it learns
 
     async def wait(
         self,
-        on_progress: Callable[[dict[str, Any]], Any] | None = None,
-        on_preview: Callable[[bytes], Any] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_preview: Callable[[bytes], object] | None = None,
         timeout: float | None = None,
     ) -> list[AsyncArtifact]:
         """As Job.wait; the functions may be coroutines. Cancelling the task that waits leaves the job alone."""
@@ -863,10 +903,10 @@ class AsyncJob:
     async def skip(self) -> None:
         await self._client._run(self._job.skip)
 
-    async def retry(self) -> "AsyncJob":
+    async def retry(self) -> AsyncJob:
         return AsyncJob(self._client, await self._client._run(self._job.retry))
 
-    async def refresh(self) -> "AsyncJob":
+    async def refresh(self) -> AsyncJob:
         await self._client._run(self._job.refresh)
         return self
 
@@ -883,13 +923,13 @@ class AsyncClient:
         self._connected: Client | None = None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="stable-core")
 
-    async def __aenter__(self) -> "AsyncClient":
+    async def __aenter__(self) -> AsyncClient:
         return await self.connect()
 
-    async def __aexit__(self, *error: Any) -> None:
+    async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    async def connect(self) -> "AsyncClient":
+    async def connect(self) -> AsyncClient:
         """Raises Unreachable if no server answers. Call it once, before anything else."""
         self._connected = await self._run(self._connect)
         return self
@@ -919,33 +959,45 @@ class AsyncClient:
         return self._client.session
 
     @property
-    def limits(self) -> dict[str, Any]:
+    def limits(self) -> Limits:
         return self._client.limits
 
     @property
     def online(self) -> bool:
         return self._client.online
 
-    async def plugins(self) -> list[dict[str, Any]]:
+    async def plugins(self) -> list[PluginRecord]:
         return await self._run(self._client.plugins)
 
-    async def describe(self, job: str, wait: bool = True) -> dict[str, Any] | None:
+    async def describe(self, job: str, wait: bool = True) -> AnnouncedJob | None:
         return await self._run(self._client.describe, job, wait)
 
     async def choices(self, list: str, search: str = "") -> list[str]:
         return await self._run(self._client.choices, list, search)
 
     async def submit(
-        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None, **options: Any
+        self,
+        job: str,
+        params: dict[str, Any] | None = None,
+        inputs: dict[str, Any] | None = None,
+        *,
+        priority: Priority | None = None,
+        session: str | None = None,
+        hold: bool = False,
+        fresh: bool = False,
+        embed_metadata: Embed | None = None,
+        client_ref: str | None = None,
     ) -> AsyncJob:
-        return AsyncJob(self, await self._run(lambda: self._client.submit(job, params, inputs, **options)))
+        submit = functools.partial(
+            self._client.submit, job, params, inputs, priority=priority, session=session, hold=hold, fresh=fresh,
+            embed_metadata=embed_metadata, client_ref=client_ref,
+        )  # fmt: skip
+        return AsyncJob(self, await self._run(submit))
 
-    async def flow(self, jobs: Iterable[dict[str, Any]]) -> list[AsyncJob]:
+    async def flow(self, jobs: Iterable[Submission]) -> list[AsyncJob]:
         return [AsyncJob(self, job) for job in await self._run(self._client.flow, jobs)]
 
-    async def plan(
-        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    async def plan(self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None) -> Plan:
         return await self._run(self._client.plan, job, params, inputs)
 
     async def light(
@@ -958,8 +1010,8 @@ class AsyncClient:
         job: str,
         /,
         *,
-        on_progress: Callable[[dict[str, Any]], Any] | None = None,
-        on_preview: Callable[[bytes], Any] | None = None,
+        on_progress: Callable[[Progress], object] | None = None,
+        on_preview: Callable[[bytes], object] | None = None,
         timeout: float | None = None,
         fresh: bool = False,
         **values: Any,
@@ -970,7 +1022,7 @@ class AsyncClient:
     async def upload(self, value: Any, *, kind: str | None = None, name: str | None = None) -> AsyncArtifact:
         return AsyncArtifact(self, await self._run(lambda: self._client.upload(value, kind=kind, name=name)))
 
-    async def download(self, artifact: str | AsyncArtifact, path: str | os.PathLike = ".") -> Path:
+    async def download(self, artifact: str | AsyncArtifact, path: str | os.PathLike[str] = ".") -> Path:
         found = Artifact(self._client, artifact) if isinstance(artifact, str) else artifact._artifact
         return await self._run(found.save, path)
 
@@ -983,7 +1035,7 @@ class AsyncClient:
     async def job(self, id: str) -> AsyncJob:
         return AsyncJob(self, await self._run(self._client.job, id))
 
-    async def jobs(self, *, state: str | None = None, session: str | None = None, limit: int = 50) -> list[AsyncJob]:
+    async def jobs(self, *, state: State | None = None, session: str | None = None, limit: int = 50) -> list[AsyncJob]:
         found = await self._run(lambda: self._client.jobs(state=state, session=session, limit=limit))
         return [AsyncJob(self, job) for job in found]
 
@@ -993,13 +1045,13 @@ class AsyncClient:
         found = await self._run(lambda: self._client.artifacts(job=job, session=session, limit=limit))
         return [AsyncArtifact(self, artifact) for artifact in found]
 
-    async def queue(self, action: str = "status") -> dict[str, Any]:
+    async def queue(self, action: Literal["status", "pause", "resume"] = "status") -> Queue:
         return await self._run(self._client.queue, action)
 
     async def call(self, event: str, data: dict[str, Any] | None = None, *, repeat: bool = True) -> dict[str, Any]:
         return await self._run(lambda: self._client.call(event, data, repeat=repeat))
 
-    def on_event(self, function: Callable[[str, dict[str, Any]], None]) -> Callable[[], None]:
+    def on_event(self, function: Callable[[str, dict[str, Any]], object]) -> Callable[[], None]:
         """As Client.on_event, but that `function` runs in the loop that this is called in."""
         loop = asyncio.get_running_loop()
         return self._client.on_event(lambda type, data: _soon(loop, function, type, data))
@@ -1056,3 +1108,174 @@ def read_token() -> str:
         return (folder / "stable-core" / "token").read_text().strip()
     except OSError:
         return ""
+
+
+# What the server's records hold. A field that is NotRequired is left out where it does not apply.
+
+State = Literal["held", "waiting", "queued", "running", "done", "failed", "cancelled"]
+Priority = Literal["interactive", "normal", "batch"]
+Embed = Literal["full", "minimal", "none"]
+Kind = Literal["image", "mask", "text", "json", "audio", "video"]
+Review = Literal["new", "picked", "rejected"]
+
+
+class JobRecord(TypedDict):
+    """A job. Lists and events leave out `outputs`; `Job.outputs` knows them all the same."""
+
+    id: str
+    name: str
+    state: State
+    priority: Priority
+    owner: str
+    session: str
+    client_ref: NotRequired[str]
+    parent: NotRequired[str]
+    key: NotRequired[str]
+    children: NotRequired[int]
+    children_ended: NotRequired[int]
+    params: dict[str, Any]
+    inputs: dict[str, list[Any]]
+    embed_metadata: Embed
+    version: NotRequired[str]
+    created: float
+    queued: float
+    started: NotRequired[float]
+    finished: NotRequired[float]
+    attempt: int
+    worker: NotRequired[str]
+    cancel: NotRequired[Literal["discard", "keep"]]
+    error: NotRequired[Problem]
+    metrics: NotRequired[dict[str, Any]]
+    outputs: NotRequired[list[str]]
+    position: NotRequired[int]
+    eta_seconds: NotRequired[float]
+    waits_for: NotRequired[list[dict[str, str]]]
+
+
+class ArtifactRecord(TypedDict):
+    """A result or an upload; `facts` are width, seed, infotext and so on."""
+
+    id: str
+    job: NotRequired[str]
+    idx: int
+    kind: Kind
+    sha256: str
+    size_bytes: int
+    mime: str
+    name: NotRequired[str]
+    owner: str
+    session: str
+    review: Review
+    facts: dict[str, Any]
+    created: float
+    source: NotRequired[str]
+    parents: NotRequired[list[str]]
+
+
+class Progress(TypedDict):
+    """How far a running job is; `eta_seconds` until the end of this phase."""
+
+    id: str
+    step: float
+    total: float
+    phase: str
+    eta_seconds: float | None
+    next_output: NotRequired[dict[str, Any]]
+
+
+class Problem(TypedDict):
+    """A ServerError as data."""
+
+    code: str
+    message: str
+    field: NotRequired[str]
+    hint: NotRequired[str]
+    job: NotRequired[str]
+    errors: NotRequired[list[BadField]]
+
+
+class BadField(TypedDict):
+    field: str
+    message: str
+
+
+class PluginRecord(TypedDict):
+    """A plugin; `error` says why it was refused."""
+
+    name: str
+    status: Literal["installing", "ready", "refused"]
+    error: str | None
+    jobs: list[AnnouncedJob]
+    settings: dict[str, Any]
+    notes: list[str]
+    version: NotRequired[str]
+    title: NotRequired[str]
+    description: NotRequired[str]
+    author: NotRequired[str]
+    licence: NotRequired[str]
+    homepage: NotRequired[str]
+
+
+class AnnouncedJob(TypedDict):
+    """What a plugin says of a job; `params` is a JSON Schema."""
+
+    name: str
+    help: str
+    inputs: dict[str, Port]
+    output: Port
+    params: dict[str, Any]
+    affinity: str | None
+    concurrency: int
+    light: bool
+    program: bool
+    memory: int
+    reuse: bool
+    plans: bool
+
+
+class Port(TypedDict):
+    """An input or the output of a job."""
+
+    kind: Kind
+    list: bool
+    optional: bool
+    help: NotRequired[str]
+
+
+class Plan(TypedDict):
+    """What a submit would make."""
+
+    job: str
+    params: dict[str, Any]
+    count: int | None
+    outputs: NotRequired[list[dict[str, Any]]]
+    jobs: NotRequired[list[dict[str, Any]]]
+    eta_seconds: float | None
+
+
+class Queue(TypedDict):
+    paused: bool
+    queued: int
+    workers: list[dict[str, Any]]
+
+
+class Limits(TypedDict):
+    message_bytes: int
+    upload_bytes: int
+    pixels: int
+    attachments: int
+
+
+class Submission(TypedDict):
+    """A job of a `flow`: what `submit` takes, and an `id` by which later ones name it."""
+
+    job: str
+    params: NotRequired[dict[str, Any] | None]
+    inputs: NotRequired[dict[str, Any] | None]
+    priority: NotRequired[Priority | None]
+    session: NotRequired[str | None]
+    client_ref: NotRequired[str | None]
+    hold: NotRequired[bool]
+    fresh: NotRequired[bool]
+    embed_metadata: NotRequired[Embed | None]
+    id: NotRequired[str | None]

@@ -136,6 +136,7 @@ class PortRecord(Said):
     kind: KindName
     list: bool
     optional: bool
+    help: str | None = Field(None, description="What it is for.")
 
 
 class AnnouncedJob(Said):
