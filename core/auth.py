@@ -14,14 +14,14 @@ class Guard:
     apart."""
 
     def __init__(self, tokens: dict[str, str], port: int):
-        self._tokens, self.cookie = tokens, f"stable_core_{port}"
+        self.tokens, self.cookie = tokens, f"stable_core_{port}"
 
     def owner(self, environ: dict[str, Any], token: Any = None) -> str:
         """Who sent this: by `token`, a Bearer header or the cookie. Raises Unauthorized."""
         cookies = dict(part.strip().partition("=")[::2] for part in environ.get("HTTP_COOKIE", "").split(";"))
         scheme, _, bearer = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         given = str(token or (scheme == "Bearer" and bearer) or cookies.get(self.cookie, "")).encode("utf-8", "replace")
-        for owner, known in self._tokens.items():
+        for owner, known in self.tokens.items():
             if hmac.compare_digest(given, known.encode()):
                 return owner
         problem = "the token is wrong." if given else "no token was sent."

@@ -14,6 +14,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import hashlib
+import hmac
 import inspect
 import io
 import json
@@ -176,9 +178,18 @@ class Artifact:
     def kind(self) -> Kind:
         return self.record["kind"]
 
-    def bytes(self) -> bytes:
-        """The file's content: PNG for an image of a job, what was uploaded for an upload."""
-        return self._client._http("GET", f"/artifacts/{self.id}").content
+    def bytes(self, format: Literal["jpeg", "webp"] | None = None, quality: int = 80) -> bytes:
+        """The file's content: PNG for an image of a job, what was uploaded for an upload. A picture can also be had in
+        another `format`: "jpeg" or "webp", in a `quality` from 1 to 100."""
+        wanted = {"format": format, "quality": quality} if format else None
+        return self._client._http("GET", f"/artifacts/{self.id}", params=wanted).content
+
+    def link(self, seconds: float = 3600) -> str:
+        """An address that opens without the token, in any browser, for so long; others' artifacts it does not open."""
+        expires = int(time.time() + seconds)
+        message = f"artifact {self.id} {expires}".encode()
+        signature = hmac.new(self._client._token.encode(), message, hashlib.sha256).hexdigest()
+        return f"{self._client.url}/artifacts/{self.id}?expires={expires}&signature={signature}"
 
     def image(self) -> PIL.Image.Image:
         """A PIL image; needs Pillow."""
@@ -814,8 +825,11 @@ class AsyncArtifact:
         """The record, asked for if it is not here yet."""
         return await self._client._run(lambda: self._artifact.record)
 
-    async def bytes(self) -> bytes:
-        return await self._client._run(self._artifact.bytes)
+    async def bytes(self, format: Literal["jpeg", "webp"] | None = None, quality: int = 80) -> bytes:
+        return await self._client._run(self._artifact.bytes, format, quality)
+
+    def link(self, seconds: float = 3600) -> str:
+        return self._artifact.link(seconds)
 
     async def image(self) -> PIL.Image.Image:
         return await self._client._run(self._artifact.image)

@@ -1,6 +1,11 @@
-"""How bytes go out: GET /artifacts/<id>, as they are stored, or a picture as JPEG or WebP."""
+"""How bytes go out: GET /artifacts/<id>, as they are stored, or a picture as JPEG or WebP.
 
+Who has a token can sign a link to an artifact of theirs, which works without the token for a while."""
+
+import hashlib
+import hmac
 import io
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +16,8 @@ from pydantic import Field
 
 from core.api import Api
 from core.artifacts import Blobs
-from core.errors import InvalidParams, UnknownArtifact
+from core.auth import Guard
+from core.errors import InvalidParams, Unauthorized, UnknownArtifact
 from core.jobs import Row, Store
 from core.library import media
 from core.library.review import owned
@@ -33,6 +39,8 @@ class Wanted(pydantic.BaseModel):
 
     format: Literal["jpeg", "webp"] | None = Field(None, description="Of a picture; if not given, as it is stored.")
     quality: int = Field(80, ge=1, le=100, description="Of jpeg and webp: 100 is best and largest.")
+    expires: int = Field(0, description="Until when a signed link works, in seconds since 1970.")
+    signature: str = Field("", description="Of a signed link, in hexadecimal digits: takes the place of the token.")
 
 
 def mount(
@@ -42,8 +50,8 @@ def mount(
 
     @app.get("/artifacts/<id>")
     def download(id: str) -> Any:
-        owner = api().guard.owner(flask.request.environ)
         wanted = Wanted.model_validate(flask.request.args.to_dict())
+        owner = reader(api().guard, id, wanted)
         row = owned(store, id, owner)
         path = blobs.path(row["sha256"])
         if not path.is_file():
@@ -61,6 +69,26 @@ def mount(
         )
         answer.headers["Cache-Control"] = "private, no-cache"  # a later attempt may replace it; the ETag makes it cheap
         return answer
+
+
+def reader(guard: Guard, id: str, wanted: Wanted) -> str:
+    """Who may read it: whoever signed the link, else whoever the token is of. Raises Unauthorized."""
+    if wanted.expires > time.time():
+        for owner, token in guard.tokens.items():
+            if hmac.compare_digest(signed(token, id, wanted.expires).encode(), wanted.signature.encode()):
+                return owner
+    try:
+        return guard.owner(flask.request.environ)
+    except Unauthorized as error:
+        if not wanted.signature:
+            raise
+        text = "this link has expired, or was not signed for this artifact."
+        raise Unauthorized(text, hint="Ask for a new one.") from error
+
+
+def signed(token: str, id: str, expires: int) -> str:
+    """The signature of a link. It tells nothing of the token and is good for nothing else; a new token ends it."""
+    return hmac.new(token.encode(), f"artifact {id} {expires}".encode(), hashlib.sha256).hexdigest()
 
 
 def _converted(row: Row, path: Path, wanted: Wanted, run_blocking: Callable[..., Any]) -> flask.Response:
