@@ -10,9 +10,21 @@ BOT = "b" * 20
 SHA256 = "150eb12cdfa179d690249395d88f21055efc54dc8c4e239a98813c90fe8017d5"  # of the built-in model
 
 
+STYLES = 'name,prompt,negative_prompt\nnice,"{prompt}, nice",ugly\n'
+
+
+def furnish(folder):
+    """Model files to be listed, and a style."""
+    for name in ("lora/sub/thin.safetensors", "vae/soft.pt", "embedding/bad.pt", "hypernetwork/old.pt"):
+        (folder / "models" / name).parent.mkdir(parents=True)
+        (folder / "models" / name).touch()
+    (folder / "models/styles").mkdir()
+    (folder / "models/styles/styles.csv").write_text(STYLES)
+
+
 @pytest.fixture(scope="module")
 def server():
-    with serve({"stable_diffusion": ROOT / "plugins/stable_diffusion"}, tokens={"bot": BOT}) as server:
+    with serve({"stable_diffusion": ROOT / "plugins/stable_diffusion"}, furnish, tokens={"bot": BOT}) as server:
         yield server
 
 
@@ -28,6 +40,59 @@ def client(server, token=None):
 def rest(server, method, path, token=None, **options):
     headers = {"Authorization": f"Bearer {token or server.token}"}
     return requests.request(method, server.url + path, headers=headers, timeout=60, **options)
+
+
+# Lists
+
+
+def test_samplers_and_schedulers_are_those_of_the_job_that_draws(api):
+    samplers = {row["name"]: row for row in api.get_samplers()}
+    assert samplers["DPM++ 2M"] == {"name": "DPM++ 2M", "aliases": ["dpmpp_2m"], "options": {}}
+    assert "Restart" in samplers and "DPM++ 2M Karras" not in samplers
+    schedulers = {row["name"]: row for row in api.get_schedulers()}
+    assert (schedulers["sgm_uniform"]["label"], schedulers["karras"]["default_rho"]) == ("SGM Uniform", 7.0)
+    assert api.util_get_scheduler_names() == sorted(schedulers)
+
+
+def test_upscalers_are_those_of_the_second_pass_while_no_plugin_has_more(api):
+    assert [row["name"] for row in api.get_upscalers()] == ["None", "Lanczos", "Nearest"]
+    assert api.get_latent_upscale_modes()[:2] == [{"name": "Latent"}, {"name": "Latent (antialiased)"}]
+    assert api.get_realesrgan_models() == api.get_face_restorers() == []
+
+
+def test_models_are_listed_with_the_hashes_that_are_known(api):
+    assert api.get_sd_models() == [
+        {
+            "title": "builtin [150eb12cdf]", "model_name": "builtin", "hash": "150eb12cdf", "sha256": SHA256,
+            "filename": "builtin", "config": None,
+        }
+    ]  # fmt: skip
+    assert (
+        api.get_sd_vae() == api.custom_get("sdapi/v1/sd-modules") == [{"model_name": "soft.pt", "filename": "soft.pt"}]
+    )
+    assert api.get_loras() == [{"name": "thin", "alias": "thin", "path": "sub/thin.safetensors", "metadata": {}}]
+    assert api.get_hypernetworks() == [{"name": "old", "path": "old.pt"}]
+    assert [*api.get_embeddings()["loaded"]] == ["bad"] and api.get_embeddings()["skipped"] == {}
+
+
+def test_styles_come_with_their_texts(api):
+    assert api.get_prompt_styles() == [{"prompt": "{prompt}, nice", "negative_prompt": "ugly", "name": "nice"}]
+
+
+def test_lists_are_always_fresh_so_there_is_nothing_to_refresh(server, api):
+    (server.folder / "models/lora/new.safetensors").touch()
+    assert [row["name"] for row in api.get_loras()] == ["new", "thin"]
+    assert api.refresh_checkpoints() is None
+    for name in ("vae", "loras", "embeddings"):
+        answer = rest(server, "POST", f"/sdapi/v1/refresh-{name}")
+        assert (answer.status_code, answer.json()) == (200, None)
+
+
+def test_flags_tell_the_port_and_extensions_are_the_plugins(server, api):
+    assert api.get_cmd_flags() | {"api": True, "port": server.port} == api.get_cmd_flags()
+    assert [(row["name"], row["enabled"]) for row in api.custom_get("sdapi/v1/extensions")] == [
+        ("stable_diffusion", True)
+    ]
 
 
 # Options

@@ -69,6 +69,11 @@ def under_mask(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def drawing(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All of these three."""
+    return [*from_text(found), *from_picture(found), *under_mask(found)]
+
+
 def with_models(found: list[dict[str, Any]], list: str) -> list[dict[str, Any]]:
     """Jobs that make a picture of a picture with a model from `list`, for example models/upscaler."""
     return [

@@ -139,7 +139,7 @@ async def set_options(request: Request, response: Response, options: dict[str, A
 
 def _known(found: list[dict[str, Any]]) -> dict[str, Any]:
     """The parameters of all jobs that draw."""
-    drawing = [*finding.under_mask(found), *finding.from_picture(found), *finding.from_text(found)]
+    drawing = reversed(finding.drawing(found))  # so that what draws from a text tells the defaults
     return {name: schema for about in drawing for name, schema in finding.parameters(about).items()}
 
 
