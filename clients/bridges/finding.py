@@ -107,6 +107,15 @@ def _of_one_model(about: dict[str, Any], list: str) -> bool:
     return not takes_more and about["output"]["kind"] == "json"
 
 
+def light_of_picture(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Light jobs that say something about a picture as JSON, such as how it was made."""
+    return [
+        about
+        for about in found
+        if about["light"] and required(about) == ["image"] and about["output"]["kind"] == "json"
+    ]
+
+
 def first(found: list[dict[str, Any]], what: str, takes_and_gives: str) -> dict[str, Any]:
     """The first of `found`; raises NotThere, which says what a plugin that could do `what` has to announce."""
     if found:

@@ -79,7 +79,7 @@ async def checkpoint(client: AsyncClient, name: str) -> str:
     file with or without folder and ending, or its sha256 or the first digits of that. Raises ModelNotFound."""
     bare = name.rpartition(" [")[0] if name.endswith("]") else name
     names = await client.choices("models/checkpoint")
-    if found := _named(bare, names):
+    if found := named(bare, names):
         return found
     hashes = {} if len(name) < 8 else await checkpoint_hashes(client, names)
     if found := [each for each, sha256 in hashes.items() if sha256 and sha256.startswith(name.lower())]:
@@ -148,7 +148,7 @@ async def _ours(client: AsyncClient, option: Option, value: Any, schema: dict[st
         return await checkpoint(client, str(value))
     if option.parameter == "vae":
         names = await client.choices("models/vae")
-        found = "" if value in ("", "Automatic", "None") else _named(str(value), names)
+        found = "" if value in ("", "Automatic", "None") else named(str(value), names)
         if found is None:
             raise ModelNotFound(f"VAE {str(value)[:200]!r} not found", hint="GET /sdapi/v1/sd-vae lists what there is.")
         return found
@@ -161,7 +161,7 @@ async def _ours(client: AsyncClient, option: Option, value: Any, schema: dict[st
     return value
 
 
-def _named(name: str, names: list[str]) -> str | None:
+def named(name: str, names: list[str]) -> str | None:
     """The one of `names` that A1111 calls so: as it is, or without its folder or ending where only one fits."""
     if name in names:
         return name

@@ -1,0 +1,315 @@
+"""How a request of txt2img or img2img becomes jobs: found by what they take, their parameters told by one table."""
+
+import asyncio
+import io
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import PIL.Image
+from fastapi import HTTPException
+from PIL.PngImagePlugin import PngInfo
+
+from clients.bridges import finding
+from clients.bridges.a1111 import controlnet, options
+from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
+from clients.bridges.pictures import from_base64
+from clients.python import AsyncArtifact, AsyncClient, InvalidParams
+
+About = dict[str, Any]
+Words = Callable[[Any], Any]
+SEEDS = 2**32
+FILLS = ("fill", "original", "latent noise", "latent nothing")
+RESIZE_MODES = ("just resize", "crop and resize", "resize and fill", "just resize (latent upscale)")
+AUTOMATIC = {  # what "Automatic" is since 1.9, where it is not the model's own noise levels, evenly
+    "DPM++ 2M": "Karras", "DPM++ SDE": "Karras", "DPM++ 2M SDE": "Exponential", "DPM++ 2M SDE Heun": "Exponential",
+    "DPM++ 2S a": "Karras", "DPM++ 3M SDE": "Exponential", "DPM2": "Karras", "DPM2 a": "Karras", "Restart": "Karras",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """A field of A1111 and the parameter it stands for. `words` are ours for its; what they make None is not sent."""
+
+    field: str
+    parameter: str
+    words: Words = lambda value: value
+
+
+def positive(value: float) -> float | None:
+    return value if value > 0 else None
+
+
+ROWS = (
+    Row("prompt", "prompt"),
+    Row("negative_prompt", "negative_prompt"),
+    Row("styles", "styles"),
+    Row("seed", "seed"),
+    Row("subseed", "variation_seed"),
+    Row("subseed_strength", "variation_strength"),
+    Row("seed_resize_from_w", "seed_resize_width", positive),
+    Row("seed_resize_from_h", "seed_resize_height", positive),
+    Row("batch_size", "batch_size"),
+    Row("n_iter", "n_iter"),
+    Row("steps", "steps"),
+    Row("cfg_scale", "cfg_scale"),
+    Row("width", "width"),
+    Row("height", "height"),
+    Row("tiling", "tiling"),
+    Row("eta", "eta"),
+    Row("s_churn", "s_churn"),
+    Row("s_tmin", "s_tmin"),
+    Row("s_tmax", "s_tmax"),
+    Row("s_noise", "s_noise"),
+    Row("s_min_uncond", "ngms"),
+)
+REFINER = (Row("refiner_checkpoint", "refiner"), Row("refiner_switch_at", "refiner_switch_at"))
+HIRES = (
+    Row("enable_hr", "hires"),
+    Row("denoising_strength", "denoising_strength"),
+    Row("hr_scale", "hires_scale"),
+    Row("hr_upscaler", "hires_upscaler", lambda name: "Lanczos" if name == "None" else name),
+    Row("hr_second_pass_steps", "hires_steps", positive),
+    Row("hr_resize_x", "hires_width", positive),
+    Row("hr_resize_y", "hires_height", positive),
+    Row("hr_sampler_name", "hires_sampler", lambda name: None if name == "Use same sampler" else name),
+    Row("hr_scheduler", "hires_schedule", lambda name: None if name == "Use same scheduler" else name),
+    Row("hr_prompt", "hires_prompt"),
+    Row("hr_negative_prompt", "hires_negative_prompt"),
+)
+HIRES_CFG = Row("hr_cfg", "hires_cfg_scale")  # of Forge, whose default of 1 would count for those who do not know it
+REDRAWING = (
+    Row("denoising_strength", "denoising_strength"),
+    Row("resize_mode", "resize_mode", RESIZE_MODES.__getitem__),
+    Row("image_cfg_scale", "image_cfg_scale"),
+    Row("initial_noise_multiplier", "noise_multiplier"),
+)
+MASKED = (
+    Row("mask_blur", "mask_blur"),
+    Row("inpainting_fill", "fill", FILLS.__getitem__),
+    Row("inpaint_full_res", "only_masked"),
+    Row("inpaint_full_res_padding", "only_masked_padding"),
+    Row("inpainting_mask_invert", "invert_mask", bool),
+)
+FIELDS = {row.parameter: row.field for row in (*HIRES, HIRES_CFG, *ROWS, *REFINER, *REDRAWING, *MASKED)}
+FIELDS |= {"sampler": "sampler_name", "schedule": "scheduler", "controlnets": "alwayson_scripts"}
+ELSEWHERE = {  # fields that count without a parameter, or that A1111's API leaves without effect, too
+    "batch_size", "n_iter", "sampler_name", "sampler_index", "scheduler", "do_not_save_samples", "do_not_save_grid",
+    "override_settings", "override_settings_restore_afterwards", "comments", "force_task_id", "script_name",
+    "script_args", "send_images", "save_images", "alwayson_scripts", "infotext", "init_images", "mask", "mask_blur_x",
+    "mask_blur_y", "mask_round", "include_init_images",
+}  # fmt: skip
+HIRES_ONLY, MASK_ONLY = (
+    ("hr_", "firstphase_"),
+    ("mask_", "inpaint"),
+)  # how fields begin that count with one or the other
+
+
+@dataclass
+class Translated:
+    """What a request becomes: jobs as AsyncClient.flow takes them, and the names of what has no counterpart here."""
+
+    jobs: list[dict[str, Any]]
+    ignored: list[str] = field(default_factory=list)
+
+
+async def translate(
+    asked: Asked, client: AsyncClient, among: list[About] | None = None, also: dict[str, Any] | None = None
+) -> Translated:
+    """The jobs that draw what is asked for. Nothing is submitted yet, but pictures are uploaded.
+
+    `among` are the jobs that may do it, by default what txt2img and img2img are for; `also` are parameters of theirs,
+    in our words, which win. Raises HTTPException, with A1111's words, for an unknown sampler or no picture to start
+    from; NotThere if no plugin draws; InvalidParams for a bad picture or setting; ModelNotFound."""
+    found = await finding.jobs(client)
+    about = best(candidates(asked, found) if among is None else among, asked)
+    taken, ignored = finding.parameters(about), [*(asked.model_extra or {})]
+    pasted = await read_infotext(asked, client, found, ignored)
+    overrides, unknown = await options.parameters(client, asked.override_settings)
+    ignored += unknown
+    params = await options.defaults(client) | pasted | overrides
+    for row in rows_of(asked):
+        value = getattr(asked, row.field)
+        value = None if value is None else row.words(value)
+        if value is None or row.parameter not in taken or (pasted and row.field not in asked.model_fields_set):
+            continue
+        params[row.parameter] = await fitting(value, row.field, taken[row.parameter], client, ignored)
+    if not pasted or asked.model_fields_set & {"sampler_name", "sampler_index", "scheduler"}:
+        params |= sampling(asked, taken, ignored)
+    images, mask = await uploaded(asked, client)
+    inputs = {port(about, "mask"): mask} if mask and port(about, "mask") else {}
+    guided, shown = await controlnet.units(asked.alwayson_scripts, about, client, images[:1], ignored)
+    params = {name: value for name, value in (params | guided | (also or {})).items() if name in taken}
+    jobs = divided(asked, about, params, inputs | shown, images)
+    return Translated(jobs, [*dict.fromkeys(ignored + unheard(asked, taken))])
+
+
+def candidates(asked: Asked, found: list[About]) -> list[About]:
+    """The jobs that could do it. Raises NotThere."""
+    if isinstance(asked, TextToImage):
+        wanted, words = finding.from_text(found), ("draw", "no input and the parameter prompt")
+    elif asked.mask:
+        wanted, words = finding.under_mask(found), ("inpaint", "an image and a mask, and the parameter prompt")
+    else:
+        needs = "an image, and the parameters prompt and denoising_strength"
+        wanted, words = finding.from_picture(found), ("redraw a picture", needs)
+    finding.first(wanted, *words)
+    return wanted
+
+
+def best(found: list[About], asked: Asked) -> About:
+    """The one that takes the most of what this request may say, and the least besides."""
+    wanted = {row.parameter for row in rows_of(asked)} | {"sampler", "schedule", "model", "controlnets"}
+
+    def score(about: About) -> float:
+        taken = finding.parameters(about).keys()
+        return len(taken & wanted) - len(taken - FIELDS.keys()) / 10
+
+    return max(found, key=score)
+
+
+def rows_of(asked: Asked) -> Iterable[Row]:
+    """The rows that count for this request."""
+    yield from ROWS
+    if asked.refiner_checkpoint not in (None, "", "None"):
+        yield from REFINER
+    if isinstance(asked, TextToImage) and asked.enable_hr:
+        yield from HIRES
+        if "hr_cfg" in asked.model_fields_set:
+            yield HIRES_CFG
+    if isinstance(asked, ImageToImage):
+        yield from REDRAWING
+        yield from MASKED if asked.mask else ()
+
+
+async def fitting(value: Any, name: str, schema: About, client: AsyncClient, ignored: list[str]) -> Any:
+    """The value as the parameter takes it, where A1111 would take it, too: another spelling, a size between."""
+    source = schema.get("ui", {}).get("choices_from", "")
+    if source == "models/checkpoint":
+        return await options.checkpoint(client, value)
+    if isinstance(value, list) and source:
+        there = set(await client.choices(source))
+        ignored += [f"{name}: {each}" for each in value if each not in there]
+        return [each for each in value if each in there]
+    if isinstance(value, str):
+        found = spelled(value, schema)
+        if found is None and name == "resize_mode":
+            ignored.append(name)
+        return found or (RESIZE_MODES[0] if name == "resize_mode" else value)
+    if isinstance(value, int) and schema.get("multipleOf"):
+        return value - value % schema["multipleOf"]
+    return value
+
+
+def spelled(word: str, schema: About) -> str | None:
+    """The allowed value that is the word, but for capitals; the word where all are allowed."""
+    allowed = schema.get("enum")
+    return {str(each).casefold(): each for each in allowed[::-1]}.get(word.casefold()) if allowed else word
+
+
+def sampling(asked: Asked, taken: dict[str, About], ignored: list[str]) -> dict[str, str]:
+    """Sampler and schedule. A schedule that is not there is drawn with as if it were Automatic, as in A1111."""
+    name, wanted = asked.sampler_name or asked.sampler_index, asked.scheduler
+    sampler, schedule = spelled(name, taken.get("sampler", {})), None
+    if sampler is None:
+        raise HTTPException(404, "Sampler not found")
+    if wanted:
+        word = AUTOMATIC.get(sampler, wanted) if wanted.casefold() == "automatic" else wanted
+        schedule = spelled(word, taken.get("schedule", {}))
+        ignored += [] if schedule else [f"scheduler: {wanted}"]
+    return {"sampler": sampler} | ({"schedule": schedule} if schedule else {})
+
+
+async def read_infotext(asked: Asked, client: AsyncClient, found: list[About], ignored: list[str]) -> dict[str, Any]:
+    """What the field `infotext` says, as parameters: read by the job that tells how a picture was made."""
+    readers = finding.light_of_picture(found) if asked.infotext else []
+    for about in readers:
+        (told, *_) = await client.light(about["name"], inputs={port(about, "image"): with_text(asked.infotext)})
+        if isinstance(told, dict) and told.get("form"):
+            return told["form"]["params"]
+    ignored += ["infotext"] if asked.infotext else []
+    return {}
+
+
+def with_text(infotext: str) -> bytes:
+    """A picture that says so of itself."""
+    out, texts = io.BytesIO(), PngInfo()
+    texts.add_itxt("parameters", infotext)
+    PIL.Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=texts)
+    return out.getvalue()
+
+
+async def uploaded(asked: Asked, client: AsyncClient) -> tuple[list[AsyncArtifact], AsyncArtifact | None]:
+    """The pictures to start from, and the mask. Raises InvalidParams or BadImage."""
+    if not isinstance(asked, ImageToImage):
+        return [], None
+    if not asked.init_images:
+        raise HTTPException(404, "Init image not found")
+    data = [from_base64(each, f"init_images.{place}") for place, each in enumerate(asked.init_images)]
+    images = await asyncio.gather(*(client.upload(each, kind="image") for each in data))
+    if not asked.mask:
+        return images, None
+    mask = await asyncio.to_thread(plain_mask, from_base64(asked.mask, "mask"), asked.mask_round)
+    return images, await client.upload(mask, kind="mask")
+
+
+def plain_mask(data: bytes, rounded: bool) -> bytes:
+    """A mask as A1111 reads one: what is opaque, if it is transparent anywhere, else how bright it is."""
+    try:
+        picture = PIL.Image.open(io.BytesIO(data))
+        if picture.mode in ("P", "LA", "PA"):
+            picture = picture.convert("RGBA")
+        mask = picture.convert("L")
+        if picture.mode == "RGBA" and picture.getextrema()[-1] != (255, 255):
+            mask = picture.getchannel("A")
+            mask = mask.point(lambda value: 255 * (value > 128)) if rounded else mask
+        out = io.BytesIO()
+        mask.save(out, "PNG")
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        raise InvalidParams("mask is no picture that can be read. Send a PNG as base64.", field="mask") from error
+    return out.getvalue()
+
+
+def port(about: About, kind: str) -> str:
+    """The input of that kind that the job cannot do without, "" if there is none."""
+    return next((name for name, each in about["inputs"].items() if each["kind"] == kind and not each["optional"]), "")
+
+
+def divided(
+    asked: Asked, about: About, params: dict[str, Any], inputs: dict[str, Any], images: list[AsyncArtifact]
+) -> list[dict[str, Any]]:
+    """One job for all pictures; but one for each, where each has a picture of its own to start from, or where the job
+    draws no more than one. The seeds are the same."""
+    taken, name = finding.parameters(about), port(about, "image")
+    if len(images) < 2 and (asked.pictures == 1 or {"batch_size", "n_iter"} <= taken.keys()):
+        return [{"job": about["name"], "params": params, "inputs": inputs | ({name: images[0]} if images else {})}]
+    count = asked.n_iter * (len(images) if len(images) > 1 else asked.batch_size)
+    counted = "variation_seed" if params.get("variation_strength") else "seed"
+    seeds = {key: random.randrange(SEEDS) for key in ("seed", "variation_seed") if params.get(key, -1) < 0}
+    params = {key: value for key, value in (params | seeds).items() if key in taken}
+    alone = params | {key: 1 for key in ("batch_size", "n_iter") if key in taken}
+    return [
+        {
+            "job": about["name"],
+            "params": alone | ({counted: (alone[counted] + k) % SEEDS} if counted in alone else {}),
+            "inputs": inputs | ({name: images[k % len(images)]} if images else {}),
+        }
+        for k in range(count)
+    ]
+
+
+def unheard(asked: Asked, taken: dict[str, About]) -> list[str]:
+    """Fields that ask for something, and that nothing here has a parameter for."""
+    rows = {row.field: row.parameter for row in (*ROWS, *REFINER, *HIRES, HIRES_CFG, *REDRAWING, *MASKED)}
+    without = () if getattr(asked, "enable_hr", False) else HIRES_ONLY
+    without += () if getattr(asked, "mask", None) else MASK_ONLY
+    names = [
+        name
+        for name in asked.model_fields_set & type(asked).model_fields.keys()
+        if getattr(asked, name) and getattr(asked, name) != type(asked).model_fields[name].default
+        if name not in ELSEWHERE and rows.get(name) not in taken and not name.startswith(without)
+    ]
+    if isinstance(asked, ImageToImage) and asked.mask and asked.mask_blur_x != asked.mask_blur_y:
+        names.append("mask_blur_y")
+    return sorted(names)
