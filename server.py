@@ -14,8 +14,6 @@ if __name__ == "__main__":
 
     start.patch()
 
-from collections.abc import Callable
-
 from core.api import Api
 from core.artifacts import Blobs
 from core.auth import OWNER, Guard
@@ -28,10 +26,11 @@ from core.library.light import Light
 from core.library.programs import Programs
 from core.library.queue import Queue
 from core.library.reuse import Reuse
-from core.ops import devices, discovery, processes
+from core.ops import devices, processes
 from core.ops.config import Config
 from core.ops.detached import Detached
 from core.ops.memory import Memory
+from core.ops.plugins import Plugins
 from core.ops.tokens import read_token
 from core.ops.watchdog import Watchdog
 from core.rest import serving
@@ -77,6 +76,7 @@ class Server:
         Reuse(config, self.store, self.catalogue, self.scheduler, self.pool, blobs, self.sio, run_blocking, exported)
         Programs(self.store, self.scheduler, self.pool, self.sio, self.outgoing.tell)
         self.detached = Detached(config, self.store, self.catalogue, self.pool, blobs, self.sio)
+        self.plugins = Plugins(config, self.catalogue, self.store, self.scheduler, self.pool, self.sio, run_blocking)
         for part in (following, self.library, self.queue, light, self.detached):
             for handler in part.handlers:
                 self.api.bind(handler)
@@ -86,23 +86,17 @@ class Server:
         listener, self.address, port = serving.listen(self.config.host, self.config.port)
         self.api.guard = Guard(self.config.tokens | {OWNER: self.token}, port)
         self.app.wsgi_app = SameSource(self.app.wsgi_app)
-        discovery.discover(self.config, self.catalogue)
-        for info in self.catalogue.plugins.values():  # what is installed and described is there from the first moment
-            discovery.load(info, self.config, self.catalogue, print, self.run_blocking, install=False)
+        self.plugins.discover()
         self.unfinished = self.scheduler.recover(self.detached.restore())
         self.pool.url = self.address
         self.sio.start_background_task(serving.serve, listener, self.app, self.config.async_mode)
-        for seconds, function in ((0.2, self.watchdog.watch), (5, self._maintain), (5, self.library.maintain)):
+        often = ((0.2, self.watchdog.watch), (0.5, self.plugins.look))
+        for seconds, function in (*often, (5, self._maintain), (5, self.library.maintain)):
             self.sio.start_background_task(serving.repeat, self, seconds, function)
 
     def _maintain(self) -> None:
         self.queue.age()
         self.store.maintain(self.config.events_kept)
-
-    def load_plugins(self, say: Callable[[str], None]) -> None:
-        """Install the environments that are missing and announce every plugin's jobs."""
-        discovery.load_all(self.config, self.catalogue, self.store, say, self.run_blocking)
-        self.scheduler.dispatch({*self.catalogue.plugins})
 
     def stop(self) -> None:
         self.running = False

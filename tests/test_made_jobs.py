@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import InvalidParams
 from core.ops.describe import announce, describe
-from core.ops.discovery import Looking
+from core.ops.plugins import Looking
 from core.plugin import Plugin
 from tests.serving import ROOT, serve, wait_until
 from tests.wire import Wire

@@ -31,7 +31,7 @@ from core.ops.config import load
 config = load(Path(sys.argv[1]), {"port": 0})
 running = server.Server(config)
 running.start()
-running.load_plugins(print)
+running.plugins.load_all(print)
 rows = running.scheduler.submit([{"job": "hello", "params": {}, "inputs": {}, "priority": "normal", "session": "s",
                                   "hold": False, "fresh": False, "embed_metadata": "full"}], "local")
 while running.store.job(rows[0]["id"])["state"] != "done":

@@ -16,11 +16,12 @@ MAX_PARAMS = 1_000_000  # bytes of JSON
 SMALL_PARAMS = 10_000  # are checked in less than a few milliseconds
 MAX_ITEMS = 1_000  # of one input
 MAX_ERRORS = 50  # told at once
+MEND = "Once its files are mended, it is there again."
 
 
 @dataclass
 class PluginInfo:
-    """A plugin folder. `status`: installing, ready or refused (then `error` says why)."""
+    """A plugin folder. `status`: installing, ready, refused (then `error` says why), or removed."""
 
     name: str
     folder: Path
@@ -29,7 +30,9 @@ class PluginInfo:
     error: str | None = None
     broken: bool = False  # refused while it ran: its queued jobs fail instead of waiting
     python: Path | None = None
-    content: str = ""  # a hash of its code and environment
+    stamp: str = ""  # changes with every file in its folder
+    code: str = ""  # a hash of its code and environment
+    content: str = ""  # a hash of these and of what its jobs are made from
     jobs: list[dict[str, Any]] = field(default_factory=list)
     settings_schema: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)  # what the admin has set, and the defaults of the rest
@@ -40,7 +43,8 @@ class PluginInfo:
     def wire(self) -> dict[str, Any]:
         keys = ("version", "title", "description", "author", "licence", "homepage")
         about = {key: self.manifest[key] for key in keys if key in self.manifest}
-        more = {"jobs": self.jobs, "settings": self.settings_schema, "notes": self.notes}
+        jobs = [] if self.status == "refused" else self.jobs
+        more = {"jobs": jobs, "settings": self.settings_schema, "notes": self.notes}
         return {**self.brief(), **more, **about}
 
     def brief(self) -> dict[str, Any]:
@@ -142,13 +146,13 @@ class JobType:
 
 
 class Catalogue:
-    """The plugins found and the jobs of those that are ready. core/ops/discovery.py fills it."""
+    """The plugins found and the jobs of those that are ready. core/ops/plugins.py fills it."""
 
     def __init__(self, run_blocking: Callable[..., Any]) -> None:
         self._run_blocking = run_blocking
-        self.plugins: dict[str, PluginInfo] = {}
+        self.plugins: dict[str, PluginInfo] = {}  # by name; replaced whole, as the jobs are
         self.jobs: dict[str, JobType] = {}  # by plugin.job; replaced whole
-        self.renew: Callable[[], None] = lambda: None  # look for models that make jobs; set by discovery
+        self.renew: Callable[[], None] = lambda: None  # look for models that make jobs; set by core/ops/plugins.py
 
     def shipped_models(self) -> list[dict[str, Any]]:
         return [model for info in self.plugins.values() for model in info.models()]
@@ -158,6 +162,12 @@ class Catalogue:
         others = {name: job for name, job in self.jobs.items() if job.plugin.name != plugin.name}
         mine = [JobType(f"{plugin.name}.{about['name']}", plugin, about, self._run_blocking) for about in plugin.jobs]
         self.jobs = others | {job.name: job for job in mine}
+
+    def withdraw(self, plugin: PluginInfo) -> None:
+        """It is not there any more."""
+        plugin.status = "removed"
+        self.plugins = {name: info for name, info in self.plugins.items() if info is not plugin}
+        self.jobs = {name: job for name, job in self.jobs.items() if job.plugin is not plugin}
 
     def wanted(self, name: str) -> JobType:
         """As `find`; a job that nobody has announced yet may come from files that were just put there."""
@@ -174,9 +184,7 @@ class Catalogue:
         if len(matches) == 1:
             job = self.jobs[matches[0]]
             if job.plugin.status == "refused":
-                raise PluginError(
-                    f"{job.plugin.name} is refused: {job.plugin.error}", hint="Mend it, start the server."
-                )
+                raise PluginError(f"{job.plugin.name} is refused: {job.plugin.error}", hint=MEND)
             return job
         if matches:
             raise UnknownJob(f"{name!r} is announced by several plugins: say {' or '.join(matches)}.", field="job")

@@ -127,10 +127,12 @@ class Light:
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             found = [each for each in list(self._pool.workers.values()) if (each.plugin, each.device) == (plugin, SIDE)]
-            usable = [each for each in found if not each.ended_by_us and each.process.exit_code() is None]
+            found = [each for each in found if not each.retired and not each.ended_by_us]
+            usable = [each for each in found if each.process.exit_code() is None]
             if usable and usable[0].ready:
                 return usable[0]
-            if not usable and self._catalogue.plugins[plugin].status == "ready":
+            info = self._catalogue.plugins.get(plugin)
+            if not usable and info and info.status == "ready":
                 self._pool.start(plugin, SIDE)
             elif not usable:
                 return None

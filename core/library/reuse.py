@@ -91,7 +91,7 @@ class Reuse:
         self._store.write(change)
 
     def _digest(self, row: Row, models: str) -> str | None:
-        known, info = self._catalogue.jobs.get(row["name"]), self._catalogue.plugins[row["plugin"]]
+        known = self._catalogue.jobs.get(row["name"])
         try:
             found = look_up(self._store, row["inputs"])
         except CoreError:  # it is gone, as whoever runs the job will see
@@ -99,7 +99,7 @@ class Reuse:
         if not known or not known.about["reuse"]:  # the plugin is another one by now
             return None
         inputs = {name: [(each["kind"], each["sha256"]) for each in items] for name, items in found.items()}
-        parts = [row["name"], row["version"], info.content, info.settings, plain(row["params"]), inputs]
+        parts = [row["name"], row["version"], known.plugin.content, known.plugin.settings, plain(row["params"]), inputs]
         text = json.dumps([*parts, row["embed_metadata"], models], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -36,11 +36,12 @@ class Worker:
     used_at: float = 0
     runs: dict[str, Run] = field(default_factory=dict)  # by lease
     calls: dict[str, tuple[Row, Future]] = field(default_factory=dict)  # light ones: message and answer, by lease
+    retired: bool = False  # gets no further jobs, and ends when it has none
     ended_by_us: bool = False  # so nobody inside is to blame
 
     @property
     def full(self) -> bool:
-        return any(len(self.runs) >= run.concurrency for run in list(self.runs.values()))
+        return self.retired or any(len(self.runs) >= run.concurrency for run in list(self.runs.values()))
 
     def end(self) -> None:
         """Let it unload and end; nobody inside is to blame. Another one is started when it is gone."""

@@ -7,7 +7,6 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from core.ops import discovery
 from core.ops.config import ROOT
 
 PLUGIN, SEED, STEPS = "stable_diffusion", 12, 20
@@ -21,13 +20,7 @@ def run(server: Any, prompt: str, out: Path, stopped: threading.Event) -> int:
     if not info:
         print(f"The demo needs the plugin {PLUGIN}, which is not among the plugins' folders.", file=sys.stderr)
         return 1
-    discovery.load(
-        info,
-        server.config,
-        server.catalogue,
-        lambda line: print(line, file=sys.stderr, flush=True),
-        server.run_blocking,
-    )
+    server.plugins.load(info, lambda line: print(line, file=sys.stderr, flush=True))
     if stopped.is_set():
         return 1
     if info.status != "ready":

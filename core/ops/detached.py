@@ -114,7 +114,7 @@ class Detached:
         if worker is None:
             for other in list(self._pool.workers.values()):
                 if (other.plugin, other.device) == (row["plugin"], row["device"]):
-                    self._sio.start_background_task(self._retire, other)
+                    other.retired = True  # an attached one takes its place
             worker = self._add(row)
         if worker.process.exit_code() is not None:
             raise socketio.exceptions.ConnectionRefusedError("it was given up, and may come back in a moment")
@@ -122,12 +122,6 @@ class Detached:
             raise socketio.exceptions.ConnectionRefusedError("another process is connected with this token")
         worker.process.instance = instance
         return worker
-
-    def _retire(self, local: Worker) -> None:
-        """A worker of ours has had its day: an attached one takes its place, and gets all further jobs."""
-        while local.runs:
-            self._sio.sleep(0.2)
-        local.end()
 
     def _disconnect(self, worker: Worker) -> None:
         """Tell a worker to end. One that was silent may have lost its connection only: it may come back."""

@@ -1,23 +1,21 @@
-"""Finds plugins and learns what they announce: their code runs in a child process, the server only reads JSON."""
+"""Learns what a plugin announces: its code runs in a child process, the server only reads JSON."""
 
 import contextlib
-import difflib
 import hashlib
 import json
 import os
 import re
 import signal
 import subprocess
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jsonschema
+import pydantic
 
 from core.errors import CoreError, InvalidParams
-from core.jobs import Store
 from core.library.catalogue import Catalogue, Fields, PluginInfo
 from core.library.models import Models
 from core.ops import environments
@@ -29,23 +27,64 @@ DESCRIBE_SECONDS, OF_MODELS_SECONDS = 30, 180  # that a plugin has to describe i
 SAY_WHAT_THEY_ARE = {".json", ".py"}  # files of a model; the others are its weights, long in coming
 
 
-def discover(config: Config, catalogue: Catalogue) -> None:
-    """All packages in plugin folders. Those without a good plugin.toml are refused, the others wait for `load`."""
-    for path in sorted(path.with_name("plugin.toml") for root in config.plugins for path in root.glob("*/__init__.py")):
-        info = PluginInfo(path.parent.name, path.parent)
-        try:
-            info.manifest = tomllib.loads(path.read_text("utf-8"))
-            if not re.fullmatch(r"[A-Za-z0-9_-]+", info.name):
-                raise InvalidParams("a plugin's name has letters, digits, _ and - only.")
-            if info.manifest.get("api") != API_VERSION:
-                raise InvalidParams(f"it asks for api = {info.manifest.get('api')}, this server has {API_VERSION}.")
-            if info.manifest.get("name") != info.name:
-                raise InvalidParams(f"its name is {info.manifest.get('name')!r}, its folder {info.name!r}.")
-        except (CoreError, OSError, ValueError) as error:
-            info.status, info.error = "refused", f"plugin.toml: {error}"
-        if info.name in catalogue.plugins:
-            info.status, info.error = "refused", f"{catalogue.plugins[info.name].folder} has that name already."
-        catalogue.plugins[str(info.folder) if info.name in catalogue.plugins else info.name] = info
+class ShippedModel(pydantic.BaseModel):
+    kind: str
+    name: str
+    path: str | None = None
+
+
+class Manifest(pydantic.BaseModel):
+    """What of a plugin.toml the server reads; there may be more."""
+
+    name: str
+    version: str
+    api: int
+    environment: dict[str, Any] = {}
+    jobs_from: list[str] = []
+    models: list[ShippedModel] = []
+
+
+def stamps(roots: list[Path]) -> tuple[dict[Path, str], float]:
+    """All packages in plugin folders, with a hash of what is in each that changes whenever a file comes, goes or is
+    written; and how many seconds of a processor it took to look. Names that begin with a dot do not count."""
+    started = time.thread_time()
+    found = sorted(path.with_name("plugin.toml") for root in roots for path in root.glob("[!.]*/__init__.py"))
+    return {path.parent: stamp(path.parent) for path in found}, time.thread_time() - started
+
+
+def stamp(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in _files(folder):
+        with contextlib.suppress(OSError):  # it goes just now
+            about = path.stat()
+            digest.update(f"{path} {about.st_size} {about.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for inside, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name != "__pycache__" and not name.startswith("."))
+        yield from (Path(inside, name) for name in sorted(names) if not name.startswith("."))
+
+
+def read_manifest(info: PluginInfo) -> None:
+    """Take what plugin.toml says. Afterwards the plugin waits for `load`, or is refused."""
+    info.status, info.error, info.broken, info.notes = "installing", None, False, []
+    try:
+        manifest = tomllib.loads((info.folder / "plugin.toml").read_text("utf-8"))
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", info.name):
+            raise InvalidParams("a plugin's name has letters, digits, _ and - only.")
+        if manifest.get("api") != API_VERSION:
+            raise InvalidParams(f"it asks for api = {manifest.get('api')}, this server has {API_VERSION}.")
+        if manifest.get("name") != info.name:
+            raise InvalidParams(f"its name is {manifest.get('name')!r}, its folder {info.name!r}.")
+        Manifest.model_validate(manifest)
+        info.manifest = manifest
+    except pydantic.ValidationError as error:
+        problem = error.errors()[0]
+        info.status, info.error = "refused", f"plugin.toml: {'.'.join(map(str, problem['loc']))}: {problem['msg']}."
+    except (CoreError, OSError, ValueError) as error:
+        info.status, info.error = "refused", f"plugin.toml: {error}"
 
 
 def load(
@@ -62,26 +101,34 @@ def load(
     if info.status != "installing":
         return
     try:
-        info.python = environments.python_of(info.folder, config.environments, config.torch_backend)
-        if install and not info.python:
-            info.python = run_blocking(environments.ensure, info.folder, config.environments, say, config.torch_backend)
-        _announce(info, config, catalogue, run_blocking, install)
+        if install and not python_of(info, config):
+            run_blocking(environments.ensure, info.folder, config.environments, say, config.torch_backend)
+        info.python = python_of(info, config)
+        announce(info, config, catalogue, run_blocking, install)
     except (CoreError, environments.InstallError, OSError, ValueError, TypeError) as error:
         info.status, info.error = "refused", str(error).removeprefix(f"{info.name}: ")
 
 
-def _announce(
+def python_of(info: PluginInfo, config: Config) -> Path | None:
+    return environments.python_of(info.folder, config.environments, config.torch_backend)
+
+
+def announce(
     info: PluginInfo, config: Config, catalogue: Catalogue, run_blocking: Callable[..., Any], run_it: bool
 ) -> None:
     """Announce what the plugin says of itself; without `run_it`, only if that is known already."""
     models = Models(config.models, catalogue.shipped_models())
-    info.made_from = run_blocking(_made_from, info, models)
-    info.content = _content_hash(info)
+    info.made_from = run_blocking(made_from, info, models)
+    info.code = run_blocking(_code_hash, info.folder, info.python)
+    info.content = hashlib.sha256(f"{info.code} {info.made_from}".encode()).hexdigest()[:32]
     cache = config.data / "descriptions" / f"{info.content}.json"
     if not cache.exists():
         if not run_it:
             return
         run_blocking(_describe_in_child, info, models, cache)
+        if run_blocking(_code_hash, info.folder, info.python) != info.code:
+            cache.unlink()  # it may be of the files before or after
+            raise InvalidParams("its files are being changed; it is looked at again when they are.")
     info.jobs, info.settings_schema, info.notes = run_blocking(_read, cache)
     for job in info.jobs:
         _override(job, config.overrides.get(f"{info.name}.{job['name']}", {}))
@@ -91,64 +138,7 @@ def _announce(
     info.status, info.error = "ready", None
 
 
-def load_all(
-    config: Config, catalogue: Catalogue, store: Store, say: Callable[[str], None], run_blocking: Callable[..., Any]
-) -> None:
-    """One plugin after the other; everybody is told about each."""
-    for name in sorted(config.plugin_settings.keys() - catalogue.plugins.keys()):
-        near = difflib.get_close_matches(name, catalogue.plugins, n=1)
-        say(f"config.toml has settings for {name}, which is no plugin." + (f" Did you mean {near[0]}?" if near else ""))
-    for info in list(catalogue.plugins.values()):
-        load(info, config, catalogue, say, run_blocking)
-        store.write(lambda tx, info=info: tx.event("plugins", info.brief(), {}))
-    catalogue.renew = Looking(lambda: _renew(config, catalogue, store, run_blocking))
-
-
-class Looking:
-    """Calling it has `look` run once after the call, and never twice at a time. Who calls waits for it, but not for
-    longer than `seconds`: a client whose request is not answered for long would be thought lost."""
-
-    def __init__(self, look: Callable[[], None], seconds: float = 10):
-        self._look, self._seconds = look, seconds
-        self._guard, self._ended = threading.Lock(), threading.Event()
-        self._ended.set()
-
-    def __call__(self) -> None:
-        deadline, mine = time.monotonic() + self._seconds, False
-        while not mine and time.monotonic() < deadline:  # one that runs already may have looked a moment too early
-            with self._guard:
-                if mine := self._ended.is_set():
-                    self._ended = threading.Event()
-                    threading.Thread(target=self._run, args=(self._ended,), daemon=True).start()
-                ended = self._ended
-            ended.wait(max(0, deadline - time.monotonic()))
-
-    def _run(self, ended: threading.Event) -> None:
-        try:
-            self._look()
-        finally:
-            ended.set()
-
-
-def _renew(config: Config, catalogue: Catalogue, store: Store, run_blocking: Callable[..., Any]) -> None:
-    """Announce anew what depends on models, where these have come, gone or changed since. Costs a look otherwise."""
-    models = Models(config.models, catalogue.shipped_models())
-    for info in list(catalogue.plugins.values()):
-        if info.status != "ready" or "jobs_from" not in info.manifest:
-            continue
-        if run_blocking(_made_from, info, models) == info.made_from:
-            continue
-        info.renewing = True
-        try:
-            _announce(info, config, catalogue, run_blocking, run_it=True)
-        except (CoreError, OSError, ValueError, TypeError) as error:  # the jobs that there were stay
-            info.notes = [f"What has changed in {config.models} is not announced: {error}"]
-        finally:
-            info.renewing = False
-        store.write(lambda tx, info=info: tx.event("plugins", info.brief(), {}))
-
-
-def _made_from(info: PluginInfo, models: Models) -> str:
+def made_from(info: PluginInfo, models: Models) -> str:
     """A hash of the models that the jobs are made from, `jobs_from` in plugin.toml: which files there are, and when
     those changed that say what they are."""
     found = []
@@ -160,11 +150,21 @@ def _made_from(info: PluginInfo, models: Models) -> str:
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()
 
 
-def _content_hash(info: PluginInfo) -> str:
-    digest = hashlib.sha256(f"{info.python} {info.made_from}".encode())
-    for path in sorted((*info.folder.rglob("*.py"), *info.folder.glob("*.toml"), *(ROOT / "core").rglob("*.py"))):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:32]
+def same_code(info: PluginInfo, config: Config) -> bool:
+    """Whether the plugin's code and environment are what they were when it was loaded."""
+    try:
+        python = python_of(info, config)
+        return python == info.python and _code_hash(info.folder, python) == info.code
+    except (environments.InstallError, OSError, ValueError):
+        return False
+
+
+def _code_hash(folder: Path, python: Path | None) -> str:
+    digest = hashlib.sha256(str(python).encode())
+    own = [path for path in _files(folder) if path.suffix == ".py" or path == folder / "plugin.toml"]
+    for path in (*own, *sorted((ROOT / "core").rglob("*.py"))):
+        digest.update(f"{path.relative_to(folder if path in own else ROOT)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _describe_in_child(info: PluginInfo, models: Models, target: Path) -> None:

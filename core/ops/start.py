@@ -106,18 +106,16 @@ def main(make: "type[Server]") -> int:
 def greet(server: "Server") -> int:
     """Version, address, devices, outputs; then, as they load, the plugins and those that are refused."""
     from core.api import VERSION
+    from core.ops.plugins import said
 
     print(f"stable-core {VERSION}  {server.address}/?token={server.token}", flush=True)
     print(f"devices   {', '.join(server.pool.devices)}")
     print(f"outputs   {server.config.outputs}")
     if server.unfinished:
         print(f"queue     {server.unfinished} unfinished {'job goes' if server.unfinished == 1 else 'jobs go'} on")
-    server.load_plugins(lambda line: print(f"          {line}", flush=True))
+    server.plugins.load_all(lambda line: print(f"          {line}", flush=True))
     for info in server.catalogue.plugins.values():
-        jobs = ", ".join(job["name"] for job in info.jobs)
-        said = f"plugin    {info.name}: {jobs or 'no jobs yet'}"
-        print(said if info.status == "ready" else f"refused   {info.name}: {info.error}")
-        for note in info.notes:
-            print(f"          {note}")
+        for line in said(info):
+            print(line)
     print("Ctrl-C stops.", flush=True)
     return 0

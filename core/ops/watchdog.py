@@ -42,6 +42,8 @@ class Watchdog:
                 run.failure = run.failure or self._overdue(run)
             if worker.connected:
                 self._failed_starts.pop(worker.plugin, None)
+            if worker.retired and not (worker.runs or worker.calls or worker.ended_by_us):
+                worker.end()
             if self._is_silent(worker) or any(run.failure for run in list(worker.runs.values())):
                 worker.process.kill()
             if worker.process.exit_code() is not None:
@@ -59,7 +61,7 @@ class Watchdog:
         queued = "SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? LIMIT ?"
         for row in fairly(self._store.all(queued, plugin.name, FAILED_AT_ONCE)):
             text = f"{plugin.name} is refused: {plugin.error}"
-            error = PluginError(text, job=row["id"], hint="Mend it, restart the server, retry the job.").wire()
+            error = PluginError(text, job=row["id"], hint="Mend it, then retry the job.").wire()
             self._scheduler.end(row["id"], "failed", states=("queued",), error=error)
 
     def _overdue(self, run: Run) -> Cancelled | Timeout | None:

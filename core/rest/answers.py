@@ -383,7 +383,9 @@ class QueueEvent(Numbered):
 
 
 class PluginsEvent(Numbered, PluginBrief):
-    """A plugin became ready or was refused."""
+    """A plugin has come or changed, became ready, was refused, or is gone."""
+
+    status: Literal["installing", "ready", "refused", "removed"]
 
 
 class ModelsEvent(Numbered):

@@ -1,8 +1,10 @@
 """The OpenAPI 3.1 document of what is under plain HTTP, made from the handlers' signatures and the answers' models."""
 
 import inspect
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import quote
 
 from openapi_pydantic import OpenAPI
 from openapi_pydantic.util import PydanticSchema, construct_open_api_with_schema_class
@@ -74,10 +76,53 @@ def document(handlers: dict[str, Handler]) -> Row:
     return built.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
+def with_jobs(base: Row, plugins: list[Row]) -> Row:
+    """The document together with the parameters of all announced jobs. Each is a schema called `plugin.job`, and holds
+    for the `params` of a body that names this job."""
+    jobs = [(f"{plugin['name']}.{job['name']}", job) for plugin in plugins for job in plugin["jobs"]]
+    count = Counter(job["name"] for _, job in jobs)
+    schemas: dict[str, Row] = {}
+    rules: dict[str, list[Row]] = {"SubmitBody": [], "PlanBody": [], "CallBody": []}
+    for full, job in jobs:
+        key = _key(full)
+        params = _moved({name: each for name, each in job["params"].items() if name != "$defs"}, key)
+        schemas[key] = params | {"title": full, "description": job["help"]}
+        schemas |= {_key(f"{full}.{name}"): _moved(each, key) for name, each in job["params"].get("$defs", {}).items()}
+        names = [full, job["name"]] if count[job["name"]] == 1 else [full]
+        then = {"properties": {"params": {"$ref": f"#/components/schemas/{key}"}}}
+        rule = {"if": {"properties": {"job": {"enum": names}}, "required": ["job"]}, "then": then}
+        for body in ("CallBody", "PlanBody") if job["light"] else ("SubmitBody", "PlanBody"):
+            rules[body].append(rule)
+    known = base["components"]["schemas"]
+    bodies = {name: known[name] | {"allOf": each} for name, each in rules.items() if each}
+    if rules["SubmitBody"]:
+        jobs_of_flow = known["FlowBody"]["properties"]["jobs"]
+        several = jobs_of_flow | {"items": jobs_of_flow["items"] | {"allOf": rules["SubmitBody"]}}
+        bodies["FlowBody"] = known["FlowBody"] | {"properties": known["FlowBody"]["properties"] | {"jobs": several}}
+    return base | {"components": base["components"] | {"schemas": known | schemas | bodies}}
+
+
+def _key(name: str) -> str:
+    """As names in a document have to be: a job's may have letters of any language."""
+    return quote(name, safe="").replace("%", "_")
+
+
+def _moved(schema: Any, key: str) -> Any:
+    """A part of a job's schema, whose references lead to where its definitions are in the document."""
+    if isinstance(schema, list):
+        return [_moved(each, key) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    moved = {name: _moved(each, key) for name, each in schema.items()}
+    if isinstance(reference := schema.get("$ref"), str):
+        moved["$ref"] = f"#/components/schemas/{key}.{_key(reference.rpartition('/')[2])}"
+    return moved
+
+
 def _twin(twin: Twin, handler: Handler) -> Row:
-    model, known = request_model(twin.event, handler, twin.said), answers.ANSWERS[twin.event]
     name = "".join(part.title() for part in (twin.event, *map(str, twin.fixed.values())))
-    model.__name__ = f"{name}Body"  # what the path says is not in it
+    model = request_model(twin.event, handler, twin.said, f"{name}Body")  # what the path says is not in it
+    known = answers.ANSWERS[twin.event]
     operation = _operation(
         name[0].lower() + name[1:], TAGS.get(twin.path.split("/")[1], "About"), inspect.getdoc(handler) or "", 200,
         _json("As asked.", known), READING if twin.method == "GET" else WRITING,

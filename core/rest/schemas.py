@@ -13,8 +13,9 @@ from core.jobs import Row
 Model = type[pydantic.BaseModel]
 
 
-def request_model(event: str, handler: Callable[..., Row], without: Iterable[str] = ()) -> Model:
-    """The fields of an event, from its handler's signature; `**submission` stands for the fields of a Submission."""
+def request_model(event: str, handler: Callable[..., Row], without: Iterable[str] = (), name: str = "") -> Model:
+    """The fields of an event, from its handler's signature; `**submission` stands for the fields of a Submission. It is
+    called `name`, by default after the event."""
     parameters = inspect.signature(handler, eval_str=True).parameters
     open_ended = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
     fields: dict[str, Any] = {
@@ -24,7 +25,8 @@ def request_model(event: str, handler: Callable[..., Row], without: Iterable[str
     }
     base = Submission if open_ended else pydantic.create_model("Strict", __config__={"extra": "forbid"})
     text = inspect.getdoc(handler)
-    return pydantic.create_model(f"{event.title().replace('_', '')}Request", __base__=base, __doc__=text, **fields)
+    name = name or f"{event.title().replace('_', '')}Request"
+    return pydantic.create_model(name, __base__=base, __doc__=text, **fields)
 
 
 def query_schemas(model: Model) -> dict[str, Row]:

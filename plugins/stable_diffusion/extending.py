@@ -96,7 +96,7 @@ class Extension:
         return InvalidParams(
             f"{self.kind} {self.name!r} does not work: extensions/{self.path.name}: {why}.",
             field=self.kind,
-            hint="Choose another one, or mend the file and restart the server.",
+            hint="Choose another one, or mend the file.",
         )
 
 
