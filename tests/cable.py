@@ -7,12 +7,14 @@ from urllib.parse import urlsplit
 
 
 class Cable:
-    """A TCP proxy in front of a server, which can be cut, or made deaf: then nothing comes back through it."""
+    """A TCP proxy in front of a server, which can be cut, or made deaf: then nothing comes back through it. While it is
+    cut, connections are refused; `cut_after` so many bytes in either direction cuts it in the middle of something."""
 
     def __init__(self, server):
         self._target, self._listener = urlsplit(server.url), socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.deaf = self.is_cut = False
+        self.cut_after, self.passed = None, 0
         self._ends, self._threads = [], []
         self._start(self._accept)
 
@@ -46,12 +48,19 @@ class Cable:
     def _pump(self, source, sink, far):
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self.passed += len(data)
+                if self.cut_after is not None and len(data) > self.cut_after:
+                    data, self.is_cut = data[: self.cut_after], True
                 if not (self.deaf and source is far):
                     sink.sendall(data)
+                if self.is_cut:
+                    self.cut()
+                elif self.cut_after is not None:
+                    self.cut_after -= len(data)
         hang_up(source, sink)
 
     def cut(self):
-        self.is_cut = True
+        self.is_cut, self.cut_after = True, None
         hang_up(*self._ends)
 
     def mend(self):

@@ -12,6 +12,7 @@ but what begins with Async."""
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import functools
 import hashlib
@@ -51,7 +52,12 @@ LOCAL = ("localhost", "127.0.0.1", "::1")
 TERMINAL = ("done", "failed", "cancelled")
 ANSWER_SECONDS = 30  # without an answer, a call is sent again
 SILENCE_SECONDS = 15  # without an event, a wait asks how its job is
+HTTP_SECONDS = (10, 300)  # for a connection or a piece of a body; for an answer
 TICK_SECONDS = 0.5  # how long Ctrl-C may take where Python cannot interrupt a wait
+CHUNK_BYTES = 65_536
+RESUMED_BYTES = 1_000_000  # a larger upload goes on where it was cut; a smaller one is quicker sent again
+OFFSET_BYTES = "application/offset+octet-stream"
+BROKEN = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 THREADS = 32  # calls of an AsyncClient at the same time; waits for jobs need none
 T = TypeVar("T")
 SUFFIXES = {"image": ".png", "mask": ".png", "text": ".txt", "json": ".json", "audio": ".wav", "video": ".mp4"}
@@ -182,7 +188,7 @@ class Artifact:
         """The file's content: PNG for an image of a job, what was uploaded for an upload. A picture can also be had in
         another `format`: "jpeg" or "webp", in a `quality` from 1 to 100."""
         wanted = {"format": format, "quality": quality} if format else None
-        return self._client._http("GET", f"/artifacts/{self.id}", params=wanted).content
+        return self._client._fetch(f"/artifacts/{self.id}", wanted)
 
     def link(self, seconds: float = 3600) -> str:
         """An address that opens without the token, in any browser, for so long; others' artifacts it does not open."""
@@ -291,9 +297,11 @@ class Job:
         """Leave the rest of the picture that it is at, and go on with the next. Raises Conflict if it does not run."""
         self._client.call("skip", {"id": self.id}, repeat=False)
 
-    def retry(self) -> Job:
-        """The same again, as a new job."""
-        return self._client._attach(self._client.call("retry", {"id": self.id}, repeat=False)["job"])
+    def retry(self, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None) -> Job:
+        """The same again, as a new job; with `params` and `inputs` over those that it had."""
+        client = self._client
+        changed = {"params": params or {}, "inputs": client._inputs(self.record["name"], inputs)}
+        return client._attach(client.call("retry", {"id": self.id, "client_ref": uuid.uuid4().hex, **changed})["job"])
 
     def refresh(self) -> Job:
         """Ask the server how it is now."""
@@ -540,6 +548,9 @@ class Client:
         if len(value) > self.limits["upload_bytes"]:
             raise TooLarge(f"{len(value):,} bytes are over the server's limit of {self.limits['upload_bytes']:,}.")
         query = {"kind": kind, "name": name, "session": self.session}
+        if len(value) > RESUMED_BYTES:
+            id = self._send(bytes(value), {key: each for key, each in query.items() if each})
+            return Artifact(self, id, self.call("artifact", {"id": id})["artifact"])
         record = self._http("PUT", "/artifacts", params=query, data=bytes(value)).json()["artifact"]
         return Artifact(self, record["id"], record)
 
@@ -684,15 +695,61 @@ class Client:
         deadline = time.monotonic() + self.patience
         while True:
             try:
-                answer = self._requests.request(method, self.url + path, timeout=(10, 300), **options)
+                answer = self._requests.request(method, self.url + path, timeout=HTTP_SECONDS, **options)
                 break
-            except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
-                if self._fatal or time.monotonic() > deadline:
-                    raise self._fatal or Unreachable(f"{self.url} does not answer {method} {path}.") from error
-                time.sleep(TICK_SECONDS)
+            except BROKEN as error:
+                self._pause(deadline, f"{method} {path}", error)
         if not answer.ok:
             raise http_error(answer)
         return answer
+
+    def _pause(self, deadline: float, what: str, error: Exception) -> None:
+        """Before something is tried again; raises Unreachable instead once patience is at its end."""
+        if self._fatal or time.monotonic() > deadline:
+            raise self._fatal or Unreachable(f"{self.url} does not answer {what}.") from error
+        time.sleep(TICK_SECONDS)
+
+    def _fetch(self, path: str, wanted: dict[str, Any] | None) -> bytes:
+        """What is there; a download that was cut goes on where it was. Patience counts from the last byte."""
+        data, headers = bytearray(), {"Accept-Encoding": "identity"}
+        while True:
+            deadline, before = time.monotonic() + self.patience, len(data)
+            try:
+                with self._requests.get(
+                    self.url + path, params=wanted, headers=headers, timeout=HTTP_SECONDS, stream=True
+                ) as answer:
+                    if not answer.ok:
+                        raise http_error(answer)
+                    if answer.status_code != requests.codes.partial_content:
+                        data.clear()
+                    headers["If-Range"] = answer.headers.get("ETag", "")
+                    for chunk in answer.iter_content(CHUNK_BYTES):
+                        data += chunk
+                return bytes(data)
+            except BROKEN as error:
+                self._pause(math.inf if len(data) > before else deadline, f"GET {path}", error)
+                headers["Range"] = f"bytes={len(data)}-"
+
+    def _send(self, data: bytes, about: dict[str, str]) -> str:
+        """The id of a new artifact; an upload that was cut goes on where it was: the protocol is tus 1.0.0."""
+        metadata = ",".join(f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in about.items())
+        headers = {"Tus-Resumable": "1.0.0", "Upload-Length": str(len(data)), "Upload-Metadata": metadata}
+        state = self._http("POST", "/api/v1/uploads", headers=headers)
+        path, deadline = state.headers["Location"], time.monotonic() + self.patience
+        while "Upload-Artifact" not in state.headers:
+            offset = state.headers["Upload-Offset"]
+            headers = {"Tus-Resumable": "1.0.0", "Upload-Offset": offset, "Content-Type": OFFSET_BYTES}
+            rest = io.BytesIO(data[int(offset) :])  # sent in pieces: all at once would have to be gone in one timeout
+            try:
+                state = self._requests.patch(self.url + path, headers=headers, data=rest, timeout=HTTP_SECONDS)
+            except BROKEN as error:
+                self._pause(deadline, f"PATCH {path}", error)
+                state = self._http("HEAD", path, headers={"Tus-Resumable": "1.0.0"})
+                if state.headers.get("Upload-Offset") != offset:
+                    deadline = time.monotonic() + self.patience
+            if not state.ok:
+                raise http_error(state)
+        return state.headers["Upload-Artifact"]
 
     def _connect(self) -> None:
         """Make a connection and catch up on the events since the last one."""
@@ -917,8 +974,8 @@ class AsyncJob:
     async def skip(self) -> None:
         await self._client._run(self._job.skip)
 
-    async def retry(self) -> AsyncJob:
-        return AsyncJob(self._client, await self._client._run(self._job.retry))
+    async def retry(self, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None) -> AsyncJob:
+        return AsyncJob(self._client, await self._client._run(self._job.retry, params, inputs))
 
     async def refresh(self) -> AsyncJob:
         await self._client._run(self._job.refresh)
