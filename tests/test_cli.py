@@ -165,7 +165,7 @@ def test_piped_progress_is_a_few_plain_lines(cli):
     done = cli("run", "draw", "--steps", "150", "--delay", "0.005")
     lines = done.stderr.splitlines()
     assert "running: demo.draw" in lines and "sample 150/150" in lines
-    assert re.fullmatch(r"done: demo.draw in [\d.]+ s, \d+ previews?", lines[-2])
+    assert re.fullmatch(r"done: demo.draw in [\d.]+ s, \d+ previews?", lines[-1])
     assert len(lines) < 12 and not CONTROL.search(done.stdout + done.stderr)
 
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from clients.cli import show
-from clients.python import InvalidParams, ServerError
+from clients.cli.flags import ids_in, is_piped
+from clients.python import Client, InvalidParams, ServerError
 
 Command = Callable[..., "Parser"]  # command(name, function, help) adds one
 
@@ -32,6 +33,31 @@ def connection_options() -> Parser:
     return parser
 
 
+def takes_ids(parser: Parser, what: str) -> None:
+    """Adds the argument of a command that takes ids: typed, or one a line from a pipe."""
+    parser.add_argument("id", nargs="*", metavar=what, help="Or piped in, one a line.")
+
+
+def given_ids(flags: argparse.Namespace, typed: list[str] | None = None) -> list[str]:
+    """What was typed, else what is piped in. Raises InvalidParams if there is nothing."""
+    typed = flags.id if typed is None else typed
+    piped = not typed and is_piped()
+    if piped or typed == ["-"]:
+        typed = ids_in(sys.stdin.read())
+    if not typed and not piped:  # a pipe may be empty, as the result of a search may
+        raise InvalidParams(f"{flags.command}: which? Give ids, or pipe them in, one a line.")
+    return typed
+
+
+def announced(client: Client, job: str) -> dict[str, Any]:
+    """What a job takes and gives. Raises UnknownJob in the server's words."""
+    about = client.describe(job, wait=False)
+    if about is None:
+        client.call("submit", {"job": job})
+        raise InvalidParams(f"{job} is there now. Try again.")  # it came in between
+    return about
+
+
 def report(error: ServerError, as_json: bool) -> None:
     """A message and the way out, on stderr."""
     if as_json:
@@ -44,9 +70,14 @@ def report(error: ServerError, as_json: bool) -> None:
 
 
 def dump(content: Any) -> int:
+    """One JSON document: for people's eyes on a terminal, on one line elsewhere."""
     print(json.dumps(content, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
     return 0
 
 
 def wants_json(flags: argparse.Namespace) -> bool:
     return getattr(flags, "json", False)
+
+
+def session_of(client: Client, flags: argparse.Namespace) -> str:
+    return getattr(flags, "session", client.session)

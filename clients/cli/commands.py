@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from clients.cli import listing, running, steering
+from clients.cli import batch, keeping, listing, reviewing, running, steering
 from clients.cli.base import Parser, connection_options, report
 from clients.python import Client, InvalidParams, ServerError, UnknownJob
 
@@ -25,7 +25,7 @@ def arguments() -> Parser:
         made.set_defaults(function=function)
         return made
 
-    for group in (running, listing, steering):
+    for group in (running, batch, steering, listing, reviewing, keeping):
         group.add(command)
     return parser
 
@@ -36,7 +36,7 @@ def main(words: list[str] | None = None) -> int:
 
     def act() -> int:
         flags = arguments().parse_args(words)
-        if flags.command == "run":
+        if hasattr(flags, "words"):
             early, _ = connection_options().parse_known_args(flags.words)  # the server tells the flags of the job
             flags.__dict__.update(vars(early))
         with Client(getattr(flags, "url", None), getattr(flags, "token", None)) as client:
@@ -50,9 +50,14 @@ def execute(client: Client, words: list[str]) -> int:
 
     Returns its exit code; it never raises for what was typed, nor for what the server answers."""
 
+    session = client.session
+
     def act() -> int:
         flags = arguments().parse_args(words)
-        return flags.function(client, flags)
+        try:
+            return flags.function(client, flags)
+        finally:
+            client.session = session  # a command may choose another for itself
 
     return carried_out(words, act)
 

@@ -1,4 +1,4 @@
-"""Makes the flags of a job from its announced schema: their types, bounds, defaults and help."""
+"""Makes the flags of a job from its announced schema (types, bounds, defaults, help); reads what is piped in."""
 
 import argparse
 import difflib
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from clients.cli import show
+from clients.python import InvalidParams
 from clients.python.stable_core import ARTIFACT_ID
 
 IMAGES = ("image", "mask")
@@ -19,6 +20,9 @@ BOUNDS = {
     "exclusiveMinimum": ("more than", lambda value, bound: value > bound),
     "exclusiveMaximum": ("less than", lambda value, bound: value < bound),
 }
+
+
+BOOLEANS = {"on": True, "off": False, "yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 
 
 def resolve(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -72,22 +76,47 @@ def from_json(text: str) -> Any:
         raise argparse.ArgumentTypeError(f"must be JSON: {error}.") from None
 
 
-def input_of(kind: str) -> Callable[[str], Any]:
-    """Reads an input: an artifact's id, a file, - for what is piped in; for texts also the text itself."""
+def input_of(kind: str, folder: Path = Path()) -> Callable[[str], Any]:
+    """Reads an input: an artifact's id, a file (seen from `folder`), - for what is piped in (a list); for texts also
+    the text itself."""
 
     def read(text: str) -> Any:
         if ARTIFACT_ID.fullmatch(text):
             return text
         if text == "-":
-            return sys.stdin.buffer.read()
+            return piped_in()
         if kind == "text" and not text.startswith("@"):
             return text.encode()  # never taken for an id or a file
-        path = Path(text.removeprefix("@") if kind == "text" else text)
+        path = folder / Path(text.removeprefix("@") if kind == "text" else text).expanduser()
         if not path.is_file():
             raise argparse.ArgumentTypeError(f"there is no file {str(path)!r}, and it is no artifact's id.")
         return path
 
     return read
+
+
+def piped_in() -> list[str] | list[bytes]:
+    """What a pipe brings: artifacts, where each line begins with an id, as `run` and `artifacts` print them; else the
+    bytes of one file or text; nothing if it is empty."""
+    content = sys.stdin.buffer.read()
+    try:
+        return ids_in(content.decode())
+    except (UnicodeDecodeError, InvalidParams):
+        return [content]
+
+
+def ids_in(text: str) -> list[str]:
+    """The ids that the lines begin with; a header may come first. Raises InvalidParams for any other word."""
+    words = [line.split(maxsplit=1)[0] for line in text.splitlines() if line.strip()]
+    words = words[1:] if words[:1] == ["id"] else words
+    for word in words:
+        if not ARTIFACT_ID.fullmatch(word):
+            raise InvalidParams(f"what is piped in has to be ids, one a line, got {word[:100]!r}.")
+    return words
+
+
+def is_piped() -> bool:
+    return sys.stdin is not None and not sys.stdin.isatty()
 
 
 class JobParser(argparse.ArgumentParser):
@@ -126,9 +155,8 @@ class JobParser(argparse.ArgumentParser):
         metavar = "TEXT" if kind == "text" else "FILE"
         self._inputs[f"input {name}"] = name
         self.add_argument(
-            flag, dest=f"input {name}", type=input_of(kind), nargs="+", metavar=metavar, required=not port["optional"],
-            default=argparse.SUPPRESS,
-        )  # fmt: skip
+            flag, dest=f"input {name}", type=input_of(kind), nargs="+", metavar=metavar, default=argparse.SUPPRESS
+        )
         many = "several" if port["list"] else "for several, it runs once for each"
         what = "text, @FILE" if kind == "text" else f"{kind} file"
         need = [] if port["optional"] else ["needed"]
@@ -139,7 +167,7 @@ class JobParser(argparse.ArgumentParser):
     def _add_param(self, name: str, schema: dict[str, Any], required: bool) -> None:
         flag, type, dest = self._flag(name, "param"), schema.get("type"), f"param {name}"
         self._params[dest] = name
-        common: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS, "required": required}
+        common: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS}
         metavar, allowed = name.upper(), ""
         if "enum" in schema or "const" in schema:
             values = {str(value): value for value in schema.get("enum", [schema.get("const")])}
@@ -216,10 +244,42 @@ class JobParser(argparse.ArgumentParser):
             self.error(f"there is no flag {unknown[0]}." + (f" Did you mean {near[0]}?" if near else ""))
         given = vars(flags)
         params = {name: given[dest] for dest, name in self._params.items() if dest in given}
-        inputs = {name: given[dest] for dest, name in self._inputs.items() if dest in given}
+        inputs = {name: flat(given[dest]) for dest, name in self._inputs.items() if dest in given}
+        return flags, params, inputs
+
+    def complete(self, params: dict[str, Any], inputs: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        """The inputs, with what is piped in as the one that is missing. Raises InvalidParams if more is missing."""
         ports = self._about["inputs"]
-        return (
-            flags,
-            params,
-            {name: items if ports[name]["list"] or len(items) > 1 else items[0] for name, items in inputs.items()},
-        )
+        missing = [name for name, port in ports.items() if not port["optional"] and name not in inputs]
+        if len(missing) == 1 and is_piped() and (found := piped_in()) and found != [b""]:
+            inputs, missing = inputs | {missing[0]: found}, []
+        missing += [name for name in self._about["params"].get("required", []) if name not in params]
+        if missing:
+            self.error(f"the following flags are required: {', '.join(map(self.flag_of, missing))}")
+        return inputs
+
+    def read_cell(self, name: str, text: str) -> Any:
+        """A parameter as a table writes it. Raises ArgumentTypeError."""
+        action = next(each for each in self._actions if each.dest == f"param {name}")
+        if isinstance(action, argparse.BooleanOptionalAction):
+            if (word := text.strip().lower()) not in BOOLEANS:
+                raise argparse.ArgumentTypeError(f"must be one of {', '.join(BOOLEANS)}, got {text!r}.")
+            return BOOLEANS[word]
+        if action.nargs == "*":
+            return [action.type(each) for each in (from_json(text) if text.lstrip().startswith("[") else [text])]
+        return action.type(text if action.type is str else text.strip())
+
+    def flag_of(self, name: str) -> str:
+        """The flag of a parameter or input."""
+        return next(action.option_strings[0] for action in self._actions if action.dest.partition(" ")[2] == name)
+
+
+def flat(values: list[Any]) -> list[Any]:
+    """Without the lists that pipes give."""
+    return [each for value in values for each in (value if isinstance(value, list) else [value])]
+
+
+def ready(about: dict[str, Any], inputs: dict[str, list[Any]]) -> dict[str, Any]:
+    """Inputs as the SDK takes them: one thing alone where the port takes one."""
+    ports = about["inputs"]
+    return {name: each if ports[name]["list"] or len(each) != 1 else each[0] for name, each in inputs.items()}

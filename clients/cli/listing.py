@@ -5,8 +5,9 @@ import json
 from typing import Any
 
 from clients.cli import show
-from clients.cli.base import Command, dump, wants_json
-from clients.python import Client
+from clients.cli.base import Command, dump, given_ids, takes_ids, wants_json
+from clients.cli.flags import from_json
+from clients.python import Client, Job
 
 STATES = ("held", "waiting", "queued", "running", "done", "failed", "cancelled")
 
@@ -19,11 +20,14 @@ def add(command: Command) -> None:
     listing.add_argument("--state", choices=STATES)
     listing.add_argument("--session", metavar="NAME")
     listing.add_argument("--limit", type=int, default=20, metavar="N")
-    command("job", job, "Show all about a job.").add_argument("id")
+    takes_ids(command("job", job, "Show all about jobs."), "JOB")
     listing = command("artifacts", artifacts, "List results and uploads, the newest first.")
     listing.add_argument("--job", metavar="ID")
     listing.add_argument("--session", metavar="NAME")
     listing.add_argument("--limit", type=int, default=20, metavar="N")
+    sending = command("send", send, "Send any event of the protocol and print the answer: send hello.")
+    sending.add_argument("event")
+    sending.add_argument("fields", nargs="?", type=from_json, default={}, metavar="JSON", help="Default: {}.")
 
 
 def plugins(client: Client, flags: argparse.Namespace) -> int:
@@ -95,10 +99,16 @@ def summary(row: dict[str, Any]) -> str:
 
 
 def job(client: Client, flags: argparse.Namespace) -> int:
-    found = client.job(flags.id)
-    row = found.record
+    found = [client.job(id) for id in given_ids(flags)]
     if wants_json(flags):
-        return dump(row)
+        return dump(found[0].record if len(found) == 1 else [each.record for each in found])
+    for each in found:
+        tell(each)
+    return 0
+
+
+def tell(found: Job) -> None:
+    row = found.record
     place = f"{row['position']} before it" if row.get("position") else ""
     maker = (row.get("metrics") or {}).get("reused_from")
     time = f"made before, by {maker}" if maker else took(row) and f"took {took(row)}"
@@ -117,7 +127,6 @@ def job(client: Client, flags: argparse.Namespace) -> int:
             *(("output", f"{output.id}  {show.artifact(output.record)}") for output in found.outputs),
         ]
     )
-    return 0
 
 
 def artifacts(client: Client, flags: argparse.Namespace) -> int:
@@ -133,3 +142,7 @@ def artifacts(client: Client, flags: argparse.Namespace) -> int:
     ]  # fmt: skip
     show.table(rows, ["name"], "There are no such artifacts.")
     return 0
+
+
+def send(client: Client, flags: argparse.Namespace) -> int:
+    return dump({key: value for key, value in client.call(flags.event, flags.fields).items() if key != "ok"})

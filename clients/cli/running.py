@@ -1,94 +1,237 @@
-"""Running jobs: `run`, following them, and what becomes of their results."""
+"""Running jobs: `run` and `flow`, what they would make (`--plan`), following them, and what becomes of the results."""
 
 import argparse
+import json
 import sys
+import uuid
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from clients.cli import show
-from clients.cli.base import Command, Parser, connection_options, dump, wants_json
-from clients.cli.flags import IMAGES, JobParser
+from clients.cli import pictures, show
+from clients.cli.base import (
+    Command,
+    Parser,
+    announced,
+    connection_options,
+    dump,
+    given_ids,
+    session_of,
+    takes_ids,
+    wants_json,
+)  # fmt: skip
+from clients.cli.flags import IMAGES, JobParser, ready
 from clients.python import Artifact, Cancelled, Client, InvalidParams, Job
+from clients.python.stable_core import TERMINAL
 
 USAGE = "clients.cli run JOB [flags]"
+RETRY = "clients.cli retry ID ... [flags]"
+FORMS = 'a submission {"job": ..., "params": ..., "inputs": ...}, a list of them, or an answer with a "form" or "jobs"'
 
 
 def add(command: Command) -> None:
     running = command("run", run, "Run a job and wait for its result. run JOB --help shows its flags.", usage=USAGE)
-    running.add_argument("job", help="What to run, for example txt2img. The command plugins lists all.")
+    running.add_argument(
+        "job", help="For example txt2img; the command plugins lists all. Or FORM.json, or - for a pipe."
+    )
     running.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="The job's flags.")
+    flowing = command("flow", flow, "Run several jobs, of which later ones use results of earlier ones.")
+    flowing.add_argument("file", metavar="FILE.json", help=f"Or - for a pipe. Holds {FORMS}.")
+    for action in flow_options()._actions:
+        flowing._add_action(action)
+    again = command("retry", retry, "Submit jobs that have ended once more, with changes if you like.", usage=RETRY)
+    again.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="Ids, then flags of the job.")
     saving = command("download", download, "Save artifacts.")
-    saving.add_argument("id", nargs="+", metavar="ARTIFACT")
+    takes_ids(saving, "ARTIFACT")
     saving.add_argument("--out", type=Path, default=Path(), metavar="PATH", help="File or folder; default: here.")
 
 
-def run_options() -> Parser:
+def flow_options() -> Parser:
     parser = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     parser.add_argument("--out", metavar="PATH", type=Path, help="Save the results as this file or into this folder.")
     parser.add_argument("--session", metavar="NAME", help="Session that the job belongs to.")
-    parser.add_argument("--priority", metavar="CHOICE", help="Interactive, normal or batch.")
+    parser.add_argument("--priority", choices=("interactive", "normal", "batch"), help="Which jobs come first.")
     parser.add_argument("--no-wait", action="store_true", help="Return once the job is in the queue.")
     parser.add_argument("--fresh", action="store_true", help="Run it even if the results of an equal job are there.")
+    parser.add_argument("--plan", action="store_true", help="Tell what it would make, without making it.")
+    return parser
+
+
+def run_options() -> Parser:
+    parser = flow_options()
+    parser.add_argument("--show", action="store_true", help="Show previews and pictures in the terminal.")
+    parser.add_argument("--memorised", action="store_true", help="Begin with what the session remembers of this job.")
+    parser.add_argument("--memorise", action="store_true", help="Let the session remember the flags; run nothing.")
     for action in connection_options()._actions:
         parser._add_action(action)
     return parser
 
 
 def run(client: Client, flags: argparse.Namespace) -> int:
-    own = run_options()
-    early, _ = own.parse_known_args(flags.words)  # --json before and after the job
+    early, _ = run_options().parse_known_args(flags.words)  # --json before and after the job
     flags = argparse.Namespace(**vars(flags) | vars(early))
-    about = client.describe(flags.job, wait=False)
-    if about is None:  # refused, in the server's words
-        client.call("submit", {"job": flags.job})
-    own = connection_options() if about["light"] else own  # it is not queued, nor is its result kept
-    options, params, inputs = JobParser(about, own, client.choices).read(flags.words)
+    form = read_form(flags.job)
+    about = announced(client, form["job"] if form else flags.job)
+    own = connection_options() if about["light"] else run_options()  # it is not queued, nor is its result kept
+    parser = JobParser(about, own, client.choices)
+    options, params, inputs = parser.read(flags.words)
+    client.session = session = session_of(client, options)
+    known = memorised(client, session, about) if hasattr(options, "memorised") else {}
+    params = known | form.get("params", {}) | params
+    if hasattr(options, "memorise"):
+        return memorise(client, session, about, params, wants_json(flags))
+    inputs = ready(about, parser.complete(params, of_form(form, about) | inputs))
     if about["light"]:
         for value in client.light(about["name"], params, inputs):
             print(value) if isinstance(value, str) and not wants_json(flags) else dump(value)
         return 0
-    target = getattr(options, "out", None)
-    check_target(target, about)
-    extra = {key: getattr(options, key) for key in ("session", "priority", "fresh") if hasattr(options, key)}
-    job = client.submit(about["name"], params, inputs, **extra)
-    if hasattr(options, "no_wait"):
-        return dump({"job": job.record}) if wants_json(flags) else show.out.print(job.id) or 0
-    if not wants_json(flags) and client.queue()["paused"]:
-        show.err.print("The queue is paused. The command `queue resume` lets it go on.", style="yellow")
-    interrupted = follow(job, quiet=wants_json(flags))
-    if job.state != "done":
-        error = job.error or Cancelled("the job was cancelled.", job=job.id)
-        if isinstance(error, Cancelled) and not wants_json(flags):
-            return 130 if interrupted else 1  # the progress has said so
-        raise error
-    paths = save(job.outputs, target) if target else []
-    if wants_json(flags):
-        saved = [{"path": str(path)} for path in paths] or [{}] * len(job.outputs)
-        records = [output.record | path for output, path in zip(job.outputs, saved, strict=True)]
-        return dump({"job": job.refresh().record, "outputs": records})
-    for path in paths:
-        print(path)
-    if not paths:
-        print_outputs(job.outputs)
+    if hasattr(options, "plan"):
+        return tell_plans([client.plan(about["name"], params, inputs)], wants_json(flags))
+    check_target(getattr(options, "out", None), about)
+    job = client.submit(about["name"], params, inputs, **queueing(options))
+    return finish(client, [job], options, wants_json(flags))
+
+
+def queueing(options: argparse.Namespace) -> dict[str, Any]:
+    """What `submit` is told beside parameters and inputs."""
+    return {key: getattr(options, key) for key in ("session", "priority", "fresh") if hasattr(options, key)}
+
+
+def read_form(word: str) -> dict[str, Any]:
+    """The submission in the file FORM.json, or in what is piped in for -; {} where `word` is the name of a job."""
+    if word != "-" and not word.endswith(".json"):
+        return {}
+    forms = read_forms(word)
+    if len(forms) != 1:
+        raise InvalidParams(
+            f"{word} holds {len(forms)} jobs, and run takes one.", hint="The command flow runs several."
+        )
+    return forms[0]
+
+
+def read_forms(word: str) -> list[dict[str, Any]]:
+    """All submissions in a file, or in what is piped in. Raises InvalidParams for what is none."""
+    try:
+        found = json.loads(sys.stdin.buffer.read() if word == "-" else Path(word).read_bytes())
+    except ValueError as error:
+        raise InvalidParams(f"{word}: it is not JSON: {error}.") from error
+    if isinstance(found, dict) and "form" in found:  # what a light job found out about a picture
+        if not found["form"]:
+            notes = " ".join(found.get("notes", []))
+            raise InvalidParams(f"{word}: there is no form to submit. {notes}".strip())
+        found = found["form"]
+    found = found.get("jobs", [found]) if isinstance(found, dict) else found
+    if not (isinstance(found, list) and found and all(isinstance(each, dict) and "job" in each for each in found)):
+        raise InvalidParams(f"{word}: it has to hold {FORMS}.")
+    return found
+
+
+def of_form(form: dict[str, Any], about: dict[str, Any]) -> dict[str, list[Any]]:
+    """The inputs of a form, each a list; without those that are empty."""
+    given = {name: each if isinstance(each, list) else [each] for name, each in (form.get("inputs") or {}).items()}
+    return {name: each for name, each in given.items() if each and each != [None]}
+
+
+def memorised(client: Client, session: str, about: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that a session remembers of a job, without those that the job has no more."""
+    known = client.call("session", {"id": session})["session"]["memorised"].get(about["name"], {})
+    return {name: each for name, each in known.items() if name in about["params"].get("properties", {})}
+
+
+def memorise(client: Client, session: str, about: dict[str, Any], params: dict[str, Any], as_json: bool) -> int:
+    client.call("session", {"id": session, "memorised": {about["name"]: params}})
+    if as_json:
+        return dump({"session": session, "job": about["name"], "params": params})
+    show.out.print(show.text(f"memorise  {about['name']} in session {session}"))
+    show.facts((f"  {name}", show.value(each)) for name, each in params.items())
     return 0
 
 
-def follow(job: Job, quiet: bool) -> bool:
-    """Show the job until its end; returns whether Ctrl-C cancelled it. A second Ctrl-C leaves at once."""
+def tell_plans(plans: list[dict[str, Any]], as_json: bool) -> int:
+    """What would be made: a line for each picture, then the sum."""
+    counts, etas = [plan["count"] for plan in plans], [plan["eta_seconds"] for plan in plans]
+    total = {"count": total_of(counts), "eta_seconds": total_of(etas)}
+    if as_json:
+        return dump(plans[0] if len(plans) == 1 else total | {"plans": plans})
+    rows = []
+    for number, plan in enumerate(plans, 1):
+        made = plan.get("outputs") or plan.get("jobs") or [{}]
+        for each in made:
+            each = each.get("params", {}) | {"job": each["job"]} if "job" in each else plan["params"] | each
+            size = f"{each['width']}x{each['height']}" if {"width", "height"} <= each.keys() else ""
+            rows.append(
+                {
+                    "row": number if len(plans) > 1 else "", "job": each.get("job", plan["job"]),
+                    "seed": each.get("seed"), "size": size, "prompt": str(each.get("prompt", ""))[:200],
+                }
+            )  # fmt: skip
+    if len(rows) > 1 or any(rows[0][name] not in ("", None) for name in ("seed", "size", "prompt")):
+        show.table(rows, ["job", "prompt"], "")
+    count = "a number of results that is not known yet" if None in counts else show.counted(total["count"], "result")
+    time = (
+        "; how long that takes is not known yet" if None in etas else f" in about {show.seconds(total['eta_seconds'])}"
+    )
+    show.out.print(show.text(f"{show.counted(len(plans), 'job')} would give {count}{time}. Nothing was submitted."))
+    return 0
+
+
+def total_of(numbers: list[Any]) -> Any:
+    return None if None in numbers else sum(numbers)
+
+
+def finish(client: Client, jobs: list[Job], options: argparse.Namespace, as_json: bool) -> int:
+    """Follow jobs to their end, save or print what they made. Raises what made the only one fail."""
+    if hasattr(options, "no_wait"):
+        if as_json:
+            return dump({"job": jobs[0].record} if len(jobs) == 1 else {"jobs": [job.record for job in jobs]})
+        return show.out.print("\n".join(job.id for job in jobs)) or 0
+    if not as_json and client.queue()["paused"]:
+        show.err.print("The queue is paused. The command `queue resume` lets it go on.", style="yellow")
+    interrupted = follow(jobs, as_json, hasattr(options, "show"))
+    failed = [job for job in jobs if job.state != "done"]
+    if len(jobs) == 1 and failed:
+        error = jobs[0].error or Cancelled("the job was cancelled.", job=jobs[0].id)
+        if isinstance(error, Cancelled) and not as_json:
+            return 130 if interrupted else 1  # the progress has said so
+        raise error
+    outputs = [output for job in jobs if job.state == "done" for output in job.outputs]
+    target = getattr(options, "out", None)
+    paths = save(outputs, target) if target else []
+    if as_json:
+        saved = [{"path": str(path)} for path in paths] or [{}] * len(outputs)
+        records = [output.record | path for output, path in zip(outputs, saved, strict=True)]
+        about = (
+            {"job": jobs[0].refresh().record} if len(jobs) == 1 else {"jobs": [job.refresh().record for job in jobs]}
+        )
+        dump(about | {"outputs": records})
+    for path in paths if not as_json else []:
+        print(path)
+    if not paths and not as_json:
+        print_outputs(outputs, hasattr(options, "show"))
+    for job in failed if not as_json else []:
+        show.err.print(show.text(f"{job.state}  {job.record['name']}  {job.error.message if job.error else ''}", "red"))
+    return 130 if interrupted else 1 if failed else 0
+
+
+def follow(jobs: list[Job], quiet: bool, previews: bool = False) -> bool:
+    """Show jobs until their end; returns whether Ctrl-C cancelled them. A second Ctrl-C leaves at once."""
     interrupted = False
-    with show.Follower(job, quiet) as follower:
-        while True:
-            try:
-                if interrupted and job.state not in ("done", "failed", "cancelled"):
-                    job.cancel()
-                for event in job.events():
-                    follower.show(event)
-                return interrupted
-            except KeyboardInterrupt:
-                if interrupted:
-                    raise
-                interrupted = True
-                follower.say("Cancelling. Ctrl-C again leaves at once.")
+    for job in jobs:
+        with show.Follower(job, quiet, previews) as follower:
+            while True:
+                try:
+                    for each in jobs if interrupted else []:
+                        if each.state not in TERMINAL:
+                            each.cancel()
+                    for event in job.events():
+                        follower.show(event)
+                    break
+                except KeyboardInterrupt:
+                    if interrupted:
+                        raise
+                    interrupted = True
+                    follower.say("Cancelling. Ctrl-C again leaves at once.")
+    return interrupted
 
 
 def check_target(target: Path | None, about: dict[str, Any]) -> None:
@@ -112,19 +255,64 @@ def save(outputs: list[Artifact], target: Path) -> list[Path]:
     return [output.save(target.with_stem(f"{target.stem}-{number}")) for number, output in enumerate(outputs, 1)]
 
 
-def print_outputs(outputs: list[Artifact]) -> None:
-    """Texts as they are; of what a terminal cannot show, a line each."""
+def print_outputs(outputs: list[Artifact], as_pictures: bool) -> None:
+    """Texts as they are; of others their id, which is all that the next command in a pipe needs."""
+    terminal = sys.stdout.isatty()
     for output in outputs:
         if output.kind in ("text", "json"):
-            print(output.text() if not sys.stdout.isatty() else show.text(output.text()))
-        else:
-            show.out.print(show.text(f"{output.id}  {show.artifact(output.record)}"), soft_wrap=True)
-    if outputs and outputs[0].kind not in ("text", "json"):
+            print(output.text() if not terminal else show.text(output.text()))
+            continue
+        if as_pictures and output.kind in IMAGES:
+            pictures.show(show.out, output.bytes())
+        show.out.print(
+            show.text(f"{output.id}  {show.artifact(output.record)}" if terminal else output.id), soft_wrap=True
+        )
+    if outputs and outputs[0].kind not in ("text", "json") and terminal:
         show.err.print("Save with: download ID, or run with --out FILE.", style="dim")
 
 
+def flow(client: Client, flags: argparse.Namespace) -> int:
+    forms = read_forms(flags.file)
+    for form in forms:
+        announced(client, form["job"])
+    if hasattr(flags, "plan"):
+        return tell_plans([plan_of(client, form) for form in forms], wants_json(flags))
+    return finish(client, client.flow([form | queueing(flags) for form in forms]), flags, wants_json(flags))
+
+
+def plan_of(client: Client, form: dict[str, Any]) -> dict[str, Any]:
+    """The plan of one job of a flow; of one that needs results of another, what it is told only."""
+    needs = [each for given in of_form(form, {}).values() for each in given if isinstance(each, dict)]
+    if needs:
+        return {"job": form["job"], "params": form.get("params", {}), "count": None, "eta_seconds": None}
+    return client.plan(form["job"], form.get("params"), form.get("inputs"))
+
+
+def retry(client: Client, flags: argparse.Namespace) -> int:
+    early, _ = connection_options().parse_known_args(flags.words)
+    as_json = wants_json(argparse.Namespace(**vars(flags) | vars(early)))
+    ids = list(takewhile(lambda word: not word.startswith("--"), flags.words))
+    words, again = flags.words[len(ids) :], []
+    for job in [client.job(id) for id in given_ids(flags, ids)]:
+        about = announced(client, job.record["name"])
+        _, params, inputs = JobParser(about, connection_options(), client.choices).read(words)
+        sent = {name: [stored(client, each, about["inputs"][name]) for each in given] for name, given in inputs.items()}
+        changes = {"params": params, "inputs": sent, "client_ref": uuid.uuid4().hex}
+        again.append(client.call("retry", {"id": job.id} | {key: each for key, each in changes.items() if each})["job"])
+    if as_json:
+        return dump(again[0] if len(again) == 1 else again)
+    for record in again:
+        print(record["id"])
+    return 0
+
+
+def stored(client: Client, given: Any, port: dict[str, Any]) -> str:
+    """The id of an input, which is uploaded if it is none yet."""
+    return given if isinstance(given, str) else client.upload(given, kind=port["kind"]).id
+
+
 def download(client: Client, flags: argparse.Namespace) -> int:
-    paths = save([Artifact(client, id) for id in flags.id], flags.out)
+    paths = save([Artifact(client, id) for id in given_ids(flags)], flags.out)
     if wants_json(flags):
         return dump([str(path) for path in paths])
     for path in paths:

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Column, Table
 from rich.text import Text
 
+from clients.cli import pictures
 from clients.python import Event, Job
 
 PIPED_WIDTH = 10_000  # what is piped is never cut
@@ -19,6 +20,7 @@ err = Console(highlight=False, stderr=True)
 COLOURS = {
     "done": "green", "failed": "red", "cancelled": "yellow", "running": "cyan", "ready": "green", "refused": "red",
 }  # fmt: skip
+REVIEWED = {"picked": "green", "rejected": "red", "new": ""}
 OURS = "Result and queue"  # the flags that are not the job's
 ENDED = ("done", "failed", "cancelled")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # a prompt must not be able to steer the terminal
@@ -61,7 +63,7 @@ def artifact(row: dict[str, Any]) -> str:
     return f"{row['kind']} {dimensions}" + (f", seed {facts['seed']}" if "seed" in facts else "")
 
 
-def table(rows: Iterable[dict[str, Any]], flexible: Sequence[str], empty: str) -> None:
+def table(rows: Iterable[dict[str, Any]], flexible: Sequence[str], empty: str, to: Console = out) -> None:
     """Rows by header; without the columns in which nothing is. On a terminal, the `flexible` ones are cut to fit."""
     rows = [{name: "" if each is None else each for name, each in row.items()} for row in rows]
     if not rows:
@@ -74,7 +76,7 @@ def table(rows: Iterable[dict[str, Any]], flexible: Sequence[str], empty: str) -
         grid.add_column(name, no_wrap=True, overflow="ellipsis", min_width=width)
     for row in rows:
         grid.add_row(*(text(row[name]) for name in names))
-    out.print(grid)
+    to.print(grid)
 
 
 def facts(pairs: Iterable[tuple[str, Any]]) -> None:
@@ -135,14 +137,27 @@ class _Time(ProgressColumn):
         return text(seconds(time.monotonic() - self._started) + left)
 
 
-class Follower:
-    """Shows the events of a job: a bar with what is left on a terminal, a few lines elsewhere, nothing if `quiet`."""
+class _Bar(Progress):
+    picture: Any = None
 
-    def __init__(self, job: Job, quiet: bool):
+    def get_renderables(self) -> Iterable[Any]:
+        if self.picture and not self.finished:
+            yield self.picture
+        yield from super().get_renderables()
+
+
+class Follower:
+    """Shows the events of a job: a bar with what is left on a terminal, a few lines elsewhere, nothing if `quiet`.
+
+    With `pictures`, the latest preview is above the bar, as half blocks: what can be drawn over ten times a second in
+    any terminal without flicker."""
+
+    def __init__(self, job: Job, quiet: bool, pictures: bool = False):
+        self._pictures = pictures
         self._quiet, self._bar, self._previews, self._last = quiet, None, 0, ""
         self._name, self._started = job.record["name"], time.monotonic()
         if err.is_terminal and not quiet:
-            self._bar = Progress(
+            self._bar = _Bar(
                 TextColumn("{task.fields[name]}"), _State(job),
                 BarColumn(28, complete_style="cyan", finished_style="green"), TextColumn("{task.fields[steps]}"),
                 _Time(self._started), TextColumn("{task.fields[previews]}", style="dim"), console=err,
@@ -165,6 +180,8 @@ class Follower:
     def show(self, event: Event) -> None:
         if event.type == "preview":
             self._previews += 1
+            if self._bar and self._pictures:
+                self._bar.picture = pictures.blocks(event.data["image"])
         if self._quiet:
             return
         if event.type == "job":

@@ -1,54 +1,65 @@
-"""Steering jobs and the queue: cancel, skip, retry, pause."""
+"""Steering jobs and the queue: cancel, skip, hold, release, move, pause."""
 
 import argparse
+from collections.abc import Callable
 
 from clients.cli import show
-from clients.cli.base import Command, dump, wants_json
-from clients.python import Client
+from clients.cli.base import Command, dump, given_ids, takes_ids, wants_json
+from clients.python import Client, Job
 
 
 def add(command: Command) -> None:
     cancelling = command("cancel", cancel, "Stop jobs.")
-    cancelling.add_argument("id", nargs="+")
+    takes_ids(cancelling, "JOB")
     cancelling.add_argument("--keep-partial", action="store_true", help="Keep the results so far.")
-    command("skip", skip, "Let running jobs go on with their next picture.").add_argument("id", nargs="+")
-    command("retry", retry, "Submit a job that has ended once more.").add_argument("id")
+    takes_ids(command("skip", skip, "Let running jobs go on with their next picture."), "JOB")
+    takes_ids(command("hold", hold, "Keep jobs back that have not begun."), "JOB")
+    takes_ids(command("release", release, "Let jobs run that were held."), "JOB")
+    moving = command("move", move, "Move queued jobs to the front, or to the back.")
+    takes_ids(moving, "JOB")
+    moving.add_argument("--to", choices=("front", "back"), default="front", help="Default: front.")
     queueing = command("queue", queue, "Show the queue, pause it, or let it go on.")
     queueing.add_argument("action", nargs="?", default="status", choices=("status", "pause", "resume"))
 
 
 def cancel(client: Client, flags: argparse.Namespace) -> int:
-    found = [client.job(id) for id in flags.id]
-    for each in found:
-        each.cancel(flags.keep_partial)
-    if wants_json(flags):
-        return dump([each.record for each in found])
-    for each in found:
-        print(f"cancel  {each.id}")
-    return 0
+    return each_job(client, flags, lambda job: job.cancel(flags.keep_partial))
 
 
 def skip(client: Client, flags: argparse.Namespace) -> int:
-    found = [client.job(id) for id in flags.id]
-    for each in found:
-        each.skip()
+    return each_job(client, flags, Job.skip)
+
+
+def hold(client: Client, flags: argparse.Namespace) -> int:
+    return each_job(client, flags, lambda job: client.call("hold", {"id": job.id}))
+
+
+def release(client: Client, flags: argparse.Namespace) -> int:
+    return each_job(client, flags, lambda job: client.call("release", {"id": job.id}))
+
+
+def move(client: Client, flags: argparse.Namespace) -> int:
+    return each_job(client, flags, lambda job: client.call("move", {"id": job.id, "to": flags.to}))
+
+
+def each_job(client: Client, flags: argparse.Namespace, act: Callable[[Job], object]) -> int:
+    """Do something to each job, once all of them are known to exist."""
+    found = [client.job(id) for id in given_ids(flags)]
+    for job in found:
+        act(job)
     if wants_json(flags):
-        return dump([each.record for each in found])
-    for each in found:
-        print(f"skip    {each.id}")
+        return dump([job.refresh().record for job in found])
+    for job in found:
+        print(f"{flags.command:<8}{job.id}")
     return 0
-
-
-def retry(client: Client, flags: argparse.Namespace) -> int:
-    again = client.job(flags.id).retry()
-    return dump(again.record) if wants_json(flags) else print(again.id) or 0
 
 
 def queue(client: Client, flags: argparse.Namespace) -> int:
     answer = client.queue(flags.action)
     if wants_json(flags):
         return dump({key: value for key, value in answer.items() if key != "ok"})
-    show.out.print(show.Text("paused", "yellow") if answer["paused"] else show.Text("running", "green"))
+    state = show.Text("paused", "yellow") if answer["paused"] else show.Text("running", "green")
+    show.out.print(state.append(f", {show.counted(answer['queued'], 'job')} queued", "default"))
     rows = [
         {
             "worker": f"{each['plugin']}@{each['device']}",
