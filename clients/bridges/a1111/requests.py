@@ -101,5 +101,12 @@ class ImageToImage(Asked):
     latent_mask: str | None = None
     include_init_images: bool = False
 
+    @pydantic.model_validator(mode="after")
+    def _one_blur(self) -> "ImageToImage":
+        """There is one for both directions here."""
+        if self.mask_blur is None and "mask_blur_x" in self.model_fields_set:
+            self.mask_blur = self.mask_blur_x
+        return self
+
 
 KINDS: dict[str, type[Asked]] = {"txt2img": TextToImage, "img2img": ImageToImage}
