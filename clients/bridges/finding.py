@@ -76,11 +76,12 @@ def drawing(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def with_models(found: list[dict[str, Any]], list: str) -> list[dict[str, Any]]:
     """Jobs that make a picture of a picture with a model from `list`, for example models/upscaler."""
-    return [
-        about
-        for about in found
-        if required(about) == ["image"] and about["output"]["kind"] == "image" and chosen_from(about, list)
-    ]
+    return [about for about in image_to_image(found) if chosen_from(about, list)]
+
+
+def image_to_image(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Jobs that make a picture of a picture and need nothing else."""
+    return [about for about in found if required(about) == ["image"] and about["output"]["kind"] == "image"]
 
 
 def to_text(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
 
-from clients.bridges.a1111 import errors, generating, lists, options
+from clients.bridges.a1111 import agent_scheduler, errors, extras, generating, lists, machine, options, progress
 from clients.python import AsyncClient
 
 SESSION = "a1111"
@@ -21,8 +21,9 @@ def create(client_of: ClientOf) -> FastAPI:
     async def asking(request, call_next):
         token = request.headers["Authorization"].removeprefix("Bearer ")
         request.state.client = await client_of(token, SESSION)
+        progress.watch(request.state.client)  # from the first call on, else the newest preview might be missed
         return await call_next(request)
 
-    for part in (generating, lists, options):
+    for part in (agent_scheduler, extras, generating, lists, machine, options, progress):
         app.include_router(part.router)
     return app

@@ -9,7 +9,10 @@ from starlette.exceptions import HTTPException
 
 from clients.python import ServerError
 
-STATUSES = {"model_not_found": 404, "not_there": 404, "too_large": 413, "queue_full": 429}
+STATUSES = {
+    "model_not_found": 404, "not_there": 404, "not_found": 404, "unauthorized": 401, "forbidden": 403, "conflict": 409,
+    "too_large": 413, "queue_full": 429,
+}  # fmt: skip
 OF_JOBS = {"plugin_error", "out_of_memory", "worker_died", "timeout", "internal", "dependency_failed", "unreachable"}
 
 

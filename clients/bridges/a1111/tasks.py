@@ -22,3 +22,14 @@ def remember(client: AsyncClient, task: str, jobs: Sequence[AsyncJob]) -> None:
 def jobs(client: AsyncClient, task: str) -> list[AsyncJob]:
     """Empty if there is no such task, or it was too long ago."""
     return _tasks.get(client, {}).get(task, [])
+
+
+def beside(client: AsyncClient, job: str) -> list[AsyncJob]:
+    """All jobs of the call that this one belongs to; empty if it is not known which call that was."""
+    return jobs(client, named(client, job))
+
+
+def named(client: AsyncClient, job: str) -> str:
+    """A1111's id of the call that a job belongs to, else the job's own."""
+    calls = _tasks.get(client, {})
+    return next((task for task in reversed(calls) if any(each.id == job for each in calls[task])), job)

@@ -1,0 +1,263 @@
+"""What A1111 does with finished pictures: enlarge them, mend faces, read their texts, say what they show.
+
+Jobs do it, found by what they take, give and let choose; what no plugin here does is answered with what one has to
+announce."""
+
+import asyncio
+import contextlib
+import html
+import io
+from pathlib import PurePosixPath
+from typing import Any, Literal
+
+import PIL.Image
+import pydantic
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from clients.bridges import finding
+from clients.bridges.a1111.answers import tell_ignored
+from clients.bridges.pictures import from_base64, to_base64
+from clients.python import AsyncClient, InvalidParams
+
+UPSCALERS, FACES = "models/upscaler", "models/face_restorer"
+UPSCALING = f"an image as input and as output, and a parameter with choices_from {UPSCALERS!r}"
+RESTORING = f"an image as input and as output, and a parameter with choices_from {FACES!r}"
+INTERROGATORS = ("clip", "deepdanbooru")
+Row = dict[str, Any]
+router = APIRouter(prefix="/sdapi/v1")
+
+
+class Extras(pydantic.BaseModel):
+    """What both requests have in common, with A1111's defaults and bounds."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+    resize_mode: Literal[0, 1] = 0
+    show_extras_results: bool = True
+    gfpgan_visibility: float = pydantic.Field(0, ge=0, le=1)
+    codeformer_visibility: float = pydantic.Field(0, ge=0, le=1)
+    codeformer_weight: float = pydantic.Field(0, ge=0, le=1)
+    upscaling_resize: float = pydantic.Field(2, ge=1, le=8)
+    upscaling_resize_w: int = pydantic.Field(512, ge=1)
+    upscaling_resize_h: int = pydantic.Field(512, ge=1)
+    upscaling_crop: bool = True
+    upscaler_1: str = "None"
+    upscaler_2: str = "None"
+    extras_upscaler_2_visibility: float = pydantic.Field(0, ge=0, le=1)
+    upscale_first: bool = False
+
+
+class Single(Extras):
+    image: str = ""
+
+
+class File(pydantic.BaseModel):
+    data: str
+    name: str = ""
+
+
+class Batch(Extras):
+    imageList: list[File]
+
+
+class Picture(pydantic.BaseModel):
+    image: str = ""
+
+
+class Interrogated(Picture):
+    model: str = "clip"
+
+
+@router.post("/extra-single-image")
+async def extra_single_image(request: Request, response: Response, asked: Single) -> Row:
+    images, info = await improved(request.state.client, response, asked, [from_base64(asked.image, "image")])
+    return {"html_info": info, "image": images[0] if images else None}
+
+
+@router.post("/extra-batch-images")
+async def extra_batch_images(request: Request, response: Response, asked: Batch) -> Row:
+    pictures = [from_base64(file.data, f"imageList.{place}.data") for place, file in enumerate(asked.imageList)]
+    images, info = await improved(request.state.client, response, asked, pictures)
+    return {"html_info": info, "images": images}
+
+
+async def improved(client: AsyncClient, response: Response, asked: Extras, pictures: list[bytes]) -> tuple[list, str]:
+    """The pictures as base64, and what was done to them, as HTML. One flow of jobs for all: accepted or none."""
+    ignored = [*(asked.model_extra or {})]
+    found = await finding.jobs(client)
+    faces, upscaling = await _faces(client, found, asked, ignored), await _upscaling(client, found, asked, ignored)
+    steps = [upscaling, *faces] if asked.upscale_first else [*faces, upscaling]
+    steps = [step for step in steps if step]
+    tell_ignored(response, dict.fromkeys(ignored))
+    if not steps:
+        return [to_base64(data) for data in pictures if asked.show_extras_results], "<p></p>"
+    uploads = await asyncio.gather(*(client.upload(data, kind="image") for data in pictures))
+    flow = []
+    for place, (upload, data) in enumerate(zip(uploads, pictures, strict=True)):
+        given: Any = upload
+        for number, (about, params) in enumerate(steps):
+            params = _sized(about, params, asked, data)
+            name = f"{place}.{number}"
+            flow.append({"job": about["name"], "params": params, "inputs": {_port(about): given}, "id": name})
+            given = {"job": name}
+    jobs = await client.flow(flow) if flow else []
+    results = [(await job.wait())[0] for job in jobs[len(steps) - 1 :: len(steps)]]
+    told = [] if upscaling is None else [f"Postprocess upscaler: {asked.upscaler_1}"]
+    told += [f"Postprocess {name} visibility: {share}" for name, share in _wanted_faces(asked)]
+    images = await asyncio.gather(*(each.bytes() for each in results)) if asked.show_extras_results else []
+    return [to_base64(each) for each in images], f"<p>{html.escape(', '.join(told))}</p>"
+
+
+@router.post("/png-info")
+async def png_info(request: Request, asked: Picture) -> Row:
+    """The text inside, all that Pillow finds beside the pixels, and the form that a plugin makes of it."""
+    client, data = request.state.client, from_base64(asked.image.strip(), "image")
+    found = finding.light_of_picture(await finding.jobs(client))
+    about = finding.first(found, "read what a picture says", "an image as input and JSON as output, marked light")
+    picture = await client.upload(data, kind="image")
+    told = (await client.light(about["name"], inputs={_port(about): picture}))[0]
+    info = told.get("infotext") or ""
+    return {"info": info, "items": await asyncio.to_thread(_items, data, info), "parameters": told.get("form") or {}}
+
+
+@router.post("/interrogate")
+async def interrogate(request: Request, asked: Interrogated) -> Row:
+    client = request.state.client
+    data, found = from_base64(asked.image, "image"), finding.to_text(await finding.jobs(client))
+    chosen = [(about, params) for about in found if (params := await _model(client, about, asked.model)) is not None]
+    if not chosen and asked.model not in INTERROGATORS:
+        raise HTTPException(404, "Model not found")
+    takes = f"an image as input, a text as output, and a parameter that lets choose {asked.model!r}"
+    about, params = finding.first(chosen, f"interrogate with {asked.model}", takes)
+    job = await client.submit(about["name"], params, {_port(about): await client.upload(data, kind="image")})
+    return {"caption": await (await job.wait())[0].text()}
+
+
+@router.post("/unload-checkpoint")
+async def unload_checkpoint(request: Request) -> Row:
+    """Give back the memory of models, where a worker has any."""
+    client = request.state.client
+    there = {worker["plugin"] for worker in (await client.queue())["workers"] if worker["ready"]}
+    found = finding.unloading(await finding.jobs(client), "models/checkpoint")
+    for about in found:
+        if about["name"].partition(".")[0] in there:  # else a worker would be started to unload nothing
+            await (await client.submit(about["name"])).wait()
+    return {}
+
+
+@router.post("/reload-checkpoint")
+async def reload_checkpoint() -> Row:
+    """Nothing to do: a job loads what it needs."""
+    return {}
+
+
+async def _faces(client: AsyncClient, found: list[Row], asked: Extras, ignored: list[str]) -> list[tuple[Row, Row]]:
+    steps = []
+    for name, visibility in _wanted_faces(asked):
+        about = finding.first(finding.with_models(found, FACES), f"restore faces with {name}", RESTORING)
+        wanted = {"visibility": visibility}
+        wanted |= {"weight": asked.codeformer_weight} if name == "CodeFormer" else {}
+        model = await _entry(client, FACES, name)
+        steps.append((about, {finding.chosen_from(about, FACES): model} | _taken(about, wanted, ignored)))
+    return steps
+
+
+def _wanted_faces(asked: Extras) -> list[tuple[str, float]]:
+    both = (("GFPGAN", asked.gfpgan_visibility), ("CodeFormer", asked.codeformer_visibility))
+    return [(name, visibility) for name, visibility in both if visibility]
+
+
+async def _upscaling(
+    client: AsyncClient, found: list[Row], asked: Extras, ignored: list[str]
+) -> tuple[Row, Row] | None:
+    """The job for upscaler_1, and its parameters but for the size; None if nothing is to be enlarged."""
+    second = asked.upscaler_2 not in ("", "None") and asked.extras_upscaler_2_visibility > 0
+    if asked.upscaler_1 in ("", "None"):
+        ignored += ["upscaler_2"] * second
+        return None
+    plain = [about for about in finding.image_to_image(found) if "prompt" not in finding.parameters(about)]
+    for about in plain:
+        for name, schema in finding.parameters(about).items():
+            if asked.upscaler_1 in schema.get("enum", []):
+                ignored += ["upscaler_2"] * second
+                _tell_sizes(about, asked, ignored)
+                return about, {name: asked.upscaler_1}
+    about = finding.first(finding.with_models(found, UPSCALERS), f"upscale with {asked.upscaler_1}", UPSCALING)
+    params = {finding.chosen_from(about, UPSCALERS): await _entry(client, UPSCALERS, asked.upscaler_1)}
+    _tell_sizes(about, asked, ignored)
+    if second:
+        more = {"second_model": await _entry(client, UPSCALERS, asked.upscaler_2)}
+        params |= _taken(about, more | {"second_visibility": asked.extras_upscaler_2_visibility}, ignored)
+    return about, params
+
+
+def _tell_sizes(about: Row, asked: Extras, ignored: list[str]) -> None:
+    """A job may enlarge by its own factor only, or not crop."""
+    taken = finding.parameters(about).keys()
+    exact = {"width", "height"} <= taken
+    ignored += [] if "scale" in taken or (exact and asked.resize_mode) else ["upscaling_resize"]
+    ignored += (
+        ["upscaling_crop"] if asked.resize_mode and asked.upscaling_crop and not (exact and "crop" in taken) else []
+    )
+
+
+def _sized(about: Row, params: Row, asked: Extras, data: bytes) -> Row:
+    """With the size for this picture, where the job enlarges: scale, or width and height and whether it may crop."""
+    taken = finding.parameters(about)
+    if finding.chosen_from(about, FACES) in params:
+        return params
+    if not asked.resize_mode:
+        return params | {name: asked.upscaling_resize for name in ("scale",) if name in taken}
+    width, height = asked.upscaling_resize_w, asked.upscaling_resize_h
+    if {"width", "height"} <= taken.keys():
+        crop = {name: asked.upscaling_crop for name in ("crop",) if name in taken}
+        return params | {"width": width, "height": height} | crop
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as picture:
+            scale = max(width / picture.width, height / picture.height)
+    except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:
+        raise InvalidParams(f"image is no picture: {error}.", field="image") from error
+    return params | {name: scale for name in ("scale",) if name in taken}
+
+
+def _taken(about: Row, wanted: Row, ignored: list[str]) -> Row:
+    """What the job has parameters for; the rest is told."""
+    taken = finding.parameters(about)
+    ignored += [name for name in wanted if name not in taken]
+    return {name: value for name, value in wanted.items() if name in taken}
+
+
+async def _entry(client: AsyncClient, list: str, name: str) -> str:
+    """The model in a list that is called so, or of whose name that is a part. Raises InvalidParams."""
+    names = await client.choices(list)
+    alike = [each for each in names if name in (each, PurePosixPath(each).stem)]
+    alike += [each for each in names if name.lower() in each.lower()]
+    if not alike:
+        there = ", ".join(names[:20]) or "none"
+        raise InvalidParams(f"there is no {name!r} among {list}. There are: {there}.", field=list)
+    return alike[0]
+
+
+async def _model(client: AsyncClient, about: Row, name: str) -> Row | None:
+    """The parameter that makes the job use the model `name`, as {parameter: value}; None if it does not have it."""
+    for parameter, schema in finding.parameters(about).items():
+        source = finding.choices_from(about, parameter)
+        there = [str(each) for each in (await client.choices(source) if source else schema.get("enum", []))]
+        if alike := [each for each in there if name.lower() in each.lower()]:
+            return {parameter: alike[0]}
+    return {} if name.lower() in about["name"].lower() else None
+
+
+def _port(about: Row) -> str:
+    """The name of the picture that a job cannot do without."""
+    return next(name for name, port in about["inputs"].items() if not port["optional"])
+
+
+def _items(data: bytes, info: str) -> Row:
+    """What stands beside the pixels, as texts."""
+    with contextlib.suppress(OSError, ValueError, SyntaxError), PIL.Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        texts = {str(key): value for key, value in picture.info.items() if isinstance(value, str)}
+        return {key: text for key, text in texts.items() if key != "parameters"} | (
+            {"parameters": info} if info else {}
+        )
+    return {}
