@@ -8,9 +8,10 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 
 from clients.bridges import a1111, openai_images
+from clients.mcp.front import Front
 from clients.python import AsyncClient
 
 
@@ -47,13 +48,18 @@ class OnlyFromServer:
 def create(url: str, secret: str) -> Any:
     """The ASGI app, for the server at `url`."""
     clients = Clients(url)
+    mcp = Front(clients.of)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
+        async with mcp.run():
+            yield
         await clients.close()
 
-    app = Starlette(
-        routes=[Mount("/v1", openai_images.create(clients.of)), Mount("", a1111.create(clients.of))], lifespan=lifespan
-    )
+    routes = [
+        Route("/mcp", mcp),
+        Mount("/v1", openai_images.create(clients.of)),
+        Mount("", a1111.create(clients.of)),
+    ]
+    app = Starlette(routes=routes, lifespan=lifespan)
     return OnlyFromServer(app, secret)
