@@ -1,8 +1,13 @@
 """What every test gets: no settings of the person who runs it."""
 
 import os
+import shutil
+import subprocess
 
 import pytest
+
+FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+FLAGS += ["--disable-component-update", "--disable-sync"]
 
 
 def pytest_configure():
@@ -16,3 +21,25 @@ def own_environment(monkeypatch, tmp_path_factory):
     for name in ("STABLE_CORE_URL", "STABLE_CORE_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A real Chromium, installed if this machine has none and can."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+    find = lambda: next(filter(None, map(shutil.which, names)), None)  # noqa: E731
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    if not find() and root and shutil.which("apt-get"):
+        for command in ("update", "install -y --no-install-recommends chromium"):
+            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            subprocess.run(
+                ["apt-get", *command.split()], env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, **quiet
+            )
+    if not find():
+        pytest.skip("no Chromium was found: install it, on Debian with apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        flags = FLAGS + (["--no-sandbox"] if root else [])  # Chromium's sandbox does not work for root
+        browser = driver.chromium.launch(executable_path=find(), args=flags)
+        yield browser
+        browser.close()

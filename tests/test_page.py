@@ -2,10 +2,7 @@
 
 import io
 import json
-import os
 import re
-import shutil
-import subprocess
 
 import PIL.Image
 import pytest
@@ -17,8 +14,6 @@ expect = playwright.expect
 expect.set_options(timeout=20_000)
 pytestmark = pytest.mark.browser
 
-FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync"]
 EVIL = "<img src=x onerror=\"document.title = 'owned'\">"
 DEMO = '''
 from typing import Annotated, Any, Literal
@@ -116,26 +111,6 @@ class Demo(Plugin):
     def mirror(self, image: Image, notes: list[Text] | None, params: Params) -> Image:
         return image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
 '''.replace("EVIL", EVIL.replace('"', '\\"'))
-
-
-@pytest.fixture(scope="module")
-def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-    find = lambda: next(filter(None, map(shutil.which, names)), None)  # noqa: E731
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    if not find() and root and shutil.which("apt-get"):
-        for command in ("update", "install -y --no-install-recommends chromium"):
-            quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            subprocess.run(
-                ["apt-get", *command.split()], env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"}, **quiet
-            )
-    if not find():
-        pytest.skip("no Chromium was found: install it, on Debian with apt-get install chromium")
-    with playwright.sync_playwright() as driver:
-        flags = FLAGS + (["--no-sandbox"] if root else [])  # Chromium's sandbox does not work for root
-        browser = driver.chromium.launch(executable_path=find(), args=flags)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
