@@ -63,6 +63,7 @@ class Bridges:
             self._api().guard.owner(flask.request.environ, token)
         except Unauthorized as error:  # each kind of client finds its words in it
             body, status = errors.failed(error)
+            body["error"] |= {"type": "invalid_request_error", "param": None}  # as OpenAI's clients read it
             hint = "The token goes into the header Authorization: Bearer TOKEN, or is the password of Basic."
             return body | {"detail": f"{error} {hint}"}, status, {"WWW-Authenticate": 'Basic realm="stable-core"'}
         if not self.on:
