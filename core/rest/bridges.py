@@ -67,8 +67,9 @@ class Bridges:
             hint = "The token goes into the header Authorization: Bearer TOKEN, or is the password of Basic."
             return body | {"detail": f"{error} {hint}"}, status, {"WWW-Authenticate": 'Basic realm="stable-core"'}
         if not self.on:
-            text = "the bridges for other APIs are off, as this server does not listen on loopback alone."
-            raise NotFound(text, hint='To switch them on, set bridges = "on" in config.toml.')
+            why = "" if self._config.bridges == "off" else ", as this server does not listen on loopback alone"
+            hint = 'To switch them on, set bridges = "on" in config.toml.'
+            raise NotFound(f"the bridges for other APIs are off{why}.", hint=hint)
         return self._pass_on(token)
 
     def _pass_on(self, token: str) -> flask.Response:
@@ -87,6 +88,9 @@ class Bridges:
             connection.close()
             text = "the bridge ended before it answered. What it had submitted goes on: look at the jobs."
             raise Internal(text, hint="Send the request again.") from error
+        except BaseException:  # what was sent is not whole: the body is too large, or whoever sends it has gone
+            connection.close()
+            raise
         kept = [(name, value) for name, value in answer.getheaders() if name.lower() not in OURS]
         return flask.Response(pieces(connection, answer), answer.status, kept, direct_passthrough=True)
 
