@@ -20,9 +20,11 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ToolsListChanged
 from mcp.shared._httpx_utils import create_mcp_http_client
 
+from clients.mcp import asked
 from clients.mcp.announced import name_of
 from clients.python import Client as OurClient
 from tests.cable import Cable
+from tests.node import npm_ci, run_node, start_node
 from tests.serving import ROOT, serve, wait_until
 
 BOT = "the token of another person"
@@ -466,3 +468,201 @@ def test_a_plugin_that_comes_while_the_server_runs_is_told_and_callable(server, 
             return await client.call_tool(f"{name}-greet", {})
 
     assert run(greeted()).content[0].text == "hello"
+
+
+# The published client for JavaScript, which Claude Desktop, Cursor and VS Code are built on.
+CONNECT = """
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
+import { ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
+
+const [how, url, token, command, folder] = process.argv.slice(2);
+const transport = how === "http"
+  ? new StreamableHTTPClientTransport(new URL("/mcp", url), {
+      requestInit: { headers: { Authorization: `Bearer ${token}` } },
+    })
+  : new StdioClientTransport({
+      command, args: [folder], cwd: "/", env: { STABLE_CORE_URL: url, STABLE_CORE_TOKEN: token },
+    });
+const client = new Client({ name: "test", version: "1" });
+await client.connect(transport);
+const call = (name, args, options) => client.callTool({ name, arguments: args }, undefined, options);
+const colour = async (name, color) => (await call(name, { color, side: 2 })).content[0].data;
+"""
+
+
+def javascript(server, how, code, start=run_node):
+    """What the code prints as JSON; it finds `client`, connected, and `call`."""
+    arguments = [how, server.url, server.token, sys.executable, str(ROOT / "clients" / "mcp")]
+    if start is not run_node:
+        return start(CONNECT + code + "\nawait client.close(); process.exit(0);", *arguments, folder=npm_ci())
+    return json.loads(run_node(CONNECT + code + "\nawait client.close(); process.exit(0);", *arguments))
+
+
+@pytest.mark.parametrize("how", ["http", "stdio"])
+def test_the_javascript_client_sees_tools_pictures_and_progress(server, how):
+    told = javascript(
+        server,
+        how,
+        """
+        const { tools } = await client.listTools();  // from now on it checks results against outputSchema
+        const painted = await call("studio-paint", { color: "blue", side: 3 });
+        const turned = await call("studio-turn", { image: painted.structuredContent.artifacts[0].uri });
+        const progress = [];
+        const counted = await call("studio-count", { n: 20 }, { onprogress: (each) => progress.push(each) });
+        const wrong = await call("studio-count", { n: 0 });
+        const { resources } = await client.listResources();
+        const read = await client.readResource({ uri: resources[0].uri });
+        const colours = Array.from({ length: 10 }, (_, index) => `rgb(${index},0,0)`);
+        const pictures = await Promise.all(colours.map((each) => colour("studio-paint", each)));
+        console.log(JSON.stringify({
+          tools: tools.map((tool) => tool.name), turned, text: counted.content[0].text, progress, wrong,
+          read: read.contents[0].mimeType, pictures,
+        }));
+        """,
+    )
+    assert {"studio-paint", "choices"} <= set(told["tools"]) and told["turned"]["content"][0]["type"] == "image"
+    assert told["text"] == "counted to 20" and told["progress"][-1]["total"] == 20 and len(told["progress"]) > 2
+    assert told["wrong"]["isError"] and told["wrong"]["structuredContent"]["error"]["field"] == "n"
+    decoded = [PIL.Image.open(io.BytesIO(base64.b64decode(data))).getpixel((0, 0)) for data in told["pictures"]]
+    assert decoded == [(index, 0, 0) for index in range(10)] and told["read"] == "text/plain"
+
+
+@pytest.mark.parametrize("how", ["http", "stdio"])
+def test_the_javascript_client_hears_of_new_plugins_and_cancels(server, how):
+    name = f"js_{how}"
+    process = javascript(
+        server,
+        how,
+        f"""
+        const changed = new Promise((tell) => client.setNotificationHandler(ToolListChangedNotificationSchema, tell));
+        await client.listTools();
+        await new Promise((later) => setTimeout(later, 300));  // the stream that changes come by opens beside
+        console.error("ready");
+        await changed;
+        const {{ tools }} = await client.listTools();
+        const stop = new AbortController();
+        const options = {{ signal: stop.signal, onprogress: () => stop.abort("enough") }};
+        const why = await call("studio-count", {{ n: 50000 }}, options).catch((error) => String(error));
+        await new Promise((later) => setTimeout(later, 500));  // it says so beside
+        console.log(JSON.stringify({{ found: tools.some((tool) => tool.name === "{name}-greet"), why }}));
+        """,
+        start_node,
+    )
+    try:
+        assert process.stderr.readline() == "ready\n"
+        server.write_plugin(name, PLUGIN)
+        out, problems = process.communicate(timeout=60)
+        assert json.loads(out)["found"] and "enough" in json.loads(out)["why"], problems
+    finally:
+        process.kill()
+    assert wait_until(lambda: states(server, "studio.count")[0] != "running")
+    assert states(server, "studio.count")[0] == "cancelled"
+
+
+@pytest.fixture(scope="module")
+def mortal():
+    """A server of their own for tests that end it."""
+    with serve({"studio": STUDIO}) as server:
+        yield server
+
+
+def test_stdio_survives_a_restart_of_the_server_in_the_middle_of_a_call(mortal):
+    _, _, over_http = rpc(mortal, "initialize", CLAUDE, id=0)
+
+    async def counted():
+        began = asyncio.Event()
+
+        async def progress(done, total, message):
+            began.set() if done else None
+
+        async with session(mortal, "stdio") as client:
+            call = asyncio.create_task(client.call_tool("studio-count", {"n": 100}, progress_callback=progress))
+            await began.wait()
+            await asyncio.to_thread(mortal.restart)
+            return (await call).content[0].text, len((await client.list_tools()).tools)
+
+    text, tools = run(counted())
+    assert text == "counted to 100" and tools > 10
+    assert rpc(mortal, "tools/list", {}, id=1, session=over_http)[0] == 404  # which tells a client to begin anew
+    assert rpc(mortal, "initialize", CLAUDE, id=0)[0] == 200
+
+
+def test_stdio_may_be_started_before_the_server(mortal):
+    heard = threading.Event()
+
+    async def note(message):
+        heard.set() if isinstance(message, types.ToolListChangedNotification) else None
+
+    async def waited():
+        async with session(mortal, "stdio", message_handler=note) as client:
+            with pytest.raises(MCPError, match="no server answers at .* Start one with: python3 server.py"):
+                await client.list_tools()
+            refused = await client.call_tool("studio-paint", {})
+            await asyncio.to_thread(mortal.start)
+            while not heard.is_set():
+                await asyncio.sleep(0.05)
+            return refused, (await client.call_tool("studio-paint", {"side": 7})).content[0]
+
+    mortal.kill()
+    refused, drawn = run(waited())
+    assert refused.is_error and refused.structured_content["error"]["code"] == "unreachable"
+    assert picture(drawn).size == (7, 7)
+
+
+GUIDE = (ROOT / "docs" / "mcp.md").read_text("utf-8")
+
+
+def configured():
+    """The entries of all snippets in the guide, as an app would read them."""
+    for block in re.findall(r"```json\n(.*?)```", GUIDE, re.DOTALL):
+        snippet = json.loads(block)
+        yield from (snippet.get("mcpServers") or snippet["servers"]).values()
+
+
+def test_the_snippets_of_the_guide_connect(server):
+    async def tools(target):
+        async with Client(target, mode="legacy") as client:
+            return len((await client.list_tools()).tools)
+
+    async def over_http(entry):
+        headers = {name: re.sub(r"TOKEN|\$\{.*\}", server.token, value) for name, value in entry["headers"].items()}
+        async with create_mcp_http_client(headers=headers) as http:
+            url = entry["url"].replace("http://127.0.0.1:7777", server.url)
+            return await tools(streamable_http_client(url, http_client=http))
+
+    async def over_stdio(entry):
+        here = {"STABLE_CORE_URL": server.url, "XDG_CONFIG_HOME": str(server.folder / "config")}
+        there = {"STABLE_CORE_URL": server.url, "STABLE_CORE_TOKEN": server.token}
+        folder = [each.replace("/path/to/stable-core", str(ROOT)) for each in entry["args"]]
+        env = there if "env" in entry else here  # without a token, it finds that of this machine
+        return await tools(StdioServerParameters(command=entry["command"], args=folder, env=env))
+
+    entries = list(configured())
+    counts = [run(over_http(each) if "url" in each else over_stdio(each)) for each in entries]
+    assert (
+        len(counts) == 5 and min(counts) > 10 and entries[-1]["env"].keys() == {"STABLE_CORE_URL", "STABLE_CORE_TOKEN"}
+    )
+
+
+def test_the_guide_names_every_tool():
+    assert asked.EVENTS.keys() <= set(re.findall(r"`(\w+)`", GUIDE))
+
+
+def test_the_built_in_model_draws_for_an_assistant():
+    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as server:
+
+        async def drawn():
+            async with session(server, mode="auto") as client:
+                tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+                given = {"prompt": "a red circle on a blue background", "steps": 4, "seed": 7, "sampler": "Euler"}
+                result = await client.call_tool("stable_diffusion-txt2img", given)
+                model = tools["stable_diffusion-txt2img"].input_schema["properties"]["model"]["description"]
+                list = re.search('list "(.+?)"', model)[1]
+                return result, (await client.call_tool("choices", {"list": list})).structured_content["choices"]
+
+        result, models = run(drawn())
+    image = picture(result.content[0])
+    assert result.structured_content["artifacts"][0]["seed"] == 7 and models
+    assert image.size == (128, 128) and "a red circle" in image.info["parameters"]
