@@ -186,6 +186,28 @@ def test_the_clients_of_the_readme_draw_the_same_picture(tmp_path, monkeypatch):
         assert PIL.Image.open(tmp_path / "circle.png").tobytes() == first
 
 
+@pytest.mark.torch
+def test_the_examples_of_the_python_sdk_run(tmp_path):
+    sources = blocks("clients/python/README.md", "python")
+    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as running:
+        environment = os.environ | {"STABLE_CORE_URL": running.url, "STABLE_CORE_TOKEN": running.token}
+        environment["PYTHONPATH"] = str(ROOT / "clients" / "python")
+        options = {"cwd": tmp_path, "env": environment, "check": True, "timeout": 200, "stdout": subprocess.PIPE}
+        said = [subprocess.run([sys.executable, "-c", source], text=True, **options).stdout for source in sources]
+    assert all(words in text for words, text in zip(("Seed: 12", "(128, 128)", "job\n", "steps"), said, strict=True))
+    assert PIL.Image.open(tmp_path / "circle.png").convert("RGB").getpixel((64, 64))[0] > 200
+    assert {path.name for path in tmp_path.glob("*.png")} >= {"red.png", "a blue circle.png"}
+
+
+def test_the_python_sdk_names_all_its_words():
+    from clients.python import stable_core as sdk
+
+    text = (ROOT / "clients" / "python" / "README.md").read_text("utf-8")
+    for kind, heading in ((sdk.Client, "client"), (sdk.Job, "job"), (sdk.Artifact, "artifact")):
+        rows = text.split(f"| of {'an' if heading == 'artifact' else 'a'} {heading} |")[1].split("\n\n")[0]
+        assert {name for name in dir(kind) if not name.startswith("_")} <= {*quoted(rows)}, kind
+
+
 def test_nothing_committed_is_larger_than_it_should_be():
     weights = [path for path in ROOT.glob("plugins/stable_diffusion/builtin/**/*") if path.is_file()]
     model = sum(path.stat().st_size for path in weights if "samples" not in path.parts)
