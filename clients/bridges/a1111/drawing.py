@@ -9,16 +9,17 @@ from typing import Any
 
 import PIL.Image
 from fastapi import HTTPException
-from PIL.PngImagePlugin import PngInfo
 
 from clients.bridges import finding
-from clients.bridges.a1111 import controlnet, options
+from clients.bridges.a1111 import controlnet, grids, options
+from clients.bridges.a1111.cells import Cells
 from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
 from clients.bridges.pictures import from_base64
 from clients.python import AsyncArtifact, AsyncClient, InvalidParams
 
 About = dict[str, Any]
 Words = Callable[[Any], Any]
+Uploaded = tuple[list[AsyncArtifact], AsyncArtifact | None]
 SEEDS = 2**32
 FILLS = ("fill", "original", "latent noise", "latent nothing")
 RESIZE_MODES = ("just resize", "crop and resize", "resize and fill", "just resize (latent upscale)")
@@ -108,20 +109,29 @@ HIRES_ONLY, MASK_ONLY = (
 
 @dataclass
 class Translated:
-    """What a request becomes: jobs as AsyncClient.flow takes them, and the names of what has no counterpart here."""
+    """What a request becomes: jobs as AsyncClient.flow takes them, and the names of what has no counterpart here.
+
+    Of a script that makes `cells`, so many of the jobs are for each as `shares` says."""
 
     jobs: list[dict[str, Any]]
     ignored: list[str] = field(default_factory=list)
+    shares: list[int] = field(default_factory=list)
+    cells: Cells | None = None
 
 
 async def translate(
-    asked: Asked, client: AsyncClient, among: list[About] | None = None, also: dict[str, Any] | None = None
+    asked: Asked,
+    client: AsyncClient,
+    among: list[About] | None = None,
+    also: dict[str, Any] | None = None,
+    given: Uploaded | None = None,
 ) -> Translated:
     """The jobs that draw what is asked for. Nothing is submitted yet, but pictures are uploaded.
 
     `among` are the jobs that may do it, by default what txt2img and img2img are for; `also` are parameters of theirs,
-    in our words, which win. Raises HTTPException, with A1111's words, for an unknown sampler or no picture to start
-    from; NotThere if no plugin draws; InvalidParams for a bad picture or setting; ModelNotFound."""
+    in our words, which win; `given` are the pictures, if they are uploaded already. Raises HTTPException, with A1111's
+    words, for an unknown sampler or no picture to start from; NotThere if no plugin draws; InvalidParams for a bad
+    picture or setting; ModelNotFound."""
     found = await finding.jobs(client)
     about = best(candidates(asked, found) if among is None else among, asked)
     taken, ignored = finding.parameters(about), [*(asked.model_extra or {})]
@@ -137,7 +147,7 @@ async def translate(
         params[row.parameter] = await fitting(value, row.field, taken[row.parameter], client, ignored)
     if not pasted or asked.model_fields_set & {"sampler_name", "sampler_index", "scheduler"}:
         params |= sampling(asked, taken, ignored)
-    images, mask = await uploaded(asked, client)
+    images, mask = given or await uploaded(asked, client)
     inputs = {port(about, "mask"): mask} if mask and port(about, "mask") else {}
     guided, shown = await controlnet.units(asked.alwayson_scripts, about, client, images[:1], ignored)
     params = {name: value for name, value in (params | guided | (also or {})).items() if name in taken}
@@ -224,23 +234,16 @@ def sampling(asked: Asked, taken: dict[str, About], ignored: list[str]) -> dict[
 async def read_infotext(asked: Asked, client: AsyncClient, found: list[About], ignored: list[str]) -> dict[str, Any]:
     """What the field `infotext` says, as parameters: read by the job that tells how a picture was made."""
     readers = finding.light_of_picture(found) if asked.infotext else []
+    blank = grids.png(PIL.Image.new("RGB", (8, 8)), asked.infotext or "")
     for about in readers:
-        (told, *_) = await client.light(about["name"], inputs={port(about, "image"): with_text(asked.infotext)})
+        (told, *_) = await client.light(about["name"], inputs={port(about, "image"): blank})
         if isinstance(told, dict) and told.get("form"):
             return told["form"]["params"]
     ignored += ["infotext"] if asked.infotext else []
     return {}
 
 
-def with_text(infotext: str) -> bytes:
-    """A picture that says so of itself."""
-    out, texts = io.BytesIO(), PngInfo()
-    texts.add_itxt("parameters", infotext)
-    PIL.Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=texts)
-    return out.getvalue()
-
-
-async def uploaded(asked: Asked, client: AsyncClient) -> tuple[list[AsyncArtifact], AsyncArtifact | None]:
+async def uploaded(asked: Asked, client: AsyncClient) -> Uploaded:
     """The pictures to start from, and the mask. Raises InvalidParams or BadImage."""
     if not isinstance(asked, ImageToImage):
         return [], None

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from clients.bridges.a1111 import drawing, results, tasks
+from clients.bridges.a1111 import drawing, results, scripts, tasks
 from clients.bridges.a1111.answers import tell_ignored
 from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
 from clients.python import AsyncClient, AsyncJob, InvalidParams
@@ -25,11 +25,11 @@ async def img2img(asked: ImageToImage, request: Request, response: Response) -> 
 
 
 async def draw(asked: Asked, kind: str, client: AsyncClient, response: Response) -> dict[str, Any]:
-    translated = await drawing.translate(asked, client)
+    translated = await scripts.translate(asked, client)
     jobs = await submit(translated, client)
     tasks.remember(client, asked.force_task_id or f"task({kind}-{uuid.uuid4().hex[:15]})", jobs)
     tell_ignored(response, translated.ignored)
-    return await results.answer(asked, await results.outputs(jobs))
+    return await results.answer(asked, translated, jobs)
 
 
 async def submit(translated: drawing.Translated, client: AsyncClient) -> list[AsyncJob]:

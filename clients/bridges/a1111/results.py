@@ -2,15 +2,15 @@
 
 import asyncio
 import datetime
-import io
+import itertools
 import json
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import PIL.Image
-from PIL.PngImagePlugin import PngInfo
 
+from clients.bridges.a1111 import grids
+from clients.bridges.a1111.drawing import Translated
 from clients.bridges.a1111.requests import Asked, ImageToImage
 from clients.bridges.pictures import to_base64
 from clients.python import AsyncArtifact, AsyncJob, Cancelled
@@ -18,31 +18,49 @@ from clients.python import AsyncArtifact, AsyncJob, Cancelled
 Facts = dict[str, Any]
 
 
-async def outputs(jobs: Sequence[AsyncJob]) -> list[AsyncArtifact]:
-    """What the jobs gave, in order, once all have ended; of an interrupted one what there was. Raises what failed."""
-    found = []
-    for job in jobs:
-        try:
-            found += await job.wait()
-        except Cancelled:
-            await job.refresh()
-            found += job.outputs
-    return found
-
-
-async def answer(asked: Asked, drawn: list[AsyncArtifact], grid: bytes | None = None) -> dict[str, Any]:
-    """The body of the answer. A `grid` comes first."""
+async def answer(asked: Asked, translated: Translated, jobs: Sequence[AsyncJob]) -> dict[str, Any]:
+    """The body of the answer, once all jobs have ended: first grids, then pictures. Raises what made one fail."""
+    by_job = [await outputs(job) for job in jobs]
+    drawn = [each for some in by_job for each in some]
     facts = [(await each.load())["facts"] for each in drawn]
-    pictures = await asyncio.gather(*(each.bytes() for each in drawn)) if asked.send_images or wants_grid(asked) else []
-    if grid is None and wants_grid(asked) and len(pictures) > 1:
-        grid = await asyncio.to_thread(tiled, pictures, facts)
-    images = [to_base64(each) for each in ([grid] if grid else []) + [*pictures]] if asked.send_images else []
-    return {"images": images, "parameters": echo(asked), "info": json.dumps(info(asked, facts, bool(grid)))}
+    files: dict[str, bytes] = {}
+    if asked.send_images:
+        data = await asyncio.gather(*(each.bytes() for each in drawn))
+        files = {artifact.id: each for artifact, each in zip(drawn, data, strict=True)}
+    first = await asyncio.to_thread(arranged, asked, translated, by_job, files, facts)
+    alone = not translated.cells or translated.cells.alone
+    images = first + ([*files.values()] if alone else [])
+    body = json.dumps(info(asked, facts, len(first), alone))
+    return {"images": [to_base64(each) for each in images], "parameters": echo(asked), "info": body}
 
 
-def wants_grid(asked: Asked) -> bool:
-    """A1111's API makes one only where it saves pictures, too."""
-    return asked.save_images and asked.pictures > 1
+async def outputs(job: AsyncJob) -> list[AsyncArtifact]:
+    """What the job gave; of an interrupted one what there was."""
+    try:
+        return await job.wait()
+    except Cancelled:
+        await job.refresh()
+        return job.outputs
+
+
+def arranged(
+    asked: Asked, translated: Translated, by_job: list[list[AsyncArtifact]], files: dict[str, bytes], facts: list[Facts]
+) -> list[bytes]:
+    """The grids of a script, or the one that A1111's API makes where it saves pictures, too."""
+    if not files:
+        return []
+    pictures = {id: grids.opened(data) for id, data in files.items()}
+    cells = translated.cells
+    if cells and cells.arrange:
+        missing = PIL.Image.new("RGB", next(iter(pictures.values())).size)
+        remaining = iter(by_job)
+        firsts = [
+            [each for some in itertools.islice(remaining, share) for each in some][:1] for share in translated.shares
+        ]
+        made = cells.arrange([pictures[some[0].id] if some else missing for some in firsts])
+    else:
+        made = [grids.square([*pictures.values()])] if asked.save_images and len(pictures) > 1 else []
+    return [grids.png(each, facts[0].get("infotext", "")) for each in made]
 
 
 def echo(asked: Asked) -> dict[str, Any]:
@@ -53,8 +71,9 @@ def echo(asked: Asked) -> dict[str, Any]:
     return told
 
 
-def info(asked: Asked, facts: list[Facts], has_grid: bool) -> dict[str, Any]:
-    """About all pictures, as they were really drawn: lists with an entry for each, and the first one's alone."""
+def info(asked: Asked, facts: list[Facts], in_grids: int, alone: bool) -> dict[str, Any]:
+    """About all pictures, as they were really drawn: lists with an entry for each, and the first one's alone. Before
+    the texts of pictures, if these are sent `alone`, stand those of the grids."""
     texts = [fact.get("infotext", "") for fact in facts]
     prompts = [fact.get("prompt", asked.prompt) for fact in facts]
     negative = [fact.get("negative_prompt", asked.negative_prompt) for fact in facts]
@@ -88,30 +107,11 @@ def info(asked: Asked, facts: list[Facts], has_grid: bool) -> dict[str, Any]:
         "seed_resize_from_h": asked.seed_resize_from_h,
         "denoising_strength": asked.denoising_strength,
         "extra_generation_params": {},
-        "index_of_first_image": int(has_grid),
-        "infotexts": texts[:1] * has_grid + texts,
+        "index_of_first_image": in_grids,
+        "infotexts": texts[:1] * in_grids + (texts if alone else []),
         "styles": asked.styles,
         "job_timestamp": datetime.datetime.now().strftime("%Y%m%d%H%M%S"),
         "clip_skip": asked.override_settings.get("CLIP_stop_at_last_layers", 1),
         "is_using_inpainting_conditioning": False,
         "version": "stable-core",
     }
-
-
-def tiled(pictures: Sequence[bytes], facts: list[Facts]) -> bytes:
-    """All in rows, as near to a square as it goes; the first one's text is its own."""
-    images = [PIL.Image.open(io.BytesIO(each)).convert("RGB") for each in pictures]
-    rows = round(math.sqrt(len(images)))
-    columns = math.ceil(len(images) / rows)
-    width, height = (max(getattr(image, side) for image in images) for side in ("width", "height"))
-    grid = PIL.Image.new("RGB", (columns * width, rows * height))
-    for place, image in enumerate(images):
-        grid.paste(image, (place % columns * width, place // columns * height))
-    return png(grid, facts[0].get("infotext", ""))
-
-
-def png(picture: PIL.Image.Image, infotext: str) -> bytes:
-    out, texts = io.BytesIO(), PngInfo()
-    texts.add_itxt("parameters", infotext)
-    picture.save(out, "PNG", pnginfo=texts)
-    return out.getvalue()

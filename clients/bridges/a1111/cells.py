@@ -1,0 +1,284 @@
+"""Scripts of many pictures: X/Y/Z plot, prompt matrix, prompts from a text. Each says which requests it becomes."""
+
+import csv
+import io
+import itertools
+import math
+import random
+import re
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.exceptions import RequestValidationError
+
+from clients.bridges.a1111 import grids
+from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
+
+Body = dict[str, Any]
+Args = dict[str, Any]
+Picture = grids.Picture
+SEEDS = 2**32
+MOST = 1000  # requests that one may become
+NUMBER = r"\s*([+-]?\d+(?:\.\d*)?)\s*"
+RANGE = re.compile(rf"{NUMBER}-{NUMBER}(?:\({NUMBER}\)|\[\s*(\d+)\s*\])?\s*")
+OPTIONS = {  # of a line in a text of prompts
+    "prompt", "negative_prompt", "styles", "seed", "subseed_strength", "subseed", "seed_resize_from_h",
+    "seed_resize_from_w", "sampler_index", "sampler_name", "batch_size", "n_iter", "steps", "cfg_scale", "width",
+    "height", "restore_faces", "tiling", "do_not_save_samples", "do_not_save_grid", "sd_model",
+}  # fmt: skip
+
+
+@dataclass
+class Cells:
+    """`bodies` are the fields of each request. `arrange` makes grids of the first picture of each; `alone` says whether
+    the pictures themselves are sent, too."""
+
+    bodies: list[Body]
+    arrange: Callable[[Sequence[Picture]], list[Picture]] | None = None
+    alone: bool = True
+
+
+@dataclass(frozen=True)
+class Axis:
+    """What X, Y or Z may stand for: a field of the request, or one of `override_settings`."""
+
+    label: str
+    read: Callable[[Any], Any] = str
+    field: str = ""
+    setting: str = ""
+    kind: type[Asked] = Asked
+
+
+AXES = (  # in A1111's order: requests name them by their number, of those that their kind of request has
+    Axis("Nothing"),
+    Axis("Seed", int, "seed"),
+    Axis("Var. seed", int, "subseed"),
+    Axis("Var. strength", float, "subseed_strength"),
+    Axis("Steps", int, "steps"),
+    Axis("Hires steps", int, "hr_second_pass_steps", kind=TextToImage),
+    Axis("CFG Scale", float, "cfg_scale"),
+    Axis("Image CFG Scale", float, "image_cfg_scale", kind=ImageToImage),
+    Axis("Prompt S/R"),
+    Axis("Prompt order"),
+    Axis("Sampler", str, "sampler_name", kind=TextToImage),
+    Axis("Hires sampler", str, "hr_sampler_name", kind=TextToImage),
+    Axis("Sampler", str, "sampler_name", kind=ImageToImage),
+    Axis("Checkpoint name", setting="sd_model_checkpoint"),
+    Axis("Negative Guidance minimum sigma", float, "s_min_uncond"),
+    Axis("Sigma Churn", float, "s_churn"),
+    Axis("Sigma min", float, "s_tmin"),
+    Axis("Sigma max", float, "s_tmax"),
+    Axis("Sigma noise", float, "s_noise"),
+    Axis("Schedule type", str, "scheduler"),
+    Axis("Schedule min sigma", float, setting="sigma_min"),
+    Axis("Schedule max sigma", float, setting="sigma_max"),
+    Axis("Schedule rho", float, setting="rho"),
+    Axis("Eta", float, "eta"),
+    Axis("Clip skip", int, setting="CLIP_stop_at_last_layers"),
+    Axis("Denoising", float, "denoising_strength"),
+    Axis("Initial noise multiplier", float, "initial_noise_multiplier"),
+    Axis("Extra noise", float, setting="img2img_extra_noise"),
+    Axis("Hires upscaler", str, "hr_upscaler", kind=TextToImage),
+    Axis("Cond. Image Mask Weight", float, "inpainting_mask_weight", kind=ImageToImage),
+    Axis("VAE", setting="sd_vae"),
+    Axis("Styles"),
+    Axis("UniPC Order", int, setting="uni_pc_order"),
+    Axis("Face restore", str, "restore_faces"),
+    Axis("Token merging ratio", float, setting="token_merging_ratio"),
+    Axis("Token merging ratio high-res", float, setting="token_merging_ratio_hr"),
+    Axis("Always discard next-to-last sigma", setting="always_discard_next_to_last_sigma"),
+    Axis("SGM noise multiplier", setting="sgm_noise_multiplier"),
+    Axis("Refiner checkpoint", str, "refiner_checkpoint"),
+    Axis("Refiner switch at", float, "refiner_switch_at"),
+    Axis("RNG source", setting="randn_source"),
+    Axis("FP8 mode", setting="fp8_storage"),
+)
+
+
+def axes(kind: type[Asked]) -> list[Axis]:
+    return [axis for axis in AXES if issubclass(kind, axis.kind)]
+
+
+def plot(asked: Asked, args: Args) -> Cells:
+    """X/Y/Z plot: a picture for each value of X beside each other, of Y below, a grid for each of Z."""
+    offered, chosen, values = axes(type(asked)), [], []
+    for name in "XYZ":
+        number = args[f"{name} type"] or 0
+        if not isinstance(number, int) or not 0 <= number < len(offered):
+            raise refused(f"{name} type: there are axes 0 to {len(offered) - 1}, got {number!r}.")
+        chosen.append(offered[number])
+        values.append(axis_values(chosen[-1], args[f"{name} values"], args[f"{name} values dropdown"]))
+    wide, high, deep = map(len, values)
+    if wide * high * deep > MOST:
+        raise refused(f"X/Y/Z plot: {wide} x {high} x {deep} pictures are more than {MOST}. Take fewer values.")
+    whole = body_of(asked) | {"batch_size": 1, "n_iter": 1}
+    if not args["Keep -1 for seeds"]:
+        whole |= fixed_seeds(asked)
+    steps = [bool(args[f"Vary seeds for {name}"]) * step for name, step in (("X", 1), ("Y", wide), ("Z", wide * high))]
+    bodies = []
+    for places in itertools.product(*(range(len(each)) for each in reversed(values))):
+        body = {**whole, "override_settings": {**asked.override_settings}}
+        places = places[::-1]
+        body["seed"] = body.get("seed", -1) + sum(a * b for a, b in zip(places, steps, strict=True))
+        for axis, place, each in zip(chosen, places, values, strict=True):
+            put(axis, each[place], each, body)
+        bodies.append(body)
+
+    def arrange(pictures: Sequence[Picture]) -> list[Picture]:
+        words = [[label(axis, value) for value in each] for axis, each in zip(chosen, values, strict=True)]
+        words = words if args["Draw legend"] else [[], [], []]
+        parts = [pictures[start : start + wide * high] for start in range(0, len(pictures), wide * high)]
+        subs = [grids.grid(part, wide, words[0], words[1], int(args["Grid margins (px)"])) for part in parts]
+        return [grids.grid(subs, len(subs), words[2])] + (subs if args["Include Sub Grids"] else [])
+
+    return Cells(bodies, arrange, bool(args["Include Sub Images"]))
+
+
+def axis_values(axis: Axis, text: str, chosen: Sequence[str] | None) -> list[Any]:
+    """What stands in a field of values: a list with commas and quotes; of numbers 1-5, 1-5 (+2) and 1-10 [4], too."""
+    if axis.label == "Nothing":
+        return [None]
+    items = [*chosen] if chosen else [item.strip() for row in csv.reader(io.StringIO(str(text or ""))) for item in row]
+    if axis.label == "Prompt order":
+        return list(itertools.islice(itertools.permutations(items), MOST + 1))
+    if axis.read is str:
+        return items
+    try:
+        return [value for item in items for value in numbers(str(item), axis.read)]
+    except ValueError as error:
+        raise refused(f"{axis.label}: {text!r} are no numbers and no ranges of numbers.") from error
+
+
+def numbers(item: str, kind: Callable[[Any], Any]) -> list[Any]:
+    """Of one item. Raises ValueError."""
+    found = RANGE.fullmatch(item)
+    if not found:
+        return [kind(item)]
+    start, end, step, count = (float(each) if each else None for each in found.groups())
+    if count is not None:
+        places = range(min(int(count), MOST + 1))
+        return [kind(start + (end - start) * place / max(1, count - 1)) for place in places]
+    step = step or 1.0
+    count = min(math.floor((end - start) / step + 1e-9) + 1, MOST + 1)
+    return [kind(round(start + step * place, 8)) for place in range(max(0, count))]
+
+
+def put(axis: Axis, value: Any, values: Sequence[Any], body: Body) -> None:
+    """Let the request have this value of the axis."""
+    if axis.field == "restore_faces":
+        value = value.casefold() in ("true", "yes", "y", "1", "codeformer", "gfpgan")
+    if axis.field:
+        body[axis.field] = value
+    elif axis.setting:
+        body["override_settings"][axis.setting] = value
+    elif axis.label == "Styles":
+        body["styles"] = [*body.get("styles", []), *value.split(",")]
+    elif axis.label == "Prompt S/R":
+        searched, names = values[0], ("prompt", "negative_prompt")
+        if not any(searched in body.get(name, "") for name in names):
+            raise refused(f"Prompt S/R did not find {searched!r} in prompt or negative prompt.")
+        body |= {name: body.get(name, "").replace(searched, value) for name in names}
+    elif axis.label == "Prompt order":
+        body["prompt"] = in_order(body.get("prompt", ""), value)
+
+
+def in_order(prompt: str, parts: Sequence[str]) -> str:
+    """The prompt with its parts in this order, in the places where they stand."""
+    words = iter(parts)
+    pattern = "|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True))
+    return re.sub(pattern, lambda found: next(words, found[0]), prompt) if pattern else prompt
+
+
+def label(axis: Axis, value: Any) -> str:
+    if axis.label == "Nothing":
+        return ""
+    if axis.label == "Prompt order":
+        return ", ".join(value)
+    value = round(value, 8) if isinstance(value, float) else value
+    return str(value) if axis.label in ("Prompt S/R", "Sampler", "Checkpoint name") else f"{axis.label}: {value}"
+
+
+def matrix(asked: Asked, args: Args) -> Cells:
+    """Prompt matrix: the first part of a|b|c with each choice of the others."""
+    name = "negative_prompt" if args["Select prompt"] == "negative" else "prompt"
+    joint = ", " if args["Select joining char"] == "comma" else " "
+    first, *others = getattr(asked, name).split("|")
+    if 2 ** len(others) > MOST:
+        raise refused(f"Prompt matrix: {len(others)} parts make more than {MOST} pictures. Take fewer.")
+    others = [part.strip().strip(",") for part in others]
+    whole, bodies = body_of(asked) | fixed_seeds(asked) | {"batch_size": 1, "n_iter": 1}, []
+    for bits in range(2 ** len(others)):
+        chosen = [part for place, part in enumerate(others) if bits >> place & 1]
+        parts = [*chosen, first] if args["Put variable parts at start of prompt"] else [first, *chosen]
+        seed = whole["seed"] + bits * bool(args["Use different seed for each picture"])
+        bodies.append(whole | {name: joint.join(parts), "seed": seed % SEEDS})
+
+    def arrange(pictures: Sequence[Picture]) -> list[Picture]:
+        across = math.ceil(len(others) / 2)
+        above, beside = (
+            [joint.join(part for place, part in enumerate(some) if bits >> place & 1) for bits in range(2 ** len(some))]
+            for some in (others[:across], others[across:])
+        )
+        return [grids.grid(pictures, len(above), above, beside, int(args["Grid margins (px)"]))]
+
+    return Cells(bodies, arrange)
+
+
+def lines(asked: Asked, args: Args) -> Cells:
+    """Prompts from a text: a request for each line, a prompt or options such as --prompt "a cat" --steps 10."""
+    texts = [line.strip() for line in str(args["List of prompt inputs"] or "").splitlines() if line.strip()]
+    if len(texts) > MOST:
+        raise refused(f"List of prompt inputs: {len(texts)} lines are more than {MOST}. Send fewer.")
+    every, same = args["Iterate seed every line"], args["Use same random seed for all lines"]
+    whole, bodies = body_of(asked) | (fixed_seeds(asked) if every or same else {}), []
+    for place, text in enumerate(texts):
+        body = whole | {"seed": (whole["seed"] + place * asked.pictures) % SEEDS} if every else {**whole}
+        options = line_options(text)
+        if "sd_model" in options:
+            settings = asked.override_settings | {"sd_model_checkpoint": options.pop("sd_model")}
+            body["override_settings"] = settings
+        if "prompt" in options:
+            both = [options["prompt"], asked.prompt]
+            both = both if args["Insert prompts at the"] == "start" else both[::-1]
+            options["prompt"] = " ".join(each for each in both if each)
+        bodies.append(body | options)
+    return Cells(bodies)
+
+
+def line_options(text: str) -> Body:
+    """What a line asks for; the line as a prompt if its options are none that there are."""
+    try:
+        words = shlex.split(text) if "--" in text else []
+    except ValueError:
+        words = []
+    options: Body = {}
+    name = ""
+    for word in words:
+        if word.startswith("--"):
+            name = word[2:]
+        elif name:
+            options[name] = f"{options[name]} {word}" if name in options else word
+    usable = words and words[0].startswith("--") and options.keys() <= OPTIONS
+    if "styles" in options:
+        options["styles"] = options["styles"].split(",")
+    return options if usable else {"prompt": text}
+
+
+def body_of(asked: Asked) -> Body:
+    """What was said, without the script."""
+    said = asked.model_dump(exclude_unset=True)
+    return {name: value for name, value in said.items() if name not in ("script_name", "script_args")}
+
+
+def fixed_seeds(asked: Asked) -> Body:
+    """Seeds for all cells, chosen here if that is left to chance."""
+    return {
+        name: random.randrange(SEEDS) if getattr(asked, name) < 0 else getattr(asked, name)
+        for name in ("seed", "subseed")
+    }
+
+
+def refused(text: str) -> RequestValidationError:
+    return RequestValidationError([{"type": "value_error", "loc": ("body", "script_args"), "msg": text}])
