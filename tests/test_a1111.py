@@ -8,11 +8,12 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import PIL.Image
+import PIL.ImageChops
 import pytest
 import requests
 import webuiapi
 
-from clients.bridges.a1111 import drawing
+from clients.bridges.a1111 import cells, drawing
 from clients.bridges.a1111.requests import KINDS
 from clients.python import AsyncClient
 from tests.serving import ROOT, serve
@@ -335,6 +336,107 @@ def test_values_of_a_controlnet_unit_one_after_the_other_are_a_unit(server):
     (job,) = translated(server, alwayson_scripts={"ControlNet": {"args": args}}).jobs
     (unit,) = job["params"]["controlnets"]
     assert (unit["preprocessor"], unit["weight"]) == ("canny", 0.8) and len(job["inputs"]["control"]) == 1
+
+
+def plotted(server, *axes, **body):
+    """The answer to an X/Y/Z plot. Axes are (number, values); the rest of its arguments follows the last of three."""
+    args = [each for number, values in axes[:3] for each in (number, values, [])]
+    return post(server, "txt2img", SMALL | body | {"script_name": "X/Y/Z plot", "script_args": args + [*axes[3:]]})
+
+
+def test_a_plot_is_a_grid_of_what_each_value_draws_alone(server):
+    answer = plotted(server, (4, "1-3 (+2)"), (7, "red, green"), (0, ""), False, True, steps=2)
+    grid, *cells = pictures(answer)
+    alone = [drawn(server, steps=steps, prompt=CIRCLE.replace("red", colour))
+             for colour in ("red", "green") for steps in (1, 3)]  # fmt: skip
+    assert grid.size == (256, 256) and info(answer)["index_of_first_image"] == 1
+    for place, (cell, expected) in enumerate(zip(cells, alone, strict=True)):
+        assert farthest(cell, expected) <= 2
+        left, top = place % 2 * 128, place // 2 * 128
+        assert same(grid.crop((left, top, left + 128, top + 128)), cell)
+
+
+def farthest(a, b):
+    """By how much any two values differ: jobs that share the device are rounded in other ways."""
+    return max(high for _, high in PIL.ImageChops.difference(a.convert("RGB"), b.convert("RGB")).getextrema())
+
+
+def test_a_plot_has_its_values_written_beside_it_and_a_grid_for_each_of_z(server):
+    answer = plotted(server, (6, "3,5"), (24, "1"), (4, "1-2 [2]"), True, False, True, steps=1)
+    whole, first, second = pictures(answer)
+    assert whole.width == 2 * first.width and first.size == second.size > (256, 128)
+    assert len(info(answer)["infotexts"]) == 3 and "CFG scale: 3," in info(answer)["infotexts"][0]
+
+
+@pytest.mark.parametrize(
+    "text, kind, values",
+    [
+        ("1-3", int, [1, 2, 3]),
+        ("1-7 (+3), 9", int, [1, 4, 7, 9]),
+        ("5-1 (-2)", int, [5, 3, 1]),
+        ("1-10 [4]", int, [1, 4, 7, 10]),
+        ("-1, -2--1", int, [-1, -2, -1]),
+        ("0.1-0.3 (+0.1)", float, [0.1, 0.2, 0.3]),
+        ("0-1 [3]", float, [0, 0.5, 1]),
+        ('"a, b",c', str, ["a, b", "c"]),
+    ],
+)
+def test_values_of_an_axis_are_written_as_in_a1111(text, kind, values):
+    assert cells.axis_values(cells.Axis("any", kind), text, []) == values
+
+
+@pytest.mark.parametrize(
+    "args, told",
+    [([4, "a"], "no numbers"), ([4, ""], "no values"), ([99, "1"], "axes 0 to"), ([1, "1-5000"], "more than 1000"),
+     ([7, "moon, sun"], "did not find 'moon'")],
+)  # fmt: skip
+def test_values_that_make_no_plot_are_refused(server, args, told):
+    body = SMALL | {"script_name": "X/Y/Z plot", "script_args": args}
+    (bad,) = post(server, "txt2img", body, status=422).json()["detail"]
+    assert bad["loc"] == ["body", "script_args"] and told in bad["msg"]
+
+
+def test_a_prompt_matrix_draws_every_choice_with_the_same_seed(server):
+    body = SMALL | {"prompt": "a circle|on a green background|red", "steps": 1, "script_name": "prompt matrix"}
+    answer = post(server, "txt2img", body)
+    ends = ["", ", on a green background", ", red", ", on a green background, red"]
+    assert info(answer)["all_prompts"] == ["a circle" + end for end in ends]
+    assert info(answer)["all_seeds"] == [5] * 4 and len(pictures(answer)) == 5
+
+
+def test_each_line_of_a_text_is_drawn(server):
+    text = 'a star\n\n--prompt "a moon" --steps 2 --width 64\n--what now'
+    args = [True, False, "end", text]
+    body = SMALL | {"steps": 1, "script_name": "Prompts from file or textbox", "script_args": args}
+    answer = post(server, "txt2img", body)
+    assert info(answer)["all_prompts"] == [f"{CIRCLE} {end}" for end in ("a star", "a moon", "--what now")]
+    assert info(answer)["all_seeds"] == [5, 6, 7] and [each.width for each in pictures(answer)] == [128, 64, 128]
+
+
+@pytest.mark.parametrize(
+    "script, args, size, told",
+    [
+        ("Loopback", [2, 0.5, "Lazy"], (128, 128), "Denoising strength: 0.75"),
+        ("SD upscale", [None, 16, 2, 1.5], (192, 192), "SD upscale upscaler: Nearest, SD upscale scale: 1.5"),
+        ("Outpainting mk2", [None, 64, 8, ["left", "up"]], (192, 192), "Mask blur: 8"),
+        ("Poor man's outpainting", [64, 4, 2, ["right"]], (192, 128), "Masked content: latent noise"),
+        ("img2img alternative test", [None, True, True, "a star", "", True, 3], (128, 128), "Decode steps: 3"),
+    ],
+)
+def test_scripts_are_jobs_that_take_their_arguments(server, script, args, size, told):
+    colour = encoded(PIL.Image.new("RGB", (128, 128), "red"))
+    body = SMALL | {"steps": 2, "init_images": [colour], "script_name": script, "script_args": args}
+    answer = post(server, "img2img", body)
+    assert pictures(answer)[0].size == size and told in info(answer)["infotexts"][0]
+    assert ("a star\n" in info(answer)["infotexts"][0]) == ("alternative" in script)
+
+
+def test_an_unknown_script_and_one_without_its_plugin_are_refused(server, plain):
+    body = {"init_images": [encoded(left_half())], "script_name": "Nope"}
+    assert post(server, "img2img", SMALL | body, status=422).json()["detail"] == "Script 'Nope' not found"
+    body["script_name"] = "Loopback"
+    told = post(plain, "img2img", body, status=404).json()["detail"]
+    assert "run the script Loopback" in told and "curve, final_denoising_strength, loops" in told
 
 
 # What well-known apps send.

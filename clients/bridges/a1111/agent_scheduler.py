@@ -13,7 +13,7 @@ import pydantic
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from clients.bridges.a1111 import drawing, generating, lists
+from clients.bridges.a1111 import drawing, generating, lists, scripts
 from clients.bridges.a1111.answers import tell_ignored
 from clients.bridges.a1111.progress import LISTED, Row, current, listed, stop
 from clients.bridges.a1111.requests import KINDS
@@ -44,7 +44,7 @@ async def queue_img2img(request: Request, response: Response, body: Row) -> Row:
 
 async def enqueue(kind: str, body: Row, client: AsyncClient, response: Response) -> Row:
     """Behind all that apps wait for (priority batch)."""
-    translated = await drawing.translate(_asked(kind, body), client)
+    translated = await scripts.translate(_asked(kind, body), client)
     translated.jobs = [job | {"priority": "batch"} for job in translated.jobs]
     jobs = await generating.submit(translated, client)
     tell_ignored(response, translated.ignored + ["callback_url"] * bool(body.get("callback_url")))

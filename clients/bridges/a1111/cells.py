@@ -141,6 +141,9 @@ def axis_values(axis: Axis, text: str, chosen: Sequence[str] | None) -> list[Any
     if axis.label == "Nothing":
         return [None]
     items = [*chosen] if chosen else [item.strip() for row in csv.reader(io.StringIO(str(text or ""))) for item in row]
+    items = [item for item in items if item]
+    if not items:
+        raise refused(f"{axis.label}: there are no values. Send some, with commas between.")
     if axis.label == "Prompt order":
         return list(itertools.islice(itertools.permutations(items), MOST + 1))
     if axis.read is str:
@@ -229,8 +232,8 @@ def matrix(asked: Asked, args: Args) -> Cells:
 def lines(asked: Asked, args: Args) -> Cells:
     """Prompts from a text: a request for each line, a prompt or options such as --prompt "a cat" --steps 10."""
     texts = [line.strip() for line in str(args["List of prompt inputs"] or "").splitlines() if line.strip()]
-    if len(texts) > MOST:
-        raise refused(f"List of prompt inputs: {len(texts)} lines are more than {MOST}. Send fewer.")
+    if not 1 <= len(texts) <= MOST:
+        raise refused(f"List of prompt inputs: there may be 1 to {MOST} lines, got {len(texts)}.")
     every, same = args["Iterate seed every line"], args["Use same random seed for all lines"]
     whole, bodies = body_of(asked) | (fixed_seeds(asked) if every or same else {}), []
     for place, text in enumerate(texts):

@@ -75,8 +75,7 @@ def info(asked: Asked, facts: list[Facts], in_grids: int, alone: bool) -> dict[s
     """About all pictures, as they were really drawn: lists with an entry for each, and the first one's alone. Before
     the texts of pictures, if these are sent `alone`, stand those of the grids."""
     texts = [fact.get("infotext", "") for fact in facts]
-    prompts = [fact.get("prompt", asked.prompt) for fact in facts]
-    negative = [fact.get("negative_prompt", asked.negative_prompt) for fact in facts]
+    prompts, negative = zip(*(prompts_of(fact, asked) for fact in facts), strict=True) if facts else ((), ())
     seeds = [fact.get("seed", asked.seed) for fact in facts]
     subseeds = [fact.get("variation_seed", asked.subseed) for fact in facts]
     first = facts[0] if facts else {}
@@ -115,3 +114,10 @@ def info(asked: Asked, facts: list[Facts], in_grids: int, alone: bool) -> dict[s
         "is_using_inpainting_conditioning": False,
         "version": "stable-core",
     }
+
+
+def prompts_of(facts: Facts, asked: Asked) -> tuple[str, str]:
+    """The prompt and the negative prompt that a picture was drawn with, styles and choices included."""
+    head, fields, _ = f"\n{facts.get('infotext', '')}".rpartition("\nSteps: ")
+    prompt, _, negative = head[1:].partition("\nNegative prompt: ")
+    return (prompt, negative) if fields else (asked.prompt, asked.negative_prompt)
