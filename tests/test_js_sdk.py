@@ -44,6 +44,7 @@ class Drawing(Plugin):
             time.sleep(0.04)
         return picture
 """
+SIZE = 5_000_000
 BEFORE = """
 import * as sdk from "stable-core";
 const { Client } = sdk;
@@ -400,6 +401,30 @@ def test_no_state_is_missed_or_told_twice_through_a_broken_cable(server, package
                 threading.Timer(0.4, cable.mend).start()
         assert process.communicate(timeout=60) == ("", "")
     assert [each for each in story if each != "queued"] == ["running", *range(30), "done"]
+
+
+def test_up_and_downloads_that_are_cut_go_on_where_they_were(server, package):
+    code = f"""{BEFORE}
+        const text = "abcdefgh".repeat({SIZE // 8});
+        const step = (name) => new Promise((resolve) => (process.stdin.once("data", resolve), say(name)));
+        await client.connect();
+        await step("upload");
+        const uploaded = await client.upload(text, {{ kind: "text", name: "löng.txt" }});
+        await step("download");
+        const same = (await uploaded.text()) === text;
+        say([same, uploaded.record.name]);
+        process.exit();
+    """
+    with through_cable(server, package, code) as (cable, process):
+        for step in ("upload", "download"):
+            assert json.loads(process.stdout.readline()) == step
+            cable.cut_after, cable.passed = 2_000_000, 0
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            wait_until(lambda: cable.is_cut)
+            cable.mend()
+        assert process.communicate(timeout=60) == ('[true,"löng.txt"]\n', "")
+        assert cable.passed < SIZE * 1.2
 
 
 def test_a_submission_whose_answer_is_lost_is_not_doubled(server, package):

@@ -17,6 +17,11 @@ const ANSWER_SECONDS = 30; // without an answer, a call is sent again
 const SILENCE_SECONDS = 15; // without an event, a wait asks how its job is
 const TICK_SECONDS = 0.5; // between two attempts
 const ENVELOPE_BYTES = 1000; // more than what is around a message
+const RESUMED_BYTES = 1_000_000; // a larger upload goes on where it was cut; a smaller one is quicker sent again
+const TUS = { "Tus-Resumable": "1.0.0" };
+const BYTES = "application/octet-stream";
+const OFFSET_BYTES = "application/offset+octet-stream";
+const PARTIAL_CONTENT = 206;
 const LONGEST_TIMER_SECONDS = 2_000_000; // a longer one ends at once
 /** @type {Record<string, string>} */
 const SUFFIXES = { image: ".png", mask: ".png", text: ".txt", json: ".json", audio: ".wav", video: ".mp4" };
@@ -186,7 +191,7 @@ export class Artifact {
   /** @param {Conversion} [options] */
   #fetch({ format, quality } = {}) {
     const converted = quality ? `?format=${format}&quality=${quality}` : `?format=${format}`;
-    return this.#client._http("GET", `/artifacts/${this.id}${format ? converted : ""}`);
+    return this.#client._fetch(`/artifacts/${this.id}${format ? converted : ""}`);
   }
 }
 
@@ -515,10 +520,13 @@ export class Client {
       const [size, limit] = [count(blob.size), count(this.limits.upload_bytes)];
       throw new TooLarge(`${size} bytes are over the server's limit of ${limit}.`);
     }
-    const query = new URLSearchParams({ session: this.session });
-    if (kind) query.set("kind", kind);
-    if (name ?? fileName(value)) query.set("name", name ?? fileName(value));
-    const { bytes } = await this._http("PUT", `/artifacts?${query}`, blob, signal);
+    const about = defined({ kind, name: name ?? fileName(value), session: this.session });
+    if (blob.size > RESUMED_BYTES) {
+      const id = await this.#send(blob, about, signal);
+      return new Artifact(this, id, (await this.call("artifact", { id }, { signal })).artifact);
+    }
+    const path = `/artifacts?${new URLSearchParams(/** @type {Record<string, string>} */ (about))}`;
+    const { bytes } = await this.#http("PUT", path, { body: blob, headers: { "Content-Type": BYTES } }, signal);
     const { artifact } = JSON.parse(new TextDecoder().decode(bytes));
     return new Artifact(this, artifact.id, artifact);
   }
@@ -705,26 +713,93 @@ export class Client {
   }
 
   /** A request over HTTP, sent again while the server is away; throws what the server answers as an error.
-   * @param {string} method @param {string} path @param {Blob} [body] @param {AbortSignal} [signal]
-   * @returns {Promise<{ bytes: Uint8Array<ArrayBuffer>, type: string }>} */
-  async _http(method, path, body, signal) {
-    const headers = new Headers(this.#token ? { Authorization: `Bearer ${this.#token}` } : {});
-    if (body) headers.set("Content-Type", "application/octet-stream");
-    const stop = signal ? AbortSignal.any([this.#stop.signal, signal]) : this.#stop.signal;
+   * @param {string} method @param {string} path @param {{ headers: Record<string, string>, body?: Blob }} options
+   * @param {AbortSignal} [signal] */
+  async #http(method, path, options, signal) {
     const deadline = now() + this.patience;
     for (;;) {
       try {
-        const answer = await fetch(this.url + path, { method, headers, body, signal: stop });
-        const bytes = new Uint8Array(await answer.arrayBuffer());
-        if (!answer.ok) throw httpError(this.url + path, answer.status, bytes);
-        return { bytes, type: answer.headers.get("Content-Type") ?? "" };
+        const answer = await this.#request(method, path, options, signal);
+        return { bytes: new Uint8Array(await answer.arrayBuffer()), headers: answer.headers };
       } catch (error) {
-        signal?.throwIfAborted();
-        if (this._fatal) throw this._fatal;
-        if (error instanceof ServerError) throw error;
-        const message = `${this.url} does not answer ${method} ${path.split("?")[0]}.`;
-        if (now() > deadline) throw Object.assign(new Unreachable(message), { cause: error });
-        await pause(signal);
+        await this.#pause(error, deadline, `${method} ${path}`, signal);
+      }
+    }
+  }
+
+  /** One attempt. @param {string} method @param {string} path @param {{ headers: Record<string, string>, body?: Blob }}
+   * options @param {AbortSignal} [signal] */
+  async #request(method, path, { headers, body }, signal) {
+    const all = new Headers(headers);
+    if (this.#token) all.set("Authorization", `Bearer ${this.#token}`);
+    const stop = signal ? AbortSignal.any([this.#stop.signal, signal]) : this.#stop.signal;
+    const answer = await fetch(this.url + path, { method, headers: all, body, signal: stop });
+    if (!answer.ok) throw httpError(this.url + path, answer.status, await answer.text());
+    return answer;
+  }
+
+  /** Before something is tried again; throws what makes that useless, and Unreachable once patience is at its end.
+   * @param {unknown} error @param {number} deadline @param {string} what @param {AbortSignal} [signal] */
+  async #pause(error, deadline, what, signal) {
+    signal?.throwIfAborted();
+    if (this._fatal) throw this._fatal;
+    if (error instanceof ServerError) throw error;
+    if (now() > deadline) {
+      throw Object.assign(new Unreachable(`${this.url} does not answer ${what.split("?")[0]}.`), { cause: error });
+    }
+    await pause(signal);
+  }
+
+  /** What is there; a download that was cut goes on where it was. Patience counts from the last byte.
+   * @param {string} path @returns {Promise<{ bytes: Uint8Array<ArrayBuffer>, type: string }>} */
+  async _fetch(path) {
+    /** @type {Uint8Array<ArrayBuffer>[]} */
+    let chunks = [];
+    let size = 0;
+    let deadline = now() + this.patience;
+    /** @type {Record<string, string>} */
+    const headers = { "Accept-Encoding": "identity" };
+    for (;;) {
+      try {
+        const answer = await this.#request("GET", path, { headers });
+        if (answer.status !== PARTIAL_CONTENT) [chunks, size] = [[], 0];
+        headers["If-Range"] = answer.headers.get("ETag") ?? "";
+        const reader = /** @type {ReadableStream<Uint8Array<ArrayBuffer>>} */ (answer.body).getReader();
+        for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+          chunks.push(piece.value);
+          size += piece.value.length;
+          deadline = now() + this.patience;
+        }
+        const type = answer.headers.get("Content-Type") ?? "";
+        return { bytes: new Uint8Array(await new Blob(chunks).arrayBuffer()), type };
+      } catch (error) {
+        await this.#pause(error, deadline, `GET ${path}`);
+        headers.Range = `bytes=${size}-`;
+      }
+    }
+  }
+
+  /** The id of a new artifact; an upload that was cut goes on where it was: the protocol is tus 1.0.0.
+   * @param {Blob} blob @param {Record<string, string | undefined>} about @param {AbortSignal} [signal]
+   * @returns {Promise<string>} */
+  async #send(blob, about, signal) {
+    const metadata = Object.entries(about).map(([key, value]) => `${key} ${base64(value ?? "")}`);
+    const start = { ...TUS, "Upload-Length": `${blob.size}`, "Upload-Metadata": metadata.join() };
+    let { headers } = await this.#http("POST", "/api/v1/uploads", { headers: start }, signal);
+    const path = headers.get("Location") ?? "";
+    let deadline = now() + this.patience;
+    for (;;) {
+      const id = headers.get("Upload-Artifact");
+      if (id) return id;
+      const offset = headers.get("Upload-Offset") ?? "0";
+      const part = { ...TUS, "Upload-Offset": offset, "Content-Type": OFFSET_BYTES };
+      try {
+        const body = blob.slice(Number(offset));
+        ({ headers } = await this.#request("PATCH", path, { headers: part, body }, signal));
+      } catch (error) {
+        await this.#pause(error, deadline, `PATCH ${path}`, signal);
+        ({ headers } = await this.#http("HEAD", path, { headers: TUS }, signal));
+        if (headers.get("Upload-Offset") !== offset) deadline = now() + this.patience;
       }
     }
   }
@@ -770,8 +845,7 @@ export class Client {
   async #whyNot() {
     try {
       const answer = await fetch(`${this.url}/healthz`, { signal: AbortSignal.timeout(5000) });
-      const bytes = new Uint8Array(await answer.arrayBuffer());
-      if (!answer.ok) return httpError(`${this.url}/healthz`, answer.status, bytes);
+      if (!answer.ok) return httpError(`${this.url}/healthz`, answer.status, await answer.text());
       return new Unreachable(`the server at ${this.url} did not accept the connection.`);
     } catch {
       const foreign = pageOrigin() !== undefined && pageOrigin() !== this.url;
@@ -904,10 +978,10 @@ async function toBlob(value) {
   throw new TypeError(`upload: ${what} cannot be uploaded here. Give ${allowed}.`);
 }
 
-/** @param {any} value @returns {string} */
+/** @param {any} value @returns {string | undefined} */
 function fileName(value) {
   if (value instanceof URL) return plainName(decodeURIComponent(value.pathname));
-  return typeof File !== "undefined" && value instanceof File ? value.name : "";
+  return typeof File !== "undefined" && value instanceof File ? value.name : undefined;
 }
 
 /** The file that a program of this machine names. @param {string} path @returns {URL} */
@@ -949,10 +1023,15 @@ function hex(bytes) {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-/** @param {string} url @param {number} status @param {Uint8Array} bytes */
-function httpError(url, status, bytes) {
+/** @param {string} text */
+function base64(text) {
+  return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+}
+
+/** @param {string} url @param {number} status @param {string} text */
+function httpError(url, status, text) {
   try {
-    return ServerError.fromWire(JSON.parse(new TextDecoder().decode(bytes)).error);
+    return ServerError.fromWire(JSON.parse(text).error);
   } catch {
     return new Unreachable(`what answers at ${url.split("?")[0]} is not a stable-core server (status ${status}).`);
   }
