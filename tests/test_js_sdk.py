@@ -16,7 +16,7 @@ from core import errors
 from tests import node
 from tests.cable import Cable
 from tests.serving import serve, wait_until
-from tests.test_sdk import DEMO
+from tests.test_sdk import DEMO, kept_events
 
 README = (node.PACKAGE / "README.md").read_text("utf-8")
 DRAWING = """
@@ -45,18 +45,20 @@ class Drawing(Plugin):
         return picture
 """
 SIZE = 5_000_000
+KEPT = 200  # events
 BEFORE = """
 import * as sdk from "stable-core";
 const { Client } = sdk;
 const client = new Client();
 const say = (value) => console.log(JSON.stringify(value));
+const step = (name) => new Promise((resolve) => (process.stdin.once("data", resolve), say(name)));
 const caught = async (promise) => promise.then(() => ({ code: "nothing was thrown" }), (error) => error);
 """
 
 
 @pytest.fixture(scope="module")
 def server():
-    with serve({"demo": DEMO, "drawing": DRAWING}) as server:
+    with serve({"demo": DEMO, "drawing": DRAWING}, events_kept=KEPT) as server:
         yield server
 
 
@@ -71,13 +73,17 @@ def package(tmp_path_factory):
     return folder
 
 
+def place(server, url=None):
+    """The environment in which a client finds the server."""
+    return {"STABLE_CORE_URL": url or server.url, "STABLE_CORE_TOKEN": server.token}
+
+
 @pytest.fixture
 def run(server, package):
     """Runs JavaScript that has a `client`; returns what it says."""
 
     def run(code, **environment):
-        place = {"STABLE_CORE_URL": server.url, "STABLE_CORE_TOKEN": server.token} | environment
-        out = node.run_node(f"{BEFORE}{code}\nclient.close();", folder=package, **place)
+        out = node.run_node(f"{BEFORE}{code}\nclient.close();", folder=package, **(place(server) | environment))
         return [json.loads(line) for line in out.splitlines()]
 
     return run
@@ -360,10 +366,14 @@ def test_the_token_is_found_as_in_python_and_goes_to_no_other_machine(run, serve
 @contextlib.contextmanager
 def through_cable(server, package, code):
     """The cable, and the process that runs JavaScript at its other end."""
-    with Cable(server) as cable:
-        place = {"STABLE_CORE_URL": cable.url, "STABLE_CORE_TOKEN": server.token}
-        with node.start_node(code, folder=package, **place) as process:
-            yield cable, process
+    with Cable(server) as cable, node.start_node(code, folder=package, **place(server, cable.url)) as process:
+        yield cable, process
+
+
+def go(process):
+    """The JavaScript goes on from its `step`."""
+    process.stdin.write("go\n")
+    process.stdin.flush()
 
 
 def test_a_pulled_cable_and_a_killed_server_do_not_disturb_a_run(server, package):
@@ -406,7 +416,6 @@ def test_no_state_is_missed_or_told_twice_through_a_broken_cable(server, package
 def test_up_and_downloads_that_are_cut_go_on_where_they_were(server, package):
     code = f"""{BEFORE}
         const text = "abcdefgh".repeat({SIZE // 8});
-        const step = (name) => new Promise((resolve) => (process.stdin.once("data", resolve), say(name)));
         await client.connect();
         await step("upload");
         const uploaded = await client.upload(text, {{ kind: "text", name: "löng.txt" }});
@@ -417,10 +426,9 @@ def test_up_and_downloads_that_are_cut_go_on_where_they_were(server, package):
     """
     with through_cable(server, package, code) as (cable, process):
         for step in ("upload", "download"):
-            assert json.loads(process.stdout.readline()) == step
+            assert json.loads(process.stdout.readline()) == step and cable.passed < SIZE * 1.2
             cable.cut_after, cable.passed = 2_000_000, 0
-            process.stdin.write("go\n")
-            process.stdin.flush()
+            go(process)
             wait_until(lambda: cable.is_cut)
             cable.mend()
         assert process.communicate(timeout=60) == ('[true,"löng.txt"]\n', "")
@@ -430,8 +438,7 @@ def test_up_and_downloads_that_are_cut_go_on_where_they_were(server, package):
 def test_a_submission_whose_answer_is_lost_is_not_doubled(server, package):
     code = f"""{BEFORE}
         await client.plugins();  // known before, so that the submission is the first call whose answer is lost
-        say("ready");
-        await new Promise((resolve) => process.stdin.once("data", resolve));
+        await step("ready");
         say(await (await client.run("count", {{ n: 2 }}))[0].text());
         client.close();
         process.exit();
@@ -440,8 +447,7 @@ def test_a_submission_whose_answer_is_lost_is_not_doubled(server, package):
     with server.client() as other, through_cable(server, package, code) as (cable, process):
         assert process.stdout.readline() == '"ready"\n'
         cable.deaf = True
-        process.stdin.write("go\n")
-        process.stdin.flush()
+        go(process)
         wait_until(lambda: other.jobs(session="lost-in-js"))
         cable.cut()
         cable.mend()
@@ -449,11 +455,66 @@ def test_a_submission_whose_answer_is_lost_is_not_doubled(server, package):
         assert len(other.jobs(session="lost-in-js")) == 1
 
 
+def test_a_client_that_was_away_too_long_catches_up_all_the_same(server, package):
+    code = f"""{BEFORE}
+        client.onEvent(({{ type }}) => type === "resync" && say(type));
+        const job = await client.submit("count", {{ n: 30, delay: 0.02 }});
+        await step("submitted");
+        say(await (await job.wait({{ signal: AbortSignal.timeout(10_000) }}))[0].text());
+        process.exit();
+    """
+    with server.client() as other, through_cable(server, package, code) as (cable, process):
+        assert process.stdout.readline() == '"submitted"\n'
+        cable.cut()
+        go(process)
+        for job in other.flow([{"job": "count", "params": {"n": 1, "delay": 0}}] * (KEPT // 2)):
+            job.wait()
+        wait_until(lambda: kept_events(server.folder / "data" / "jobs.db") <= KEPT + 1)
+        cable.mend()
+        assert process.communicate(timeout=60) == ('"resync"\n"counted 30"\n', "")
+
+
+def test_calls_wait_for_a_server_that_comes_back(server, package):
+    code = f"""{BEFORE}
+        await client.connect();
+        await step("ready");
+        say(await (await client.run("join", {{ texts: ["back", "again"] }}))[0].text());
+        process.exit();
+    """
+    with node.start_node(code, folder=package, **place(server)) as process:
+        assert process.stdout.readline() == '"ready"\n'
+        server.kill()
+        go(process)
+        server.start()  # it answers before it has loaded the plugin
+        assert process.communicate(timeout=60) == ('"back again"\n', "")
+
+
+def test_closing_and_a_new_token_end_the_waits(server, package):
+    code = f"""{BEFORE}
+        const other = new Client();
+        const job = await client.submit("count", {{ n: 1000, delay: 0.02 }});
+        const [closed, refused] = [caught(job.wait()), caught((await other.job(job.id)).wait())];
+        client.close();
+        await step((await closed).message);
+        say((await refused) instanceof sdk.Unauthorized);
+        await caught(other.connect()).then((error) => say(error.code));
+    """
+    with node.start_node(code, folder=package, **place(server)) as process:
+        assert process.stdout.readline() == '"the client was closed."\n'
+        server.kill()
+        (server.folder / "config/stable-core/token").unlink()
+        server.start()
+        go(process)
+        process.stdin.close()
+        assert process.stdout.read() == 'true\n"unauthorized"\n' and process.wait(30) == 0
+    with server.client() as python:
+        python.cancel(python.jobs(state="running")[0])
+
+
 @pytest.mark.parametrize("number", range(len(blocks("js"))))
 def test_the_examples_of_its_readme_run(server, package, tmp_path, number):
-    place = {"STABLE_CORE_URL": server.url, "STABLE_CORE_TOKEN": server.token}
     (tmp_path / "node_modules").symlink_to(package / "node_modules")
-    out = node.run_node(blocks("js")[number], folder=tmp_path, **place)
+    out = node.run_node(blocks("js")[number], folder=tmp_path, **place(server))
     expected = ["circle.png", "bytes of JPEG", "invalid_params steps"][number]
     assert expected in out
     assert (tmp_path / "circle.png").exists() == (number == 0)

@@ -251,7 +251,6 @@ export class Job {
       wake();
     };
     this.#listeners.add(listener);
-    this.#client._hold(this);
     try {
       for (;;) {
         signal?.throwIfAborted();
@@ -264,11 +263,11 @@ export class Job {
         }
         /** @type {Promise<boolean>} */
         const woken = new Promise((resolve) => (wake = () => resolve(true)));
+        // The timer in this is also what keeps the job where nothing else in the program refers to it any more.
         if (!(await within(woken, SILENCE_SECONDS, signal))) this._reconcile(); // the inbox gets what it learns
       }
     } finally {
       this.#listeners.delete(listener);
-      if (!this.#listeners.size) this.#client._release(this);
     }
   }
 
@@ -362,8 +361,6 @@ export class Client {
   #forgotten = new FinalizationRegistry((/** @type {string} */ key) => {
     if (!this.#jobs.get(key)?.deref()) this.#jobs.delete(key);
   });
-  /** @type {Set<Job>} those that somebody waits for: nothing else may refer to them any more */
-  #held = new Set();
   /** @type {Set<(event: ServerEvent) => void>} */
   #listeners = new Set();
   /** @type {Promise<PluginRecord[]> | undefined} */
@@ -678,16 +675,6 @@ export class Client {
     this.#jobs.set(key, new WeakRef(job));
     this.#forgotten.register(job, key);
     return job;
-  }
-
-  /** Keep a job that is waited for: the program may refer to it by nothing but the wait. @param {Job} job */
-  _hold(job) {
-    this.#held.add(job);
-  }
-
-  /** @param {Job} job */
-  _release(job) {
-    this.#held.delete(job);
   }
 
   /** What only who has the token can write below a message, as 64 hex digits. @param {string} message */
