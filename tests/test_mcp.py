@@ -493,16 +493,14 @@ const colour = async (name, color) => (await call(name, { color, side: 2 })).con
 
 
 def javascript(server, how, code, start=run_node):
-    """What the code prints as JSON; it finds `client`, connected, and `call`."""
+    """What the code prints; it finds `client`, connected, and `call`."""
     arguments = [how, server.url, server.token, sys.executable, str(ROOT / "clients" / "mcp")]
-    if start is not run_node:
-        return start(CONNECT + code + "\nawait client.close(); process.exit(0);", *arguments, folder=npm_ci())
-    return json.loads(run_node(CONNECT + code + "\nawait client.close(); process.exit(0);", *arguments))
+    return start(CONNECT + code + "\nawait client.close(); process.exit(0);", *arguments, folder=npm_ci())
 
 
 @pytest.mark.parametrize("how", ["http", "stdio"])
 def test_the_javascript_client_sees_tools_pictures_and_progress(server, how):
-    told = javascript(
+    printed = javascript(
         server,
         how,
         """
@@ -522,6 +520,7 @@ def test_the_javascript_client_sees_tools_pictures_and_progress(server, how):
         }));
         """,
     )
+    told = json.loads(printed)
     assert {"studio-paint", "choices"} <= set(told["tools"]) and told["turned"]["content"][0]["type"] == "image"
     assert told["text"] == "counted to 20" and told["progress"][-1]["total"] == 20 and len(told["progress"]) > 2
     assert told["wrong"]["isError"] and told["wrong"]["structuredContent"]["error"]["field"] == "n"
@@ -532,10 +531,7 @@ def test_the_javascript_client_sees_tools_pictures_and_progress(server, how):
 @pytest.mark.parametrize("how", ["http", "stdio"])
 def test_the_javascript_client_hears_of_new_plugins_and_cancels(server, how):
     name = f"js_{how}"
-    process = javascript(
-        server,
-        how,
-        f"""
+    code = f"""
         const changed = new Promise((tell) => client.setNotificationHandler(ToolListChangedNotificationSchema, tell));
         await client.listTools();
         await new Promise((later) => setTimeout(later, 300));  // the stream that changes come by opens beside
@@ -547,16 +543,12 @@ def test_the_javascript_client_hears_of_new_plugins_and_cancels(server, how):
         const why = await call("studio-count", {{ n: 50000 }}, options).catch((error) => String(error));
         await new Promise((later) => setTimeout(later, 500));  // it says so beside
         console.log(JSON.stringify({{ found: tools.some((tool) => tool.name === "{name}-greet"), why }}));
-        """,
-        start_node,
-    )
-    try:
+        """
+    with javascript(server, how, code, start_node) as process:
         assert process.stderr.readline() == "ready\n"
         server.write_plugin(name, PLUGIN)
         out, problems = process.communicate(timeout=60)
-        assert json.loads(out)["found"] and "enough" in json.loads(out)["why"], problems
-    finally:
-        process.kill()
+    assert json.loads(out)["found"] and "enough" in json.loads(out)["why"], problems
     assert wait_until(lambda: states(server, "studio.count")[0] != "running")
     assert states(server, "studio.count")[0] == "cancelled"
 
