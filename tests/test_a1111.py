@@ -439,6 +439,23 @@ def test_an_unknown_script_and_one_without_its_plugin_are_refused(server, plain)
     assert "run the script Loopback" in told and "curve, final_denoising_strength, loops" in told
 
 
+def test_scripts_are_listed_with_their_arguments(api, server, plain):
+    listed = api.get_scripts()
+    assert listed["txt2img"] == ["controlnet", "prompt matrix", "prompts from file or textbox", "x/y/z plot"]
+    assert {"loopback", "sd upscale", "outpainting mk2", "img2img alternative test"} < {*listed["img2img"]}
+    told = {(each["name"], each["is_img2img"]): each["args"] for each in rest(server, "script-info")}
+    assert told["loopback", True][0] == {
+        "label": "Loops", "value": 4, "minimum": 1, "maximum": 32, "step": 1, "choices": None
+    }  # fmt: skip
+    axes = told["x/y/z plot", False][0]["choices"]
+    assert axes[4] == "Steps" and axes[7] == "Prompt S/R" and len(axes) == 39
+    assert "loopback" not in rest(plain, "scripts")["img2img"]
+
+
+def rest(server, path):
+    return requests.get(f"{server.url}/sdapi/v1/{path}", auth=("", server.token), timeout=60).json()
+
+
 # What well-known apps send.
 
 SILLY_TAVERN = {

@@ -4,7 +4,17 @@ from collections.abc import Awaitable, Callable
 
 from fastapi import FastAPI
 
-from clients.bridges.a1111 import agent_scheduler, errors, extras, generating, lists, machine, options, progress
+from clients.bridges.a1111 import (
+    agent_scheduler,
+    errors,
+    extras,
+    generating,
+    lists,
+    machine,
+    options,
+    progress,
+    scripts,
+)
 from clients.python import AsyncClient
 
 SESSION = "a1111"
@@ -24,6 +34,6 @@ def create(client_of: ClientOf) -> FastAPI:
         progress.watch(request.state.client)  # from the first call on, else the newest preview might be missed
         return await call_next(request)
 
-    for part in (agent_scheduler, extras, generating, lists, machine, options, progress):
+    for part in (agent_scheduler, extras, generating, lists, machine, options, progress, scripts):
         app.include_router(part.router)
     return app

@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pydantic
-from fastapi import HTTPException
+from fastapi import APIRouter, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 
 from clients.bridges import finding
 from clients.bridges.a1111 import cells, drawing
 from clients.bridges.a1111.drawing import Translated
-from clients.bridges.a1111.requests import Asked, ImageToImage
+from clients.bridges.a1111.requests import KINDS, Asked, ImageToImage
 from clients.python import AsyncClient
 
 TEXT, IMAGE = "txt2img", "img2img"
+router = APIRouter(prefix="/sdapi/v1")
 DIRECTIONS = ("left", "right", "up", "down")
 
 
@@ -174,6 +175,40 @@ def of_kind(kind: str) -> list[Script]:
     return [script for script in SCRIPTS if kind in script.kinds]
 
 
+@router.get("/scripts")
+async def listed(request: Request) -> dict[str, list[str]]:
+    found = await finding.jobs(request.state.client)
+    guided = ["controlnet"] if any("controlnets" in finding.parameters(about) for about in found) else []
+    return {
+        kind: [*guided, *(each.title.casefold() for each in of_kind(kind) if each.expand or _able(each, found))]
+        for kind in (TEXT, IMAGE)
+    }
+
+
+@router.get("/script-info")
+async def described(request: Request) -> list[dict[str, Any]]:
+    there = await listed(request)
+    return [
+        {
+            "name": script.title.casefold(),
+            "is_alwayson": False,
+            "is_img2img": kind == IMAGE,
+            "args": [_told(argument, kind) for argument in script.arguments],
+        }
+        for kind in (TEXT, IMAGE)
+        for script in of_kind(kind)
+        if script.title.casefold() in there[kind]
+    ]
+
+
+def _told(argument: Argument, kind: str) -> dict[str, Any]:
+    choices = argument.choices
+    if argument.label.endswith(" type"):
+        choices = [axis.label for axis in cells.axes(KINDS[kind])]
+    told = {name: getattr(argument, name) for name in ("label", "value", "minimum", "maximum", "step")}
+    return told | {"choices": choices}
+
+
 async def translate(asked: Asked, client: AsyncClient) -> Translated:
     """As drawing.translate, with the script that is asked for."""
     if not asked.script_name or asked.script_name == "None":
@@ -190,10 +225,9 @@ async def translate(asked: Asked, client: AsyncClient) -> Translated:
 
 
 async def _one(asked: Asked, script: Script, args: dict[str, Any], client: AsyncClient) -> Translated:
-    needed = {argument.parameter for argument in script.arguments if argument.parameter} | script.fixed.keys()
-    found = finding.from_picture(await finding.jobs(client))
-    able = [about for about in found if needed <= finding.parameters(about).keys()]
-    finding.first(able, f"run the script {script.title}", f"an image, and the parameters {', '.join(sorted(needed))}")
+    able = _able(script, await finding.jobs(client))
+    needs = ", ".join(sorted(_needed(script)))
+    finding.first(able, f"run the script {script.title}", f"an image, and the parameters {needs}")
     about = drawing.best(able, asked)
     also, ignored = {**script.fixed}, []
     for argument in script.arguments:
@@ -207,6 +241,14 @@ async def _one(asked: Asked, script: Script, args: dict[str, Any], client: Async
     translated = await drawing.translate(asked, client, [about], also)
     translated.ignored += ignored
     return translated
+
+
+def _needed(script: Script) -> set[str]:
+    return {argument.parameter for argument in script.arguments if argument.parameter} | script.fixed.keys()
+
+
+def _able(script: Script, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [about for about in finding.from_picture(found) if _needed(script) <= finding.parameters(about).keys()]
 
 
 def _in_our_words(value: Any, argument: Argument, schema: dict[str, Any]) -> Any:
