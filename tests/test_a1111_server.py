@@ -13,9 +13,13 @@ import pytest
 import requests
 import webuiapi
 
+from clients.bridges import a1111
+from clients.bridges.a1111.options import OPTIONS
 from tests.serving import ROOT, serve, wait_until
+from tests.test_docs import quoted, table
 
 BOT = "b" * 20
+SCHEDULER = "/agent-scheduler/v1"
 SHA256 = "150eb12cdfa179d690249395d88f21055efc54dc8c4e239a98813c90fe8017d5"  # of the built-in model
 
 
@@ -381,11 +385,21 @@ def test_what_is_not_done_here_is_said(server, path, status, said):
     assert answer.status_code == status and said in answer.json()["detail"]
 
 
+def test_the_page_about_it_names_every_path_and_every_option_and_no_other():
+    page = (ROOT / "docs/a1111.md").read_text("utf-8")
+    named = {tuple(part.split()) for part in quoted(page) if re.match(r"(GET|POST|PUT|DELETE) /", part)}
+    named = {(method, path if re.match("/(sdapi|internal)/", path) else SCHEDULER + path) for method, path in named}
+    paths = a1111.create(None).openapi()["paths"]
+    drawing = {("POST", "/sdapi/v1/txt2img"), ("POST", "/sdapi/v1/img2img")}
+    assert {(method.upper(), path) for path, methods in paths.items() for method in methods} == named | drawing
+    assert {option.name for option in OPTIONS} == {name for row in table("Options", page) for name in quoted(row[0])}
+
+
 # Agent-Scheduler
 
 
 def scheduler(server, method, path, token=None, **options):
-    return rest(server, method, f"/agent-scheduler/v1/{path}", token, **options).json()
+    return rest(server, method, f"{SCHEDULER}/{path}", token, **options).json()
 
 
 def status(server, id):
