@@ -16,7 +16,7 @@ from clients.python import AsyncClient, InvalidParams, ModelNotFound
 SESSION = "a1111 options"  # nothing is submitted in it, so what it remembers stays until the client changes it
 CHECKPOINT = "sd_model_checkpoint"
 FIXED = {"samples_format": "png", "enable_pnginfo": True}  # what pictures are in every answer
-HASH_SECONDS = 2  # that a list waits for hashes; more come with the next one
+HASH_SECONDS = 10  # that a list waits for hashes, of which the first starts a process; more come with the next list
 router = APIRouter(prefix="/sdapi/v1")
 _storing = asyncio.Lock()
 
