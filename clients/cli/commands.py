@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from clients.cli import batch, keeping, listing, reviewing, running, steering
+from clients.cli import batch, completion, keeping, listing, reviewing, running, steering, watching
 from clients.cli.base import Parser, connection_options, report
 from clients.python import Client, InvalidParams, ServerError, UnknownJob
 
@@ -16,8 +16,9 @@ def arguments() -> Parser:
     """The parser of a whole line. Of `run` it knows the job only: its flags are known once the server is asked."""
     common = connection_options()
     parser = Parser(
-        prog="clients.cli", parents=[common], description="Uses a stable-core server from the command line."
-    )
+        prog="clients.cli", parents=[common], description="Uses a stable-core server from the command line.",
+        epilog="Exit codes: 0 it worked, 1 it did not, 2 the line is wrong, 130 Ctrl-C. More in docs/command-line.md.",
+    )  # fmt: skip
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, function: Any, help: str, **options: Any) -> Parser:
@@ -25,7 +26,7 @@ def arguments() -> Parser:
         made.set_defaults(function=function)
         return made
 
-    for group in (running, batch, steering, listing, reviewing, keeping):
+    for group in (running, batch, steering, listing, watching, reviewing, keeping, completion):
         group.add(command)
     return parser
 
@@ -36,6 +37,8 @@ def main(words: list[str] | None = None) -> int:
 
     def act() -> int:
         flags = arguments().parse_args(words)
+        if flags.command == "completion":
+            return flags.function(None, flags)
         if hasattr(flags, "words"):
             early, _ = connection_options().parse_known_args(flags.words)  # the server tells the flags of the job
             flags.__dict__.update(vars(early))

@@ -154,9 +154,10 @@ class JobParser(argparse.ArgumentParser):
         flag, kind = self._flag(name, "input"), port["kind"]
         metavar = "TEXT" if kind == "text" else "FILE"
         self._inputs[f"input {name}"] = name
-        self.add_argument(
+        action = self.add_argument(
             flag, dest=f"input {name}", type=input_of(kind), nargs="+", metavar=metavar, default=argparse.SUPPRESS
         )
+        action.help = port.get("help", "")
         many = "several" if port["list"] else "for several, it runs once for each"
         what = "text, @FILE" if kind == "text" else f"{kind} file"
         need = [] if port["optional"] else ["needed"]
@@ -168,31 +169,32 @@ class JobParser(argparse.ArgumentParser):
         flag, type, dest = self._flag(name, "param"), schema.get("type"), f"param {name}"
         self._params[dest] = name
         common: dict[str, Any] = {"dest": dest, "default": argparse.SUPPRESS}
-        metavar, allowed = name.upper(), ""
+        metavar, allowed, offered = name.upper(), "", []
         if "enum" in schema or "const" in schema:
             values = {str(value): value for value in schema.get("enum", [schema.get("const")])}
-            offered = schema.get("ui", {}).get("choices", values)
+            offered = [*schema.get("ui", {}).get("choices", values)]
             metavar, allowed = "CHOICE", ", ".join(map(str, offered))
-            self.add_argument(flag, type=self._choice(values, allowed), **common)
+            action = self.add_argument(flag, type=self._choice(values, allowed), **common)
         elif type == "boolean":
             metavar, allowed = "", f"or --no-{flag[2:]}"
-            self.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
+            action = self.add_argument(flag, action=argparse.BooleanOptionalAction, **common)
         elif type in ("integer", "number"):
             metavar, allowed = "N" if type == "integer" else "X", bounds(schema)
-            self.add_argument(flag, type=number(schema), **common)
+            action = self.add_argument(flag, type=number(schema), **common)
         elif type == "string":
             metavar = "TEXT"
-            self.add_argument(flag, type=str, **common)
+            action = self.add_argument(flag, type=str, **common)
         elif type == "array" and (items := schema.get("items", {})).get("type") == "string":
             metavar, allowed = "TEXT ...", ", ".join(items.get("enum", []))
             read = self._choice({each: each for each in items["enum"]}, allowed) if "enum" in items else str
-            self.add_argument(flag, nargs="*", type=read, **common)
+            offered = items.get("enum", [])
+            action = self.add_argument(flag, nargs="*", type=read, **common)
         else:
             metavar = "JSON"
             fields = resolve(schema.get("items", {}), self._definitions).get("properties", {})
             names = sorted(fields, key=lambda name: fields[name].get("ui", {}).get("order", math.inf))
             allowed = f"[{{{', '.join(names)}}}, ...]" if names else ""
-            self.add_argument(flag, type=from_json, **common)
+            action = self.add_argument(flag, type=from_json, **common)
         ui = schema.get("ui", {})
         facts = [
             f"{allowed} {ui.get('unit', '')}".strip(),
@@ -204,6 +206,8 @@ class JobParser(argparse.ArgumentParser):
             default = schema["default"]
             facts.append(f"default {' '.join(default) if metavar == 'TEXT ...' else show.value(default)}")
         group = ui.get("group") or ("Advanced" if ui.get("advanced") else "Parameters")
+        # For completion: what may be typed, and the list that the server keeps of it.
+        action.help, action.offered, action.list = schema.get("description", ""), [*offered], ui.get("choices_from")
         row = (f"{flag} {metavar}".strip(), schema.get("description", ""), [fact for fact in facts if fact])
         self._rows.setdefault(group[:1].upper() + group[1:], []).append(row)
 

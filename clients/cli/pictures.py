@@ -2,16 +2,26 @@
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from typing import Any
 
 import PIL.Image
 from rich.console import Console
+from rich.measure import Measurement
 
 TERMINAL = "CONIN$" if os.name == "nt" else "/dev/tty"
 MARGIN = 6  # rows for what is told of a picture
 PREVIEW_ROWS = 12
+
+
+def ready(console: Console) -> bool:
+    """Whether there can be pictures. Asks the terminal what it can, which must not happen while something is drawn."""
+    library = _library()
+    if library:  # measuring asks for the size of a cell, once
+        Measurement.get(console, console.options, library.Image(PIL.Image.new("RGB", (1, 1))))
+    return library is not None
 
 
 def show(console: Console, content: bytes) -> bool:
@@ -50,6 +60,8 @@ def _library() -> Any:
             sys.__stdin__ = open(TERMINAL)  # noqa: SIM115 - for as long as we run
         except OSError:
             return None
+    # Where a terminal does not tell the size of its cells, it warns with a traceback, and takes 10x20 pixels.
+    logging.getLogger("textual_image").addHandler(logging.NullHandler())
     import textual_image.renderable
 
     return textual_image.renderable

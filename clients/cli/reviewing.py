@@ -3,6 +3,7 @@
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,9 @@ def asked_for(client: Client, flags: argparse.Namespace) -> list[Artifact]:
         found = [Artifact(client, id) for id in given_ids(flags)]
         return [each for each in found if flags.state in (None, each.record["review"])]
     listed = client.artifacts(session=flags.session or client.session, limit=LIMIT)
-    return [each for each in reversed(listed) if each.record["job"] and each.record["review"] == (flags.state or "new")]
+    return [
+        each for each in reversed(listed) if each.record.get("job") and each.record["review"] == (flags.state or "new")
+    ]
 
 
 def told(client: Client, artifact: Artifact) -> str:
@@ -75,7 +78,7 @@ def told(client: Client, artifact: Artifact) -> str:
 
 def look(client: Client, found: list[Artifact]) -> int:
     """One after the other, until a key says what becomes of it."""
-    at, before = 0, []  # `before`: what undo takes back, as (place, artifact's former state)
+    at, before, keys = 0, [], pressed()  # `before`: what undo takes back, as (place, artifact's former state)
     show.out.print(show.text(KEYS, "dim"))
     while at < len(found):
         each = found[at]
@@ -87,7 +90,7 @@ def look(client: Client, found: list[Artifact]) -> int:
             show.out.print(show.text(f"{at + 1}/{len(found)}  {each.id}  {told(client, each)}"), soft_wrap=True)
         except ServerError as error:  # deleted meanwhile, for example
             show.err.print(show.text(f"{each.id}  {error.message}", "red"))
-        key = pressed("prsuoq\r\n ")
+        key = next(keys)
         if key == "q":
             break
         if key == "o":
@@ -107,11 +110,15 @@ def look(client: Client, found: list[Artifact]) -> int:
     return 0
 
 
-def pressed(allowed: str) -> str:
-    """The next key that means something; Ctrl-C raises KeyboardInterrupt."""
-    while (key := click.getchar().lower()) not in allowed or not key:
-        pass
-    return key
+def pressed() -> Iterator[str]:
+    """The keys that mean something; Ctrl-C raises KeyboardInterrupt, Ctrl-D is q."""
+    while True:
+        try:
+            typed = click.getchar()
+        except EOFError:
+            typed = "q"
+        if not typed.startswith("\x1b"):  # an arrow, for example, which has letters in it
+            yield from (key for key in typed.lower() if key in "prsuoq\r\n ")
 
 
 def say(client: Client, artifact: Artifact, state: str) -> None:

@@ -3,7 +3,6 @@
 import argparse
 import json
 import sys
-import uuid
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -296,19 +295,12 @@ def retry(client: Client, flags: argparse.Namespace) -> int:
     for job in [client.job(id) for id in given_ids(flags, ids)]:
         about = announced(client, job.record["name"])
         _, params, inputs = JobParser(about, connection_options(), client.choices).read(words)
-        sent = {name: [stored(client, each, about["inputs"][name]) for each in given] for name, given in inputs.items()}
-        changes = {"params": params, "inputs": sent, "client_ref": uuid.uuid4().hex}
-        again.append(client.call("retry", {"id": job.id} | {key: each for key, each in changes.items() if each})["job"])
+        again.append(job.retry(params, ready(about, inputs)).record)
     if as_json:
         return dump(again[0] if len(again) == 1 else again)
     for record in again:
         print(record["id"])
     return 0
-
-
-def stored(client: Client, given: Any, port: dict[str, Any]) -> str:
-    """The id of an input, which is uploaded if it is none yet."""
-    return given if isinstance(given, str) else client.upload(given, kind=port["kind"]).id
 
 
 def download(client: Client, flags: argparse.Namespace) -> int:

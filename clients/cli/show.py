@@ -149,11 +149,11 @@ class _Bar(Progress):
 class Follower:
     """Shows the events of a job: a bar with what is left on a terminal, a few lines elsewhere, nothing if `quiet`.
 
-    With `pictures`, the latest preview is above the bar, as half blocks: what can be drawn over ten times a second in
+    With `previews`, the latest preview is above the bar, as half blocks: what can be drawn over ten times a second in
     any terminal without flicker."""
 
-    def __init__(self, job: Job, quiet: bool, pictures: bool = False):
-        self._pictures = pictures
+    def __init__(self, job: Job, quiet: bool, previews: bool = False):
+        self._pictures = previews and not quiet and err.is_terminal and pictures.ready(err)
         self._quiet, self._bar, self._previews, self._last = quiet, None, 0, ""
         self._name, self._started = job.record["name"], time.monotonic()
         if err.is_terminal and not quiet:
