@@ -252,6 +252,20 @@ def test_a_retry_is_a_new_job(client):
     assert again.id != job.id
 
 
+def test_what_happens_before_an_answer_is_here_is_not_missed(server, client, monkeypatch):
+    def late(*arguments, **options):
+        answer = call(*arguments, **options)
+        time.sleep(0.5)
+        return answer
+
+    call = client.call
+    monkeypatch.setattr(client, "call", late)
+    with server.client() as other:
+        job = client.job(other.submit("count", {"n": 20}).id)
+        assert job.wait(timeout=10)[0].text() == "counted 20"
+        assert job.retry({"n": 1}).wait(timeout=10)[0].text() == "counted 1"
+
+
 def test_the_queue_pauses_and_resumes(client):
     assert client.queue("pause")["paused"]
     job = client.submit("count")
@@ -364,7 +378,8 @@ def test_a_submission_whose_answer_is_lost_is_not_doubled(server, client):
 def test_a_client_that_was_away_too_long_catches_up_all_the_same():
     with serve({"demo": DEMO}, events_kept=100) as server, server.client() as other, Cable(server) as cable:
         with sdk.Client(cable.url, server.token) as client:
-            job = client.submit("count", {"n": 50, "delay": 0.02})
+            job, heard = client.submit("count", {"n": 50, "delay": 0.02}), []
+            client.on_event(lambda type, data: heard.append(type))
             cable.cut()
             for each in other.flow([{"job": "count", "params": {"n": 1, "delay": 0}}] * 60):
                 each.wait()
@@ -373,7 +388,7 @@ def test_a_client_that_was_away_too_long_catches_up_all_the_same():
             oldest = server.folder / "data/jobs.db"
             wait_until(lambda: kept_events(oldest) <= 101)
             cable.mend()
-            assert job.wait(timeout=10)[0].text() == "counted 50"
+            assert job.wait(timeout=10)[0].text() == "counted 50" and "resync" in heard
 
 
 def kept_events(path):

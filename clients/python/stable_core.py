@@ -299,9 +299,11 @@ class Job:
 
     def retry(self, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None) -> Job:
         """The same again, as a new job; with `params` and `inputs` over those that it had."""
-        client = self._client
-        changed = {"params": params or {}, "inputs": client._inputs(self.record["name"], inputs)}
-        return client._attach(client.call("retry", {"id": self.id, "client_ref": uuid.uuid4().hex, **changed})["job"])
+        client, job = self._client, Job(self._client)
+        message: dict[str, Any] = {"id": self.id, "client_ref": uuid.uuid4().hex, "params": params or {}}
+        message["inputs"] = client._inputs(self.record["name"], inputs)
+        client._jobs[message["client_ref"]] = job  # its first event may come before the answer
+        return client._attach(client.call("retry", message)["job"], job)
 
     def refresh(self) -> Job:
         """Ask the server how it is now."""
@@ -332,7 +334,7 @@ class Job:
     def _reconcile(self) -> None:
         """Catch up on what events did not tell. A job that the server does not know any more has failed."""
         try:
-            if self._client.online:
+            if self._client.online and self.record:
                 self.refresh()
         except Unreachable:
             pass  # asked again when the connection is back
@@ -566,7 +568,8 @@ class Client:
 
     def job(self, id: str) -> Job:
         """A job that was submitted before, by anyone with our token; follow it like one's own."""
-        return self._attach(self.call("job", {"id": id})["job"])
+        job = self._jobs.setdefault(id, Job(self))  # what happens while it is asked for counts, too
+        return self._attach(self.call("job", {"id": id})["job"], job)
 
     def jobs(self, *, state: State | None = None, session: str | None = None, limit: int = 50) -> list[Job]:
         """The newest first."""
