@@ -286,8 +286,9 @@ def test_an_infotext_draws_the_same_picture_again_but_for_what_is_said(server):
     answer = post(server, "txt2img", SMALL | {"sampler_name": "Heun", "negative_prompt": "green"})
     (text,) = info(answer)["infotexts"]
     assert same(drawn_alone(server, {"infotext": text}), pictures(answer)[0])
-    again = post(server, "txt2img", {"infotext": text, "seed": 6})
-    assert "Sampler: Heun" in info(again)["infotexts"][0] and info(again)["all_seeds"] == [6]
+    again = post(server, "txt2img", {"infotext": text.replace("builtin", "nowhere"), "seed": 6})
+    assert info(again)["sampler_name"] == "Heun" and info(again)["all_seeds"] == [6] and info(again)["steps"] == 4
+    assert again.headers["Warning"].endswith('knows them: infotext: model"')
 
 
 def drawn_alone(server, body):

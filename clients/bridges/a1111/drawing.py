@@ -101,10 +101,8 @@ ELSEWHERE = {  # fields that count without a parameter, or that A1111's API leav
     "script_args", "send_images", "save_images", "alwayson_scripts", "infotext", "init_images", "mask", "mask_blur_x",
     "mask_blur_y", "mask_round", "include_init_images",
 }  # fmt: skip
-HIRES_ONLY, MASK_ONLY = (
-    ("hr_", "firstphase_"),
-    ("mask_", "inpaint"),
-)  # how fields begin that count with one or the other
+HIRES_ONLY = ("hr_", "firstphase_")  # how fields begin that count with enable_hr alone
+MASK_ONLY = ("mask_", "inpaint")
 
 
 @dataclass
@@ -149,6 +147,7 @@ async def translate(
         params |= sampling(asked, taken, ignored)
     images, mask = given or await uploaded(asked, client)
     inputs = {port(about, "mask"): mask} if mask and port(about, "mask") else {}
+    ignored += ["mask"] if mask and not inputs else []
     guided, shown = await controlnet.units(asked.alwayson_scripts, about, client, images[:1], ignored)
     params = {name: value for name, value in (params | guided | (also or {})).items() if name in taken}
     jobs = divided(asked, about, params, inputs | shown, images)
@@ -232,15 +231,34 @@ def sampling(asked: Asked, taken: dict[str, About], ignored: list[str]) -> dict[
 
 
 async def read_infotext(asked: Asked, client: AsyncClient, found: list[About], ignored: list[str]) -> dict[str, Any]:
-    """What the field `infotext` says, as parameters: read by the job that tells how a picture was made."""
-    readers = finding.light_of_picture(found) if asked.infotext else []
-    blank = grids.png(PIL.Image.new("RGB", (8, 8)), asked.infotext or "")
-    for about in readers:
+    """What the field `infotext` says, as parameters: read by the job that tells how a picture was made. Models that are
+    not here, and what needs pictures that are not inside, do not count."""
+    if not asked.infotext:
+        return {}
+    blank = grids.png(PIL.Image.new("RGB", (8, 8)), asked.infotext)
+    for about in finding.light_of_picture(found):
         (told, *_) = await client.light(about["name"], inputs={port(about, "image"): blank})
         if isinstance(told, dict) and told.get("form"):
-            return told["form"]["params"]
-    ignored += ["infotext"] if asked.infotext else []
+            return await _without_pictures(told["form"]["params"], client, found, ignored)
+    ignored.append("infotext")
     return {}
+
+
+async def _without_pictures(
+    params: dict[str, Any], client: AsyncClient, found: list[About], ignored: list[str]
+) -> dict[str, Any]:
+    """What can be drawn from an infotext alone."""
+    schemas = {name: schema for about in found for name, schema in finding.parameters(about).items()}
+    kept = {}
+    for name, value in params.items():
+        source = schemas.get(name, {}).get("ui", {}).get("choices_from", "")
+        is_model = isinstance(value, str) and value and source.startswith("models/")
+        missing = is_model and value not in await client.choices(source)
+        if missing or (value and name in ("controlnets", "ip_adapter")):
+            ignored.append(f"infotext: {name}")
+        else:
+            kept[name] = value
+    return kept
 
 
 async def uploaded(asked: Asked, client: AsyncClient) -> Uploaded:

@@ -30,7 +30,7 @@ async def answer(asked: Asked, translated: Translated, jobs: Sequence[AsyncJob])
     first = await asyncio.to_thread(arranged, asked, translated, by_job, files, facts)
     alone = not translated.cells or translated.cells.alone
     images = first + ([*files.values()] if alone else [])
-    body = json.dumps(info(asked, facts, len(first), alone))
+    body = json.dumps(info(asked, jobs[0].record.get("params", {}), facts, len(first), alone))
     return {"images": [to_base64(each) for each in images], "parameters": echo(asked), "info": body}
 
 
@@ -71,15 +71,14 @@ def echo(asked: Asked) -> dict[str, Any]:
     return told
 
 
-def info(asked: Asked, facts: list[Facts], in_grids: int, alone: bool) -> dict[str, Any]:
+def info(asked: Asked, used: dict[str, Any], facts: list[Facts], in_grids: int, alone: bool) -> dict[str, Any]:
     """About all pictures, as they were really drawn: lists with an entry for each, and the first one's alone. Before
-    the texts of pictures, if these are sent `alone`, stand those of the grids."""
+    the texts of pictures, if these are sent `alone`, stand those of the grids. `used` is what the first job got."""
     texts = [fact.get("infotext", "") for fact in facts]
     prompts, negative = zip(*(prompts_of(fact, asked) for fact in facts), strict=True) if facts else ((), ())
     seeds = [fact.get("seed", asked.seed) for fact in facts]
     subseeds = [fact.get("variation_seed", asked.subseed) for fact in facts]
     first = facts[0] if facts else {}
-    vae = asked.override_settings.get("sd_vae")
     return {
         "prompt": prompts[0] if prompts else asked.prompt,
         "all_prompts": prompts,
@@ -89,28 +88,28 @@ def info(asked: Asked, facts: list[Facts], in_grids: int, alone: bool) -> dict[s
         "all_seeds": seeds,
         "subseed": subseeds[0] if subseeds else asked.subseed,
         "all_subseeds": subseeds,
-        "subseed_strength": asked.subseed_strength,
-        "width": first.get("width", asked.width),
-        "height": first.get("height", asked.height),
-        "sampler_name": asked.sampler_name or asked.sampler_index,
-        "cfg_scale": asked.cfg_scale,
-        "steps": asked.steps,
+        "subseed_strength": used.get("variation_strength", asked.subseed_strength),
+        "width": used.get("width") or first.get("width", asked.width),
+        "height": used.get("height") or first.get("height", asked.height),
+        "sampler_name": used.get("sampler", asked.sampler_name or asked.sampler_index),
+        "cfg_scale": used.get("cfg_scale", asked.cfg_scale),
+        "steps": used.get("steps", asked.steps),
         "batch_size": asked.batch_size,
         "restore_faces": bool(asked.restore_faces),
         "face_restoration_model": None,
         "sd_model_name": first.get("model"),
         "sd_model_hash": first.get("model_hash"),
-        "sd_vae_name": vae if first.get("vae_hash") else None,
+        "sd_vae_name": used.get("vae") or None,
         "sd_vae_hash": first.get("vae_hash"),
         "seed_resize_from_w": asked.seed_resize_from_w,
         "seed_resize_from_h": asked.seed_resize_from_h,
-        "denoising_strength": asked.denoising_strength,
+        "denoising_strength": used.get("denoising_strength", asked.denoising_strength),
         "extra_generation_params": {},
         "index_of_first_image": in_grids,
         "infotexts": texts[:1] * in_grids + (texts if alone else []),
         "styles": asked.styles,
         "job_timestamp": datetime.datetime.now().strftime("%Y%m%d%H%M%S"),
-        "clip_skip": asked.override_settings.get("CLIP_stop_at_last_layers", 1),
+        "clip_skip": used.get("clip_skip", 1),
         "is_using_inpainting_conditioning": False,
         "version": "stable-core",
     }
