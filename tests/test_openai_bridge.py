@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import json
 import re
 import time
 
@@ -12,6 +13,7 @@ import PIL.ImageDraw
 import pytest
 import requests
 
+from tests.node import run_node
 from tests.serving import ROOT, serve, wait_until
 
 pytestmark = pytest.mark.torch
@@ -317,14 +319,16 @@ def test_a_job_that_fails_is_a_server_error_and_not_tried_again(server, client):
     assert [job.id for job in failed] == [raised.value.request_id]
 
 
-def test_a_full_queue_is_a_rate_limit_and_a_missing_plugin_is_told_of():
-    with serve({"zoo": ZOO}, max_queued=1) as server, server.client() as ours:
+def test_a_full_queue_too_large_a_file_and_a_missing_plugin_are_told_of_in_their_shape():
+    with serve({"zoo": ZOO}, max_queued=1, max_upload_bytes=10_000) as server, server.client() as ours:
+        large = post(server, "images/edits", files={"image": b"x" * 20_000}, data={"prompt": "red"})
         missing = post(server, "images/edits", files={"image": png()}, data={"prompt": "red"})
         ours.queue("pause")
         ours.submit("paint", {"prompt": "red"})
         full = post(server, "images/generations", json={"prompt": "red"})
     error = full.json()["error"]
     assert (full.status_code, error["type"], error["code"]) == (429, "rate_limit_error", "queue_full")
+    assert (large.status_code, large.json()["error"]["type"]) == (413, "invalid_request_error")
     assert missing.status_code == 404
     assert "no plugin announces a job with an image and a prompt" in missing.json()["error"]["message"]
 
@@ -445,3 +449,29 @@ def test_more_pictures_are_references_or_refused(server):
     assert refused.json()["error"]["message"].startswith("image: stable_diffusion.outpaint takes one picture, got 2.")
     post(server, "images/edits", files=two, data={"prompt": "red"})
     assert [len(newest(server)["inputs"][name]) for name in ("image", "reference")] == [1, 1]
+
+
+JAVASCRIPT = """
+import OpenAI, { toFile } from "openai"
+import { readFileSync } from "node:fs"
+
+const [url, token, file, prompt] = process.argv.slice(2)
+const openai = new OpenAI({ baseURL: url + "/v1", apiKey: token })
+const asked = { model: "gpt-image-1", prompt, size: "128x128", steps: 8, seed: 1 }
+const drawn = await openai.images.generate(asked)
+const image = await toFile(readFileSync(file), "image.png", { type: "image/png" })
+const edited = await openai.images.edit({ ...asked, image, denoising_strength: 1 })
+const events = []
+for await (const event of await openai.images.generate({ ...asked, stream: true })) events.push(event)
+const wrong = await openai.images.generate({ ...asked, n: 11 }).catch((error) => [error.status, error.param])
+console.log(JSON.stringify({ drawn, edited, events, wrong }))
+"""
+
+
+def test_the_client_for_javascript_works_too(server, tmp_path):
+    (tmp_path / "image.png").write_bytes(png(ground="yellow"))
+    said = json.loads(run_node(JAVASCRIPT, server.url, server.token, str(tmp_path / "image.png"), RED_ON_BLUE))
+    (event,) = said["events"]
+    assert (event["type"], said["wrong"]) == ("image_generation.completed", [400, "n"])
+    for item in (said["drawn"]["data"][0], said["edited"]["data"][0], event):
+        assert colours(of(item)) == ("red", "blue")

@@ -19,7 +19,7 @@ from typing import Any
 import flask
 
 from core.api import Api
-from core.errors import Internal, NotFound, TooLarge, Unauthorized
+from core.errors import CoreError, Internal, NotFound, TooLarge, Unauthorized
 from core.ops import processes
 from core.ops.config import Config
 from core.rest import errors
@@ -61,16 +61,16 @@ class Bridges:
         try:
             token = token_of(flask.request, self._api().guard.cookie)
             self._api().guard.owner(flask.request.environ, token)
-        except Unauthorized as error:  # each kind of client finds its words in it
-            body, status = errors.failed(error)
-            body["error"] |= {"type": "invalid_request_error", "param": None}  # as OpenAI's clients read it
+            if not self.on:
+                why = "" if self._config.bridges == "off" else ", as this server does not listen on loopback alone"
+                hint = 'To switch them on, set bridges = "on" in config.toml.'
+                raise NotFound(f"the bridges for other APIs are off{why}.", hint=hint)
+            return self._pass_on(token)
+        except Unauthorized as error:
             hint = "The token goes into the header Authorization: Bearer TOKEN, or is the password of Basic."
-            return body | {"detail": f"{error} {hint}"}, status, {"WWW-Authenticate": 'Basic realm="stable-core"'}
-        if not self.on:
-            why = "" if self._config.bridges == "off" else ", as this server does not listen on loopback alone"
-            hint = 'To switch them on, set bridges = "on" in config.toml.'
-            raise NotFound(f"the bridges for other APIs are off{why}.", hint=hint)
-        return self._pass_on(token)
+            return (*refused(error, hint), {"WWW-Authenticate": 'Basic realm="stable-core"'})
+        except CoreError as error:
+            return refused(error, error.extra["hint"] or "")
 
     def _pass_on(self, token: str) -> flask.Response:
         request = flask.request
@@ -125,6 +125,13 @@ class Bridges:
                 time.sleep(0.02)
             self._port = int(file.read_text())
             return self._port
+
+
+def refused(error: CoreError, hint: str) -> tuple[Any, int]:
+    """An answer in which each kind of client finds its words: OpenAI's in `error`, A1111's in `detail`."""
+    body, status = errors.failed(error)
+    body["error"] |= {"type": "server_error" if status >= 500 else "invalid_request_error", "param": None}
+    return body | {"detail": f"{error} {hint}".strip()}, status
 
 
 def is_loopback(host: str) -> bool:

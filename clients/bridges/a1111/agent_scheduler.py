@@ -14,9 +14,9 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from clients.bridges.a1111 import drawing, generating, lists, scripts
-from clients.bridges.a1111.answers import tell_ignored
 from clients.bridges.a1111.progress import LISTED, Row, current, listed, stop
 from clients.bridges.a1111.requests import KINDS
+from clients.bridges.answers import tell_ignored
 from clients.bridges.pictures import to_base64
 from clients.python import TERMINAL, AsyncArtifact, AsyncClient, Conflict, NotFound
 

@@ -15,7 +15,7 @@ import pydantic
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from clients.bridges import finding
-from clients.bridges.a1111.answers import tell_ignored
+from clients.bridges.answers import tell_ignored
 from clients.bridges.pictures import from_base64, to_base64
 from clients.python import AsyncClient, InvalidParams
 

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
 from clients.bridges.a1111 import drawing, results, scripts, tasks
-from clients.bridges.a1111.answers import tell_ignored
 from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
+from clients.bridges.answers import tell_ignored
 from clients.python import AsyncClient, AsyncJob, InvalidParams
 
 router = APIRouter(prefix="/sdapi/v1")

@@ -10,7 +10,7 @@ import jsonschema
 from fastapi import APIRouter, Request, Response
 
 from clients.bridges import finding
-from clients.bridges.a1111.answers import tell_ignored
+from clients.bridges.answers import tell_ignored
 from clients.python import AsyncClient, InvalidParams, ModelNotFound
 
 SESSION = "a1111 options"  # nothing is submitted in it, so what it remembers stays until the client changes it

@@ -16,7 +16,7 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
 from clients.bridges import finding
-from clients.bridges.a1111.answers import tell_ignored
+from clients.bridges.answers import tell_ignored
 from clients.bridges.openai_images import errors, models
 from clients.bridges.openai_images.requests import Asked, Fields, read
 from clients.bridges.pictures import to_base64
