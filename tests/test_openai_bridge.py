@@ -4,7 +4,10 @@ import asyncio
 import base64
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 import time
 
 import openai
@@ -13,6 +16,7 @@ import PIL.ImageDraw
 import pytest
 import requests
 
+from clients.bridges.openai_images.requests import Fields
 from tests.node import run_node
 from tests.serving import ROOT, serve, wait_until
 
@@ -475,3 +479,28 @@ def test_the_client_for_javascript_works_too(server, tmp_path):
     assert (event["type"], said["wrong"]) == ("image_generation.completed", [400, "n"])
     for item in (said["drawn"]["data"][0], said["edited"]["data"][0], event):
         assert colours(of(item)) == ("red", "blue")
+
+
+DOCUMENT = (ROOT / "docs" / "openai.md").read_text("utf-8")
+
+
+def test_the_examples_of_the_document_run(server, tmp_path):
+    python, shell = (re.search(rf"```{language}\n(.*?)```", DOCUMENT, re.DOTALL)[1] for language in ("python", "sh"))
+    environment = os.environ | {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": server.token}
+    options = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "check": True}
+    said = subprocess.run([sys.executable, "-c", python], **options).stdout.splitlines()
+    assert said[-1] == "image_generation.completed 128x128"
+    assert colours(PIL.Image.open(tmp_path / "circle.png")) == ("red", "blue")
+    drawn, edited = map(
+        json.loads, subprocess.run(["sh", "-ec", shell], **options).stdout.replace("}{", "}\n{").splitlines()
+    )
+    assert colours(of(drawn["data"][0])) == ("red", "blue") and of(edited["data"][0]).size == (128, 128)
+
+
+def test_the_document_names_every_field_and_no_other():
+    rows = DOCUMENT.partition("| field | here |")[2].partition("\n\n")[0]
+    named = {name for row in rows.splitlines()[2:] for name in re.findall(r"`(\w+)`", row)}
+    assert Fields.model_fields.keys() <= named
+    assert {
+        each.partition("`")[0] for each in re.findall(r"^\| `(.*?) \|", rows, re.M)
+    } <= Fields.model_fields.keys() | {"image", "mask"}
