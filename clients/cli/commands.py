@@ -14,6 +14,8 @@ FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 def arguments() -> Parser:
     """The parser of a whole line. Of `run` it knows the job only: its flags are known once the server is asked."""
+    from clients.cli import console  # which carries out lines itself
+
     common = connection_options()
     parser = Parser(
         prog="clients.cli", parents=[common], description="Uses a stable-core server from the command line.",
@@ -26,7 +28,7 @@ def arguments() -> Parser:
         made.set_defaults(function=function)
         return made
 
-    for group in (running, batch, steering, listing, watching, reviewing, keeping, completion):
+    for group in (running, batch, steering, listing, watching, reviewing, keeping, completion, console):
         group.add(command)
     return parser
 

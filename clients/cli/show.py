@@ -26,8 +26,12 @@ ENDED = ("done", "failed", "cancelled")
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")  # a prompt must not be able to steer the terminal
 
 
+def plain(content: Any) -> str:
+    return CONTROL.sub(" ", str(content))
+
+
 def text(content: Any, style: str = "") -> Text:
-    return Text(CONTROL.sub(" ", str(content)), style or COLOURS.get(content if isinstance(content, str) else "", ""))
+    return Text(plain(content), style or COLOURS.get(content if isinstance(content, str) else "", ""))
 
 
 def value(content: Any) -> str:

@@ -1,6 +1,7 @@
 """The command line of server.py, and what it prints. Light at import: the server waits to be patched first."""
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -23,8 +24,14 @@ def patch() -> None:
         import tomli as tomllib
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--async-mode")
+    parser.add_argument("--console", action="store_true")
     parser.add_argument("--config", type=Path, default=bootstrap.ROOT / "config.toml")
     flags, _ = parser.parse_known_args()
+    if flags.console:  # a client of the server, which has a process of its own
+        from clients.cli import console
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.exit(console.with_server([word for word in sys.argv[1:] if word != "--console"]))
     try:
         settings = tomllib.loads(flags.config.read_text("utf-8"))
     except (OSError, ValueError):
@@ -45,6 +52,10 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     parser.add_argument("--demo", action="store_true", help="draw one picture with the built-in model, then stop")
     parser.add_argument("--prompt", help='what the demo draws; default: "a red circle on a blue background"')
     parser.add_argument("--out", type=Path, help="where the demo writes the picture; default: demo.png")
+    parser.add_argument("--console", action="store_true", help="type commands in this terminal while the server runs")
+    parser.add_argument(
+        "--end-with-stdin", action="store_true", help="stop when stdin closes, as whoever holds it ends"
+    )
     parser.add_argument("--config", type=Path, help="settings file; default: config.toml beside server.py")
     own = {action.dest for action in parser._actions}
     settings = parser.add_argument_group("settings, each also a key of config.toml")
@@ -89,6 +100,12 @@ def main(make: "type[Server]") -> int:
             codes.append(1)
             raise
 
+    def end_with_stdin() -> None:
+        server.run_blocking(_wait_for_end_of_stdin)
+        stopped.set()
+
+    if flags.end_with_stdin:
+        server.sio.start_background_task(end_with_stdin)
     server.sio.start_background_task(work)
     while not stopped.is_set() and not (codes and (flags.demo or codes[0])):
         time.sleep(0.05)
@@ -101,6 +118,13 @@ def main(make: "type[Server]") -> int:
     if flags.demo and stopped.is_set():
         return 130  # as is usual after Ctrl-C
     return codes[0] if codes else 0
+
+
+def _wait_for_end_of_stdin() -> None:
+    while os.read(0, 65536):
+        pass
+    for number in (1, 2):  # whoever read our output has gone, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), number)
 
 
 def greet(server: "Server") -> int:
