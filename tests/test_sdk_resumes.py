@@ -49,7 +49,7 @@ def call(kind, cable, token, function, **options):
 @pytest.mark.slow
 def test_a_pulled_network_and_a_killed_server_are_not_noticed(kind, threads):
     def count(client):
-        return client.run("count", n=80, delay=0.03, on_progress=lambda progress: steps.append(progress["step"]))
+        return client.run("count", n=150, delay=0.03, on_progress=lambda progress: steps.append(progress["step"]))
 
     steps = []
     with serve({"demo": DEMO}) as server, Cable(server) as cable:
@@ -63,8 +63,8 @@ def test_a_pulled_network_and_a_killed_server_are_not_noticed(kind, threads):
         output = running.result(60)[0]
         with server.client() as other:
             assert [job.record["attempt"] for job in other.jobs()] == [2]
-            assert sdk.Artifact(other, output.id).text() == "counted 80"
-    assert steps[-1] == 80 and len(steps) > before + 5
+            assert sdk.Artifact(other, output.id).text() == "counted 150"
+    assert steps[-1] == 150 and len(steps) > before + 5
 
 
 @KINDS
