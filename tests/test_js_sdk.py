@@ -166,12 +166,14 @@ def test_errors_are_typed_and_name_every_field(run):
 
 
 def test_every_code_of_the_wire_has_its_class(run):
-    ours, newer = run("""
-        say(Object.values(sdk).filter((each) => each.prototype instanceof sdk.ServerError).map((each) => each.code));
+    ours, misnamed, newer = run("""
+        const classes = Object.values(sdk).filter((each) => each.prototype instanceof sdk.ServerError);
+        say(classes.map((each) => each.code));
+        say(classes.filter((each) => new each("").name !== each.name));
         const error = sdk.ServerError.fromWire({ code: "out_of_coffee", message: "make some", hint: "there" });
         say([error.code, error.message, error.hint, error.field]);
     """)
-    assert set(ours) == {*errors.CODES, "unreachable"}
+    assert set(ours) == {*errors.CODES, "unreachable"} and misnamed == []
     assert newer == ["out_of_coffee", "make some", "there", None]
 
 

@@ -67,7 +67,7 @@ export class ServerError extends Error {
   constructor(message, { code, field, hint, job, errors } = {}) {
     super(message);
     const kind = /** @type {typeof ServerError} */ (new.target);
-    this.name = KINDS.find((each) => each === kind)?.name ?? "ServerError";
+    this.name = kind === ServerError ? "ServerError" : classOf(kind.code); // bundlers shorten the class's own name
     this.code = code ?? kind.code;
     this.field = field ?? null;
     this.hint = hint ?? null;
@@ -1008,6 +1008,11 @@ function randomName() {
 /** @param {Uint8Array} bytes */
 function hex(bytes) {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** "InvalidParams" for "invalid_params". @param {string} code */
+function classOf(code) {
+  return code.replace(/(?:^|_)(.)/g, (_, letter) => letter.toUpperCase());
 }
 
 /** @param {string} text */
