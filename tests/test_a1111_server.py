@@ -32,7 +32,19 @@ class PaintParams(Params):
     batch_size: int = param(1, ge=1, help="How many pictures.")
     n_iter: int = param(1, ge=1, help="How many times as many.")
 
+class LoopParams(PaintParams):
+    denoising_strength: float = param(0.5, help="Nothing.")
+    loops: int = param(2, help="How many pictures.")
+    final_denoising_strength: float = param(0.5, help="Nothing.")
+    curve: str = param("linear", help="Nothing.")
+
 class Paint(Plugin):
+    @job(program=True)
+    def loopback(self, image: Image, params: LoopParams, ctx: Context) -> list[Image]:
+        about = [{"prompt": params.prompt, "steps": params.steps * (k + 1)} for k in range(params.loops)]
+        jobs = ctx.gather([ctx.submit("txt2img", each, key=str(k)) for k, each in enumerate(about)])
+        return [output for job in jobs for output in job.outputs]
+
     @job(concurrency=4)
     def txt2img(self, params: PaintParams, ctx: Context) -> Iterator[Image]:
         for k in range(params.batch_size * params.n_iter):
@@ -118,12 +130,10 @@ def rest(server, method, path, token=None, **options):
 
 
 @contextlib.contextmanager
-def painting(server, token=None, **body):
-    """A call of txt2img that goes on while the block runs; `answer()` waits for what came of it."""
+def painting(server, token=None, path="/sdapi/v1/txt2img", **body):
+    """A call that goes on while the block runs; `answer()` waits for what came of it."""
     answers = []
-    call = threading.Thread(
-        target=lambda: answers.append(rest(server, "POST", "/sdapi/v1/txt2img", token, json=body).json())
-    )
+    call = threading.Thread(target=lambda: answers.append(rest(server, "POST", path, token, json=body).json()))
     call.start()
 
     def answer():
@@ -289,6 +299,16 @@ def test_a_task_is_followed_by_its_own_id_while_others_run(painter):
         assert task(painter, "mine", live_preview=False)["live_preview"] is None
     assert task(painter, "mine")["completed"] and not task(painter, "mine")["active"]
     assert [task(painter, "nobody's")[key] for key in ("active", "queued", "completed")] == [False] * 3
+
+
+def test_progress_of_a_script_is_that_of_all_its_jobs(painter):
+    api, script = client(painter), {"script_name": "Loopback", "script_args": [4]}
+    with painting(painter, path="/sdapi/v1/img2img", prompt="red", steps=20, init_images=[png()], **script) as answer:
+        now = wait_until(lambda: (now := api.get_progress())["state"]["job_count"] == 4 and now)
+        assert now["state"]["job"] in ("paint.txt2img", "paint.loopback") and 0 < now["progress"] < 0.9
+        last = wait_until(lambda: (now := api.get_progress())["state"]["job_no"] in (2, 3) and now)
+        assert last["progress"] > 0.5
+        assert len(answer()["images"]) == 4
 
 
 def test_interrupt_stops_what_progress_tells_of_and_keeps_what_is_there(painter):

@@ -238,7 +238,12 @@ def _asked(kind: str, body: Row) -> Any:
 async def _listed(client: AsyncClient, states: list[str]) -> list[Row]:
     """The jobs that draw, without those of programs."""
     rows = [row for state in states for row in await listed(client, state=state)]
-    return [row for row in rows if "parent" not in row and "prompt" in row["params"]]
+    return [row for row in rows if "parent" not in row and "prompt" in row["params"] and not _waits_for_its_own(row)]
+
+
+def _waits_for_its_own(row: Row) -> bool:
+    """Whether it is a program whose jobs are not done."""
+    return bool(row.get("children")) and row["state"] == "waiting"
 
 
 async def _pending(client: AsyncClient) -> list[Row]:
@@ -288,7 +293,7 @@ async def _task(client: AsyncClient, rows: list[Row]) -> Row:
 
 def _status(rows: list[Row]) -> str:
     """Of several jobs: what is not over counts first, then what went wrong."""
-    said = {STATUS[row["state"]] for row in rows}
+    said = {"running" if _waits_for_its_own(row) else STATUS[row["state"]] for row in rows}
     if "pending" in said and said - {"pending"}:
         return "running"
     return next(each for each in ("pending", "running", "failed", "interrupted", "done") if each in said)

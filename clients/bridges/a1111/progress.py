@@ -68,7 +68,7 @@ class Current:
 
     @property
     def started(self) -> float:
-        return min((row["started"] for row in self.running), default=0)
+        return min((row["started"] for row in self.jobs if row.get("started")), default=0)
 
     @property
     def count(self) -> int:
@@ -117,23 +117,33 @@ class Current:
 
 async def current(client: AsyncClient) -> Current:
     """What runs for the longest, else what waits for the longest, of all that this client asked A1111's API for: with
-    all jobs of the same call. None if there is nothing."""
+    all jobs of the same call."""
     for state in ("running", "queued"):
-        rows = await listed(client, state=state)
-        if tops := [row for row in rows if "parent" not in row]:
-            oldest = min(tops, key=lambda row: (row.get("started") or row["created"], row["id"]))
+        tops = {await _top(client, row) for row in await listed(client, state=state)}
+        rows = [(await client.call("job", {"id": id}))["job"] for id in tops]
+        if rows:
+            oldest = min(rows, key=lambda row: (row.get("started") or row["created"], row["id"]))
             together = tasks.beside(client, oldest["id"])
             return await of_jobs(client, [job.id for job in together] or [oldest["id"]])
     return Current([], [], watch(client))
 
 
+async def _top(client: AsyncClient, row: Row) -> str:
+    """The id of the program that a job was made by in the end, else its own."""
+    while parent := row.get("parent"):
+        row = (await client.call("job", {"id": parent}))["job"]
+    return row["id"]
+
+
 async def of_jobs(client: AsyncClient, ids: list[str]) -> Current:
-    """These jobs as they are now."""
+    """These jobs as they are now. A program itself waits while its jobs run."""
     jobs = [(await client.call("job", {"id": id}))["job"] for id in ids]
-    running = [row for row in jobs if row["state"] == "running" and not row.get("children")]
+    running = []
     for row in jobs:
-        if row["state"] == "running" and row.get("children"):
+        if row.get("children") and row["state"] not in TERMINAL:
             running += [child for child in await listed(client, parent=row["id"], state="running")][::-1] or [row]
+        elif row["state"] == "running":
+            running.append(row)
     return Current(jobs, running, watch(client))
 
 
