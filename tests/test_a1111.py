@@ -4,7 +4,11 @@ import asyncio
 import base64
 import io
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import PIL.Image
@@ -13,7 +17,7 @@ import pytest
 import requests
 import webuiapi
 
-from clients.bridges.a1111 import cells, drawing
+from clients.bridges.a1111 import cells, drawing, scripts
 from clients.bridges.a1111.requests import KINDS
 from clients.python import AsyncClient
 from tests.serving import ROOT, serve
@@ -557,3 +561,46 @@ def test_a_job_goes_on_when_the_caller_hangs_up(plain):
     with plain.client() as client:
         (job,) = [job for job in client.jobs(session="a1111") if job.refresh().record["params"]["seed"] == 77]
         assert [artifact.record["facts"]["seed"] for artifact in job.wait(timeout=30)] == [77]
+
+
+def test_an_address_with_user_and_password_will_do(plain):
+    address = plain.url.replace("://", f"://any:{plain.token}@") + "/sdapi/v1/txt2img"
+    assert requests.post(address, json={"prompt": "blue", "seed": 0}, timeout=60).status_code == 200
+
+
+# The page about it.
+
+PAGE = (ROOT / "docs/a1111.md").read_text("utf-8")
+
+
+def test_the_page_names_every_field_and_every_parameter_it_becomes():
+    text = PAGE.split("## Drawing")[1].split("## Scripts")[0]
+    same = re.search(r"^\| (.*) \| the same \|$", text, re.MULTILINE)[1]
+    for row in (
+        *drawing.ROWS,
+        *drawing.REFINER,
+        *drawing.HIRES,
+        drawing.HIRES_CFG,
+        *drawing.REDRAWING,
+        *drawing.MASKED,
+    ):
+        alike = row.field == row.parameter and f"`{row.field}`" in same
+        assert alike or f"| `{row.field}` | `{row.parameter}` |" in text, row
+    for model in KINDS.values():
+        assert not [name for name in model.model_fields if f"`{name}`" not in text]
+
+
+def test_the_page_names_every_script():
+    text = PAGE.split("## Scripts")[1].split("## Options")[0]
+    for script in scripts.SCRIPTS:
+        assert script.title in text, script.title
+    assert f"{cells.MOST:,} requests" in text
+
+
+def test_the_example_of_the_page_draws(server, tmp_path):
+    (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    source, environment = source.replace("7777", str(server.port)), os.environ | {"STABLE_CORE_TOKEN": server.token}
+    ran = subprocess.run([sys.executable, "-c", source], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.stdout == "[5]\n", ran.stderr
+    with PIL.Image.open(tmp_path / "circle.png") as picture:
+        assert picture.size == (128, 128)

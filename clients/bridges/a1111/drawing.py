@@ -93,7 +93,8 @@ MASKED = (
     Row("inpaint_full_res_padding", "only_masked_padding"),
     Row("inpainting_mask_invert", "invert_mask", bool),
 )
-FIELDS = {row.parameter: row.field for row in (*HIRES, HIRES_CFG, *ROWS, *REFINER, *REDRAWING, *MASKED)}
+ALL = (*HIRES, HIRES_CFG, *ROWS, *REFINER, *REDRAWING, *MASKED)
+FIELDS = {row.parameter: row.field for row in ALL}
 FIELDS |= {"sampler": "sampler_name", "schedule": "scheduler", "controlnets": "alwayson_scripts"}
 ELSEWHERE = {  # fields that count without a parameter, or that A1111's API leaves without effect, too
     "batch_size", "n_iter", "sampler_name", "sampler_index", "scheduler", "do_not_save_samples", "do_not_save_grid",
@@ -322,7 +323,7 @@ def divided(
 
 def unheard(asked: Asked, taken: dict[str, About]) -> list[str]:
     """Fields that ask for something, and that nothing here has a parameter for."""
-    rows = {row.field: row.parameter for row in (*ROWS, *REFINER, *HIRES, HIRES_CFG, *REDRAWING, *MASKED)}
+    rows = {row.field: row.parameter for row in ALL}
     without = () if getattr(asked, "enable_hr", False) else HIRES_ONLY
     without += () if getattr(asked, "mask", None) else MASK_ONLY
     names = [
