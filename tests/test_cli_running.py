@@ -172,3 +172,10 @@ def test_any_event_of_the_protocol_can_be_sent(cli):
     assert json.loads(cli("send", "hello").stdout)["server"] == "stable-core"
     assert json.loads(cli("send", "jobs", '{"limit": 1}').stdout)["jobs"]
     assert "there is no event" in cli("send", "helo").stderr
+
+
+def test_a_plugin_that_is_added_is_there_at_once(cli, server):
+    assert cli("run", "hey").returncode == 2
+    server.write_plugin("late", 'class Late(Plugin):\n    @job()\n    def hey(self) -> Text:\n        return "hey"\n')
+    wait_until(lambda: cli("run", "hey").stdout == "hey\n")
+    assert "late.hey" in cli("plugins").stdout

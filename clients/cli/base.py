@@ -10,6 +10,7 @@ from clients.cli import show
 from clients.cli.flags import ids_in, is_piped
 from clients.python import Client, InvalidParams, ServerError
 
+FAILED, USAGE, INTERRUPTED = 1, 2, 130  # exit codes
 Command = Callable[..., "Parser"]  # command(name, function, help) adds one
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from clients.cli import show
-from clients.cli.base import Command, Parser, announced, connection_options, wants_json
+from clients.cli.base import FAILED, INTERRUPTED, Command, Parser, announced, connection_options, wants_json
 from clients.cli.flags import JobParser, ready
 from clients.cli.rows import Row, Source, mistakes, refuse
 from clients.cli.running import tell_plans
@@ -22,10 +22,11 @@ from clients.python.stable_core import SUFFIXES, TERMINAL
 
 USAGE = "clients.cli batch JOB FILE [flags]"
 LOOK_SECONDS = 0.2  # between two looks at the jobs
+WATCH_SECONDS = 1  # between two looks at the file or folder
 QUIET_SECONDS = 2  # a file that was written to within them may still grow
 DOUBT_SECONDS = 20  # without news, the server is asked
 PATIENCE_SECONDS = 30 * 24 * 3600.0  # for a server that is away: a batch may take a night and more
-EVERYTHING, INTERRUPTED = 1_000_000, 130
+EVERYTHING = 1_000_000
 LISTED = 40  # rows that the table at the end may have; of more, only those that failed
 
 
@@ -100,7 +101,7 @@ class Batch:
         self._task = self._bar.add_task("batch", total=0)
 
     def run(self, rows: list[Row]) -> int:
-        stopped = False
+        stopped, looked = False, time.monotonic()
         with self._bar:
             try:
                 known = self._known()
@@ -114,7 +115,9 @@ class Batch:
                     if not self._pending and not self._watch:
                         break
                     time.sleep(LOOK_SECONDS)
-                    rows = self._source.rows(growing=True) if self._watch else []
+                    rows = []
+                    if self._watch and time.monotonic() > looked + WATCH_SECONDS:
+                        rows, looked = self._source.rows(growing=True), time.monotonic()
             except KeyboardInterrupt:
                 stopped = True
         return self._summary(stopped)
@@ -254,4 +257,4 @@ class Batch:
                 f"{show.counted(len(self._pending), 'job')} go on without us. The same command goes on from here; "
                 f"to stop them: jobs --session {self._client.session} --state queued | cancel"
             )
-        return INTERRUPTED if stopped and (self._pending or not self._watch) else 1 if failed else 0
+        return INTERRUPTED if stopped and (self._pending or not self._watch) else FAILED if failed else 0

@@ -6,10 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from clients.cli import batch, completion, keeping, listing, reviewing, running, steering, watching
-from clients.cli.base import Parser, connection_options, report
+from clients.cli.base import FAILED, INTERRUPTED, USAGE, Parser, connection_options, report
 from clients.python import Client, InvalidParams, ServerError, UnknownJob
-
-FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 
 def arguments() -> Parser:

@@ -9,6 +9,8 @@ from typing import Any
 
 from clients.cli import pictures, show
 from clients.cli.base import (
+    FAILED,
+    INTERRUPTED,
     Command,
     Parser,
     announced,
@@ -79,7 +81,7 @@ def run(client: Client, flags: argparse.Namespace) -> int:
     params = known | form.get("params", {}) | params
     if hasattr(options, "memorise"):
         return memorise(client, session, about, params, wants_json(flags))
-    inputs = ready(about, parser.complete(params, of_form(form, about) | inputs))
+    inputs = ready(about, parser.complete(params, of_form(form) | inputs))
     if about["light"]:
         for value in client.light(about["name"], params, inputs):
             print(value) if isinstance(value, str) and not wants_json(flags) else dump(value)
@@ -125,7 +127,7 @@ def read_forms(word: str) -> list[dict[str, Any]]:
     return found
 
 
-def of_form(form: dict[str, Any], about: dict[str, Any]) -> dict[str, list[Any]]:
+def of_form(form: dict[str, Any]) -> dict[str, list[Any]]:
     """The inputs of a form, each a list; without those that are empty."""
     given = {name: each if isinstance(each, list) else [each] for name, each in (form.get("inputs") or {}).items()}
     return {name: each for name, each in given.items() if each and each != [None]}
@@ -191,7 +193,7 @@ def finish(client: Client, jobs: list[Job], options: argparse.Namespace, as_json
     if len(jobs) == 1 and failed:
         error = jobs[0].error or Cancelled("the job was cancelled.", job=jobs[0].id)
         if isinstance(error, Cancelled) and not as_json:
-            return 130 if interrupted else 1  # the progress has said so
+            return INTERRUPTED if interrupted else FAILED  # the progress has said so
         raise error
     outputs = [output for job in jobs if job.state == "done" for output in job.outputs]
     target = getattr(options, "out", None)
@@ -209,7 +211,7 @@ def finish(client: Client, jobs: list[Job], options: argparse.Namespace, as_json
         print_outputs(outputs, hasattr(options, "show"))
     for job in failed if not as_json else []:
         show.err.print(show.text(f"{job.state}  {job.record['name']}  {job.error.message if job.error else ''}", "red"))
-    return 130 if interrupted else 1 if failed else 0
+    return INTERRUPTED if interrupted else FAILED if failed else 0
 
 
 def follow(jobs: list[Job], quiet: bool, previews: bool = False) -> bool:
@@ -281,7 +283,7 @@ def flow(client: Client, flags: argparse.Namespace) -> int:
 
 def plan_of(client: Client, form: dict[str, Any]) -> dict[str, Any]:
     """The plan of one job of a flow; of one that needs results of another, what it is told only."""
-    needs = [each for given in of_form(form, {}).values() for each in given if isinstance(each, dict)]
+    needs = [each for given in of_form(form).values() for each in given if isinstance(each, dict)]
     if needs:
         return {"job": form["job"], "params": form.get("params", {}), "count": None, "eta_seconds": None}
     return client.plan(form["job"], form.get("params"), form.get("inputs"))

@@ -52,7 +52,6 @@ class Board:
         self._client, self._session = client, session
         self._events: deque[tuple[str, dict[str, Any]]] = deque(maxlen=10_000)
         self._came = threading.Event()
-        self._names: dict[str, str] = {}  # of jobs that events have told of
         self._progress: dict[str, dict[str, Any]] = {}
         self._running: list[dict[str, Any]] = []
         self._next: list[dict[str, Any]] = []
@@ -83,7 +82,6 @@ class Board:
     def _line(self, type: str, body: dict[str, Any]) -> str:
         """An event in words, "" for those that come too often or concern nobody who watches."""
         if type == "job":
-            self._names[body["id"]] = body["name"]
             error = f"  {body['error']['message']}" if body.get("error") else ""
             return f"{body['state']:<9} {body['name']}  {body['id']}{error}"
         if type == "artifact" and body.get("job") and not body.get("deleted"):
