@@ -15,26 +15,16 @@ WORDS = {
 STORED = "an artifact's id, as results have it, or its URI"
 FORMS = {"text": f"the text itself, or {STORED}", "json": f"the value itself, or {STORED}"}
 FILE = f"{STORED}; or the file itself, as a data: URL or base64"
-ARTIFACT = {
+ARTIFACT = {  # short, for it is in every tool, and models pay for each word
     "type": "object",
     "properties": {
-        "id": {"type": "string", "description": "What inputs of other tools take."},
-        "uri": {"type": "string", "description": "The resource."},
-        "url": {"type": "string", "description": "Opens in any browser for a day: for a person to look at."},
+        "id": {"type": "string", "description": "For inputs of other tools."},
+        "url": {"type": "string", "description": "For a person: opens in any browser for a day."},
         "kind": {"type": "string"},
-        "mime": {"type": "string"},
-        "size_bytes": {"type": "integer"},
-        "seed": {"description": "What makes the same again."},
-        "width": {"type": "integer"},
-        "height": {"type": "integer"},
-        "value": {"description": "The value, of kind json."},
+        "seed": {"description": "Makes the same again."},
+        "value": {"description": "Of kind json."},
     },
-    "required": ["id", "uri", "kind"],
-}
-ERROR = {
-    "type": "object",
-    "description": "Only if it failed.",
-    "properties": {name: {"type": "string"} for name in ("code", "message", "hint", "field", "job")},
+    "required": ["id", "url", "kind"],
 }
 
 
@@ -74,8 +64,9 @@ def tool(name: str, title: str, about: dict[str, Any]) -> types.Tool:
         description=f"{about['help']}\n\n{gives}{' Answers at once, without the queue.' if light else ''}".strip(),
         input_schema=input_schema(about),
         output_schema=output_schema(light),
+        # A queued job only adds results. A light one may do anything, delete a saved style for example: then apps ask.
         annotations=types.ToolAnnotations(
-            title=title, read_only_hint=light, destructive_hint=False, idempotent_hint=light, open_world_hint=False
+            title=title, read_only_hint=False, destructive_hint=None if light else False, open_world_hint=False
         ),
     )
 
@@ -93,9 +84,12 @@ def input_schema(about: dict[str, Any]) -> dict[str, Any]:
 
 
 def parameter(schema: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in schema.items() if key not in ("ui", "title")}
-    if choices := schema.get("ui", {}).get("choices_from"):
-        text = f'The tool `choices` with list "{choices}" tells the values.'
+    """What one more parameter is to a model; of an advanced one, the first sentence has to do."""
+    kept, hints = {key: value for key, value in schema.items() if key not in ("ui", "title")}, schema.get("ui", {})
+    if "description" in kept and hints.get("advanced"):
+        kept["description"] = f"{kept['description'].partition('. ')[0].rstrip('.')}."
+    if choices := hints.get("choices_from"):
+        text = f'Values: `choices` of "{choices}".'
         kept["description"] = f"{kept.get('description', '')} {text}".strip()
     return kept
 
@@ -103,14 +97,15 @@ def parameter(schema: dict[str, Any]) -> dict[str, Any]:
 def port(about: dict[str, Any]) -> dict[str, Any]:
     """The schema of an input: {"kind", "list", "optional", "help"}."""
     kind = about["kind"]
-    text = {"description": f"{about.get('help') or WORDS[kind]}: {FORMS.get(kind, FILE)}."}
+    words = about.get("help") or WORDS.get(kind, f"Something of kind {kind}")
+    text = {"description": f"{words.rstrip('.')}: {FORMS.get(kind, FILE)}."}
     one = {} if kind == "json" else {"type": "string"}
     return {"type": "array", "items": one} | text if about["list"] else one | text
 
 
 def output_schema(light: bool) -> dict[str, Any]:
-    """What structuredContent holds; an error's as well, for clients check that too."""
-    answer: dict[str, Any] = {"outputs": {"type": "array", "description": "Texts and JSON values."}}
+    """What structuredContent holds. Nothing is required: an error has but `error`, and clients check that, too."""
+    answer: dict[str, Any] = {"outputs": {"type": "array"}}
     if not light:
         answer = {"job": {"type": "string"}, "artifacts": {"type": "array", "items": ARTIFACT}}
-    return {"type": "object", "properties": answer | {"error": ERROR}}
+    return {"type": "object", "properties": answer | {"error": {"type": "object"}}}

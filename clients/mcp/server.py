@@ -26,11 +26,12 @@ from clients.python import AsyncClient, AsyncJob, ServerError
 from core.api import VERSION
 
 ABOUT = """stable-core queues jobs of its plugins and runs them: drawing, changing and describing pictures, and more.
-Each job is a tool named plugin-job. Where a parameter's values are a list, the tool `choices` tells them. Results have
-ids: give one as an input to another tool, or to `artifact` to look at it again. A call waits until its job is done; for
-a job that takes longer than a call may, use `submit`, and look at it with `job`."""
+Each job is a tool named plugin-job. Leave out parameters that nobody asked about: their defaults are good. Where one
+has values from a list, the tool `choices` tells them. Results have ids: give one as an input to another tool, or to
+`artifact` to look at it again. A call waits until its job is done; for a job that takes longer than a call may, use
+`submit`, and look at it with `job`."""
 LOADING_SECONDS = 10  # a list of tools waits for plugins that are just being loaded: many clients ask only once
-SETTLE_SECONDS = 0.2  # changes come in bursts
+SETTLE_SECONDS = 0.5  # changes come in bursts
 TELL_SECONDS = 5  # a client that does not read keeps nobody waiting for longer
 
 Context = ServerRequestContext[Any, Any]
