@@ -305,6 +305,24 @@ def test_a_signal_ends_the_wait_and_leaves_the_job_alone(run):
     assert (reason, text, before) == ("TimeoutError", "counted 30", ["no more", 0])
 
 
+def test_what_happens_before_an_answer_is_here_is_not_missed(run):
+    texts = run("""
+        const other = new Client();
+        const call = client.call.bind(client);
+        client.call = async (...all) => {
+          const answer = await call(...all);
+          await new Promise((resolve) => setTimeout(resolve, 300));
+          return answer;
+        };
+        const signal = AbortSignal.timeout(10_000);
+        const job = await client.job((await other.submit("count", { n: 10 })).id);
+        say(await (await job.wait({ signal }))[0].text());
+        say(await (await (await job.retry({ n: 1 })).wait({ signal }))[0].text());
+        other.close();
+    """)
+    assert texts == ["counted 10", "counted 1"]
+
+
 def test_jobs_and_artifacts_are_listed_with_the_newest_first(run):
     same, known, outputs = run("""
         const jobs = [];

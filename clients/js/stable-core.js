@@ -304,8 +304,9 @@ export class Job {
    * @param {Record<string, any>} [params] @param {Record<string, any>} [inputs] @returns {Promise<Job>} */
   async retry(params = {}, inputs = {}) {
     const changed = { params, inputs: await this.#client._inputs(this.record.name, inputs) };
-    const answer = await this.#client.call("retry", { id: this.id, client_ref: randomName(), ...changed });
-    return this.#client._attach(answer.job);
+    const client_ref = randomName();
+    const job = this.#client._remember(client_ref, new Job(this.#client)); // its first event may come before the answer
+    return this.#client._attach((await this.#client.call("retry", { id: this.id, client_ref, ...changed })).job, job);
   }
 
   /** Ask the server how it is now. @returns {Promise<this>} */
@@ -317,7 +318,7 @@ export class Job {
   /** Catch up on what events did not tell. A job that the server does not know any more has failed. */
   async _reconcile() {
     try {
-      if (this.#client.online) await this.refresh();
+      if (this.#client.online && this.id) await this.refresh();
     } catch (error) {
       if (!(error instanceof ServerError)) throw error;
       if (!(error instanceof Unreachable)) this._tell(error); // then asked again when the connection is back
@@ -547,7 +548,8 @@ export class Client {
   /** A job that was submitted before, by anyone with our token; follow it like one's own.
    * @param {string} id @returns {Promise<Job>} */
   async job(id) {
-    return this._attach((await this.call("job", { id })).job);
+    const job = this.#jobs.get(id)?.deref() ?? this._remember(id, new Job(this)); // what happens meanwhile counts, too
+    return this._attach((await this.call("job", { id })).job, job);
   }
 
   /** The newest first.
@@ -615,7 +617,7 @@ export class Client {
       const message = { session: this.session, client_ref: randomName(), ...defined(request) };
       const inputs = await this._inputs(request.job, request.inputs, signal);
       messages.push({ ...message, params: request.params ?? {}, inputs });
-      this.#remember(message.client_ref, jobs[at]); // its first event may come before the answer
+      this._remember(message.client_ref, jobs[at]); // its first event may come before the answer
     }
     const deadline = now() + this.patience;
     for (;;) {
@@ -665,13 +667,13 @@ export class Client {
   /** The one Job object of a record; events find it from now on.
    * @param {JobRecord} record @param {Job} [job] @returns {Job} */
   _attach(record, job) {
-    const known = this.#jobs.get(record.id)?.deref() ?? this.#remember(record.id, job ?? new Job(this));
+    const known = this.#jobs.get(record.id)?.deref() ?? this._remember(record.id, job ?? new Job(this));
     known._learn(record, false);
     return known;
   }
 
   /** Let events find the job as long as somebody else refers to it. @param {string} key @param {Job} job */
-  #remember(key, job) {
+  _remember(key, job) {
     this.#jobs.set(key, new WeakRef(job));
     this.#forgotten.register(job, key);
     return job;
@@ -858,7 +860,7 @@ export class Client {
     const job = this.#jobs.get(key)?.deref() ?? this.#jobs.get(data.client_ref)?.deref();
     if (type === "plugins") this.#plugins = undefined;
     else if (job && ["job", "artifact", "progress", "preview", "log"].includes(type)) {
-      if (!this.#jobs.get(key)?.deref()) this.#remember(key, job);
+      if (!this.#jobs.get(key)?.deref()) this._remember(key, job);
       job._receive(/** @type {JobEvent} */ ({ type, data }));
     }
     if (data.seq !== undefined && this.#seq !== undefined) this.#seq = Math.max(this.#seq, data.seq);
