@@ -19,6 +19,7 @@ import schemathesis
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 """
 # What a schema cannot say: a file's content, or a range of it, may be refused; headers that nobody knows are welcome.
+# What it does not say: which inputs a job takes, and which jobs are light; that 0 is taken for false.
 SETTINGS = f"""
 warnings = false
 hooks = "hooks.py"
@@ -30,6 +31,12 @@ checks.positive_data_acceptance.expected-statuses = [201, 400, 413]
 [[operations]]
 include-path = "/artifacts/{{id}}"
 checks.positive_data_acceptance.expected-statuses = [200, 206, 304, 400, 404, 416]
+[[operations]]
+include-path-regex = "^{BASE}/(jobs|flows|plan|call|jobs/.id./retry)$"
+checks.positive_data_acceptance.expected-statuses = [200, 400, 404, 409, 413, 429, 502, 504]
+[[operations]]
+include-path-regex = "/cancel$"
+checks.negative_data_rejection.enabled = false
 [[operations]]
 include-path-regex = "^{BASE}/uploads"
 checks.negative_data_rejection.enabled = false

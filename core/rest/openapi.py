@@ -89,10 +89,11 @@ def with_jobs(base: Row, plugins: list[Row]) -> Row:
         schemas[key] = params | {"title": full, "description": job["help"]}
         schemas |= {_key(f"{full}.{name}"): _moved(each, key) for name, each in job["params"].get("$defs", {}).items()}
         names = [full, job["name"]] if count[job["name"]] == 1 else [full]
-        then = {"properties": {"params": {"$ref": f"#/components/schemas/{key}"}}}
-        rule = {"if": {"properties": {"job": {"enum": names}}, "required": ["job"]}, "then": then}
+        params = {"$ref": f"#/components/schemas/{key}"}
         for body in ("CallBody", "PlanBody") if job["light"] else ("SubmitBody", "PlanBody"):
-            rules[body].append(rule)
+            allowed = params if body == "SubmitBody" else {"anyOf": [params, {"type": "null"}]}
+            then = {"properties": {"params": allowed}}
+            rules[body].append({"if": {"properties": {"job": {"enum": names}}, "required": ["job"]}, "then": then})
     known = base["components"]["schemas"]
     bodies = {name: known[name] | {"allOf": each} for name, each in rules.items() if each}
     if rules["SubmitBody"]:
