@@ -454,6 +454,16 @@ def test_a_task_waits_is_done_and_gives_its_pictures_also_after_kill_9(paused):
     assert len(zipfile.ZipFile(io.BytesIO(zipped)).namelist()) == 2
 
 
+def test_a_task_of_two_pictures_is_two_jobs_with_one_id(painter):
+    body = {"prompt": "red", "steps": 1, "init_images": [png(), png(colour="blue")]}
+    id = scheduler(painter, "POST", "queue/img2img", json=body)["task_id"]
+    assert id.count("-") == 1
+    wait_until(lambda: status(painter, id) == "done")
+    told = scheduler(painter, "GET", f"task/{id}")["data"]
+    assert (told["id"], told["type"], len(json.loads(told["result"])["images"])) == (id, "img2img", 4)
+    assert len(scheduler(painter, "GET", f"task/{id}/results")["data"]) == 4
+
+
 def test_the_queue_lists_what_waits_and_moves_it(paused):
     ids = [enqueued(paused, prompt=colour, steps=2) for colour in ("red", "lime", "blue")]
     queue = scheduler(paused, "GET", "queue")
