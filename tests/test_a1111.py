@@ -392,8 +392,8 @@ def test_values_of_an_axis_are_written_as_in_a1111(text, kind, values):
 
 @pytest.mark.parametrize(
     "args, told",
-    [([4, "a"], "no numbers"), ([4, ""], "no values"), ([99, "1"], "axes 0 to"), ([1, "1-5000"], "more than 1000"),
-     ([7, "moon, sun"], "did not find 'moon'")],
+    [([4, "a"], "no numbers"), ([4, ""], "no values"), ([99, "1"], "axes 0 to"), ([1, "1-5000"], "more than 1,000"),
+     ([7, "moon, sun"], "did not find 'moon'"), ([0] * 16 + ["wide"], "number of pixels")],
 )  # fmt: skip
 def test_values_that_make_no_plot_are_refused(server, args, told):
     body = SMALL | {"script_name": "X/Y/Z plot", "script_args": args}

@@ -111,8 +111,8 @@ def plot(asked: Asked, args: Args) -> Cells:
         chosen.append(offered[number])
         values.append(axis_values(chosen[-1], args[f"{name} values"], args[f"{name} values dropdown"]))
     wide, high, deep = map(len, values)
-    if wide * high * deep > MOST:
-        raise refused(f"X/Y/Z plot: {wide} x {high} x {deep} pictures are more than {MOST}. Take fewer values.")
+    limit(asked, wide * high * deep)
+    margin = margin_of(args)
     whole = body_of(asked) | {"batch_size": 1, "n_iter": 1}
     if not args["Keep -1 for seeds"]:
         whole |= fixed_seeds(asked)
@@ -130,18 +130,40 @@ def plot(asked: Asked, args: Args) -> Cells:
         words = [[label(axis, value) for value in each] for axis, each in zip(chosen, values, strict=True)]
         words = words if args["Draw legend"] else [[], [], []]
         parts = [pictures[start : start + wide * high] for start in range(0, len(pictures), wide * high)]
-        subs = [grids.grid(part, wide, words[0], words[1], int(args["Grid margins (px)"])) for part in parts]
+        subs = [grids.grid(part, wide, words[0], words[1], margin) for part in parts]
         return [grids.grid(subs, len(subs), words[2])] + (subs if args["Include Sub Grids"] else [])
 
     return Cells(bodies, arrange, bool(args["Include Sub Images"]))
 
 
-def axis_values(axis: Axis, text: str, chosen: Sequence[str] | None) -> list[Any]:
+def limit(asked: Asked, count: int) -> None:
+    """Refuse more pictures than MOST, and a grid of more than MOST_PIXELS, which nobody could open."""
+    scale = getattr(asked, "hr_scale", 1) if getattr(asked, "enable_hr", False) else 1
+    pixels = count * asked.width * asked.height * scale**2
+    if count > MOST or pixels > grids.MOST_PIXELS:
+        raise refused(
+            f"{asked.script_name}: {count:,} pictures with {pixels:,.0f} pixels are more than {MOST:,} pictures or "
+            f"{grids.MOST_PIXELS:,} pixels. Take fewer values or smaller pictures."
+        )
+
+
+def margin_of(args: Args) -> int:
+    try:
+        return min(max(0, int(args["Grid margins (px)"])), 500)
+    except (TypeError, ValueError) as error:
+        raise refused("Grid margins (px) have to be a number of pixels.") from error
+
+
+def axis_values(axis: Axis, text: Any, chosen: Any) -> list[Any]:
     """What stands in a field of values: a list with commas and quotes; of numbers 1-5, 1-5 (+2) and 1-10 [4], too."""
     if axis.label == "Nothing":
         return [None]
-    items = [*chosen] if chosen else [item.strip() for row in csv.reader(io.StringIO(str(text or ""))) for item in row]
-    items = [item for item in items if item]
+    items = (
+        chosen
+        if chosen and isinstance(chosen, list)
+        else [item.strip() for row in csv.reader(io.StringIO(str(text or ""))) for item in row]
+    )
+    items = [str(item) for item in items if item not in ("", None)]
     if not items:
         raise refused(f"{axis.label}: there are no values. Send some, with commas between.")
     if axis.label == "Prompt order":
@@ -149,7 +171,7 @@ def axis_values(axis: Axis, text: str, chosen: Sequence[str] | None) -> list[Any
     if axis.read is str:
         return items
     try:
-        return [value for item in items for value in numbers(str(item), axis.read)]
+        return [value for item in items for value in numbers(item, axis.read)]
     except ValueError as error:
         raise refused(f"{axis.label}: {text!r} are no numbers and no ranges of numbers.") from error
 
@@ -208,8 +230,8 @@ def matrix(asked: Asked, args: Args) -> Cells:
     name = "negative_prompt" if args["Select prompt"] == "negative" else "prompt"
     joint = ", " if args["Select joining char"] == "comma" else " "
     first, *others = getattr(asked, name).split("|")
-    if 2 ** len(others) > MOST:
-        raise refused(f"Prompt matrix: {len(others)} parts make more than {MOST} pictures. Take fewer.")
+    limit(asked, 2 ** len(others))
+    margin = margin_of(args)
     others = [part.strip().strip(",") for part in others]
     whole, bodies = body_of(asked) | fixed_seeds(asked) | {"batch_size": 1, "n_iter": 1}, []
     for bits in range(2 ** len(others)):
@@ -224,7 +246,7 @@ def matrix(asked: Asked, args: Args) -> Cells:
             [joint.join(part for place, part in enumerate(some) if bits >> place & 1) for bits in range(2 ** len(some))]
             for some in (others[:across], others[across:])
         )
-        return [grids.grid(pictures, len(above), above, beside, int(args["Grid margins (px)"]))]
+        return [grids.grid(pictures, len(above), above, beside, margin)]
 
     return Cells(bodies, arrange)
 

@@ -17,6 +17,7 @@ THRESHOLDS = {"canny": ("low_threshold", "high_threshold"), "scribble": ("line_t
 RESIZE_MODES = ("just resize", "crop and resize", "resize and fill")
 OLD_RESIZE_MODES = {"inner": "crop and resize", "outer": "resize and fill"}  # words in them, of older versions
 CONTROL_MODES = ("balanced", "my prompt is more important", "controlnet is more important")
+NO_MODEL = (None, "", "None")
 UNTOLD = {"image", "input_image", "enabled", "pixel_perfect", "low_vram", "lowvram", "processor_res", "guessmode"}
 READ = {"module", "model", "weight", "guidance_start", "guidance_end", "control_mode", "resize_mode", "mask"}
 READ |= {"threshold_a", "threshold_b", "guidance"}
@@ -34,7 +35,7 @@ async def units(
     for name, script in scripts.items():
         args = script.get("args", []) if isinstance(script, dict) else script
         if name.casefold() == "controlnet" and "controlnets" in finding.parameters(about):
-            asked += [unit for unit in listed(args) if unit.get("enabled", True) and unit.get("model") != "None"]
+            asked += [unit for unit in listed(args) if unit.get("enabled", True) and unit.get("model") not in NO_MODEL]
         elif args or name.casefold() != "controlnet":
             ignored.append(f"alwayson_scripts: {name}")
     if not asked:

@@ -9,6 +9,7 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from PIL.PngImagePlugin import PngInfo
 
+MOST_PIXELS = 200_000_000  # of all pictures in one
 Picture = PIL.Image.Image
 
 

@@ -47,19 +47,18 @@ def arranged(
     asked: Asked, translated: Translated, by_job: list[list[AsyncArtifact]], files: dict[str, bytes], facts: list[Facts]
 ) -> list[bytes]:
     """The grids of a script, or the one that A1111's API makes where it saves pictures, too."""
-    if not files:
+    wanted = translated.cells.arrange if translated.cells else asked.save_images and len(files) > 1
+    if not (files and wanted):
         return []
-    pictures = {id: grids.opened(data) for id, data in files.items()}
-    cells = translated.cells
-    if cells and cells.arrange:
-        missing = PIL.Image.new("RGB", next(iter(pictures.values())).size)
-        remaining = iter(by_job)
-        firsts = [
-            [each for some in itertools.islice(remaining, share) for each in some][:1] for share in translated.shares
-        ]
-        made = cells.arrange([pictures[some[0].id] if some else missing for some in firsts])
+    if translated.cells:
+        remaining, size = iter(by_job), grids.opened(next(iter(files.values()))).size
+        cells = [[each for some in itertools.islice(remaining, share) for each in some] for share in translated.shares]
+        missing = PIL.Image.new("RGB", size)
+        made = wanted([grids.opened(files[cell[0].id]) if cell else missing for cell in cells])
     else:
-        made = [grids.square([*pictures.values()])] if asked.save_images and len(pictures) > 1 else []
+        first, *others = (grids.opened(data) for data in files.values())
+        too_large = first.width * first.height * len(files) > grids.MOST_PIXELS
+        made = [] if too_large else [grids.square([first, *others])]
     return [grids.png(each, facts[0].get("infotext", "")) for each in made]
 
 
