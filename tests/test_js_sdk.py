@@ -149,6 +149,16 @@ def test_a_flow_is_accepted_as_a_whole(run):
     assert (text, code, more) == ("counted 2 end", "unknown_job", 0)
 
 
+def test_an_input_may_wait_for_what_a_person_picks(run):
+    assert run("""
+        const first = await client.submit("count", { n: 1 });
+        const job = await client.submit("join", {}, { texts: [{ job: first.id, review: "picked" }, "end"] });
+        const [output] = await first.wait();
+        await client.call("review", { ids: [output.id], state: "picked" });
+        say(await (await job.wait({ signal: AbortSignal.timeout(20_000) }))[0].text());
+    """) == ["counted 1 end"]
+
+
 def test_errors_are_typed_and_name_every_field(run):
     bad, unknown, failed = run("""
         const bad = await caught(client.run("count", { n: 0, delay: "long" }));

@@ -171,6 +171,14 @@ def test_a_list_and_other_jobs_serve_as_inputs(client):
     assert client.run("join", texts=["a text", b"bytes", other])[0].text() == "a text bytes job 1"
 
 
+def test_an_input_may_wait_for_what_a_person_picks(client):
+    first = client.submit("count", {"n": 1})
+    job = client.submit("join", inputs={"texts": [{"job": first.id, "review": "picked"}, "end"]})
+    (output,) = first.wait()
+    client.call("review", {"ids": [output.id], "state": "picked"})
+    assert job.wait(timeout=20)[0].text() == "counted 1 end"
+
+
 def test_a_flow_is_accepted_as_a_whole(client):
     first = {"id": "a", "job": "count", "params": {"n": 2}}
     _, last = client.flow([first, {"job": "join", "inputs": {"texts": [{"job": "a"}, "end"]}}])

@@ -664,7 +664,7 @@ class Client:
     def _input(self, value: Any, port: Port | None) -> Any:
         if isinstance(value, list | tuple):
             return [self._input(each, port) for each in value]
-        if value is None or port is None or (isinstance(value, dict) and value.keys() <= {"job", "index"}):
+        if value is None or port is None or (isinstance(value, dict) and value.keys() <= {"job", "index", "review"}):
             return value
         if isinstance(value, Artifact | AsyncArtifact):
             return value.id
