@@ -30,6 +30,7 @@ def patch() -> None:
     of the message they make, and nothing at all in the versions before RFC 6455; it asks the system four times for each
     frame; what is ready for a client at the same time was sent packet by packet, each of which wakes the client; and
     the line that begins a chunk of HTTP may be as long as the memory."""
+    os.environ.setdefault("EVENTLET_NO_GREENDNS", "yes")  # nobody here asks for names, and it takes 0.3 s to load
     with warnings.catch_warnings():  # it says that it is in maintenance mode, which is known
         warnings.simplefilter("ignore")
         import eventlet
