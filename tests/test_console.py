@@ -180,6 +180,13 @@ def test_a_job_in_the_background_leaves_the_prompt_and_its_result_is_announced(c
     assert (tmp_path / "slept.txt").read_text() == "slept deep"
 
 
+def test_what_ends_in_the_background_is_not_drawn_into_the_bar_of_another_job(console):
+    console.enter("run nap --steps 10 &")
+    console.until_bottom("running │ nap")
+    console.enter("run nap --steps 30 --mood 'very light'")
+    console.until("slept very light\n", "\ndone  demo.nap  ", "slept deep\n>")
+
+
 def test_ctrl_c_cancels_the_job_and_not_the_console(console, server):
     console.enter("run nap")
     console.until("demo.nap nap")

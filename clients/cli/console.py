@@ -169,7 +169,8 @@ class Console:
         if background:
             words = [*words[:-1], "--no-wait"]
         self._client.noted.clear()
-        commands.execute(self._client, words)
+        with self._announcing.silence:
+            commands.execute(self._client, words)
         waited = words[0] != "retry" and "--no-wait" not in words
         target = running.run_options().parse_known_args(words)[0] if not waited else None
         self._announcing.expect(self._client.noted, getattr(target, "out", None), shown=waited)
@@ -245,9 +246,12 @@ def _history() -> Any:
 
 
 class Announcing:
-    """Tells of the ends of jobs that run in the background, and saves their results where that was asked for."""
+    """Tells of the ends of jobs that run in the background, and saves their results where that was asked for.
+
+    Nothing is told while somebody holds `silence`, as a command does that draws on the terminal itself."""
 
     def __init__(self, client: Client):
+        self.silence = threading.Lock()
         self._client, self._lock = client, threading.Lock()
         self._expected: dict[str, Path | None] = {}
         self._ended: deque[str] = deque(maxlen=ENDED_KEPT)
@@ -275,7 +279,8 @@ class Announcing:
         while True:
             job, target = self._to_tell.get()
             try:
-                self._tell(job, target)
+                with self.silence:
+                    self._tell(job, target)
             except (ServerError, OSError) as error:
                 show.err.print(show.text(f"{job}: {error}"), soft_wrap=True)
 
