@@ -21,6 +21,7 @@ def test_the_page_names_every_command_and_no_other():
     assert named == set(commands)
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.torch
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="the examples are for a Unix shell")
@@ -30,7 +31,7 @@ def test_the_examples_of_the_page_run(tmp_path):
     plugins = {plugin: ROOT / "plugins" / plugin for plugin in ("stable_diffusion", "text")}
     with serve(plugins) as server:
         known = environment(server)
-        done = subprocess.run(["bash", "-c", script], env=known, capture_output=True, text=True, timeout=500)
+        done = subprocess.run(["bash", "-c", script], env=known, capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     assert "a red square" in done.stdout and ", on white" in done.stdout
     assert sorted(path.name for path in (tmp_path / "wishes").iterdir()) == ["0002.png", "0003.png"]

@@ -159,7 +159,7 @@ def tell_plans(plans: list[dict[str, Any]], as_json: bool) -> int:
         made = plan.get("outputs") or plan.get("jobs") or [{}]
         for each in made:
             each = each.get("params", {}) | {"job": each["job"]} if "job" in each else plan["params"] | each
-            size = f"{each['width']}x{each['height']}" if {"width", "height"} <= each.keys() else ""
+            size = f"{each['width']}x{each['height']}" if each.get("width") and each.get("height") else ""
             rows.append(
                 {
                     "row": number if len(plans) > 1 else "", "job": each.get("job", plan["job"]),
