@@ -7,6 +7,7 @@ import flask
 
 from core.api import Api
 from core.jobs import Row
+from core.rest import asyncapi, openapi
 from core.rest.twins import BASE
 
 
@@ -18,8 +19,6 @@ def mount(app: flask.Flask, run_blocking: Callable[..., Any], api: Callable[[], 
     @app.get(f"{BASE}/openapi.json", endpoint="openapi")
     @app.get(f"{BASE}/asyncapi.json", endpoint="asyncapi")
     def describe() -> Row:
-        from core.rest import asyncapi, openapi  # what they are made with takes 0.2 s to load
-
         owner = api().guard.owner(flask.request.environ)
         name = str(flask.request.endpoint)
         if name not in made:
