@@ -121,6 +121,9 @@ def test_results_and_previews_are_shown_as_pictures(spawn, circle):
     screen = spawn(cli(f"run turn --image {circle} --show"))
     screen.expect(pexpect.EOF)
     assert screen.before.count("▀") > 500 and "38;2;250;0;0" in screen.before and "Traceback" not in screen.before
+    screen = spawn(cli(f"run turn --image {circle} --show --out {circle.parent / 'turned.png'}"))
+    screen.expect(pexpect.EOF)
+    assert screen.before.count("▀") > 500 and screen.before.rstrip().endswith("turned.png")
     screen = spawn(cli("run draw --steps 20 --delay 0.1 --show"))
     screen.expect("▀")
     screen.expect(r"sample.*\d+ previews?")

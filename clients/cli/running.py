@@ -205,7 +205,9 @@ def finish(client: Client, jobs: list[Job], options: argparse.Namespace, as_json
             {"job": jobs[0].refresh().record} if len(jobs) == 1 else {"jobs": [job.refresh().record for job in jobs]}
         )
         dump(about | {"outputs": records})
-    for path in paths if not as_json else []:
+    for path, output in zip(paths, outputs, strict=False) if not as_json else ():
+        if hasattr(options, "show") and output.kind in IMAGES:
+            pictures.show(show.out, output.bytes())
         print(path)
     if not paths and not as_json:
         print_outputs(outputs, hasattr(options, "show"))
