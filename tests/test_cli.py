@@ -15,6 +15,7 @@ import pytest
 from clients.cli import commands
 from clients.python import Client
 from tests.serving import ROOT, serve, wait_until
+from tests.shell import in_process
 
 DEMO = """
 from collections.abc import Iterator
@@ -180,6 +181,12 @@ def test_inputs_come_from_files_ids_and_pipes(cli, tmp_path):
         assert pixel(tmp_path / "out.png", (1, 0)) == (0, 0, 255)
 
 
+@pytest.mark.parametrize("given", ["a red\nsquare", "a red\nsquare\n", "a red\nsquare\r\n"])
+def test_a_text_from_a_pipe_is_without_its_last_end_of_a_line(server, given):
+    with server.client() as client:
+        assert in_process(client, "run", "say", stdin=given).stdout == "A RED\nSQUARE\n"
+
+
 def test_one_picture_after_the_other_runs_once_for_each(cli, tmp_path):
     paths = [tmp_path / "1.png", tmp_path / "2.png"]
     for path in paths:
@@ -201,6 +208,7 @@ def test_help_shows_groups_bounds_units_and_defaults(cli):
     assert "--tidy Whether to tidy up. or --no-tidy; default off" in lines
     assert "--param-out TEXT A parameter called like a flag of ours." in lines
     assert "--tags TEXT ... Some tags. new, best; default new" in lines
+    assert "--priority CHOICE Which jobs come first. interactive, normal, batch" in lines
     assert lines.index("Sampling in RGB") < lines.index("Parameters"), "by the order of the form"
 
 
@@ -276,6 +284,19 @@ def test_a_list_of_tables_is_json_with_their_fields_in_the_help(cli, tmp_path):
 def test_an_unknown_job_is_bad_usage(cli):
     done = cli("run", "drwa")
     assert done.returncode == 2 and "Did you mean draw?" in done.stderr
+
+
+def test_an_unknown_command_is_bad_usage_and_a_near_one_is_named(server):
+    with server.client() as client:
+        done = in_process(client, "jbos")
+    assert (
+        done.returncode == 2 and done.stderr.splitlines()[0] == "error  there is no command 'jbos'. Did you mean jobs?"
+    )
+
+
+def test_a_line_without_a_command_tells_which_there_are(cli):
+    done = cli()
+    assert (done.returncode, done.stderr) == (0, "") and "\n    review " in done.stdout
 
 
 def test_what_a_job_says_while_it_runs_goes_to_stderr(cli):

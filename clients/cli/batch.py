@@ -255,6 +255,6 @@ class Batch:
         if stopped and self._pending:
             self._say(
                 f"{show.counted(len(self._pending), 'job')} go on without us. The same command goes on from here; "
-                f"to stop them: jobs --session {self._client.session} --state queued | cancel"
+                f"to stop them: stable-core jobs --session {self._client.session} --state queued | stable-core cancel"
             )
         return INTERRUPTED if stopped and (self._pending or not self._watch) else FAILED if failed else 0

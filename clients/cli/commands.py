@@ -1,6 +1,8 @@
 """The commands: which there are, and how a line of words is carried out."""
 
+import difflib
 import os
+import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,16 +12,29 @@ from clients.cli.base import FAILED, INTERRUPTED, USAGE, Parser, connection_opti
 from clients.python import Client, InvalidParams, ServerError, UnknownJob
 
 
+class Line(Parser):
+    """A whole line, which begins with a command."""
+
+    def error(self, message: str) -> None:
+        wrong = re.match(r"argument COMMAND: invalid choice: '(.*?)'", message)
+        if not wrong:
+            super().error(message)
+        commands = next(list(action.choices) for action in self._actions if action.dest == "command")
+        near = difflib.get_close_matches(wrong[1], commands, n=1)
+        mean = f" Did you mean {near[0]}?" if near else ""
+        raise InvalidParams(f"there is no command {wrong[1]!r}.{mean}", hint="Add --help to see what there is.")
+
+
 def arguments() -> Parser:
     """The parser of a whole line. Of `run` it knows the job only: its flags are known once the server is asked."""
     from clients.cli import console  # which carries out lines itself
 
     common = connection_options()
-    parser = Parser(
+    parser = Line(
         prog="clients.cli", parents=[common], description="Uses a stable-core server from the command line.",
         epilog="Exit codes: 0 it worked, 1 it did not, 2 the line is wrong, 130 Ctrl-C. More in docs/command-line.md.",
     )  # fmt: skip
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
 
     def command(name: str, function: Any, help: str, **options: Any) -> Parser:
         made = commands.add_parser(name, help=help, description=help, parents=[common], **options)
@@ -36,7 +51,7 @@ def main(words: list[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
 
     def act() -> int:
-        flags = arguments().parse_args(words)
+        flags = arguments().parse_args(words or ["--help"])
         if flags.command == "completion":
             return flags.function(None, flags)
         if hasattr(flags, "words"):

@@ -97,12 +97,14 @@ def input_of(kind: str, folder: Path = Path()) -> Callable[[str], Any]:
 
 def piped_in() -> list[str] | list[bytes]:
     """What a pipe brings: artifacts, where each line begins with an id, as `run` and `artifacts` print them; else the
-    bytes of one file or text; nothing if it is empty."""
+    bytes of one file, or a text without the last end of a line, which `echo` and `run` add; nothing if it is empty."""
     content = sys.stdin.buffer.read()
     try:
         return ids_in(content.decode())
-    except (UnicodeDecodeError, InvalidParams):
+    except UnicodeDecodeError:
         return [content]
+    except InvalidParams:
+        return [content[: -2 if content.endswith(b"\r\n") else -1] if content.endswith(b"\n") else content]
 
 
 def ids_in(text: str) -> list[str]:
@@ -140,8 +142,10 @@ class JobParser(argparse.ArgumentParser):
             self._add_param(name, announced[name], name in required)
         for action in own._actions:
             self._add_action(action)
-            shown = ", ".join(action.option_strings) + (f" {action.metavar}" if action.metavar else "")
-            self._rows.setdefault(show.OURS, []).append((shown, action.help or "", []))
+            metavar = "CHOICE" if action.choices else action.metavar
+            shown = ", ".join(action.option_strings) + (f" {metavar}" if metavar else "")
+            allowed = [", ".join(action.choices)] if action.choices else []
+            self._rows.setdefault(show.OURS, []).append((shown, action.help or "", allowed))
 
     def _flag(self, name: str, kind: str) -> str:
         """The flag of a parameter or input, another one where that is ours or taken already."""
