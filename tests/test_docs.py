@@ -17,6 +17,7 @@ from core.library import plain
 from core.ops.config import Config
 from core.rest import outgoing
 from tests.serving import ROOT, serve
+from tests.shell import in_process
 from tests.wire import Wire
 
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("plugins/*/README.md")]
@@ -163,12 +164,16 @@ def test_the_settings_of_the_tutorial_are_taken():
             assert wire.text(wire.ended(wire.submit("poem"))["outputs"][0]) == "arma virumque cano"
 
 
-def test_the_plugin_of_the_readme_runs():
+def test_the_plugin_of_the_readme_runs(tmp_path):
     source = next(block for block in blocks("README.md", "python") if "class Shout" in block)
-    with serve({"shout": source}) as running, Wire(running) as wire:
-        text = wire.upload(b"hello", kind="text")["artifact"]["id"]
-        ended = wire.ended(wire.submit("shout", {"times": 3}, inputs={"text": text}))
-        assert wire.text(ended["outputs"][0]) == "HELLO!!!"
+    text = (ROOT / "README.md").read_text("utf-8")
+    said, words, printed = re.search(r"`echo (\w+) \| python3 -m clients.cli (.*?)` prints `(.*?)`", text).groups()
+    folder = tmp_path / "shout"
+    folder.mkdir()
+    (folder / "__init__.py").write_text(source)
+    (folder / "plugin.toml").write_text(blocks("README.md", "toml")[0])
+    with serve({"shout": folder}) as running, running.client() as client:
+        assert in_process(client, *shlex.split(words), stdin=said + "\n").stdout == printed + "\n"
 
 
 @pytest.mark.torch
