@@ -60,7 +60,6 @@ def failed(error: ServerError) -> types.CallToolResult:
     """Whatever the server says of it, so that the call can be mended."""
     body = {name: getattr(error, name) for name in ("code", "message", "hint", "field", "job", "errors")}
     lines = [f"{error.code}: {error.message}", error.hint, error.field and f"Field: {error.field}"]
-    lines += [f"- {each['field']}: {each['message']}" for each in error.errors]
     return types.CallToolResult(
         content=[types.TextContent(text="\n".join(filter(None, lines)))],
         structured_content={"error": {name: each for name, each in body.items() if each}},
