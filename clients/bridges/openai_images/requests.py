@@ -128,7 +128,8 @@ def fields_of(given: dict[str, Any], all: dict[str, Any]) -> Fields:
         return Fields.model_validate(given)
     except pydantic.ValidationError as error:
         wrong = error.errors(include_url=False, include_context=False)
-        text = " ".join(f"{each['loc'][0]}: {each['msg']}, got {str(each['input'])[:100]!r}." for each in wrong)
+        said = [f"{each['loc'][0]}: {each['msg']}, got {str(each['input'])[:100]!r}." for each in wrong]
+        text = " ".join(said).replace("Value error, ", "")  # pydantic's words before ours
         raise InvalidParams(text, field=str(wrong[0]["loc"][0]), code="invalid_value") from error
 
 
