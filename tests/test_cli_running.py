@@ -156,7 +156,9 @@ def test_uploads_lineage_comparison_and_deletion(cli, tmp_path):
     assert upload in cli("lineage", turned).stdout
     assert [each["id"] for each in json.loads(cli("lineage", upload, "--direction", "descendants", "--json").stdout)["artifacts"]] == [turned]  # fmt: skip # noqa: E501
     a, b = (cli("run", "paint", "--prompt", "x", "--seed", seed).stdout.strip() for seed in (1, 2))
-    assert re.search(r"seed +1 +2", cli("compare", a, b).stdout)
+    assert re.search(r"seed +1 +2", cli("compare", a, b).stdout) and upload in cli("lineage", stdin=turned).stdout
+    assert cli("compare", stdin=f"{a}\n{b}").stdout == cli("compare", a, b).stdout
+    assert "compare: takes 2 artifacts, got 1." in cli("compare", stdin=a).stderr
     assert "there is nobody to ask" in cli("delete", stdin=a).stderr
     assert cli("delete", "--yes", stdin=a).stdout == f"delete  {a}\n"
     assert "there is no artifact" in cli("download", a).stderr

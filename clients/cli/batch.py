@@ -31,7 +31,7 @@ LISTED = 40  # rows that the table at the end may have; of more, only those that
 
 
 def add(command: Command) -> None:
-    text = "Run a job for each row of a .csv or .jsonl file, or each file in a folder."
+    text = "Run a job for each row of a .csv or .jsonl, or file of a folder. batch JOB FILE --help shows its flags."
     running = command("batch", batch, text, usage=USAGE)
     running.add_argument("job", help="What to run for each row.")
     running.add_argument("file", type=Path, help="Columns are parameters and inputs by name; or a folder of files.")

@@ -23,12 +23,11 @@ def add(command: Command) -> None:
     takes_ids(deleting, "ARTIFACT")
     deleting.add_argument("--yes", action="store_true", help="Do not ask.")
     tracing = command("lineage", lineage, "Show what an artifact was made from, or what was made of it.")
-    tracing.add_argument("id", metavar="ARTIFACT")
+    takes_ids(tracing, "ARTIFACT")
     directions = ("ancestors", "descendants", "siblings")
     tracing.add_argument("--direction", choices=directions, default="ancestors", help="Default: ancestors.")
     comparing = command("compare", compare, "Show in what two artifacts differ.")
-    comparing.add_argument("a", metavar="ARTIFACT")
-    comparing.add_argument("b", metavar="ARTIFACT")
+    takes_ids(comparing, "ARTIFACT")
     listing = command("sessions", sessions, "List sessions, the newest first.")
     listing.add_argument("--limit", type=int, default=20, metavar="N")
     opening = command("session", session, "Show what a session remembers; give it a name.")
@@ -64,7 +63,8 @@ def delete(client: Client, flags: argparse.Namespace) -> int:
 
 
 def lineage(client: Client, flags: argparse.Namespace) -> int:
-    found = client.call("lineage", {"id": flags.id, "direction": flags.direction})
+    (id,) = exactly(1, flags)
+    found = client.call("lineage", {"id": id, "direction": flags.direction})
     if wants_json(flags):
         return dump({"artifacts": found["artifacts"], "more": found["more"]})
     rows = [
@@ -78,8 +78,16 @@ def lineage(client: Client, flags: argparse.Namespace) -> int:
     return 0
 
 
+def exactly(count: int, flags: argparse.Namespace) -> list[str]:
+    ids = given_ids(flags)
+    if len(ids) != count:
+        raise InvalidParams(f"{flags.command}: takes {show.counted(count, 'artifact')}, got {len(ids)}.")
+    return ids
+
+
 def compare(client: Client, flags: argparse.Namespace) -> int:
-    found = client.call("compare", {"a": flags.a, "b": flags.b})
+    a, b = exactly(2, flags)
+    found = client.call("compare", {"a": a, "b": b})
     if wants_json(flags):
         return dump({key: value for key, value in found.items() if key != "ok"})
     rows = [{"": name, "a": show.value(a), "b": show.value(b)} for name, (a, b) in found["changed"].items()]
