@@ -136,11 +136,14 @@ def test_what_is_wrong_with_a_large_upload_is_said_at_its_end(server):
 
 def test_patience_ends(server):
     with Cable(server) as cable, sdk.Client(cable.url, server.token, patience=1) as client:
+        artifact = client.run("count")[0]
         cable.cut()
         with pytest.raises(sdk.Unreachable, match="broke before queue was answered"):
             client.queue()
         with pytest.raises(sdk.Unreachable, match="does not answer POST /api/v1/uploads"):
             client.upload(b"x" * SIZE)
+        with pytest.raises(sdk.Unreachable, match=f"does not answer GET /artifacts/{artifact.id}"):
+            artifact.bytes()
 
 
 def test_a_retry_whose_answer_is_lost_makes_one_job(server, threads):

@@ -715,8 +715,8 @@ class Client:
     def _fetch(self, path: str, wanted: dict[str, Any] | None) -> bytes:
         """What is there; a download that was cut goes on where it was. Patience counts from the last byte."""
         data, headers = bytearray(), {"Accept-Encoding": "identity"}
+        deadline = time.monotonic() + self.patience
         while True:
-            deadline, before = time.monotonic() + self.patience, len(data)
             try:
                 with self._requests.get(
                     self.url + path, params=wanted, headers=headers, timeout=HTTP_SECONDS, stream=True
@@ -728,9 +728,10 @@ class Client:
                     headers["If-Range"] = answer.headers.get("ETag", "")
                     for chunk in answer.iter_content(CHUNK_BYTES):
                         data += chunk
+                        deadline = time.monotonic() + self.patience
                 return bytes(data)
             except BROKEN as error:
-                self._pause(math.inf if len(data) > before else deadline, f"GET {path}", error)
+                self._pause(deadline, f"GET {path}", error)
                 headers["Range"] = f"bytes={len(data)}-"
 
     def _send(self, data: bytes, about: dict[str, str]) -> str:
@@ -770,11 +771,14 @@ class Client:
         hello = self._ask(socket, "hello", None)
         answer = hello and self._ask(socket, "subscribe", {} if self._seq is None else {"since": self._seq})
         with self._lock:
-            if not hello or not answer or self._socket is not socket:
-                raise Unreachable(f"the connection to {self.url} broke at once.")
-            self.limits, self._plugins = hello["limits"], None
-            self._seq = answer["seq"] if answer["resync"] else max(self._seq or 0, answer["seq"])
-            self._online.set()
+            stands = hello and hello["ok"] and answer and answer["ok"] and self._socket is socket
+            if stands := stands and not self._closed.is_set():
+                self.limits, self._plugins = hello["limits"], None
+                self._seq = answer["seq"] if answer["resync"] else max(self._seq or 0, answer["seq"])
+                self._online.set()
+        if not stands:
+            socket.disconnect()  # it may be there still, and only be silent
+            raise Unreachable(f"the connection to {self.url} broke at once.")
         if answer["resync"]:  # the server does not know all events since the last one any more
             self._announce("resync", {"seq": answer["seq"]})
             for job in self._known_jobs():
@@ -838,8 +842,9 @@ class Client:
             if self._socket is not socket:
                 return
             self._socket, was_online = None, self._online.is_set()
-            self._online.clear()
-            for box in self._pending:
+            if not self._fatal:  # which those who wait are to see
+                self._online.clear()
+            for box in tuple(self._pending):  # who is told goes, while others are still being told
                 box.put(None)
         if was_online and not self._closed.is_set():
             threading.Thread(target=self._reconnect, name="stable-core reconnect", daemon=True).start()
