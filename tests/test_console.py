@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 
-import pexpect
-import pyte
 import pytest
 
 from tests.serving import ROOT, serve, wait_until
 from tests.wire import alive
+
+pexpect, pyte = pytest.importorskip("pexpect"), pytest.importorskip("pyte")
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs a pseudo terminal")
 
 DEMO = """
 from typing import Literal

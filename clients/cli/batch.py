@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import json
+import shlex
 import sys
 import time
 import uuid
@@ -192,8 +193,11 @@ class Batch:
 
     def _take(self, row: Row, job: Job) -> None:
         """Save and tell what a row has become."""
+        if "finished" not in job.record:  # events do not tell the times
+            job.refresh()
+        about = job.record
         record: dict[str, Any] = {"row": row.name, "job": job.id, "state": job.state, "outputs": [], "paths": []}
-        record["seconds"] = round((job.record.get("finished") or 0) - (job.record.get("started") or 0), 3)
+        record["seconds"] = round(about["finished"] - about["started"], 3) if about.get("started") else 0
         if job.state == "done":
             outputs = job.outputs
             record["outputs"] = [output.id for output in outputs]
@@ -255,6 +259,7 @@ class Batch:
         if stopped and self._pending:
             self._say(
                 f"{show.counted(len(self._pending), 'job')} go on without us. The same command goes on from here; "
-                f"to stop them: stable-core jobs --session {self._client.session} --state queued | stable-core cancel"
+                f"to stop them: stable-core jobs --session {shlex.quote(self._client.session)} --state queued | "
+                "stable-core cancel"
             )
         return INTERRUPTED if stopped and (self._pending or not self._watch) else FAILED if failed else 0

@@ -1,5 +1,6 @@
 """The commands: which there are, and how a line of words is carried out."""
 
+import argparse
 import difflib
 import os
 import re
@@ -51,12 +52,9 @@ def main(words: list[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
 
     def act() -> int:
-        flags = arguments().parse_args(words or ["--help"])
+        flags = read(words or ["--help"])
         if flags.command == "completion":
             return flags.function(None, flags)
-        if hasattr(flags, "words"):
-            early, _ = connection_options().parse_known_args(flags.words)  # the server tells the flags of the job
-            flags.__dict__.update(vars(early))
         with Client(getattr(flags, "url", None), getattr(flags, "token", None)) as client:
             return flags.function(client, flags)
 
@@ -71,13 +69,22 @@ def execute(client: Client, words: list[str]) -> int:
     session = client.session
 
     def act() -> int:
-        flags = arguments().parse_args(words)
+        flags = read(words)
+        if hasattr(flags, "url") or hasattr(flags, "token"):
+            raise InvalidParams(f"{flags.command}: --url and --token are for a line with a connection of its own.")
         try:
             return flags.function(client, flags)
         finally:
             client.session = session  # a command may choose another for itself
 
     return carried_out(words, act)
+
+
+def read(words: list[str]) -> argparse.Namespace:
+    """The flags of a line; of those after a job, which the server has to tell, only what all commands take."""
+    flags = arguments().parse_args(words)
+    early, _ = connection_options().parse_known_args(getattr(flags, "words", []))
+    return argparse.Namespace(**vars(flags) | vars(early))
 
 
 def carried_out(words: list[str], act: Callable[[], int]) -> int:

@@ -69,8 +69,6 @@ def run_options() -> Parser:
 
 
 def run(client: Client, flags: argparse.Namespace) -> int:
-    early, _ = run_options().parse_known_args(flags.words)  # --json before and after the job
-    flags = argparse.Namespace(**vars(flags) | vars(early))
     form = read_form(flags.job)
     about = announced(client, form["job"] if form else flags.job)
     own = connection_options() if about["light"] else run_options()  # it is not queued, nor is its result kept
@@ -292,8 +290,7 @@ def plan_of(client: Client, form: dict[str, Any]) -> dict[str, Any]:
 
 
 def retry(client: Client, flags: argparse.Namespace) -> int:
-    early, _ = connection_options().parse_known_args(flags.words)
-    as_json = wants_json(argparse.Namespace(**vars(flags) | vars(early)))
+    as_json = wants_json(flags)
     ids = list(takewhile(lambda word: not word.startswith("--"), flags.words))
     words, again = flags.words[len(ids) :], []
     for job in [client.job(id) for id in given_ids(flags, ids)]:
