@@ -643,10 +643,11 @@ export class Client {
   /** A job's inputs as they are sent: what is no artifact yet is uploaded.
    * @param {string} job @param {Record<string, any> | undefined} inputs @param {AbortSignal} [signal] */
   async _inputs(job, inputs, signal) {
-    const about = await this.describe(job, { signal }); // unknown: the server says which are known
+    const given = Object.entries(defined(inputs ?? {}));
+    const about = given.length ? await this.describe(job, { signal }) : null; // unknown: the server says what is known
     /** @type {Record<string, any>} */
     const sent = {};
-    for (const [name, value] of Object.entries(defined(inputs ?? {}))) {
+    for (const [name, value] of given) {
       const port = about && Object.hasOwn(about.inputs, name) ? about.inputs[name] : null;
       sent[name] = await this.#input(value, port, signal);
     }
