@@ -400,6 +400,9 @@ def test_a_line_of_words_runs_on_a_connection_that_is_there(server, capsys):
         assert commands.execute(client, ["run", "draw", "--steps", "0"]) == 2
         assert "--steps must be 1 to 150" in capsys.readouterr().err
         assert commands.execute(client, ["jobs", "--help"]) == 0 and client.online
+        for elsewhere in (["queue", "--url", "http://127.0.0.1:1"], ["run", "say", "--token", "x"]):
+            assert commands.execute(client, elsewhere) == 2
+            assert "are for a line with a connection of its own" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo terminal")
