@@ -10,7 +10,7 @@ import pytest
 
 from clients.python import stable_core as sdk
 from tests.cable import Cable
-from tests.serving import serve
+from tests.serving import serve, wait_until
 from tests.test_sdk import DEMO
 
 
@@ -181,6 +181,18 @@ def test_closing_ends_waits_and_calls(server):
     id = with_client(server, close)
     with server.client() as other:
         other.cancel(id)
+
+
+def test_a_connection_that_nobody_waits_for_any_more_is_closed(server, monkeypatch):
+    closed, close = [], sdk.Client.close
+    monkeypatch.setattr(sdk.Client, "close", lambda client: (close(client), closed.append(client)))
+
+    async def give_up():
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(sdk.AsyncClient(server.url, server.token).connect(), 0.001)
+
+    asyncio.run(give_up())
+    wait_until(lambda: closed and not closed[0].online)
 
 
 def test_a_client_that_is_not_connected_says_how():

@@ -32,7 +32,7 @@ import time
 import uuid
 import weakref
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict, TypeVar
 from urllib.parse import SplitResult, parse_qs, urlsplit
@@ -768,11 +768,12 @@ class Client:
             socket.connect(self.url, auth={"token": self._token}, transports=["websocket"], wait_timeout=10)
         except socketio.exceptions.ConnectionError as error:
             raise self._refusal(refusals) from error
-        hello = self._ask(socket, "hello", None)
-        answer = hello and self._ask(socket, "subscribe", {} if self._seq is None else {"since": self._seq})
+        since = {} if self._seq is None else {"since": self._seq}
+        hello = self._ask(socket, "hello", None) or {"ok": False}
+        answer = (hello["ok"] and self._ask(socket, "subscribe", since)) or {"ok": False}
         with self._lock:
-            stands = hello and hello["ok"] and answer and answer["ok"] and self._socket is socket
-            if stands := stands and not self._closed.is_set():
+            stands = answer["ok"] and self._socket is socket and not self._closed.is_set()
+            if stands:
                 self.limits, self._plugins = hello["limits"], None
                 self._seq = answer["seq"] if answer["resync"] else max(self._seq or 0, answer["seq"])
                 self._online.set()
@@ -1010,7 +1011,12 @@ class AsyncClient:
 
     async def connect(self) -> AsyncClient:
         """Raises Unreachable if no server answers. Call it once, before anything else."""
-        self._connected = await self._run(self._connect)
+        connecting = self._threads.submit(self._connect)
+        try:
+            self._connected = await asyncio.wrap_future(connecting)
+        except asyncio.CancelledError:  # then nobody will close what may still come
+            connecting.add_done_callback(_close)
+            raise
         return self
 
     async def close(self) -> None:
@@ -1018,8 +1024,6 @@ class AsyncClient:
         if self._connected:
             await asyncio.to_thread(self._connected.close)  # our own threads may be in the calls that this ends
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-    aclose = close  # what contextlib.aclosing calls
 
     @property
     def _client(self) -> Client:
@@ -1036,6 +1040,10 @@ class AsyncClient:
     @property
     def session(self) -> str:
         return self._client.session
+
+    @property
+    def patience(self) -> float:
+        return self._client.patience
 
     @property
     def limits(self) -> Limits:
@@ -1138,6 +1146,11 @@ class AsyncClient:
     async def _run(self, function: Callable[..., T], *arguments: Any) -> T:
         """What may wait, in a thread of ours."""
         return await asyncio.get_running_loop().run_in_executor(self._threads, function, *arguments)
+
+
+def _close(connecting: Future[Client]) -> None:
+    if not connecting.cancelled() and not connecting.exception():
+        connecting.result().close()
 
 
 def _soon(loop: asyncio.AbstractEventLoop, function: Callable[..., Any], *arguments: Any) -> None:
