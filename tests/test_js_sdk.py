@@ -334,19 +334,23 @@ def test_what_happens_before_an_answer_is_here_is_not_missed(run):
 
 
 def test_jobs_and_artifacts_are_listed_with_the_newest_first(run):
-    same, known, outputs = run("""
+    same, known, named, outputs = run("""
         const jobs = [];
         for (const n of [1, 2, 3]) jobs.push(await client.submit("count", { n }, {}, { session: "listed" }));
         for (const job of jobs) await job.wait();
         const found = await client.jobs({ session: "listed", state: "done" });
         say(found.map(({ id }) => id).join() === jobs.reverse().map(({ id }) => id).join());
         say((await client.artifacts({ session: "listed", limit: 2 })).map(({ record }) => record.job === jobs[0].id));
+        const [first] = await jobs[0].wait();
+        const { components } = await client.document();
+        const params = Object.keys(components.schemas).some((name) => name.endsWith(".count"));
+        say([(await client.artifact(first.id).load()).job === jobs[0].id, client.artifact(first.record).kind, params]);
         const again = new Client();
         const [other] = await again.jobs({ session: "listed" });
         say([(await caught((async () => other.outputs)())).message, (await other.wait()).length]);
         again.close();
     """)
-    assert (same, known, outputs[1]) == (True, [True, False], 1)
+    assert (same, known, named, outputs[1]) == (True, [True, False], [True, "text", True], 1)
     assert "await its wait() or refresh() first" in outputs[0]
 
 

@@ -248,6 +248,14 @@ def test_lists_name_the_newest_first(client):
         jobs[2].id,
         jobs[1].id,
     ]
+    output = client.artifact(jobs[0].outputs[0].id)
+    assert output.record["job"] == jobs[0].id and client.artifact(output.record).text() == output.text()
+
+
+def test_the_servers_document_has_the_parameters_of_all_jobs(client):
+    schemas = client.document()["components"]["schemas"]
+    (count,) = [schema for name, schema in schemas.items() if name.endswith(".count")]
+    assert "word" in count["properties"]
 
 
 def test_a_retry_is_a_new_job(client):

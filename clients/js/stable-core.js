@@ -558,16 +558,29 @@ export class Client {
     return (await this.#listed("jobs", limit, wanted)).map((record) => this._attach(record));
   }
 
+  /** A result or an upload of anyone with our token, by its id or its record. Asks nothing of the server.
+   * @param {string | ArtifactRecord} artifact @returns {Artifact} */
+  artifact(artifact) {
+    return typeof artifact === "string" ? new Artifact(this, artifact) : new Artifact(this, artifact.id, artifact);
+  }
+
   /** The newest first.
    * @param {{ job?: string, session?: string, limit?: number }} [options] @returns {Promise<Artifact[]>} */
   async artifacts({ limit = 50, ...wanted } = {}) {
-    return (await this.#listed("artifacts", limit, wanted)).map((record) => new Artifact(this, record.id, record));
+    return (await this.#listed("artifacts", limit, wanted)).map((record) => this.artifact(record));
   }
 
   /** {paused, queued, workers} after the `action`.
    * @param {"status" | "pause" | "resume"} [action] @returns {Promise<Record<string, any>>} */
   async queue(action = "status") {
     return this.call("queue", { action });
+  }
+
+  /** The server's OpenAPI document: what there is under plain HTTP, and the parameters of all announced jobs.
+   * @returns {Promise<Record<string, any>>} */
+  async document() {
+    const { bytes } = await this.#http("GET", "/api/v1/openapi.json", { headers: {} });
+    return JSON.parse(new TextDecoder().decode(bytes));
   }
 
   /** The answer to any event of the protocol; throws the error that it names.

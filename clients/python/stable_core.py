@@ -575,15 +575,22 @@ class Client:
         """The newest first."""
         return [self._attach(record) for record in self._listed("jobs", limit, state=state, session=session)]
 
+    def artifact(self, artifact: str | ArtifactRecord) -> Artifact:
+        """A result or an upload of anyone with our token, by its id or its record. Asks nothing of the server."""
+        return Artifact(self, artifact) if isinstance(artifact, str) else Artifact(self, artifact["id"], artifact)
+
     def artifacts(self, *, job: str | None = None, session: str | None = None, limit: int = 50) -> list[Artifact]:
         """The newest first."""
-        records = self._listed("artifacts", limit, job=job, session=session)
-        return [Artifact(self, record["id"], record) for record in records]
+        return [self.artifact(record) for record in self._listed("artifacts", limit, job=job, session=session)]
 
     def queue(self, action: Literal["status", "pause", "resume"] = "status") -> Queue:
         """How the queue is after the `action`."""
         answer: Any = self.call("queue", {"action": action})
         return answer
+
+    def document(self) -> dict[str, Any]:
+        """The server's OpenAPI document: what there is under plain HTTP, and the parameters of all announced jobs."""
+        return self._http("GET", "/api/v1/openapi.json").json()
 
     def call(self, event: str, data: dict[str, Any] | None = None, *, repeat: bool = True) -> dict[str, Any]:
         """The answer to any event of the protocol, or the error it names as an exception.
@@ -1126,6 +1133,9 @@ class AsyncClient:
         found = await self._run(lambda: self._client.jobs(state=state, session=session, limit=limit))
         return [AsyncJob(self, job) for job in found]
 
+    def artifact(self, artifact: str | ArtifactRecord) -> AsyncArtifact:
+        return AsyncArtifact(self, self._client.artifact(artifact))
+
     async def artifacts(
         self, *, job: str | None = None, session: str | None = None, limit: int = 50
     ) -> list[AsyncArtifact]:
@@ -1134,6 +1144,9 @@ class AsyncClient:
 
     async def queue(self, action: Literal["status", "pause", "resume"] = "status") -> Queue:
         return await self._run(self._client.queue, action)
+
+    async def document(self) -> dict[str, Any]:
+        return await self._run(self._client.document)
 
     async def call(self, event: str, data: dict[str, Any] | None = None, *, repeat: bool = True) -> dict[str, Any]:
         return await self._run(lambda: self._client.call(event, data, repeat=repeat))
