@@ -393,12 +393,30 @@ def test_values_of_an_axis_are_written_as_in_a1111(text, kind, values):
 @pytest.mark.parametrize(
     "args, told",
     [([4, "a"], "no numbers"), ([4, ""], "no values"), ([99, "1"], "axes 0 to"), ([1, "1-5000"], "more than 1,000"),
-     ([7, "moon, sun"], "did not find 'moon'"), ([0] * 16 + ["wide"], "number of pixels")],
+     ([7, "moon, sun"], "did not find 'moon'"), ([0] * 16 + ["wide"], "number of pixels"),
+     ([7, "a" * 200_000], "cannot be read"), ([8, "a," * 5000], "more than 1,000"),
+     ([4, "1-99999," * 5000], "more than 1,000")],
 )  # fmt: skip
 def test_values_that_make_no_plot_are_refused(server, args, told):
     body = SMALL | {"script_name": "X/Y/Z plot", "script_args": args}
     (bad,) = post(server, "txt2img", body, status=422).json()["detail"]
     assert bad["loc"] == ["body", "script_args"] and told in bad["msg"]
+
+
+def test_random_seeds_of_an_axis_are_chosen_once_and_count_on_around_the_highest():
+    args = {argument.label: argument.value for argument in scripts.SCRIPTS[2].arguments}
+    asked = KINDS["txt2img"](seed=2**32 - 1)
+    args |= {"X values": "-1, 3, -1", "Y type": 4, "Y values": "1, 2"}
+    seeds = [body["seed"] for body in cells.plot(asked, args).bodies]
+    assert seeds[:3] == seeds[3:] and seeds[1] == 3 and -1 not in seeds and seeds[0] != seeds[2]
+    args |= {"X type": 4, "X values": "1, 2", "Y type": 0, "Vary seeds for X": True}
+    assert [body["seed"] for body in cells.plot(asked, args).bodies] == [2**32 - 1, 0]
+
+
+def test_a_prompt_matrix_of_too_many_parts_is_refused(server):
+    body = SMALL | {"prompt": "a" + "|b" * 3000, "script_name": "prompt matrix"}
+    (bad,) = post(server, "txt2img", body, status=422).json()["detail"]
+    assert "more than 1,000 pictures" in bad["msg"]
 
 
 def test_a_prompt_matrix_draws_every_choice_with_the_same_seed(server):

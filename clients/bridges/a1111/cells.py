@@ -21,6 +21,8 @@ Args = dict[str, Any]
 Picture = grids.Picture
 SEEDS = 2**32
 MOST = 1000  # requests that one may become
+ORDERED = 7  # parts, which have more orders than that
+MOST_SIDE = 10**6  # pixels that are counted: no arithmetic overflows with it
 NUMBER = r"\s*([+-]?\d+(?:\.\d*)?)\s*"
 RANGE = re.compile(rf"{NUMBER}-{NUMBER}(?:\({NUMBER}\)|\[\s*(\d+)\s*\])?\s*")
 OPTIONS = {  # of a line in a text of prompts
@@ -109,7 +111,10 @@ def plot(asked: Asked, args: Args) -> Cells:
         if not isinstance(number, int) or not 0 <= number < len(offered):
             raise refused(f"{name} type: there are axes 0 to {len(offered) - 1}, got {number!r}.")
         chosen.append(offered[number])
-        values.append(axis_values(chosen[-1], args[f"{name} values"], args[f"{name} values dropdown"]))
+        found = axis_values(chosen[-1], args[f"{name} values"], args[f"{name} values dropdown"])
+        if chosen[-1].field in ("seed", "subseed") and not args["Keep -1 for seeds"]:
+            found = [random.randrange(SEEDS) if value < 0 else value for value in found]
+        values.append(found)
     wide, high, deep = map(len, values)
     limit(asked, wide * high * deep)
     margin = margin_of(args)
@@ -121,7 +126,8 @@ def plot(asked: Asked, args: Args) -> Cells:
     for places in itertools.product(*(range(len(each)) for each in reversed(values))):
         body = {**whole, "override_settings": {**asked.override_settings}}
         places = places[::-1]
-        body["seed"] = body.get("seed", -1) + sum(a * b for a, b in zip(places, steps, strict=True))
+        if further := sum(a * b for a, b in zip(places, steps, strict=True)):
+            body["seed"] = (body.get("seed", -1) + further) % SEEDS
         for axis, place, each in zip(chosen, places, values, strict=True):
             put(axis, each[place], each, body)
         bodies.append(body)
@@ -139,7 +145,7 @@ def plot(asked: Asked, args: Args) -> Cells:
 def limit(asked: Asked, count: int) -> None:
     """Refuse more pictures than MOST, and a grid of more than MOST_PIXELS, which nobody could open."""
     scale = getattr(asked, "hr_scale", 1) if getattr(asked, "enable_hr", False) else 1
-    pixels = count * asked.width * asked.height * scale**2
+    pixels = count * min(asked.width, MOST_SIDE) * min(asked.height, MOST_SIDE) * scale**2
     if count > MOST or pixels > grids.MOST_PIXELS:
         raise refused(
             f"{asked.script_name}: {count:,} pictures with {pixels:,.0f} pixels are more than {MOST:,} pictures or "
@@ -158,20 +164,19 @@ def axis_values(axis: Axis, text: Any, chosen: Any) -> list[Any]:
     """What stands in a field of values: a list with commas and quotes; of numbers 1-5, 1-5 (+2) and 1-10 [4], too."""
     if axis.label == "Nothing":
         return [None]
-    items = (
-        chosen
-        if chosen and isinstance(chosen, list)
-        else [item.strip() for row in csv.reader(io.StringIO(str(text or ""))) for item in row]
-    )
-    items = [str(item) for item in items if item not in ("", None)]
+    try:
+        listed = [item.strip() for row in csv.reader(io.StringIO(str(text or ""))) for item in row]
+    except csv.Error as error:
+        raise refused(f"{axis.label}: these values cannot be read: {error}.") from error
+    items = [str(item) for item in (isinstance(chosen, list) and chosen or listed) if item not in ("", None)]
     if not items:
         raise refused(f"{axis.label}: there are no values. Send some, with commas between.")
     if axis.label == "Prompt order":
-        return list(itertools.islice(itertools.permutations(items), MOST + 1))
+        return list(itertools.islice(itertools.permutations(items[:ORDERED]), MOST + 1))
     if axis.read is str:
         return items
     try:
-        return [value for item in items for value in numbers(item, axis.read)]
+        return list(itertools.islice((value for item in items for value in numbers(item, axis.read)), MOST + 1))
     except ValueError as error:
         raise refused(f"{axis.label}: {text!r} are no numbers and no ranges of numbers.") from error
 
@@ -230,7 +235,7 @@ def matrix(asked: Asked, args: Args) -> Cells:
     name = "negative_prompt" if args["Select prompt"] == "negative" else "prompt"
     joint = ", " if args["Select joining char"] == "comma" else " "
     first, *others = getattr(asked, name).split("|")
-    limit(asked, 2 ** len(others))
+    limit(asked, 2 ** min(len(others), 30))
     margin = margin_of(args)
     others = [part.strip().strip(",") for part in others]
     whole, bodies = body_of(asked) | fixed_seeds(asked) | {"batch_size": 1, "n_iter": 1}, []
