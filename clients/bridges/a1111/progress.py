@@ -118,21 +118,20 @@ class Current:
 async def current(client: AsyncClient) -> Current:
     """What runs for the longest, else what waits for the longest, of all that this client asked A1111's API for: with
     all jobs of the same call."""
-    for state in ("running", "queued"):
-        tops = {await _top(client, row) for row in await listed(client, state=state)}
-        rows = [(await client.call("job", {"id": id}))["job"] for id in tops]
-        if rows:
-            oldest = min(rows, key=lambda row: (row.get("started") or row["created"], row["id"]))
-            together = tasks.beside(client, oldest["id"])
-            return await of_jobs(client, [job.id for job in together] or [oldest["id"]])
-    return Current([], [], watch(client))
+    rows = await listed(client, state="running") or (await listed(client, state="queued"))[-1:]
+    if not rows:
+        return Current([], [], watch(client))
+    tops = [await _top(client, row) for row in rows]
+    oldest = min(tops, key=lambda row: (row.get("started") or row["created"], row["id"]))
+    together = tasks.beside(client, oldest["id"])
+    return await of_jobs(client, [job.id for job in together] or [oldest["id"]])
 
 
-async def _top(client: AsyncClient, row: Row) -> str:
-    """The id of the program that a job was made by in the end, else its own."""
+async def _top(client: AsyncClient, row: Row) -> Row:
+    """The program that a job was made by in the end, else the job itself."""
     while parent := row.get("parent"):
         row = (await client.call("job", {"id": parent}))["job"]
-    return row["id"]
+    return row
 
 
 async def of_jobs(client: AsyncClient, ids: list[str]) -> Current:
