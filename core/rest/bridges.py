@@ -50,8 +50,8 @@ class Bridges:
     def mount(self, app: flask.Flask) -> None:
         """Add the routes."""
         for prefix in PREFIXES:
-            app.add_url_rule(f"/{prefix}", prefix, self._answer, methods=METHODS, provide_automatic_options=False)
-            app.add_url_rule(f"/{prefix}/<path:rest>", prefix, self._answer, methods=METHODS)
+            for rule in (f"/{prefix}", f"/{prefix}/<path:rest>"):
+                app.add_url_rule(rule, prefix, self._answer, methods=METHODS)
 
     def stop(self) -> None:
         if self._process:
