@@ -17,7 +17,7 @@ import pytest
 import requests
 import webuiapi
 
-from clients.bridges.a1111 import cells, drawing, scripts
+from clients.bridges.a1111 import cells, drawing, fields, scripts
 from clients.bridges.a1111.requests import KINDS
 from clients.python import AsyncClient
 from tests.serving import ROOT, serve
@@ -283,7 +283,7 @@ def test_a_bad_picture_and_none_are_clear_errors(server):
         assert text in post(server, "img2img", SMALL | {"init_images": images}, status=422).json()["detail"]
     assert post(server, "img2img", SMALL, status=404).json()["detail"] == "Init image not found"
     body = SMALL | {"init_images": [encoded(left_half())], "mask": "YWJj"}
-    assert "mask is no picture" in post(server, "img2img", body, status=422).json()["detail"]
+    assert "mask is not a picture" in post(server, "img2img", body, status=422).json()["detail"]
 
 
 def test_an_infotext_draws_the_same_picture_again_but_for_what_is_said(server):
@@ -595,12 +595,12 @@ def test_the_page_names_every_field_and_every_parameter_it_becomes():
     text = PAGE.split("## Drawing")[1].split("## Scripts")[0]
     same = re.search(r"^\| (.*) \| the same \|$", text, re.MULTILINE)[1]
     for row in (
-        *drawing.ROWS,
-        *drawing.REFINER,
-        *drawing.HIRES,
-        drawing.HIRES_CFG,
-        *drawing.REDRAWING,
-        *drawing.MASKED,
+        *fields.ROWS,
+        *fields.REFINER,
+        *fields.HIRES,
+        fields.HIRES_CFG,
+        *fields.REDRAWING,
+        *fields.MASKED,
     ):
         alike = row.field == row.parameter and f"`{row.field}`" in same
         assert alike or f"| `{row.field}` | `{row.parameter}` |" in text, row

@@ -60,6 +60,16 @@ class Paint(Plugin):
                 time.sleep(0.02)
             yield PIL.Image.new("RGB", (16, 16), params.prompt)
 """
+TIDY = """
+class TidyParams(Params):
+    model: str = param("", choices_from="models/checkpoint", help="Which one goes.")
+
+class Tidy(Plugin):
+    @job(light=True)
+    def forget(self, params: TidyParams, ctx: Context) -> Json:
+        (ctx.models.folder / "checkpoint" / params.model).unlink()
+        return {}
+"""
 UPSCALE = """
 class UpscaleParams(Params):
     model: str = param("", choices_from="models/upscaler", help="Upscaling model.")
@@ -110,7 +120,7 @@ def server():
 @pytest.fixture(scope="module")
 def painter():
     """A server that paints one colour for as long as it is told to."""
-    plugins = {"paint": "from typing import Iterator\n" + PAINT}
+    plugins = {"paint": "from typing import Iterator\n" + PAINT, "tidy": TIDY}
     with serve(plugins, tokens={"bot": BOT}, cancel_grace_seconds=2) as server:
         yield server
 
@@ -189,6 +199,14 @@ def test_models_are_listed_with_the_hashes_that_are_known(api):
     assert api.get_loras() == [{"name": "thin", "alias": "thin", "path": "sub/thin.safetensors", "metadata": {}}]
     assert api.get_hypernetworks() == [{"name": "old", "path": "old.pt"}]
     assert [*api.get_embeddings()["loaded"]] == ["bad"] and api.get_embeddings()["skipped"] == {}
+
+
+def test_a_job_that_takes_a_model_for_another_purpose_is_left_alone(painter):
+    precious = painter.folder / "models/checkpoint/precious.safetensors"
+    precious.parent.mkdir(parents=True, exist_ok=True)
+    precious.touch()
+    (row,) = client(painter).get_sd_models()
+    assert (row["title"], row["sha256"]) == ("precious.safetensors", None) and precious.exists()
 
 
 def test_styles_come_with_their_texts(api):
@@ -531,7 +549,7 @@ def test_plugins_that_come_while_the_server_runs_do_extras_unchanged(painter):
     painter.write_plugin("upscale", UPSCALE)
     painter.write_plugin("faces", FACES)
     painter.write_plugin("interrogate", "from typing import Literal\n" + INTERROGATE)
-    wait_until(lambda: sum(row["enabled"] for row in api.custom_get("sdapi/v1/extensions")) == 4)
+    wait_until(lambda: sum(row["enabled"] for row in api.custom_get("sdapi/v1/extensions")) == 5)
 
     assert [row["name"] for row in api.get_upscalers()] == ["None", "4x-Sharp"]
     assert api.get_realesrgan_models() == [{"name": "4x-Sharp", "path": "4x-Sharp.pth", "scale": 4}]

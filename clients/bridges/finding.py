@@ -1,10 +1,10 @@
-"""Which announced jobs do what another API speaks of: told by what they take, give and let choose, never by name."""
+"""Which announced jobs do what another API speaks of: told by what they take, give and let choose, never by their
+plugin. Of those that could do harm where another one was meant, the job's own name counts, too."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 from clients.python import AsyncClient, ServerError
-
-PICTURES = ("image", "mask")
 
 
 class NotThere(ServerError):
@@ -18,6 +18,11 @@ async def jobs(client: AsyncClient) -> list[dict[str, Any]]:
         for plugin in await client.plugins()
         for about in plugin["jobs"]
     ]
+
+
+def port(about: dict[str, Any], kind: str) -> str:
+    """The input of that kind that the job cannot do without, "" if there is none."""
+    return next((name for name, each in about["inputs"].items() if each["kind"] == kind and not each["optional"]), "")
 
 
 def required(about: dict[str, Any]) -> list[str]:
@@ -35,9 +40,9 @@ def choices_from(about: dict[str, Any], name: str) -> str:
     return parameters(about).get(name, {}).get("ui", {}).get("choices_from", "")
 
 
-def chosen_from(about: dict[str, Any], list: str) -> str | None:
-    """The parameter whose values come from `list`, such as models/upscaler."""
-    return next((name for name in parameters(about) if choices_from(about, name) == list), None)
+def chosen_from(about: dict[str, Any], source: str) -> str | None:
+    """The parameter whose values come from the list `source`, such as models/upscaler."""
+    return next((name for name in parameters(about) if choices_from(about, name) == source), None)
 
 
 def from_text(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -74,9 +79,9 @@ def drawing(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [*from_text(found), *from_picture(found), *under_mask(found)]
 
 
-def with_models(found: list[dict[str, Any]], list: str) -> list[dict[str, Any]]:
-    """Jobs that make a picture of a picture with a model from `list`, for example models/upscaler."""
-    return [about for about in image_to_image(found) if chosen_from(about, list)]
+def with_models(found: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
+    """Jobs that make a picture of a picture with a model from the list `source`, for example models/upscaler."""
+    return [about for about in image_to_image(found) if chosen_from(about, source)]
 
 
 def image_to_image(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -93,28 +98,50 @@ def to_text(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def about_model(found: list[dict[str, Any]], list: str) -> list[dict[str, Any]]:
-    """Light jobs that tell of a model from `list`."""
-    return [about for about in found if about["light"] and _of_one_model(about, list)]
+def about_checkpoint(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Light jobs that tell of a checkpoint."""
+    return [about for about in _called(found, "model_info", light=True) if _of_one_checkpoint(about)]
 
 
-def unloading(found: list[dict[str, Any]], list: str) -> list[dict[str, Any]]:
-    """Jobs that give back the memory of models from `list`: of all, where none is named."""
-    return [about for about in found if not about["light"] and _of_one_model(about, list)]
+def unloading(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Jobs that give back the memory of checkpoints: of all, where none is named."""
+    return [about for about in _called(found, "unload_models", light=False) if _of_one_checkpoint(about)]
 
 
-def _of_one_model(about: dict[str, Any], list: str) -> bool:
-    takes_more = about["inputs"] or about["program"] or [*parameters(about)] != [chosen_from(about, list)]
-    return not takes_more and about["output"]["kind"] == "json"
+def telling_style(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Light jobs that tell the texts of the style `name`."""
+    return [about for about in _called(found, "style", light=True) if [*parameters(about)] == ["name"]]
 
 
-def light_of_picture(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Light jobs that say something about a picture as JSON, such as how it was made."""
+def telling_how_made(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Light jobs that tell, as JSON, how a picture was made."""
+    return [about for about in _called(found, "png_info", light=True) if required(about) == ["image"]]
+
+
+def _called(found: list[dict[str, Any]], name: str, light: bool) -> list[dict[str, Any]]:
+    """Jobs of that name, whosever they are, that give JSON. What looks the same may delete what it is given."""
     return [
         about
         for about in found
-        if about["light"] and required(about) == ["image"] and about["output"]["kind"] == "json"
+        if about["name"].partition(".")[2] == name and about["light"] == light and about["output"]["kind"] == "json"
     ]
+
+
+def _of_one_checkpoint(about: dict[str, Any]) -> bool:
+    return not about["inputs"] and [*parameters(about)] == [chosen_from(about, "models/checkpoint")]
+
+
+def named(name: str, names: list[str]) -> str | None:
+    """The one of `names`, of models, that is called so: as it is, or without its folder or ending where one fits."""
+    if name in names:
+        return name
+    alike = [each for each in names if name in (PurePosixPath(each).name, PurePosixPath(each).stem, model_name(each))]
+    return alike[0] if len(alike) == 1 else None
+
+
+def model_name(name: str) -> str:
+    """A1111's name of a model: without the ending, and folders as a part of it."""
+    return str(PurePosixPath(name).with_suffix("")).replace("/", "_")
 
 
 def first(found: list[dict[str, Any]], what: str, takes_and_gives: str) -> dict[str, Any]:

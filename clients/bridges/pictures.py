@@ -2,8 +2,11 @@
 
 import base64
 import binascii
+import io
 
-from clients.python import InvalidParams
+import PIL.Image
+
+from clients.python import BadImage, InvalidParams
 
 
 def to_base64(data: bytes) -> str:
@@ -20,3 +23,20 @@ def from_base64(text: str, field: str) -> bytes:
     if not data:
         raise InvalidParams(f"{field} is empty. Send a picture as base64 or as a data URL.", field=field)
     return data
+
+
+def opened(data: bytes, field: str) -> PIL.Image.Image:
+    """The picture, decoded. Raises BadImage, which names the field."""
+    try:
+        picture = PIL.Image.open(io.BytesIO(data))
+        picture.load()
+    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
+        text = f"{field} is not a picture that can be read: {str(error)[:200]}. Send PNG, JPEG or WebP."
+        raise BadImage(text, field=field) from error
+    return picture
+
+
+def png(picture: PIL.Image.Image) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()

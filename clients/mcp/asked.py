@@ -9,7 +9,6 @@ from clients.mcp import results
 from clients.mcp.inputs import id_of, uploaded
 from clients.python import AsyncClient
 
-DOCUMENT = "/api/v1/openapi.json"
 EVENTS = {  # each with its twin in the document
     "choices": ("get", "/choices"),
     "plan": ("post", "/plan"),
@@ -74,10 +73,6 @@ def body(document: dict[str, Any], operation: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-async def document_of(client: AsyncClient) -> dict[str, Any]:
-    return (await client._run(lambda: client._client._http("GET", DOCUMENT))).json()
-
-
 async def answer(client: AsyncClient, version: str, name: str, given: dict[str, Any]) -> types.CallToolResult:
     """What the server answers to the event. Raises ServerError."""
     if name in ("jobs", "artifacts"):
@@ -91,5 +86,5 @@ async def answer(client: AsyncClient, version: str, name: str, given: dict[str, 
         given = {"session": client.session, "client_ref": uuid.uuid4().hex} | given
     told = {key: value for key, value in (await client.call(name, given)).items() if key != "ok"}
     if name == "artifact":
-        return await results.made(version, [results.artifact(client, told["artifact"])], told)
+        return await results.made(version, [client.artifact(told["artifact"])], told)
     return results.values(told)

@@ -1,13 +1,11 @@
 """What a model may give as an input: an artifact's id or URI, a text, or a file as a data: URL or base64."""
 
-import base64
 import json
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from clients.bridges.pictures import from_base64
-from clients.python import AsyncClient
-from clients.python.stable_core import ARTIFACT_ID
+from clients.python import ARTIFACT_ID, AsyncClient
 
 SCHEME = "stable-core://artifacts/"
 
@@ -49,7 +47,3 @@ async def sent(client: AsyncClient, given: Any, port: dict[str, Any] | None) -> 
     if isinstance(given, list):
         return [await sent(client, each, port) for each in given]
     return (await client.upload(given, kind=port["kind"])).id if port and isinstance(given, bytes) else given
-
-
-def encoded(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")

@@ -5,10 +5,10 @@ from typing import Any
 
 from mcp import MCPError, types
 
-from clients.mcp.inputs import SCHEME, encoded, id_of, uri_of
-from clients.mcp.results import artifact
-from clients.python import AsyncClient, ServerError
-from clients.python.stable_core import ARTIFACT_ID
+from clients.bridges.answers import words_of
+from clients.bridges.pictures import to_base64
+from clients.mcp.inputs import SCHEME, id_of, uri_of
+from clients.python import ARTIFACT_ID, AsyncClient, ServerError
 
 PAGE = 100
 MAX_BYTES = 25_000_000  # read as one message
@@ -51,11 +51,13 @@ async def read(client: AsyncClient, uri: str) -> types.ReadResourceResult:
         if record["size_bytes"] > MAX_BYTES:
             text = f"{uri} has {record['size_bytes']:,} bytes, and {MAX_BYTES:,} can be read at once."
             raise MCPError(types.INVALID_PARAMS, f"{text} Fetch {client.url}/artifacts/{record['id']} instead.")
-        data = await artifact(client, record).bytes()
+        data = await client.artifact(record).bytes()
     except ServerError as error:
-        raise MCPError(types.INVALID_PARAMS, f"{error.message} {error.hint or ''}".strip(), {"uri": uri}) from error
+        raise MCPError(types.INVALID_PARAMS, words_of(error), {"uri": uri}) from error
     mime = record["mime"]
     if mime.startswith("text/") or mime == "application/json":
         text = types.TextResourceContents(uri=uri, mime_type=mime, text=data.decode("utf-8", "replace"))
         return types.ReadResourceResult(contents=[text])
-    return types.ReadResourceResult(contents=[types.BlobResourceContents(uri=uri, mime_type=mime, blob=encoded(data))])
+    return types.ReadResourceResult(
+        contents=[types.BlobResourceContents(uri=uri, mime_type=mime, blob=to_base64(data))]
+    )

@@ -6,8 +6,9 @@ from typing import Any
 from mcp import types
 from mcp_types.version import is_version_at_least
 
-from clients.mcp.inputs import encoded, uri_of
-from clients.python import Artifact, AsyncArtifact, AsyncClient, ServerError
+from clients.bridges.pictures import to_base64
+from clients.mcp.inputs import uri_of
+from clients.python import AsyncArtifact, ServerError
 
 INLINE_BYTES = 700_000  # of all files in one answer: as base64 still under the megabyte that Claude Desktop takes
 LEAST_BYTES = 20_000  # with less for each, a picture is told by its link alone
@@ -16,10 +17,6 @@ QUALITIES = (85, 60, 35, 15)
 DRAWN = ("image/png", "image/jpeg", "image/webp", "image/gif")  # what models' programming interfaces take
 LINK_SECONDS = 24 * 60 * 60
 LINKS_SINCE = "2025-06-18"  # the version of MCP that brought links in results
-
-
-def artifact(client: AsyncClient, record: dict[str, Any]) -> AsyncArtifact:
-    return AsyncArtifact(client, Artifact(client._client, record["id"], record))
 
 
 async def made(version: str, artifacts: list[AsyncArtifact], told: dict[str, Any]) -> types.CallToolResult:
@@ -86,13 +83,13 @@ async def file(artifact: AsyncArtifact, most: int) -> types.ImageContent | types
     """A picture or sound in at most `most` bytes: as it is, or a picture as JPEG; None if it does not fit."""
     mime, fits = artifact.record["mime"], artifact.record["size_bytes"] <= most
     if artifact.kind == "audio":
-        return types.AudioContent(data=encoded(await artifact.bytes()), mime_type=mime) if fits else None
+        return types.AudioContent(data=to_base64(await artifact.bytes()), mime_type=mime) if fits else None
     if fits and mime in DRAWN:
-        return types.ImageContent(data=encoded(await artifact.bytes()), mime_type=mime)
+        return types.ImageContent(data=to_base64(await artifact.bytes()), mime_type=mime)
     for quality in QUALITIES:
         data = await artifact.bytes("jpeg", quality)
         if len(data) <= most:
-            return types.ImageContent(data=encoded(data), mime_type="image/jpeg")
+            return types.ImageContent(data=to_base64(data), mime_type="image/jpeg")
     return None
 
 

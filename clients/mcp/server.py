@@ -19,6 +19,7 @@ from mcp.server.subscriptions import (
 )
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from clients.bridges.answers import words_of
 from clients.mcp import announced, asked, resources, results
 from clients.mcp.inputs import uploaded, uri_of
 from clients.mcp.progress import Progress
@@ -139,7 +140,7 @@ class McpServer(Server):
         try:
             return await self._client(context)
         except ServerError as error:
-            raise MCPError(types.INTERNAL_ERROR, f"{error.message} {error.hint or ''}".strip()) from error
+            raise MCPError(types.INTERNAL_ERROR, words_of(error)) from error
 
     async def _client(self, context: Context) -> AsyncClient:
         token = token_of(context)
@@ -149,7 +150,7 @@ class McpServer(Server):
     async def _list_tools(self, context: Context, params: Any) -> types.ListToolsResult:
         client = await self._asking(context)
         jobs = [each.tool for each in announced.tools(await loaded(client)).values()]
-        return types.ListToolsResult(tools=jobs + asked.tools(await asked.document_of(client)))
+        return types.ListToolsResult(tools=jobs + asked.tools(await client.document()))
 
     async def _call_tool(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
         call, modern_http = Call(), context.request and context.protocol_version in MODERN_PROTOCOL_VERSIONS

@@ -7,6 +7,7 @@ import sys
 from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import ToolsListChanged
 
+from clients.bridges.answers import words_of
 from clients.mcp.server import McpServer
 from clients.python import AsyncClient, ServerError, Unreachable
 
@@ -51,11 +52,11 @@ async def connect(server: McpServer) -> None:
             await server.client("")
         except Unreachable as error:
             if not told:
-                print(f"{error.message} {error.hint or ''} Trying again until one does.", file=sys.stderr, flush=True)
+                print(f"{words_of(error)} Trying again until one does.", file=sys.stderr, flush=True)
             told = True
             await asyncio.sleep(RETRY_SECONDS)
         except ServerError as error:
-            print(f"{error.code}: {error.message} {error.hint or ''}", file=sys.stderr, flush=True)
+            print(f"{error.code}: {words_of(error)}", file=sys.stderr, flush=True)
             return
         else:
             if told:

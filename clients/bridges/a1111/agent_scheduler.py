@@ -13,7 +13,7 @@ import pydantic
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from clients.bridges.a1111 import drawing, generating, lists, scripts
+from clients.bridges.a1111 import fields, generating, lists, scripts, tasks
 from clients.bridges.a1111.progress import LISTED, Row, current, listed, stop
 from clients.bridges.a1111.requests import KINDS
 from clients.bridges.answers import tell_ignored
@@ -265,7 +265,7 @@ async def _rows(client: AsyncClient, id: str) -> list[Row]:
 
 async def _task(client: AsyncClient, rows: list[Row]) -> Row:
     first, params = rows[0], rows[0]["params"]
-    told = {row.field: params[row.parameter] for row in drawing.ROWS if row.parameter in params}
+    told = {row.field: params[row.parameter] for row in fields.ROWS if row.parameter in params}
     told |= {"sampler_name": params.get("sampler"), "scheduler": params.get("schedule")}
     changed = max(row.get("finished") or row.get("started") or row["created"] for row in rows)
     found = await _outputs(client, rows) if _status(rows) in ("done", "interrupted") else []

@@ -3,7 +3,6 @@
 from typing import Any
 
 from clients.bridges import finding
-from clients.bridges.a1111 import options
 from clients.bridges.pictures import from_base64
 from clients.python import AsyncArtifact, AsyncClient, InvalidParams, ModelNotFound
 
@@ -62,7 +61,7 @@ def listed(args: Any) -> list[dict[str, Any]]:
 
 def unit_of(unit: dict[str, Any], place: int, models: list[str], ignored: list[str]) -> dict[str, Any]:
     name = str(unit.get("model", ""))
-    model = options.named(name.rpartition(" [")[0] if name.endswith("]") else name, models)
+    model = finding.named(name.rpartition(" [")[0] if name.endswith("]") else name, models)
     if model is None:
         raise ModelNotFound(f"there is no ControlNet {name[:200]!r}.", hint="Put its file into models/controlnet.")
     module = str(unit.get("module") or "none").casefold()

@@ -1,9 +1,7 @@
-"""How a request of txt2img or img2img becomes jobs: found by what they take, their parameters told by one table."""
+"""How a request of txt2img or img2img becomes jobs, which are found by what they take."""
 
 import asyncio
-import io
 import random
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,97 +11,18 @@ from fastapi import HTTPException
 from clients.bridges import finding
 from clients.bridges.a1111 import controlnet, grids, options
 from clients.bridges.a1111.cells import Cells
+from clients.bridges.a1111.fields import FIELDS, RESIZE_MODES, rows_of, unheard
 from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
-from clients.bridges.pictures import from_base64
-from clients.python import AsyncArtifact, AsyncClient, InvalidParams
+from clients.bridges.pictures import from_base64, opened, png
+from clients.python import AsyncArtifact, AsyncClient
 
 About = dict[str, Any]
-Words = Callable[[Any], Any]
 Uploaded = tuple[list[AsyncArtifact], AsyncArtifact | None]
 SEEDS = 2**32
-FILLS = ("fill", "original", "latent noise", "latent nothing")
-RESIZE_MODES = ("just resize", "crop and resize", "resize and fill", "just resize (latent upscale)")
 AUTOMATIC = {  # what "Automatic" is since 1.9, where it is not the model's own noise levels, evenly
     "DPM++ 2M": "Karras", "DPM++ SDE": "Karras", "DPM++ 2M SDE": "Exponential", "DPM++ 2M SDE Heun": "Exponential",
     "DPM++ 2S a": "Karras", "DPM++ 3M SDE": "Exponential", "DPM2": "Karras", "DPM2 a": "Karras", "Restart": "Karras",
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Row:
-    """A field of A1111 and the parameter it stands for. `words` are ours for its; what they make None is not sent."""
-
-    field: str
-    parameter: str
-    words: Words = lambda value: value
-
-
-def positive(value: float) -> float | None:
-    return value if value > 0 else None
-
-
-ROWS = (
-    Row("prompt", "prompt"),
-    Row("negative_prompt", "negative_prompt"),
-    Row("styles", "styles"),
-    Row("seed", "seed"),
-    Row("subseed", "variation_seed"),
-    Row("subseed_strength", "variation_strength"),
-    Row("seed_resize_from_w", "seed_resize_width", positive),
-    Row("seed_resize_from_h", "seed_resize_height", positive),
-    Row("batch_size", "batch_size"),
-    Row("n_iter", "n_iter"),
-    Row("steps", "steps"),
-    Row("cfg_scale", "cfg_scale"),
-    Row("width", "width"),
-    Row("height", "height"),
-    Row("tiling", "tiling"),
-    Row("eta", "eta"),
-    Row("s_churn", "s_churn"),
-    Row("s_tmin", "s_tmin"),
-    Row("s_tmax", "s_tmax"),
-    Row("s_noise", "s_noise"),
-    Row("s_min_uncond", "ngms"),
-)
-REFINER = (Row("refiner_checkpoint", "refiner"), Row("refiner_switch_at", "refiner_switch_at"))
-HIRES = (
-    Row("enable_hr", "hires"),
-    Row("denoising_strength", "denoising_strength"),
-    Row("hr_scale", "hires_scale"),
-    Row("hr_upscaler", "hires_upscaler", lambda name: "Lanczos" if name == "None" else name),
-    Row("hr_second_pass_steps", "hires_steps", positive),
-    Row("hr_resize_x", "hires_width", positive),
-    Row("hr_resize_y", "hires_height", positive),
-    Row("hr_sampler_name", "hires_sampler", lambda name: None if name == "Use same sampler" else name),
-    Row("hr_scheduler", "hires_schedule", lambda name: None if name == "Use same scheduler" else name),
-    Row("hr_prompt", "hires_prompt"),
-    Row("hr_negative_prompt", "hires_negative_prompt"),
-)
-HIRES_CFG = Row("hr_cfg", "hires_cfg_scale")  # of Forge, whose default of 1 would count for those who do not know it
-REDRAWING = (
-    Row("denoising_strength", "denoising_strength"),
-    Row("resize_mode", "resize_mode", RESIZE_MODES.__getitem__),
-    Row("image_cfg_scale", "image_cfg_scale"),
-    Row("initial_noise_multiplier", "noise_multiplier"),
-)
-MASKED = (
-    Row("mask_blur", "mask_blur"),
-    Row("inpainting_fill", "fill", FILLS.__getitem__),
-    Row("inpaint_full_res", "only_masked"),
-    Row("inpaint_full_res_padding", "only_masked_padding"),
-    Row("inpainting_mask_invert", "invert_mask", bool),
-)
-ALL = (*HIRES, HIRES_CFG, *ROWS, *REFINER, *REDRAWING, *MASKED)
-FIELDS = {row.parameter: row.field for row in ALL}
-FIELDS |= {"sampler": "sampler_name", "schedule": "scheduler", "controlnets": "alwayson_scripts"}
-ELSEWHERE = {  # fields that count without a parameter, or that A1111's API leaves without effect, too
-    "batch_size", "n_iter", "sampler_name", "sampler_index", "scheduler", "do_not_save_samples", "do_not_save_grid",
-    "override_settings", "override_settings_restore_afterwards", "comments", "force_task_id", "script_name",
-    "script_args", "send_images", "save_images", "alwayson_scripts", "infotext", "init_images", "mask", "mask_blur_x",
-    "mask_blur_y", "mask_round", "include_init_images",
-}  # fmt: skip
-HIRES_ONLY = ("hr_", "firstphase_")  # how fields begin that count with enable_hr alone
-MASK_ONLY = ("mask_", "inpaint")
 
 
 @dataclass
@@ -130,7 +49,7 @@ async def translate(
     `among` are the jobs that may do it, by default what txt2img and img2img are for; `also` are parameters of theirs,
     in our words, which win; `given` are the pictures, if they are uploaded already. Raises HTTPException, with A1111's
     words, for an unknown sampler or no picture to start from; NotThere if no plugin draws; InvalidParams for a bad
-    picture or setting; ModelNotFound."""
+    setting, BadImage for a bad picture; ModelNotFound."""
     found = await finding.jobs(client)
     about = best(candidates(asked, found) if among is None else among, asked)
     taken, ignored = finding.parameters(about), [*(asked.model_extra or {})]
@@ -147,7 +66,8 @@ async def translate(
     if not pasted or asked.model_fields_set & {"sampler_name", "sampler_index", "scheduler"}:
         params |= sampling(asked, taken, ignored)
     images, mask = given or await uploaded(asked, client)
-    inputs = {port(about, "mask"): mask} if mask and port(about, "mask") else {}
+    under = finding.port(about, "mask")
+    inputs = {under: mask} if mask and under else {}
     ignored += ["mask"] if mask and not inputs else []
     guided, shown = await controlnet.units(asked.alwayson_scripts, about, client, images[:1], ignored)
     params = {name: value for name, value in (params | guided | (also or {})).items() if name in taken}
@@ -177,20 +97,6 @@ def best(found: list[About], asked: Asked) -> About:
         return len(taken & wanted) - len(taken - FIELDS.keys()) / 10
 
     return max(found, key=score)
-
-
-def rows_of(asked: Asked) -> Iterable[Row]:
-    """The rows that count for this request."""
-    yield from ROWS
-    if asked.refiner_checkpoint not in (None, "", "None"):
-        yield from REFINER
-    if isinstance(asked, TextToImage) and asked.enable_hr:
-        yield from HIRES
-        if "hr_cfg" in asked.model_fields_set:
-            yield HIRES_CFG
-    if isinstance(asked, ImageToImage):
-        yield from REDRAWING
-        yield from MASKED if asked.mask else ()
 
 
 async def fitting(value: Any, name: str, schema: About, client: AsyncClient, ignored: list[str]) -> Any:
@@ -237,8 +143,8 @@ async def read_infotext(asked: Asked, client: AsyncClient, found: list[About], i
     if not asked.infotext:
         return {}
     blank = grids.png(PIL.Image.new("RGB", (8, 8)), asked.infotext)
-    for about in finding.light_of_picture(found):
-        (told, *_) = await client.light(about["name"], inputs={port(about, "image"): blank})
+    for about in finding.telling_how_made(found):
+        (told, *_) = await client.light(about["name"], inputs={finding.port(about, "image"): blank})
         if isinstance(told, dict) and told.get("form"):
             return await _without_pictures(told["form"]["params"], client, found, ignored)
     ignored.append("infotext")
@@ -278,24 +184,14 @@ async def uploaded(asked: Asked, client: AsyncClient) -> Uploaded:
 
 def plain_mask(data: bytes, rounded: bool) -> bytes:
     """A mask as A1111 reads one: what is opaque, if it is transparent anywhere, else how bright it is."""
-    try:
-        picture = PIL.Image.open(io.BytesIO(data))
-        if picture.mode in ("P", "LA", "PA"):
-            picture = picture.convert("RGBA")
-        mask = picture.convert("L")
-        if picture.mode == "RGBA" and picture.getextrema()[-1] != (255, 255):
-            mask = picture.getchannel("A")
-            mask = mask.point(lambda value: 255 * (value > 128)) if rounded else mask
-        out = io.BytesIO()
-        mask.save(out, "PNG")
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise InvalidParams("mask is no picture that can be read. Send a PNG as base64.", field="mask") from error
-    return out.getvalue()
-
-
-def port(about: About, kind: str) -> str:
-    """The input of that kind that the job cannot do without, "" if there is none."""
-    return next((name for name, each in about["inputs"].items() if each["kind"] == kind and not each["optional"]), "")
+    picture = opened(data, "mask")
+    if picture.mode in ("P", "LA", "PA"):
+        picture = picture.convert("RGBA")
+    mask = picture.convert("L")
+    if picture.mode == "RGBA" and picture.getextrema()[-1] != (255, 255):
+        mask = picture.getchannel("A")
+        mask = mask.point(lambda value: 255 * (value > 128)) if rounded else mask
+    return png(mask)
 
 
 def divided(
@@ -303,7 +199,7 @@ def divided(
 ) -> list[dict[str, Any]]:
     """One job for all pictures; but one for each, where each has a picture of its own to start from, or where the job
     draws no more than one. The seeds are the same."""
-    taken, name = finding.parameters(about), port(about, "image")
+    taken, name = finding.parameters(about), finding.port(about, "image")
     if len(images) < 2 and (asked.pictures == 1 or {"batch_size", "n_iter"} <= taken.keys()):
         return [{"job": about["name"], "params": params, "inputs": inputs | ({name: images[0]} if images else {})}]
     count = asked.n_iter * (len(images) if len(images) > 1 else asked.batch_size)
@@ -319,19 +215,3 @@ def divided(
         }
         for k in range(count)
     ]
-
-
-def unheard(asked: Asked, taken: dict[str, About]) -> list[str]:
-    """Fields that ask for something, and that nothing here has a parameter for."""
-    rows = {row.field: row.parameter for row in ALL}
-    without = () if getattr(asked, "enable_hr", False) else HIRES_ONLY
-    without += () if getattr(asked, "mask", None) else MASK_ONLY
-    names = [
-        name
-        for name in asked.model_fields_set & type(asked).model_fields.keys()
-        if getattr(asked, name) and getattr(asked, name) != type(asked).model_fields[name].default
-        if name not in ELSEWHERE and rows.get(name) not in taken and not name.startswith(without)
-    ]
-    if isinstance(asked, ImageToImage) and asked.mask and asked.mask_blur_x != asked.mask_blur_y:
-        names.append("mask_blur_y")
-    return sorted(names)

@@ -7,13 +7,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from clients.bridges.answers import status_of, words_of
 from clients.python import ServerError
-
-STATUSES = {
-    "model_not_found": 404, "not_there": 404, "not_found": 404, "unauthorized": 401, "forbidden": 403, "conflict": 409,
-    "too_large": 413, "queue_full": 429,
-}  # fmt: skip
-OF_JOBS = {"plugin_error", "out_of_memory", "worker_died", "timeout", "internal", "dependency_failed", "unreachable"}
 
 
 def handle(app: FastAPI) -> None:
@@ -21,9 +16,7 @@ def handle(app: FastAPI) -> None:
 
     @app.exception_handler(ServerError)
     async def refused(request: Request, error: ServerError) -> JSONResponse:
-        status = 500 if error.code in OF_JOBS else STATUSES.get(error.code, 422)
-        hint = f" {error.hint}" if error.hint else ""
-        return JSONResponse(told(type(error).__name__, error.message + hint, error.message), status)
+        return JSONResponse(told(type(error).__name__, words_of(error), error.message), status_of(error, 422))
 
     @app.exception_handler(HTTPException)
     async def answered(request: Request, error: HTTPException) -> JSONResponse:
@@ -33,6 +26,11 @@ def handle(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         bad = [{key: each[key] for key in ("type", "loc", "msg")} for each in error.errors()]  # without the pictures
         return JSONResponse({"detail": bad}, 422)
+
+    @app.exception_handler(Exception)
+    async def broken(request: Request, error: Exception) -> JSONResponse:
+        text = "this failed; the bridges' log on the server says why."
+        return JSONResponse(told(type(error).__name__, text, text), 500)
 
 
 def told(error: str, detail: str, errors: str = "") -> dict[str, Any]:

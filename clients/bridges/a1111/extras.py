@@ -4,19 +4,17 @@ Jobs do it, found by what they take, give and let choose; what no plugin here do
 announce."""
 
 import asyncio
-import contextlib
 import html
-import io
 from pathlib import PurePosixPath
 from typing import Any, Literal
 
-import PIL.Image
 import pydantic
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from clients.bridges import finding
 from clients.bridges.answers import tell_ignored
-from clients.bridges.pictures import from_base64, to_base64
+from clients.bridges.pictures import from_base64, opened, to_base64
+from clients.bridges.waiting import outputs
 from clients.python import AsyncClient, InvalidParams
 
 UPSCALERS, FACES = "models/upscaler", "models/face_restorer"
@@ -97,10 +95,11 @@ async def improved(client: AsyncClient, response: Response, asked: Extras, pictu
         for number, (about, params) in enumerate(steps):
             params = _sized(about, params, asked, data)
             name = f"{place}.{number}"
-            flow.append({"job": about["name"], "params": params, "inputs": {_port(about): given}, "id": name})
+            inputs = {finding.port(about, "image"): given}
+            flow.append({"job": about["name"], "params": params, "inputs": inputs, "id": name})
             given = {"job": name}
     jobs = await client.flow(flow) if flow else []
-    results = [(await job.wait())[0] for job in jobs[len(steps) - 1 :: len(steps)]]
+    results = [found[0] for found in (await outputs(jobs))[len(steps) - 1 :: len(steps)]]
     told = [] if upscaling is None else [f"Postprocess upscaler: {asked.upscaler_1}"]
     told += [f"Postprocess {name} visibility: {share}" for name, share in _wanted_faces(asked)]
     images = await asyncio.gather(*(each.bytes() for each in results)) if asked.show_extras_results else []
@@ -111,10 +110,11 @@ async def improved(client: AsyncClient, response: Response, asked: Extras, pictu
 async def png_info(request: Request, asked: Picture) -> Row:
     """The text inside, all that Pillow finds beside the pixels, and the form that a plugin makes of it."""
     client, data = request.state.client, from_base64(asked.image.strip(), "image")
-    found = finding.light_of_picture(await finding.jobs(client))
-    about = finding.first(found, "read what a picture says", "an image as input and JSON as output, marked light")
+    found = finding.telling_how_made(await finding.jobs(client))
+    takes = "the name png_info, an image as input and JSON as output, marked light"
+    about = finding.first(found, "read what a picture says", takes)
     picture = await client.upload(data, kind="image")
-    told = (await client.light(about["name"], inputs={_port(about): picture}))[0]
+    told = (await client.light(about["name"], inputs={finding.port(about, "image"): picture}))[0]
     info = told.get("infotext") or ""
     return {"info": info, "items": await asyncio.to_thread(_items, data, info), "parameters": told.get("form") or {}}
 
@@ -128,8 +128,9 @@ async def interrogate(request: Request, asked: Interrogated) -> Row:
         raise HTTPException(404, "Model not found")
     takes = f"an image as input, a text as output, and a parameter that lets choose {asked.model!r}"
     about, params = finding.first(chosen, f"interrogate with {asked.model}", takes)
-    job = await client.submit(about["name"], params, {_port(about): await client.upload(data, kind="image")})
-    return {"caption": await (await job.wait())[0].text()}
+    inputs = {finding.port(about, "image"): await client.upload(data, kind="image")}
+    ((text,),) = await outputs([await client.submit(about["name"], params, inputs)])
+    return {"caption": await text.text()}
 
 
 @router.post("/unload-checkpoint")
@@ -137,7 +138,7 @@ async def unload_checkpoint(request: Request) -> Row:
     """Give back the memory of models, where a worker has any."""
     client = request.state.client
     there = {worker["plugin"] for worker in (await client.queue())["workers"] if worker["ready"]}
-    found = finding.unloading(await finding.jobs(client), "models/checkpoint")
+    found = finding.unloading(await finding.jobs(client))
     for about in found:
         if about["name"].partition(".")[0] in there:  # else a worker would be started to unload nothing
             await (await client.submit(about["name"])).wait()
@@ -211,11 +212,8 @@ def _sized(about: Row, params: Row, asked: Extras, data: bytes) -> Row:
     if {"width", "height"} <= taken.keys():
         crop = {name: asked.upscaling_crop for name in ("crop",) if name in taken}
         return params | {"width": width, "height": height} | crop
-    try:
-        with PIL.Image.open(io.BytesIO(data)) as picture:
-            scale = max(width / picture.width, height / picture.height)
-    except (OSError, ValueError, PIL.Image.DecompressionBombError) as error:
-        raise InvalidParams(f"image is no picture: {error}.", field="image") from error
+    picture = opened(data, "image")
+    scale = max(width / picture.width, height / picture.height)
     return params | {name: scale for name in ("scale",) if name in taken}
 
 
@@ -247,17 +245,7 @@ async def _model(client: AsyncClient, about: Row, name: str) -> Row | None:
     return {} if name.lower() in about["name"].lower() else None
 
 
-def _port(about: Row) -> str:
-    """The name of the picture that a job cannot do without."""
-    return next(name for name, port in about["inputs"].items() if not port["optional"])
-
-
 def _items(data: bytes, info: str) -> Row:
     """What stands beside the pixels, as texts."""
-    with contextlib.suppress(OSError, ValueError, SyntaxError), PIL.Image.open(io.BytesIO(data)) as picture:
-        picture.load()
-        texts = {str(key): value for key, value in picture.info.items() if isinstance(value, str)}
-        return {key: text for key, text in texts.items() if key != "parameters"} | (
-            {"parameters": info} if info else {}
-        )
-    return {}
+    texts = {str(key): value for key, value in opened(data, "image").info.items() if isinstance(value, str)}
+    return texts | {"parameters": info} if info else texts

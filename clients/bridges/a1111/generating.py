@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from clients.bridges.a1111 import drawing, results, scripts, tasks
+from clients.bridges.a1111 import drawing, fields, results, scripts, tasks
 from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
 from clients.bridges.answers import tell_ignored
 from clients.python import AsyncClient, AsyncJob, InvalidParams
@@ -45,5 +45,5 @@ def refusal(bad: dict[str, Any]) -> dict[str, Any]:
     """One of FastAPI's, for an error of ours: jobs of a flow say jobs.0.params.steps."""
     names = [part for part in str(bad["field"] or "").split(".") if part]
     names = names[names.index("params") + 1 :] if "params" in names else names
-    place = [drawing.FIELDS.get(names[0], names[0]), *names[1:]] if names else []
+    place = [fields.FIELDS.get(names[0], names[0]), *names[1:]] if names else []
     return {"type": "value_error", "loc": ("body", *place), "msg": bad["message"]}

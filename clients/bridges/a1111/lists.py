@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from clients.bridges import finding
-from clients.bridges.a1111.options import checkpoint_hashes, model_name, title
+from clients.bridges.a1111.options import checkpoint_hashes, title
 from clients.python import AsyncClient
 
 RHO = {"karras": 7.0, "polyexponential": 1.0}  # the defaults of schedules that bend
@@ -69,7 +69,7 @@ async def sd_models(request: Request) -> Rows:
     return [
         {
             "title": title(name, hashes.get(name)),
-            "model_name": model_name(name),
+            "model_name": finding.model_name(name),
             "hash": (hashes.get(name) or "")[:10] or None,
             "sha256": hashes.get(name),
             "filename": name,
@@ -122,13 +122,13 @@ async def realesrgan_models(request: Request) -> Rows:
 
 @router.get("/prompt-styles")
 async def prompt_styles(request: Request) -> Rows:
-    """The texts come from the light job `style` beside the one that lists the names, where a plugin has it."""
+    """With their texts, where a job tells them."""
     client = request.state.client
     found = await finding.jobs(client)
     rows: Rows = []
     for source in {finding.choices_from(about, "styles") for about in finding.drawing(found)} - {""}:
         names = await client.choices(source)
-        tellers = [about for about in found if about["light"] and about["name"].endswith(".style")]
+        tellers = finding.telling_style(found)
         calls = [client.light(tellers[0]["name"], {"name": name}) for name in names] if tellers else []
         told = [answer[0] for answer in await asyncio.gather(*calls)] or [{}] * len(names)
         rows += [

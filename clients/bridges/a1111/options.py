@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
 
 import jsonschema
@@ -79,7 +78,7 @@ async def checkpoint(client: AsyncClient, name: str) -> str:
     file with or without folder and ending, or its sha256 or the first digits of that. Raises ModelNotFound."""
     bare = name.rpartition(" [")[0] if name.endswith("]") else name
     names = await client.choices("models/checkpoint")
-    if found := named(bare, names):
+    if found := finding.named(bare, names):
         return found
     hashes = {} if len(name) < 8 else await checkpoint_hashes(client, names)
     if found := [each for each, sha256 in hashes.items() if sha256 and sha256.startswith(name.lower())]:
@@ -89,7 +88,7 @@ async def checkpoint(client: AsyncClient, name: str) -> str:
 
 async def checkpoint_hashes(client: AsyncClient, names: list[str]) -> dict[str, str | None]:
     """The sha256 of checkpoints, where one is known already: of large files it is, once they have drawn."""
-    informers = finding.about_model(await finding.jobs(client), "models/checkpoint")
+    informers = finding.about_checkpoint(await finding.jobs(client))
     if not informers:
         return {}
     (parameter,) = finding.parameters(informers[0])
@@ -148,7 +147,7 @@ async def _ours(client: AsyncClient, option: Option, value: Any, schema: dict[st
         return await checkpoint(client, str(value))
     if option.parameter == "vae":
         names = await client.choices("models/vae")
-        found = "" if value in ("", "Automatic", "None") else named(str(value), names)
+        found = "" if value in ("", "Automatic", "None") else finding.named(str(value), names)
         if found is None:
             raise ModelNotFound(f"VAE {str(value)[:200]!r} not found", hint="GET /sdapi/v1/sd-vae lists what there is.")
         return found
@@ -159,16 +158,3 @@ async def _ours(client: AsyncClient, option: Option, value: Any, schema: dict[st
     except jsonschema.ValidationError as error:
         raise InvalidParams(f"{option.name}: {error.message[:300]}.", field=option.name) from error
     return value
-
-
-def named(name: str, names: list[str]) -> str | None:
-    """The one of `names` that A1111 calls so: as it is, or without its folder or ending where only one fits."""
-    if name in names:
-        return name
-    alike = [each for each in names if name in (PurePosixPath(each).name, PurePosixPath(each).stem, model_name(each))]
-    return alike[0] if len(alike) == 1 else None
-
-
-def model_name(name: str) -> str:
-    """A1111's model_name: without the ending, and folders as a part of it."""
-    return str(PurePosixPath(name).with_suffix("")).replace("/", "_")

@@ -13,14 +13,15 @@ from clients.bridges.a1111 import grids
 from clients.bridges.a1111.drawing import Translated
 from clients.bridges.a1111.requests import Asked, ImageToImage
 from clients.bridges.pictures import to_base64
-from clients.python import AsyncArtifact, AsyncJob, Cancelled
+from clients.bridges.waiting import outputs
+from clients.python import AsyncArtifact, AsyncJob
 
 Facts = dict[str, Any]
 
 
 async def answer(asked: Asked, translated: Translated, jobs: Sequence[AsyncJob]) -> dict[str, Any]:
     """The body of the answer, once all jobs have ended: first grids, then pictures. Raises what made one fail."""
-    by_job = [await outputs(job) for job in jobs]
+    by_job = await outputs(jobs, partial=True)  # of an interrupted one what there was
     drawn = [each for some in by_job for each in some]
     facts = [(await each.load())["facts"] for each in drawn]
     files: dict[str, bytes] = {}
@@ -32,15 +33,6 @@ async def answer(asked: Asked, translated: Translated, jobs: Sequence[AsyncJob])
     images = first + ([*files.values()] if alone else [])
     body = json.dumps(info(asked, jobs[0].record.get("params", {}), facts, len(first), alone))
     return {"images": [to_base64(each) for each in images], "parameters": echo(asked), "info": body}
-
-
-async def outputs(job: AsyncJob) -> list[AsyncArtifact]:
-    """What the job gave; of an interrupted one what there was."""
-    try:
-        return await job.wait()
-    except Cancelled:
-        await job.refresh()
-        return job.outputs
 
 
 def arranged(

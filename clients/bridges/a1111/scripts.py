@@ -10,7 +10,7 @@ from fastapi import APIRouter, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 
 from clients.bridges import finding
-from clients.bridges.a1111 import cells, drawing
+from clients.bridges.a1111 import cells, drawing, fields
 from clients.bridges.a1111.drawing import Translated
 from clients.bridges.a1111.requests import KINDS, Asked, ImageToImage
 from clients.python import AsyncClient
@@ -151,7 +151,7 @@ SCRIPTS = (
         (
             Argument("Pixels to expand", 128, "pixels", minimum=8, maximum=256, step=8),
             Argument("Mask blur", 4, "mask_blur", minimum=0, maximum=64, step=1),
-            Argument("Masked content", 0, "fill", choices=drawing.FILLS, numbered=True),
+            Argument("Masked content", 0, "fill", choices=fields.FILLS, numbered=True),
             Argument("Outpainting direction", [*DIRECTIONS], "directions", choices=DIRECTIONS),
         ),
         (IMAGE,),

@@ -1,46 +1,41 @@
 """OpenAI's images API: /v1/images and /v1/models. Each call becomes an ordinary job in the session openai."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fastapi import Depends, FastAPI, Request, Response
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from clients.bridges.asking import ClientOf, client_asking
 from clients.bridges.openai_images import drawing, errors, models
 from clients.python import AsyncClient, Internal, NotFound, ServerError
 
 SESSION = "openai"
-ClientOf = Callable[[str, str], Awaitable[AsyncClient]]
 
 
 def create(client_of: ClientOf) -> FastAPI:
     """The app; `client_of(token, session)` gives the client of whoever asks."""
     app = FastAPI(title="OpenAI images", openapi_url=None)
-
-    async def asking(request: Request) -> AsyncClient:
-        return await client_of(request.headers["Authorization"].removeprefix("Bearer "), SESSION)
-
-    client_asking = Depends(asking)
+    asking = client_asking(client_of, SESSION)
 
     @app.post("/images/generations")
-    async def generations(request: Request, client: AsyncClient = client_asking) -> Response:
+    async def generations(request: Request, client: AsyncClient = asking) -> Response:
         return await drawing.answer(request, client, drawing.GENERATION)
 
     @app.post("/images/edits")
-    async def edits(request: Request, client: AsyncClient = client_asking) -> Response:
+    async def edits(request: Request, client: AsyncClient = asking) -> Response:
         return await drawing.answer(request, client, drawing.EDIT)
 
     @app.post("/images/variations")
-    async def variations(request: Request, client: AsyncClient = client_asking) -> Response:
+    async def variations(request: Request, client: AsyncClient = asking) -> Response:
         return await drawing.answer(request, client, drawing.VARIATION)
 
     @app.get("/models")
-    async def list_models(client: AsyncClient = client_asking) -> dict[str, Any]:
+    async def list_models(client: AsyncClient = asking) -> dict[str, Any]:
         return {"object": "list", "data": await models.listed(client)}
 
     @app.get("/models/{name:path}")
-    async def one_model(name: str, client: AsyncClient = client_asking) -> dict[str, Any]:
+    async def one_model(name: str, client: AsyncClient = asking) -> dict[str, Any]:
         return await models.one(client, name)
 
     @app.exception_handler(ServerError)

@@ -19,9 +19,18 @@ from clients.bridges import finding
 from clients.bridges.answers import tell_ignored
 from clients.bridges.openai_images import errors, models
 from clients.bridges.openai_images.requests import Asked, Fields, read
-from clients.bridges.pictures import to_base64
-from clients.python import AsyncArtifact, AsyncClient, AsyncJob, BadImage, Event, InvalidParams, ServerError
-from clients.python.stable_core import TERMINAL
+from clients.bridges.pictures import opened, png, to_base64
+from clients.bridges.waiting import end, outputs
+from clients.python import (
+    TERMINAL,
+    AsyncArtifact,
+    AsyncClient,
+    AsyncJob,
+    BadImage,
+    Event,
+    InvalidParams,
+    ServerError,
+)
 
 COUNT = "batch_size"  # the parameter that says how many pictures a job makes
 EXAMPLES = "reference"  # the input for more pictures than the one that is redrawn
@@ -115,8 +124,7 @@ def parameters(about: dict[str, Any], fields: Fields) -> tuple[dict[str, Any], l
 
 async def uploaded(client: AsyncClient, about: dict[str, Any], asked: Asked) -> dict[str, Any]:
     """The job's inputs. Raises BadImage for what is no picture, InvalidParams for more than the job takes."""
-    ports = about["inputs"]
-    main = next(name for name, port in ports.items() if port["kind"] == "image" and not port["optional"])
+    ports, main = about["inputs"], finding.port(about, "image")
     pictures = [await upload(client, picture, "image") for picture in asked.pictures]
     more = pictures[1:]
     inputs: dict[str, Any] = {main: pictures if ports[main]["list"] else pictures[0]}
@@ -126,8 +134,7 @@ async def uploaded(client: AsyncClient, about: dict[str, Any], asked: Asked) -> 
             raise InvalidParams(text, field="image", hint="Send one, or choose a model that takes several.")
         inputs[EXAMPLES] = more
     if asked.mask is not None:
-        port = next(name for name, port in ports.items() if port["kind"] == "mask" and not port["optional"])
-        inputs[port] = await upload(client, asked.mask, "mask")
+        inputs[finding.port(about, "mask")] = await upload(client, asked.mask, "mask")
     return inputs
 
 
@@ -158,20 +165,13 @@ async def upload(client: AsyncClient, picture: bytes | str, kind: str) -> Any:
 
 def erased(picture: bytes, name: str) -> bytes | None:
     """A mask as ours are, white where `picture` is transparent; None if it is nowhere. Raises BadImage."""
-    try:
-        with PIL.Image.open(io.BytesIO(picture)) as image:
-            alpha = image.convert("RGBA").getchannel("A")
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise BadImage(f"{name} is not a picture that can be read: {str(error)[:200]}.", field=name) from error
-    mask = PIL.ImageOps.invert(alpha)
-    out = io.BytesIO()
-    mask.save(out, "PNG")
-    return out.getvalue() if mask.getbbox() else None
+    mask = PIL.ImageOps.invert(opened(picture, name).convert("RGBA").getchannel("A"))
+    return png(mask) if mask.getbbox() else None
 
 
 async def whole(jobs: list[AsyncJob], fields: Fields, base: str) -> dict[str, Any]:
     """The answer once all pictures are there."""
-    pictures = await outputs(jobs)
+    pictures = [each for some in await outputs(jobs) for each in some]
     data = []
     for picture in pictures:
         if fields.by_address:
@@ -183,21 +183,6 @@ async def whole(jobs: list[AsyncJob], fields: Fields, base: str) -> dict[str, An
     told = {"created": int(time.time()), "data": data, "output_format": fields.output_format, "usage": NO_TOKENS}
     told |= {"quality": fields.quality} if fields.quality in QUALITIES else {}
     return told | ({"size": size_of(pictures[0])} if pictures else {}) | identified(fields)
-
-
-async def outputs(jobs: list[AsyncJob]) -> list[AsyncArtifact]:
-    """The pictures of all; if one fails, the others end, too."""
-    found = []
-    try:
-        for job in jobs:
-            try:
-                found += await job.wait()
-            except ServerError as error:
-                error.job = error.job or job.id
-                raise
-        return found
-    finally:
-        await end(jobs)
 
 
 async def stream(jobs: list[AsyncJob], call: Call, fields: Fields) -> AsyncIterator[str]:
@@ -268,15 +253,6 @@ async def beating(job: AsyncJob) -> AsyncIterator[Event | None]:
     finally:
         if coming and not coming.done():
             coming.cancel()
-
-
-async def end(jobs: list[AsyncJob]) -> None:
-    """Cancel what is not done, also where we are cancelled ourselves."""
-    with anyio.CancelScope(shield=True):
-        for job in jobs:
-            if job.state not in TERMINAL:
-                with contextlib.suppress(ServerError):
-                    await job.cancel()
 
 
 async def in_format(picture: AsyncArtifact, fields: Fields) -> bytes:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from pathlib import PurePosixPath
 from typing import Any
 
 from clients.bridges import finding
@@ -34,10 +33,10 @@ async def choose(client: AsyncClient, model: str, need: Need) -> tuple[About, di
         return default, {}
     if same := [about for about in able if model in names(about)]:
         return same[0], {}
-    plugins = {plugin(about) for about in drawing(found) if model in names(about)}
+    plugins = {plugin(about) for about in finding.drawing(found) if model in names(about)}
     if near := [about for about in able if plugin(about) in plugins]:
         return near[0], {}
-    if checkpoint := await checkpoint_called(client, model):
+    if checkpoint := finding.named(model, await client.choices(CHECKPOINTS)):
         parameter = finding.chosen_from(default, CHECKPOINTS)
         if parameter:
             return default, {parameter: checkpoint}
@@ -60,24 +59,12 @@ async def one(client: AsyncClient, model: str) -> dict[str, Any]:
     for row in await listed(client):
         if row["id"] == model:
             return row
-    for about in drawing(await finding.jobs(client)):
+    for about in finding.drawing(await finding.jobs(client)):
         if model in names(about):
             return shown(model, plugin(about))
-    if await checkpoint_called(client, model) or OPENAIS.fullmatch(model):
+    if finding.named(model, await client.choices(CHECKPOINTS)) or OPENAIS.fullmatch(model):
         return shown(model, "stable-core")
     raise unknown(model, f"The model {model[:200]!r} does not exist.")
-
-
-async def checkpoint_called(client: AsyncClient, model: str) -> str | None:
-    """The checkpoint of that name, which may lack the file's folder and ending."""
-    there = await client.choices(CHECKPOINTS)
-    return next((name for name in there if model == name), None) or next(
-        (name for name in there if model in (PurePosixPath(name).name, PurePosixPath(name).stem)), None
-    )
-
-
-def drawing(found: list[About]) -> list[About]:
-    return finding.from_text(found) + finding.from_picture(found) + finding.under_mask(found)
 
 
 def by_checkpoint(found: list[About]) -> list[About]:

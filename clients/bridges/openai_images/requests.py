@@ -12,8 +12,7 @@ from pydantic import Field
 from starlette.datastructures import UploadFile
 
 from clients.bridges.pictures import from_base64
-from clients.python import InvalidParams
-from clients.python.stable_core import ARTIFACT_ID
+from clients.python import ARTIFACT_ID, InvalidParams
 
 MOST_PICTURES = 16
 SIZE = re.compile(r"(\d{1,5})[xX×](\d{1,5})")
