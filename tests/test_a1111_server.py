@@ -477,6 +477,7 @@ def test_a_task_of_two_pictures_is_two_jobs_with_one_id(painter):
     id = scheduler(painter, "POST", "queue/img2img", json=body)["task_id"]
     assert id.count("-") == 1
     wait_until(lambda: status(painter, id) == "done")
+    assert task(painter, id)["completed"] and not task(painter, id)["active"]
     told = scheduler(painter, "GET", f"task/{id}")["data"]
     assert (told["id"], told["type"], len(json.loads(told["result"])["images"])) == (id, "img2img", 4)
     assert len(scheduler(painter, "GET", f"task/{id}/results")["data"]) == 4
@@ -512,7 +513,8 @@ def test_history_has_what_ended_and_bookmarks_are_picked_pictures(painter):
 
 
 def test_a_running_task_is_interrupted_by_deleting_it(painter):
-    id = enqueued(painter, prompt="red", steps=5000)
+    body = {"prompt": "red", "steps": 5000, "init_images": [png(), png(colour="blue")]}
+    id = scheduler(painter, "POST", "queue/img2img", json=body)["task_id"]
     wait_until(lambda: scheduler(painter, "GET", "queue")["current_task_id"] == id)
     assert scheduler(painter, "DELETE", f"task/{id}") == {"success": True, "message": "Task interrupted"}
     wait_until(lambda: status(painter, id) == "interrupted")

@@ -48,7 +48,9 @@ async def enqueue(kind: str, body: Row, client: AsyncClient, response: Response)
     translated.jobs = [job | {"priority": "batch"} for job in translated.jobs]
     jobs = await generating.submit(translated, client)
     tell_ignored(response, translated.ignored + ["callback_url"] * bool(body.get("callback_url")))
-    return {"task_id": JOINT.join(job.id for job in jobs)}
+    id = JOINT.join(job.id for job in jobs)
+    tasks.remember(client, id, jobs)  # so that its progress is that of all of them
+    return {"task_id": id}
 
 
 @router.get("/queue")
@@ -56,9 +58,9 @@ async def queue(request: Request, limit: int = 20, offset: int = 0) -> Row:
     client = request.state.client
     waiting = await _pending(client)
     page = waiting[max(0, offset) :][: max(0, limit)]
-    running = [row["id"] for row in (await current(client)).running]
+    now = await current(client)
     return {
-        "current_task_id": running[0] if running else None,
+        "current_task_id": JOINT.join(row["id"] for row in now.jobs) if now.running else None,
         "pending_tasks": [await _task(client, [row]) for row in page],
         "total_pending_tasks": len(waiting),
         "paused": (await client.queue())["paused"],
