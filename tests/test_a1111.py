@@ -309,6 +309,7 @@ def test_a_grid_comes_first_where_pictures_are_saved(server):
 def test_pictures_that_are_not_wanted_are_not_sent(server):
     answer = post(server, "txt2img", SMALL | {"send_images": False})
     assert answer.json()["images"] == [] and info(answer)["all_seeds"] == [5]
+    assert info(answer)["denoising_strength"] == 0.75  # that of the request, for none is used
 
 
 def test_a_checkpoint_that_is_not_there_is_not_found(server):

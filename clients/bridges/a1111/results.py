@@ -94,7 +94,7 @@ def info(asked: Asked, used: dict[str, Any], facts: list[Facts], in_grids: int, 
         "sd_vae_hash": first.get("vae_hash"),
         "seed_resize_from_w": asked.seed_resize_from_w,
         "seed_resize_from_h": asked.seed_resize_from_h,
-        "denoising_strength": used.get("denoising_strength", asked.denoising_strength),
+        "denoising_strength": used["denoising_strength"] if redrawn(asked, used) else asked.denoising_strength,
         "extra_generation_params": {},
         "index_of_first_image": in_grids,
         "infotexts": texts[:1] * in_grids + (texts if alone else []),
@@ -104,6 +104,11 @@ def info(asked: Asked, used: dict[str, Any], facts: list[Facts], in_grids: int, 
         "is_using_inpainting_conditioning": False,
         "version": "stable-core",
     }
+
+
+def redrawn(asked: Asked, used: dict[str, Any]) -> bool:
+    """Whether `denoising_strength` counts, as it does for pictures and the second pass."""
+    return "denoising_strength" in used and (isinstance(asked, ImageToImage) or bool(used.get("hires")))
 
 
 def prompts_of(facts: Facts, asked: Asked) -> tuple[str, str]:
