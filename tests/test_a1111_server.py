@@ -414,8 +414,6 @@ def test_memory_is_what_workers_hold_and_less_after_unloading(server, api):
     [
         ("server-kill", 403, "no client may stop or restart this server"),
         ("server-restart", 403, "no client may stop or restart this server"),
-        ("create/embedding", 501, "nothing is trained here"),
-        ("train/hypernetwork", 501, "nothing is trained here"),
         ("no-such-route", 404, "Not Found"),
     ],
 )

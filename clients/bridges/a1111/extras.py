@@ -242,7 +242,7 @@ async def _model(client: AsyncClient, about: Row, name: str) -> Row | None:
         there = [str(each) for each in (await client.choices(source) if source else schema.get("enum", []))]
         if alike := [each for each in there if name.lower() in each.lower()]:
             return {parameter: alike[0]}
-    return {} if name.lower() in about["name"].lower() else None
+    return {} if name.lower() in about["name"].partition(".")[2].lower() else None
 
 
 def _items(data: bytes, info: str) -> Row:

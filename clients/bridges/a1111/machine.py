@@ -25,10 +25,3 @@ async def memory(request: Request) -> dict[str, Any]:
 @router.post("/server-stop")
 async def server_control() -> None:
     raise HTTPException(403, "no client may stop or restart this server: its jobs are others' too. Use its terminal.")
-
-
-@router.post("/create/{thing}")
-@router.post("/train/{thing}")
-@router.post("/preprocess")
-async def training(thing: str = "") -> None:
-    raise HTTPException(501, "nothing is trained here. Put what was trained elsewhere into models/embedding or others.")
