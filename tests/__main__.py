@@ -5,7 +5,6 @@ patience, --weights also loads, and draws with, each published Stable Diffusion 
 
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from core.ops import bootstrap
@@ -13,7 +12,8 @@ from core.ops import bootstrap
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ROOT / ".envs"
 TEST_LOCK = ROOT / "requirements-test.lock"
-HALF = "test_pr"  # the server's test files from here on take, with the plugins' tests, about half of the time
+# Tests mostly wait for processes, so two lanes share them: each takes the next file as soon as it is done with one.
+LANES = ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]
 # The plugin's own packages come first; pytest is appended, so the tests see what the plugin would see.
 PLUGIN_PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
@@ -33,28 +33,19 @@ def main():
     options += [argument for argument in arguments if argument not in paths and argument != "--quick"]
 
     of_plugin = {path: plugin_of(path) for path in paths}
-    server = not paths or None in of_plugin.values()
-    first = [path for path in paths if of_plugin[path] is None]
+    if not paths:
+        options = LANES + options
     commands = [
         (plugin.name, lambda plugin=plugin, some=some: plugin_command(plugin, some))
         for plugin, some in chosen_plugins(of_plugin, quick)
     ]
-    if not paths:
-        files = sorted(str(path) for path in ROOT.glob("tests/test_*.py"))
-        first = [path for path in files if Path(path).name < HALF]
-        commands.append(("server, the rest", lambda: [sys.executable, "-m", "pytest", *files[len(first) :]]))
+    if not paths or None in of_plugin.values():
+        of_server = [path for path in paths if of_plugin[path] is None]
+        commands.insert(0, ("server", lambda: [sys.executable, "-m", "pytest", *of_server]))
     counts = []
-    # Tests mostly wait for processes, so about half of them run beside the others, and are told of at the end.
-    with ThreadPoolExecutor(1) as beside:
-        later = [(name, beside.submit(run, command, options, server)) for name, command in commands]
-        if server:
-            print("\nserver", flush=True)
-            counts.append(run(lambda: [sys.executable, "-m", "pytest", *first], options)[0])
-        for name, future in later:
-            print(f"\n{name}", flush=True)
-            count, said = future.result()
-            print(said, end="")
-            counts.append(count)
+    for name, make_command in commands:
+        print(f"\n{name}", flush=True)
+        counts.append(run(make_command, options))
     passed, failed, skipped = (sum(each) for each in zip(*counts, strict=True)) if counts else (0, 0, 0)
     lines = sum(code_lines(path) for path in [*ROOT.glob("core/*.py"), *ROOT.glob("server.py")])
     print(f"\nkernel: {lines} lines of code in core/*.py and server.py (aim 800, bound 1000)")
@@ -97,27 +88,26 @@ def site_packages(python):
     return str(next(folder.glob("[Ll]ib/**/site-packages")))
 
 
-def run(make_command, options, quiet=False):
-    """(passed, failed, skipped) of one run of pytest, and its report, which goes to the terminal unless `quiet`."""
+def run(make_command, options):
+    """(passed, failed, skipped) of one run of pytest."""
     import subprocess
     import tempfile
     from xml.etree import ElementTree
 
     command = make_command()
     if command is None:  # its environment cannot be made
-        return (0, 1, 0), ""
+        return 0, 1, 0
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} if quiet else {}
-        done = subprocess.run([*command, f"--junitxml={report}", *options], cwd=ROOT, **output)
+        code = subprocess.run([*command, f"--junitxml={report}", *options], cwd=ROOT).returncode
         suites = list(ElementTree.parse(report).iter("testsuite")) if report.exists() else []
     tests, failures, errors, skipped = (
         sum(int(suite.get(key)) for suite in suites) for key in ("tests", "failures", "errors", "skipped")
     )
     failed = failures + errors
-    if done.returncode not in (0, 5) and not failed:  # 5: nothing was selected here
+    if code not in (0, 5) and not failed:  # 5: nothing was selected here
         failed = 1
-    return (max(0, tests - failures - errors - skipped), failed, skipped), done.stdout or ""
+    return max(0, tests - failures - errors - skipped), failed, skipped
 
 
 def code_lines(path):

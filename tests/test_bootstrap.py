@@ -214,6 +214,6 @@ def test_code_lines_leave_out_blanks_comments_and_docstrings(tmp_path):
 def test_counts_of_a_run_are_those_of_pytest(tmp_path):
     file = tmp_path / "test_some.py"
     file.write_text("import pytest\ndef test_a(): pass\ndef test_b(): assert 0\ndef test_c(): pytest.skip('why')\n")
-    assert run(lambda: [sys.executable, "-m", "pytest", "-q", str(file)], [])[0] == (1, 1, 1)
+    assert run(lambda: [sys.executable, "-m", "pytest", "-q", str(file)], []) == (1, 1, 1)
     file.write_text("import nothing_of_that_name\n")
-    assert run(lambda: [sys.executable, "-m", "pytest", "-q", str(file)], [])[0] == (0, 1, 0)
+    assert run(lambda: [sys.executable, "-m", "pytest", "-q", str(file)], []) == (0, 1, 0)
