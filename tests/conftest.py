@@ -6,6 +6,8 @@ import subprocess
 
 import pytest
 
+from tests.serving import ROOT, serve
+
 FLAGS = ["--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync"]
 
@@ -21,6 +23,13 @@ def own_environment(monkeypatch, tmp_path_factory):
     for name in ("STABLE_CORE_URL", "STABLE_CORE_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+
+
+@pytest.fixture(scope="session")
+def artist():
+    """A server that draws, for tests of all files that leave it as it is: its workers take seconds to load torch."""
+    with serve({name: ROOT / "plugins" / name for name in ("stable_diffusion", "text")}) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tests.serving import serve
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of clients whose server died
-@pytest.mark.parametrize("durability, rounds", [("process", 16), ("power", 4)])
+@pytest.mark.parametrize("durability, rounds", [("process", 8), ("power", 4)])
 def test_random_kills_lose_nothing_and_double_nothing(durability, rounds):
     with serve({"chaos": PLUGIN}, durability=durability, **SETTINGS) as server:
         found = Chaos(server, seed=rounds).run(rounds)

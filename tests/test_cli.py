@@ -13,7 +13,6 @@ import PIL.Image
 import pytest
 
 from clients.cli import commands
-from clients.python import Client
 from tests.serving import ROOT, serve, wait_until
 from tests.shell import in_process
 
@@ -92,8 +91,16 @@ def server():
 
 
 @pytest.fixture
-def cli(server):
-    """cli(words) runs a command on the server; returns the finished process."""
+def cli(server, monkeypatch):
+    """cli(words) carries out a line in this process, which is quicker than to start one."""
+    monkeypatch.setenv("COLUMNS", "100")
+    with server.client() as client:
+        yield lambda *words, **options: in_process(client, *words, **options)
+
+
+@pytest.fixture
+def program(server):
+    """program(words) runs a command on the server; returns the finished process."""
     return lambda *words, **options: run(server, *words, **options)
 
 
@@ -141,8 +148,8 @@ def pixel(path, at):
         return picture.convert("RGB").getpixel(at)
 
 
-def test_run_saves_the_result_and_prints_its_path(cli, tmp_path):
-    done = cli("run", "draw", "--colour", "blue", "--out", tmp_path / "new" / "a.png")
+def test_run_saves_the_result_and_prints_its_path(program, tmp_path):
+    done = program("run", "draw", "--colour", "blue", "--out", tmp_path / "new" / "a.png")
     assert (done.stdout, done.returncode) == (f"{tmp_path / 'new' / 'a.png'}\n", 0)
     assert pixel(tmp_path / "new" / "a.png", (0, 0)) == (0, 0, 255)
 
@@ -162,22 +169,22 @@ def test_several_results_are_numbered(cli, tmp_path):
     assert (tmp_path / "said-2.txt").read_text() == "B"
 
 
-def test_piped_progress_is_a_few_plain_lines(cli):
-    done = cli("run", "draw", "--steps", "150", "--delay", "0.005")
+def test_piped_progress_is_a_few_plain_lines(program):
+    done = program("run", "draw", "--steps", "150", "--delay", "0.005")
     lines = done.stderr.splitlines()
     assert "running: demo.draw" in lines and "sample 150/150" in lines
     assert re.fullmatch(r"done: demo.draw in [\d.]+ s, \d+ previews?", lines[-1])
     assert len(lines) < 12 and not CONTROL.search(done.stdout + done.stderr)
 
 
-def test_inputs_come_from_files_ids_and_pipes(cli, tmp_path):
+def test_inputs_come_from_files_ids_and_pipes(program, tmp_path):
     path = tmp_path / "in.png"
     picture = PIL.Image.new("RGB", (2, 1), "red")
     picture.putpixel((0, 0), (0, 0, 255))
     picture.save(path)
-    uploaded = json.loads(cli("run", "turn", "--image", path, "--json").stdout)["job"]["inputs"]["image"][0]
+    uploaded = json.loads(program("run", "turn", "--image", path, "--json").stdout)["job"]["inputs"]["image"][0]
     for given, stdin in ((path, None), (uploaded, None), ("-", path.read_bytes())):
-        assert cli("run", "turn", "--image", given, "--out", tmp_path / "out.png", stdin=stdin).returncode == 0
+        assert program("run", "turn", "--image", given, "--out", tmp_path / "out.png", stdin=stdin).returncode == 0
         assert pixel(tmp_path / "out.png", (1, 0)) == (0, 0, 255)
 
 
@@ -218,8 +225,8 @@ def test_help_of_a_light_job_has_no_flags_of_the_queue(cli):
     assert "there is no flag --out" in cli("run", "words", "--texts", "one", "--out", "here.txt").stderr
 
 
-def test_needed_inputs_are_named(cli):
-    done = cli("run", "turn")
+def test_needed_inputs_are_named(program):
+    done = program("run", "turn")
     assert (done.returncode, done.stdout) == (2, "")
     assert "demo.turn: the following flags are required: --image" in done.stderr
 
@@ -294,8 +301,8 @@ def test_an_unknown_command_is_bad_usage_and_a_near_one_is_named(server):
     )
 
 
-def test_a_line_without_a_command_tells_which_there_are(cli):
-    done = cli()
+def test_a_line_without_a_command_tells_which_there_are(program):
+    done = program()
     assert (done.returncode, done.stderr) == (0, "") and "\n    review " in done.stdout
 
 
@@ -304,8 +311,8 @@ def test_what_a_job_says_while_it_runs_goes_to_stderr(cli):
     assert done.stdout == "done\n" and "There is no such colour.\nsample 1/3\n" in done.stderr
 
 
-def test_a_failed_job_is_exit_code_1(cli):
-    done = cli("run", "fail")
+def test_a_failed_job_is_exit_code_1(program):
+    done = program("run", "fail")
     assert (done.returncode, done.stdout) == (1, "")
     assert "ValueError: no way" in done.stderr
 
@@ -379,10 +386,10 @@ def test_unknown_ids_are_errors(cli):
     assert "there is no artifact" in cli("download", "nonsense").stderr
 
 
-def test_no_server_is_one_message_with_the_way_out(cli):
+def test_no_server_is_one_message_with_the_way_out(program):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
-    done = cli("jobs", "--url", url)
+    done = program("jobs", "--url", url)
     assert (done.returncode, done.stdout) == (1, "")
     assert f"no server answers at {url}" in done.stderr and "python3 server.py" in done.stderr
 
@@ -440,14 +447,13 @@ def test_a_job_goes_on_while_the_server_is_killed_and_started():
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_the_picture_is_the_same_from_the_command_line_and_from_python(tmp_path):
+def test_the_picture_is_the_same_from_the_command_line_and_from_python(artist, tmp_path):
     wanted = {"prompt": "a green square on a white background", "seed": 7, "steps": 4}
     flags = [f"--{name}={value}" for name, value in wanted.items()]
-    with serve({"stable_diffusion": ROOT / "plugins/stable_diffusion"}) as server:
-        done = run(server, "run", "txt2img", *flags, "--out", tmp_path / "a.png")
-        assert done.returncode == 0, done.stderr
-        with Client(server.url, server.token) as client:
-            picture = client.run("txt2img", fresh=True, **wanted)[0].image()
+    done = run(artist, "run", "txt2img", *flags, "--fresh", "--out", tmp_path / "a.png")
+    assert done.returncode == 0, done.stderr
+    with artist.client() as client:
+        picture = client.run("txt2img", fresh=True, **wanted)[0].image()
     with PIL.Image.open(tmp_path / "a.png") as saved:
         assert picture.tobytes() == saved.tobytes()
 

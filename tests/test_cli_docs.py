@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from clients.cli.commands import arguments
-from tests.serving import ROOT, serve
+from tests.serving import ROOT
 from tests.test_cli import environment, pixel
 
 PAGE = (ROOT / "docs" / "command-line.md").read_text("utf-8")
@@ -25,13 +25,10 @@ def test_the_page_names_every_command_and_no_other():
 @pytest.mark.torch
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="the examples are for a Unix shell")
-def test_the_examples_of_the_page_run(tmp_path):
+def test_the_examples_of_the_page_run(artist, tmp_path):
     name = f'cd {ROOT}; eval "$({sys.executable} -m clients.cli completion bash)"; cd {tmp_path}; set -euo pipefail\n'
     script = name + "set -x\n" + "\n".join(re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL))
-    plugins = {plugin: ROOT / "plugins" / plugin for plugin in ("stable_diffusion", "text")}
-    with serve(plugins) as server:
-        known = environment(server)
-        done = subprocess.run(["bash", "-c", script], env=known, capture_output=True, text=True, timeout=800)
+    done = subprocess.run(["bash", "-c", script], env=environment(artist), capture_output=True, text=True, timeout=800)
     assert done.returncode == 0, done.stderr
     assert "a red square" in done.stdout and ", on white" in done.stdout
     assert sorted(path.name for path in (tmp_path / "wishes").iterdir()) == ["0002.png", "0003.png"]

@@ -177,28 +177,26 @@ def test_the_plugin_of_the_readme_runs(tmp_path):
 
 
 @pytest.mark.torch
-def test_the_clients_of_the_readme_draw_the_same_picture(tmp_path, monkeypatch):
+def test_the_clients_of_the_readme_draw_the_same_picture(artist, tmp_path):
     source = next(block for block in blocks("README.md", "python") if "Client" in block)
     command = next(line for line in blocks("README.md", "")[2].splitlines() if "--seed 12" in line)
-    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as running:
-        environment = os.environ | {"STABLE_CORE_URL": running.url, "STABLE_CORE_TOKEN": running.token}
-        environment["PYTHONPATH"] = str(ROOT)
-        subprocess.run([sys.executable, "-c", source], cwd=tmp_path, env=environment, check=True, timeout=200)
-        first = PIL.Image.open(tmp_path / "circle.png").tobytes()
-        (tmp_path / "circle.png").unlink()
-        words = [*shlex.split(command)[1:], "--fresh"]
-        subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, check=True, timeout=200)
-        assert PIL.Image.open(tmp_path / "circle.png").tobytes() == first
+    environment = os.environ | {"STABLE_CORE_URL": artist.url, "STABLE_CORE_TOKEN": artist.token}
+    environment["PYTHONPATH"] = str(ROOT)
+    subprocess.run([sys.executable, "-c", source], cwd=tmp_path, env=environment, check=True, timeout=200)
+    first = PIL.Image.open(tmp_path / "circle.png").tobytes()
+    (tmp_path / "circle.png").unlink()
+    words = [*shlex.split(command)[1:], "--fresh"]
+    subprocess.run([sys.executable, *words], cwd=tmp_path, env=environment, check=True, timeout=200)
+    assert PIL.Image.open(tmp_path / "circle.png").tobytes() == first
 
 
 @pytest.mark.torch
-def test_the_examples_of_the_python_sdk_run(tmp_path):
+def test_the_examples_of_the_python_sdk_run(artist, tmp_path):
     sources = blocks("clients/python/README.md", "python")
-    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as running:
-        environment = os.environ | {"STABLE_CORE_URL": running.url, "STABLE_CORE_TOKEN": running.token}
-        environment["PYTHONPATH"] = str(ROOT / "clients" / "python")
-        options = {"cwd": tmp_path, "env": environment, "check": True, "timeout": 200, "stdout": subprocess.PIPE}
-        said = [subprocess.run([sys.executable, "-c", source], text=True, **options).stdout for source in sources]
+    environment = os.environ | {"STABLE_CORE_URL": artist.url, "STABLE_CORE_TOKEN": artist.token}
+    environment["PYTHONPATH"] = str(ROOT / "clients" / "python")
+    options = {"cwd": tmp_path, "env": environment, "check": True, "timeout": 200, "stdout": subprocess.PIPE}
+    said = [subprocess.run([sys.executable, "-c", source], text=True, **options).stdout for source in sources]
     assert all(words in text for words, text in zip(("Seed: 12", "(128, 128)", "job\n", "steps"), said, strict=True))
     assert PIL.Image.open(tmp_path / "circle.png").convert("RGB").getpixel((64, 64))[0] > 200
     assert {path.name for path in tmp_path.glob("*.png")} >= {"red.png", "a blue circle.png"}

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -55,9 +56,12 @@ class Zoo(Plugin):
 
 
 @pytest.fixture(scope="module")
-def server():
-    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion", "zoo": ZOO}) as server:
-        yield server
+def server(artist):
+    artist.write_plugin("zoo", ZOO)
+    with artist.client() as client:
+        wait_until(lambda: any(plugin["name"] == "zoo" for plugin in client.plugins()))
+        yield artist
+    shutil.rmtree(artist.folder / "plugins/zoo")
 
 
 @pytest.fixture

@@ -526,9 +526,9 @@ def test_nothing_is_wider_than_the_window(open_page, width, scheme):
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_picture_from_the_page_is_the_picture_from_the_sdk(open_page):
-    with serve({"stable_diffusion": ROOT / "plugins" / "stable_diffusion"}) as server, server.client() as client:
-        page = open_page("stable_diffusion.txt2img", server)
+def test_picture_from_the_page_is_the_picture_from_the_sdk(open_page, artist):
+    with artist.client() as client:
+        page = open_page("stable_diffusion.txt2img", artist)
         control(page, "prompt").fill("a red circle on a blue background")
         control(page, "steps").fill("4")
         control(page, "seed").fill("7")
