@@ -123,8 +123,7 @@ async def current(client: AsyncClient) -> Current:
         return Current([], [], watch(client))
     tops = [await _top(client, row) for row in rows]
     oldest = min(tops, key=lambda row: (row.get("started") or row["created"], row["id"]))
-    together = tasks.beside(client, oldest["id"])
-    return await of_jobs(client, [job.id for job in together] or [oldest["id"]])
+    return await of_jobs(client, tasks.beside(client, oldest["id"]))
 
 
 async def _top(client: AsyncClient, row: Row) -> Row:
@@ -236,8 +235,7 @@ async def stop(client: AsyncClient, id: str) -> None:
 
 
 async def _task(client: AsyncClient, task: str) -> Current:
-    together = [job.id for job in tasks.jobs(client, task)]
     try:
-        return await of_jobs(client, together or [task])
+        return await of_jobs(client, tasks.jobs(client, task) or [task])
     except NotFound:
         return Current([], [], watch(client))
