@@ -361,6 +361,7 @@ def test_a_running_job_is_told_to_skip(cli):
     wait_until(lambda: json.loads(cli("job", id, "--json").stdout)["state"] == "running")
     assert cli("skip", id).stdout == f"skip    {id}\n"
     cli("cancel", id)
+    wait_until(lambda: json.loads(cli("job", id, "--json").stdout)["state"] == "cancelled")
     refused = cli("skip", id)
     assert refused.returncode == 1 and "skip is for jobs that run" in refused.stderr
 
@@ -368,7 +369,7 @@ def test_a_running_job_is_told_to_skip(cli):
 def test_a_paused_queue_is_told_to_whom_it_keeps_waiting(server, cli):
     cli("queue", "pause")
     with server.client() as client:
-        resume = threading.Timer(2, client.queue, ["resume"])
+        resume = threading.Timer(0.5, client.queue, ["resume"])
         resume.start()
         assert "The queue is paused." in cli("run", "draw").stderr
         resume.join()
