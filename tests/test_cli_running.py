@@ -106,6 +106,12 @@ def test_a_flow_is_run_whole_and_its_results_are_printed(cli, tmp_path):
     assert [job["state"] for job in json.loads(failing.stdout)["jobs"]] == ["done", "done", "failed"]
 
 
+@pytest.mark.parametrize("line", ["flow gone.json", "run gone.json", "upload gone.png", "batch paint gone.csv"])
+def test_a_file_that_is_not_there_is_bad_usage(cli, line):
+    done = cli(*line.split())
+    assert done.returncode == 2 and line.split()[-1] in done.stderr
+
+
 def test_a_plan_tells_every_picture_and_makes_none(cli, server):
     with server.client() as client:
         before = len(client.jobs(limit=1000))

@@ -106,4 +106,4 @@ def carried_out(words: list[str], act: Callable[[], int]) -> int:
         return FAILED
     except OSError as error:
         report(ServerError(f"{error.filename or 'a file'}: {error.strerror or error}.", code="os_error"), as_json)
-        return FAILED
+        return USAGE if isinstance(error, FileNotFoundError) else FAILED
