@@ -83,7 +83,7 @@ async def checkpoint(client: AsyncClient, name: str) -> str:
     hashes = {} if len(name) < 8 else await checkpoint_hashes(client, names)
     if found := [each for each, sha256 in hashes.items() if sha256 and sha256.startswith(name.lower())]:
         return found[0]
-    raise ModelNotFound(f"model {name[:200]!r} not found", hint="GET /sdapi/v1/sd-models lists what there is.")
+    raise ModelNotFound(f"model {name[:200]!r} not found.", hint="GET /sdapi/v1/sd-models lists what there is.")
 
 
 async def checkpoint_hashes(client: AsyncClient, names: list[str]) -> dict[str, str | None]:
@@ -149,7 +149,9 @@ async def _ours(client: AsyncClient, option: Option, value: Any, schema: dict[st
         names = await client.choices("models/vae")
         found = "" if value in ("", "Automatic", "None") else finding.named(str(value), names)
         if found is None:
-            raise ModelNotFound(f"VAE {str(value)[:200]!r} not found", hint="GET /sdapi/v1/sd-vae lists what there is.")
+            raise ModelNotFound(
+                f"VAE {str(value)[:200]!r} not found.", hint="GET /sdapi/v1/sd-vae lists what there is."
+            )
         return found
     if isinstance(value, str):
         value = {str(each).casefold(): each for each in schema.get("enum", [])}.get(value.casefold(), value)
