@@ -379,9 +379,11 @@ def test_a_stream_whose_job_fails_says_so(client):
 def test_who_leaves_a_stream_ends_its_job(server, client, partial_images):
     asked = {"model": "zoo.paint", "prompt": "red", "stream": True, "partial_images": partial_images}
     stream = client.images.generate(**asked, extra_body={"seconds": 60})
-    wait_until(lambda: newest(server)["state"] == "running")
-    stream.close()
-    wait_until(lambda: newest(server)["state"] == "cancelled", 10)
+    with server.client() as ours:
+        state = lambda: ours.jobs(session="openai", limit=1)[0].state  # noqa: E731
+        wait_until(lambda: state() == "running")
+        stream.close()
+        wait_until(lambda: state() == "cancelled")
 
 
 def test_ten_clients_at_once_get_each_its_own_picture(server):
