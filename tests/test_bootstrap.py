@@ -115,24 +115,22 @@ def test_killed_installation_is_repaired_by_the_next_start(clone):
 
 
 @pytest.mark.slow
-def test_broken_venv_is_rebuilt(clone):
-    clone.start()
-    shutil.rmtree(next(clone.venv.glob("[Ll]ib/**/site-packages/pip")))
-    clone.stamp.unlink()
-    assert clone.start().stdout == f"{clone.venv} 1.0\n"
+def test_broken_venv_is_rebuilt(installed):
+    shutil.rmtree(next(installed.venv.glob("[Ll]ib/**/site-packages/pip")))
+    installed.stamp.unlink()
+    assert installed.start().stdout == f"{installed.venv} 1.0\n"
     if os.name != "nt":  # the Python that it was made from has been removed
-        (clone.venv / "bin/python").unlink()
-        (clone.venv / "bin/python").symlink_to("/gone/python")
-        assert clone.start().stdout == f"{clone.venv} 1.0\n"
+        (installed.venv / "bin/python").unlink()
+        (installed.venv / "bin/python").symlink_to("/gone/python")
+        assert installed.start().stdout == f"{installed.venv} 1.0\n"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows locks the running python.exe")
-def test_venv_of_another_python_is_rebuilt_from_inside(clone):
-    clone.start()
-    clone.stamp.write_text(clone.stamp.read_text().replace("python 3", "python 2"))
-    started = clone.start(python=clone.venv / "bin/python")
-    assert started.stdout == f"{clone.venv} 1.0\n" and "Making" in started.stderr
+def test_venv_of_another_python_is_rebuilt_from_inside(installed):
+    installed.stamp.write_text(installed.stamp.read_text().replace("python 3", "python 2"))
+    started = installed.start(python=installed.venv / "bin/python")
+    assert started.stdout == f"{installed.venv} 1.0\n" and "Making" in started.stderr
 
 
 @pytest.mark.slow
