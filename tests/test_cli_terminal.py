@@ -141,6 +141,7 @@ def test_results_are_reviewed_with_one_key_each(spawn, client):
     for keys, seen in (("", r"1/3.*a fox"), ("p", r"2/3.*a hen"), ("r", r"3/3.*an owl"), ("uu", r"1/3.*a fox")):
         screen.send(keys)
         screen.expect(seen)
+        screen.expect("p pick, r reject")  # below each, for a picture fills the screen
     screen.send("r\r\r")
     screen.expect("0 picked, 1 rejected, 2 new")
     assert reviewed(client, "looking") == ["rejected", "new", "new"]

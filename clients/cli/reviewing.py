@@ -79,7 +79,6 @@ def told(client: Client, artifact: Artifact) -> str:
 def look(client: Client, found: list[Artifact]) -> int:
     """One after the other, until a key says what becomes of it."""
     at, before, keys = 0, [], pressed()  # `before`: what undo takes back, as (place, artifact's former state)
-    show.out.print(show.text(KEYS, "dim"))
     while at < len(found):
         each = found[at]
         try:
@@ -90,6 +89,7 @@ def look(client: Client, found: list[Artifact]) -> int:
             show.out.print(show.text(f"{at + 1}/{len(found)}  {each.id}  {told(client, each)}"), soft_wrap=True)
         except ServerError as error:  # deleted meanwhile, for example
             show.err.print(show.text(f"{each.id}  {error.message}", "red"))
+        show.out.print(show.text(KEYS, "dim"))
         key = next(keys)
         if key == "q":
             break
