@@ -1,8 +1,10 @@
 """How errors are told whichever API is spoken, and a header for what nothing here knows."""
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 
 from clients.python import ServerError
 
@@ -12,6 +14,13 @@ STATUS = {
     "plugin_error": 500, "dependency_failed": 500, "out_of_memory": 500, "worker_died": 500, "cancelled": 500,
     "internal": 500, "unreachable": 503, "timeout": 504,
 }  # fmt: skip
+
+
+class Answer(JSONResponse):
+    """JSON that may say again whatever was sent: half a character, too, which no text that goes out can hold."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content).encode("ascii")
 
 
 def status_of(error: ServerError, asked_wrongly: int) -> int:

@@ -5,6 +5,7 @@ first such request."""
 
 import base64
 import binascii
+import contextlib
 import http.client
 import ipaddress
 import logging
@@ -15,11 +16,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import flask
 
 from core.api import Api
-from core.errors import CoreError, Internal, NotFound, TooLarge, Unauthorized
+from core.errors import CoreError, Internal, InvalidParams, NotFound, TooLarge, Unauthorized
 from core.ops import processes
 from core.ops.config import Config
 from core.rest import errors
@@ -28,6 +30,8 @@ from core.rest.twins import stream
 PREFIXES = ("sdapi", "internal", "agent-scheduler", "v1", "mcp")
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 OURS = {"host", "connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "authorization", "cookie"}
+OF_BODY = {"content-length", "expect"}  # said anew
+PLAIN = "/:@!$&'()*+,;=~"  # signs that stay as they are in a path
 START_SECONDS = 30
 READ_BYTES = 65_536
 
@@ -74,15 +78,18 @@ class Bridges:
 
     def _pass_on(self, token: str) -> flask.Response:
         request = flask.request
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in OURS}
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in OURS | OF_BODY}
         headers |= {"Authorization": f"Bearer {token}", "X-Bridge-Secret": self._secret, "Host": request.host}
         chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
         body = self._body() if chunked or request.content_length else None
+        headers |= {} if chunked or request.content_length is None else {"Content-Length": str(request.content_length)}
+        target, query = quote(request.path, PLAIN), quote(request.query_string, PLAIN + "%?[]")
         connection = http.client.HTTPConnection("127.0.0.1", self._started())
         try:
-            connection.request(
-                request.method, request.full_path.removesuffix("?"), body, headers, encode_chunked=chunked
-            )
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it may answer before it has read all
+                connection.request(
+                    request.method, f"{target}?{query}" if query else target, body, headers, encode_chunked=chunked
+                )
             answer = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
@@ -95,10 +102,10 @@ class Bridges:
         return flask.Response(pieces(connection, answer), answer.status, kept, direct_passthrough=True)
 
     def _body(self) -> Iterator[bytes]:
-        """The request's body in pieces. Raises TooLarge."""
+        """The request's body in pieces. Raises TooLarge, or InvalidParams if it breaks off."""
         source, limit, size = stream(), self._config.max_upload_bytes, 0
         if (flask.request.content_length or 0) <= limit:
-            while piece := source.read(READ_BYTES):
+            while piece := read(source):
                 size += len(piece)
                 if size > limit:
                     break
@@ -125,6 +132,14 @@ class Bridges:
                 time.sleep(0.02)
             self._port = int(file.read_text())
             return self._port
+
+
+def read(source: Any) -> bytes:
+    """What comes next of a request, which may have chunks that are none. Raises InvalidParams."""
+    try:
+        return source.read(READ_BYTES)
+    except (OSError, ValueError) as error:
+        raise InvalidParams("the request broke off, or its chunks make no sense. Send it again.") from error
 
 
 def refused(error: CoreError, hint: str) -> tuple[Any, int]:

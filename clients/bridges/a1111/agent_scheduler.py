@@ -229,7 +229,9 @@ def _asked(kind: str, body: Row) -> Any:
     """The request as it would be sent for drawing; `checkpoint` and `vae` are settings of it."""
     own = {"sd_model_checkpoint": body.get("checkpoint"), "sd_vae": body.get("vae")}
     given = {name: value for name, value in body.items() if name not in ("checkpoint", "vae", "callback_url")}
-    settings = (given.get("override_settings") or {}) | {name: value for name, value in own.items() if value}
+    settings = given.get("override_settings") or {}
+    if isinstance(settings, dict):
+        settings = settings | {name: value for name, value in own.items() if value}
     try:
         return KINDS[kind].model_validate(given | {"override_settings": settings})
     except pydantic.ValidationError as error:

@@ -21,6 +21,7 @@ Args = dict[str, Any]
 Picture = grids.Picture
 SEEDS = 2**32
 MOST = 1000  # requests that one may become
+MOST_DRAWN = 10_000  # pictures of all these
 ORDERED = 7  # parts, which have more orders than that
 MOST_SIDE = 10**6  # pixels that are counted: no arithmetic overflows with it
 NUMBER = r"\s*([+-]?\d+(?:\.\d*)?)\s*"
@@ -116,8 +117,8 @@ def plot(asked: Asked, args: Args) -> Cells:
             found = [random.randrange(SEEDS) if value < 0 else value for value in found]
         values.append(found)
     wide, high, deep = map(len, values)
-    limit(asked, wide * high * deep)
     margin = margin_of(args)
+    limit(asked, wide * high * deep, margin)
     whole = body_of(asked) | {"batch_size": 1, "n_iter": 1}
     if not args["Keep -1 for seeds"]:
         whole |= fixed_seeds(asked)
@@ -142,11 +143,15 @@ def plot(asked: Asked, args: Args) -> Cells:
     return Cells(bodies, arrange, bool(args["Include Sub Images"]))
 
 
-def limit(asked: Asked, count: int) -> None:
+def limit(asked: Asked, count: int, margin: int) -> None:
     """Refuse more pictures than MOST, and a grid of more than MOST_PIXELS, which nobody could open."""
-    scale = getattr(asked, "hr_scale", 1) if getattr(asked, "enable_hr", False) else 1
-    pixels = count * min(asked.width, MOST_SIDE) * min(asked.height, MOST_SIDE) * scale**2
-    if count > MOST or pixels > grids.MOST_PIXELS:
+    sides = [min(asked.width, MOST_SIDE), min(asked.height, MOST_SIDE)]
+    if isinstance(asked, TextToImage) and asked.enable_hr:
+        sides = [side * asked.hr_scale for side in sides]
+        sides = [max(side, wanted) for side, wanted in zip(sides, (asked.hr_resize_x, asked.hr_resize_y), strict=True)]
+    width, height = (min(side, MOST_SIDE) + margin for side in sides)
+    pixels = count * width * height
+    if count > MOST or not pixels <= grids.MOST_PIXELS:  # it may be no number at all
         raise refused(
             f"{asked.script_name}: {count:,} pictures with {pixels:,.0f} pixels are more than {MOST:,} pictures or "
             f"{grids.MOST_PIXELS:,} pixels. Take fewer values or smaller pictures."
@@ -156,7 +161,7 @@ def limit(asked: Asked, count: int) -> None:
 def margin_of(args: Args) -> int:
     try:
         return min(max(0, int(args["Grid margins (px)"])), 500)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise refused("Grid margins (px) have to be a number of pixels.") from error
 
 
@@ -177,8 +182,8 @@ def axis_values(axis: Axis, text: Any, chosen: Any) -> list[Any]:
         return items
     try:
         return list(itertools.islice((value for item in items for value in numbers(item, axis.read)), MOST + 1))
-    except ValueError as error:
-        raise refused(f"{axis.label}: {text!r} are no numbers and no ranges of numbers.") from error
+    except (ValueError, OverflowError) as error:
+        raise refused(f"{axis.label}: {str(text)[:200]!r} are no numbers and no ranges of numbers.") from error
 
 
 def numbers(item: str, kind: Callable[[Any], Any]) -> list[Any]:
@@ -235,8 +240,8 @@ def matrix(asked: Asked, args: Args) -> Cells:
     name = "negative_prompt" if args["Select prompt"] == "negative" else "prompt"
     joint = ", " if args["Select joining char"] == "comma" else " "
     first, *others = getattr(asked, name).split("|")
-    limit(asked, 2 ** min(len(others), 30))
     margin = margin_of(args)
+    limit(asked, 2 ** min(len(others), 30), margin)
     others = [part.strip().strip(",") for part in others]
     whole, bodies = body_of(asked) | fixed_seeds(asked) | {"batch_size": 1, "n_iter": 1}, []
     for bits in range(2 ** len(others)):

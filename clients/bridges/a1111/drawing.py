@@ -10,11 +10,11 @@ from fastapi import HTTPException
 
 from clients.bridges import finding
 from clients.bridges.a1111 import controlnet, grids, options
-from clients.bridges.a1111.cells import Cells
+from clients.bridges.a1111.cells import MOST, Cells
 from clients.bridges.a1111.fields import FIELDS, RESIZE_MODES, rows_of, unheard
 from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
-from clients.bridges.pictures import from_base64, opened, png
-from clients.python import AsyncArtifact, AsyncClient
+from clients.bridges.pictures import from_base64, opened, png, unpacked
+from clients.python import AsyncArtifact, AsyncClient, InvalidParams
 
 About = dict[str, Any]
 Uploaded = tuple[list[AsyncArtifact], AsyncArtifact | None]
@@ -174,12 +174,18 @@ async def uploaded(asked: Asked, client: AsyncClient) -> Uploaded:
         return [], None
     if not asked.init_images:
         raise HTTPException(404, "Init image not found")
+    few_enough(len(asked.init_images), "init_images")
     data = [from_base64(each, f"init_images.{place}") for place, each in enumerate(asked.init_images)]
     images = await asyncio.gather(*(client.upload(each, kind="image") for each in data))
     if not asked.mask:
         return images, None
-    mask = await asyncio.to_thread(plain_mask, from_base64(asked.mask, "mask"), asked.mask_round)
+    mask = await unpacked(plain_mask, from_base64(asked.mask, "mask"), asked.mask_round)
     return images, await client.upload(mask, kind="mask")
+
+
+def few_enough(count: int, field: str) -> None:
+    if count > MOST:
+        raise InvalidParams(f"{field}: a request may become {MOST:,} jobs at most. Send several requests.", field=field)
 
 
 def plain_mask(data: bytes, rounded: bool) -> bytes:
@@ -203,6 +209,7 @@ def divided(
     if len(images) < 2 and (asked.pictures == 1 or {"batch_size", "n_iter"} <= taken.keys()):
         return [{"job": about["name"], "params": params, "inputs": inputs | ({name: images[0]} if images else {})}]
     count = asked.n_iter * (len(images) if len(images) > 1 else asked.batch_size)
+    few_enough(count, "n_iter")
     counted = "variation_seed" if params.get("variation_strength") else "seed"
     seeds = {key: random.randrange(SEEDS) for key in ("seed", "variation_seed") if params.get(key, -1) < 0}
     params = {key: value for key, value in (params | seeds).items() if key in taken}

@@ -13,7 +13,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 
 from clients.bridges import finding
 from clients.bridges.answers import tell_ignored
-from clients.bridges.pictures import from_base64, opened, to_base64
+from clients.bridges.pictures import MOST_READ, from_base64, opened, to_base64, unpacked
 from clients.bridges.waiting import outputs
 from clients.python import AsyncClient, InvalidParams
 
@@ -93,7 +93,7 @@ async def improved(client: AsyncClient, response: Response, asked: Extras, pictu
     for place, (upload, data) in enumerate(zip(uploads, pictures, strict=True)):
         given: Any = upload
         for number, (about, params) in enumerate(steps):
-            params = _sized(about, params, asked, data)
+            params = await unpacked(_sized, about, params, asked, data)
             name = f"{place}.{number}"
             inputs = {finding.port(about, "image"): given}
             flow.append({"job": about["name"], "params": params, "inputs": inputs, "id": name})
@@ -116,7 +116,7 @@ async def png_info(request: Request, asked: Picture) -> Row:
     picture = await client.upload(data, kind="image")
     told = (await client.light(about["name"], inputs={finding.port(about, "image"): picture}))[0]
     info = told.get("infotext") or ""
-    return {"info": info, "items": await asyncio.to_thread(_items, data, info), "parameters": told.get("form") or {}}
+    return {"info": info, "items": await unpacked(_items, data, info), "parameters": told.get("form") or {}}
 
 
 @router.post("/interrogate")
@@ -212,7 +212,7 @@ def _sized(about: Row, params: Row, asked: Extras, data: bytes) -> Row:
     if {"width", "height"} <= taken.keys():
         crop = {name: asked.upscaling_crop for name in ("crop",) if name in taken}
         return params | {"width": width, "height": height} | crop
-    picture = opened(data, "image")
+    picture = opened(data, "image", MOST_READ)
     scale = max(width / picture.width, height / picture.height)
     return params | {name: scale for name in ("scale",) if name in taken}
 
@@ -247,5 +247,5 @@ async def _model(client: AsyncClient, about: Row, name: str) -> Row | None:
 
 def _items(data: bytes, info: str) -> Row:
     """What stands beside the pixels, as texts."""
-    texts = {str(key): value for key, value in opened(data, "image").info.items() if isinstance(value, str)}
+    texts = {str(key): value for key, value in opened(data, "image", MOST_READ).info.items() if isinstance(value, str)}
     return texts | {"parameters": info} if info else texts

@@ -10,6 +10,7 @@ import PIL.ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 MOST_PIXELS = 200_000_000  # of all pictures in one
+LABEL = 200  # characters of a longer text that are written
 Picture = PIL.Image.Image
 
 
@@ -65,7 +66,7 @@ def write(
 def wrapped(text: str, width: int, font: PIL.ImageFont.FreeTypeFont) -> list[str]:
     """Lines no wider than `width`, where words are not."""
     lines: list[str] = []
-    for word in text.split():
+    for word in text[:LABEL].split():
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and font.getlength(longer) <= width:
             lines[-1] = longer

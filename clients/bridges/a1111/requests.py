@@ -3,6 +3,7 @@
 from typing import Any
 
 import pydantic
+import pydantic_core
 
 
 class Asked(pydantic.BaseModel):
@@ -57,6 +58,10 @@ class Asked(pydantic.BaseModel):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, given: Any) -> Any:
+        try:
+            pydantic_core.to_json(given)  # the answer says again what was asked
+        except pydantic_core.PydanticSerializationError as error:
+            raise ValueError("half a character, or lists in lists without end: this cannot be answered") from error
         return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
     @property

@@ -12,7 +12,7 @@ import PIL.Image
 from clients.bridges.a1111 import grids
 from clients.bridges.a1111.drawing import Translated
 from clients.bridges.a1111.requests import Asked, ImageToImage
-from clients.bridges.pictures import to_base64
+from clients.bridges.pictures import to_base64, unpacked
 from clients.bridges.waiting import outputs
 from clients.python import AsyncArtifact, AsyncJob
 
@@ -28,7 +28,7 @@ async def answer(asked: Asked, translated: Translated, jobs: Sequence[AsyncJob])
     if asked.send_images:
         data = await asyncio.gather(*(each.bytes() for each in drawn))
         files = {artifact.id: each for artifact, each in zip(drawn, data, strict=True)}
-    first = await asyncio.to_thread(arranged, asked, translated, by_job, files, facts)
+    first = await unpacked(arranged, asked, translated, by_job, files, facts)
     alone = not translated.cells or translated.cells.alone
     images = first + ([*files.values()] if alone else [])
     body = json.dumps(info(asked, jobs[0].record.get("params", {}), facts, len(first), alone))

@@ -263,6 +263,8 @@ async def _many(asked: Asked, script: Script, args: dict[str, Any], client: Asyn
         requests = [type(asked).model_validate(body) for body in made.bodies]
     except pydantic.ValidationError as error:
         raise RequestValidationError([each | {"loc": ("body", *each["loc"])} for each in error.errors()]) from error
+    if sum(each.pictures for each in requests) > cells.MOST_DRAWN:
+        raise cells.refused(f"{script.title}: these are more than {cells.MOST_DRAWN:,} pictures. Take fewer at once.")
     given = await drawing.uploaded(asked, client)
     parts = await asyncio.gather(*(drawing.translate(each, client, given=given) for each in requests))
     return Translated(

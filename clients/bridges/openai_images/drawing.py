@@ -13,13 +13,13 @@ import anyio
 import PIL.Image
 import PIL.ImageOps
 from fastapi import Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import StreamingResponse
 
 from clients.bridges import finding
-from clients.bridges.answers import tell_ignored
+from clients.bridges.answers import Answer, tell_ignored
 from clients.bridges.openai_images import errors, models
 from clients.bridges.openai_images.requests import Asked, Fields, read
-from clients.bridges.pictures import opened, png, to_base64
+from clients.bridges.pictures import opened, png, to_base64, unpacked
 from clients.bridges.waiting import end, outputs
 from clients.python import (
     TERMINAL,
@@ -68,7 +68,7 @@ async def answer(request: Request, client: AsyncClient, call: Call) -> Response:
         response: Response = StreamingResponse(stream(jobs, call, asked.fields), media_type="text/event-stream")
         response.headers["Cache-Control"] = "no-cache"
     else:
-        response = JSONResponse(await whole(jobs, asked.fields, base_of(request)))
+        response = Answer(await whole(jobs, asked.fields, base_of(request)))
     response.headers["x-request-id"] = jobs[0].id
     tell_ignored(response, ignored)
     return response
@@ -144,12 +144,12 @@ async def settle_mask(call: Call, asked: Asked) -> None:
     if call is not EDIT:
         asked.mask = None
     elif isinstance(asked.mask, bytes):
-        asked.mask = await anyio.to_thread.run_sync(erased, asked.mask, "mask")
+        asked.mask = await unpacked(erased, asked.mask, "mask")
         if not asked.mask:
             text = "mask: nothing in it is transparent, so there is nothing to redraw."
             raise InvalidParams(text, field="mask", hint="Make transparent what is to be redrawn, and send a PNG.")
     elif asked.mask is None and asked.fields.model == "dall-e-2" and isinstance(picture, bytes):
-        asked.mask = await anyio.to_thread.run_sync(erased, picture, "image")
+        asked.mask = await unpacked(erased, picture, "image")
 
 
 async def upload(client: AsyncClient, picture: bytes | str, kind: str) -> Any:

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi.responses import JSONResponse
 
-from clients.bridges.answers import status_of, words_of
+from clients.bridges.answers import Answer, status_of, words_of
 from clients.python import ServerError
 
 THEIRS = {"width": "size", "height": "size", "batch_size": "n", "image_url": "image"}  # names of what they sent
@@ -16,7 +16,7 @@ def answer(error: ServerError) -> JSONResponse:
     headers = {"x-should-retry": "false"} if status in (409, 500) else {}
     if error.job:
         headers["x-request-id"] = error.job
-    return JSONResponse(body(error), status, headers)
+    return Answer(body(error), status, headers)
 
 
 def body(error: ServerError) -> dict[str, Any]:

@@ -150,7 +150,10 @@ def picture_of(value: Any, name: str, host: str) -> bytes | str:
 
 
 def artifact_at(address: str, name: str, host: str) -> str:
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        parts = urlsplit("")
     id = parts.path.removeprefix("/artifacts/")
     if parts.netloc not in ("", host) or not ARTIFACT_ID.fullmatch(id):
         text = f"{name}: only this server's own artifacts are taken by their address, not {address[:200]!r}."
