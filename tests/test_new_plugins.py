@@ -1,9 +1,11 @@
 """Plugins come, change, break, are mended and go while the server runs; nobody else notices, and no job is lost."""
 
+import os
 import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import requests
@@ -210,3 +212,26 @@ def test_nonsense_in_a_manifest_is_told_and_harms_nobody(server, wire, line):
         file.write(line)
     wire.until(lambda: about(wire, "nonsense") and line.split()[0] in (about(wire, "nonsense")["error"] or ""))
     assert wire.call("choices", {"list": "models/checkpoint"})["ok"] and result(wire, "old") == "old"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+@pytest.mark.parametrize("content", [None, "x = " + "[" * 5000], ids=["a pipe", "too deep"])
+def test_a_manifest_that_cannot_be_read_to_its_end_keeps_nobody_waiting(server, wire, content):
+    server.write_plugin("endless", say("endless"))
+    path = server.folder / "plugins/endless/plugin.toml"
+    path.unlink()
+    path.write_text(content) if content else os.mkfifo(path)
+    wire.until(lambda: told(wire, "endless")[-1:] == ["refused"])
+    assert result(wire, "old") == "old" and "RecursionError" not in server.log
+    shutil.rmtree(path.parent)
+    wire.until(lambda: told(wire, "endless")[-1:] == ["removed"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere such names cannot be")
+def test_a_folder_whose_name_steers_terminals_or_is_no_text_is_refused_by_a_name_that_can_be_told(server, wire):
+    folder = Path(os.fsdecode(os.fsencode(server.folder / "plugins") + b"/\x1b[31m\xff"))
+    folder.mkdir()
+    (folder / "__init__.py").touch()
+    wire.until(lambda: told(wire, "?[31m?")[-1:] == ["refused"])
+    assert "?[31m?" in cli(server, "plugins") and "\x1b" not in server.log
+    shutil.rmtree(folder)

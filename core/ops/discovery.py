@@ -67,11 +67,19 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(inside, name) for name in sorted(names) if not name.startswith("."))
 
 
+def printable(text: str) -> str:
+    """Without what could steer a terminal, or is no text at all, as names of files may be."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
 def read_manifest(info: PluginInfo) -> None:
     """Take what plugin.toml says. Afterwards the plugin waits for `load`, or is refused."""
     info.status, info.error, info.broken, info.notes = "installing", None, False, []
     try:
-        manifest = tomllib.loads((info.folder / "plugin.toml").read_text("utf-8"))
+        path = info.folder / "plugin.toml"
+        if not path.is_file():  # a pipe would keep whoever reads it waiting
+            raise InvalidParams("there is no such file.")
+        manifest = tomllib.loads(path.read_text("utf-8"))
         if not re.fullmatch(r"[A-Za-z0-9_-]+", info.name):
             raise InvalidParams("a plugin's name has letters, digits, _ and - only.")
         if manifest.get("api") != API_VERSION:
@@ -83,7 +91,7 @@ def read_manifest(info: PluginInfo) -> None:
     except pydantic.ValidationError as error:
         problem = error.errors()[0]
         info.status, info.error = "refused", f"plugin.toml: {'.'.join(map(str, problem['loc']))}: {problem['msg']}."
-    except (CoreError, OSError, ValueError) as error:
+    except (CoreError, OSError, ValueError, RecursionError) as error:
         info.status, info.error = "refused", f"plugin.toml: {error}"
 
 
@@ -161,7 +169,8 @@ def same_code(info: PluginInfo, config: Config) -> bool:
 
 def _code_hash(folder: Path, python: Path | None) -> str:
     digest = hashlib.sha256(str(python).encode())
-    own = [path for path in _files(folder) if path.suffix == ".py" or path == folder / "plugin.toml"]
+    named = [path for path in _files(folder) if path.suffix == ".py" or path == folder / "plugin.toml"]
+    own = [path for path in named if path.is_file()]
     for path in (*own, *sorted((ROOT / "core").rglob("*.py"))):
         digest.update(f"{path.relative_to(folder if path in own else ROOT)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
@@ -185,7 +194,7 @@ def _describe_in_child(info: PluginInfo, models: Models, target: Path) -> None:
             raise InvalidParams(f"it did not describe itself within {seconds} s; see {log}.") from error
     if child.returncode or not answer.exists():
         last = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["it printed nothing"]
-        raise InvalidParams(f"importing it failed (exit code {child.returncode}): {last[0][:500]}")
+        raise InvalidParams(f"importing it failed (exit code {child.returncode}): {printable(last[0][:500])}")
     answer.replace(target)
 
 

@@ -145,7 +145,7 @@ class Plugins:
     def _place(self, folder: Path) -> PluginInfo:
         """The plugin of a folder, with what its plugin.toml says now, in the catalogue: under its name, or as refused
         under its folder if another one has the name."""
-        info = self._at(folder) or PluginInfo(folder.name, folder)
+        info = self._at(folder) or PluginInfo(discovery.printable(folder.name), folder)
         discovery.read_manifest(info)
         others = {name: other for name, other in self._catalogue.plugins.items() if other is not info}
         key = info.name
