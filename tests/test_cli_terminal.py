@@ -22,9 +22,21 @@ SHELLS = {"bash": "bash --norc --noprofile -i", "zsh": "zsh -f -i", "fish": "fis
 ZSH = "autoload -U compinit; compinit -u; "
 
 
+ECHO = """
+class Echo(Plugin):
+    @job(light=True)
+    def echo(self) -> Text:
+        return "from a picture: \\x1b]0;owned\\x07 \\x9b31m"
+
+    @job(light=True)
+    def told(self) -> Json:
+        return {"from a picture": "\\x9b31m"}
+"""
+
+
 @pytest.fixture(scope="module")
 def server():
-    with serve({"demo": DEMO}) as server:
+    with serve({"demo": DEMO, "echo": ECHO}) as server:
         yield server
 
 
@@ -107,6 +119,13 @@ def test_help_tells_every_command_and_how_it_ends(spawn):
     screen = spawn(cli("--help"))
     screen.expect(pexpect.EOF)
     assert "130" in screen.before
+
+
+@pytest.mark.parametrize("job", ["echo.echo", "echo.told"])
+def test_no_answer_of_a_light_job_steers_the_terminal(spawn, job):
+    screen = spawn(cli(f"run {job}"))
+    screen.expect(pexpect.EOF)
+    assert "from a picture" in screen.before and not {"\x1b", "\x07", "\x9b"} & {*screen.before}
 
 
 @pytest.fixture

@@ -72,7 +72,9 @@ def report(error: ServerError, as_json: bool) -> None:
 
 def dump(content: Any) -> int:
     """One JSON document: for people's eyes on a terminal, on one line elsewhere."""
-    print(json.dumps(content, indent=2 if sys.stdout.isatty() else None, ensure_ascii=False))
+    terminal = sys.stdout.isatty()
+    text = json.dumps(content, indent=2 if terminal else None, ensure_ascii=False)
+    print(show.plain(text) if terminal else text)
     return 0
 
 

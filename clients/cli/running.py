@@ -82,7 +82,7 @@ def run(client: Client, flags: argparse.Namespace) -> int:
     inputs = ready(about, parser.complete(params, of_form(form) | inputs))
     if about["light"]:
         for value in client.light(about["name"], params, inputs):
-            print(value) if isinstance(value, str) and not wants_json(flags) else dump(value)
+            print_text(value) if isinstance(value, str) and not wants_json(flags) else dump(value)
         return 0
     if hasattr(options, "plan"):
         return tell_plans([client.plan(about["name"], params, inputs)], wants_json(flags))
@@ -256,12 +256,17 @@ def save(outputs: list[Artifact], target: Path) -> list[Path]:
     return [output.save(target.with_stem(f"{target.stem}-{number}")) for number, output in enumerate(outputs, 1)]
 
 
+def print_text(text: str) -> None:
+    """As it is, but on a terminal."""
+    print(show.plain(text) if sys.stdout.isatty() else text)
+
+
 def print_outputs(outputs: list[Artifact], as_pictures: bool) -> None:
     """Texts as they are; of others their id, which is all that the next command in a pipe needs."""
     terminal = sys.stdout.isatty()
     for output in outputs:
         if output.kind in ("text", "json"):
-            print(output.text() if not terminal else show.text(output.text()))
+            print_text(output.text())
             continue
         if as_pictures and output.kind in IMAGES:
             pictures.show(show.out, output.bytes())
