@@ -422,3 +422,10 @@ with stable_core.Client({server.url!r}, {server.token!r}) as client:
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("counted 2\n", "")
+
+
+@pytest.mark.parametrize("name", ["..", ".", "/"])
+def test_an_artifact_whose_name_is_none_of_a_file_is_saved_by_its_id(client, tmp_path, name):
+    artifact = client.upload(b"hello", kind="text", name=name)
+    assert artifact.save(tmp_path) == tmp_path / f"{artifact.id}.txt"
+    assert not [*tmp_path.parent.glob("*.part")]
