@@ -28,8 +28,10 @@ def open_image(data: bytes) -> PIL.Image.Image:
         picture = PIL.Image.open(io.BytesIO(data))
     except PIL.Image.DecompressionBombError as error:
         raise TooLarge(f"the picture is over the limit of {MAX_PIXELS:,} pixels: {error}") from error
+    except PIL.UnidentifiedImageError as error:  # its words name an object of ours
+        raise BadImage(f"these {len(data)} bytes are not a picture. Send PNG, JPEG, WebP or GIF.") from error
     except Exception as error:
-        raise BadImage(f"these {len(data)} bytes are not a picture: {error}. Send PNG, JPEG, WebP or GIF.") from error
+        raise BadImage(f"the picture is damaged: {error}. Send PNG, JPEG, WebP or GIF.") from error
     if picture.width * picture.height > MAX_PIXELS:
         raise TooLarge(f"a picture of {picture.width}x{picture.height} is over the limit of {MAX_PIXELS:,} pixels.")
     return picture
