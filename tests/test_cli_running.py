@@ -144,6 +144,7 @@ def test_a_retry_takes_changes(cli, record):
 
 
 def test_jobs_are_held_released_and_moved(cli, record):
+    wait_until(lambda: json.loads(cli("jobs", "--state", "queued", "--json").stdout) == [])  # of the tests before
     cli("queue", "pause")
     first, second = (cli("run", "draw", "--no-wait").stdout.strip() for _ in range(2))
     assert cli("hold", first).stdout == f"hold    {first}\n" and record(first)["state"] == "held"
