@@ -75,7 +75,8 @@ class Watch:
         """For how long something of our own kept the hub from its heartbeat. A long time without any work and any
         waiting is one in which the whole process was stopped."""
         wall, worked, waiting = (after - earlier for earlier, after in zip(before, now, strict=True))
-        asleep = min(wall, 2 * BEAT_SECONDS) if state_of(HUB_TASK) in "SD" else 0
+        state = state_of(HUB_TASK)
+        asleep = min(wall, 2 * BEAT_SECONDS) if state == "S" or (state == "D" and not commits()) else 0
         return max(0, min(wall - waiting, worked + asleep))
 
 
@@ -84,6 +85,13 @@ def state_of(task):
         return Path(f"/proc/self/task/{task}/stat").read_text().rsplit(") ", 1)[1][0]
     except OSError:
         return "X"
+
+
+def commits():
+    """Whether the hub is at a commit. That writes to the system's memory only: if it has to wait for the disk, others
+    have filled that."""
+    frame = sys._current_frames().get(HUB)
+    return bool(frame) and frame.f_code.co_name == "_commit"
 
 
 def where():

@@ -138,6 +138,7 @@ def test_a_retry_takes_changes(cli, record):
     id = json.loads(cli("run", "paint", "--prompt", "x", "--json").stdout)["job"]["id"]
     again = cli("retry", id, "--seed", 9).stdout.strip()
     assert record(again)["params"] == {"prompt": "x", "seed": 9, "count": 1}
+    wait_until(lambda: record(again)["state"] == "done")
     listed = "\n".join((id, again))
     assert len(json.loads(cli("retry", "--json", stdin=listed).stdout)) == 2
     assert "--count must be 1 to 8" in cli("retry", id, "--count", 9).stderr

@@ -138,7 +138,7 @@ def test_what_the_plugin_raises_reaches_the_caller(client):
 
 
 def test_every_code_of_the_wire_has_its_exception():
-    ours = {kind.code for kind in sdk.ServerError.__subclasses__()}
+    ours = {kind.code for kind in sdk.ServerError.__subclasses__() if kind.__module__ == sdk.__name__}
     assert ours == {*errors.CODES, "unreachable"}
 
 
