@@ -12,9 +12,8 @@ from core.ops import bootstrap
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ROOT / ".envs"
 TEST_LOCK = ROOT / "requirements-test.lock"
-# Each lane takes the next file when it is done with one. The server's tests mostly wait for processes: four lanes fill
-# two cores, as three do with the plugins', which compute more.
-LANES = ["--dist", "loadfile", "--no-loadscope-reorder"]
+# Tests mostly wait for processes, so three lanes fill two cores: each takes the next file when it is done with one.
+LANES = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
 # The plugin's own packages come first; pytest is appended, so the tests see what the plugin would see.
 PLUGIN_PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
@@ -44,8 +43,7 @@ def main():
     counts = []
     for name, make_command in commands:
         print(f"\n{name}", flush=True)
-        lanes = [] if paths else [*LANES, "-n", "4" if name == "server" else "3"]
-        counts.append(run(make_command, lanes + options))
+        counts.append(run(make_command, options if paths else LANES + options))
     passed, failed, skipped = (sum(each) for each in zip(*counts, strict=True)) if counts else (0, 0, 0)
     lines = sum(code_lines(path) for path in [*ROOT.glob("core/*.py"), *ROOT.glob("server.py")])
     print(f"\nkernel: {lines} lines of code in core/*.py and server.py (aim 800, bound 1000)")

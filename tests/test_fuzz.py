@@ -20,7 +20,7 @@ from tests.test_attacks import LIAR
 from tests.wire import Wire
 
 pytestmark = pytest.mark.slow
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1500"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "800"))
 PLAY = """
 class EchoParams(Params):
     text: str = param("hello", max_length=100, help="What to say.")

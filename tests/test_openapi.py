@@ -61,7 +61,7 @@ def test_the_server_does_what_its_document_says_whatever_is_sent(tmp_path):
         with Wire(server) as wire:
             done, held = wire.submit("say"), wire.submit("say", hold=True)
             artifact = wire.ended(done)["outputs"][0]
-        fuzz(server, tmp_path, "--max-examples=20")
+        fuzz(server, tmp_path, "--max-examples=12")
         for path, id in (("jobs", done), ("jobs", held), ("artifacts", artifact)):  # those that are there
             operations = f'[[operations]]\ninclude-path-regex = "/{path}/.id"\nparameters."path.id" = "{id}"\n'
             fuzz(server, tmp_path, "--max-examples=10", f"--include-path-regex=/{path}/.id", settings=operations)
