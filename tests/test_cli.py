@@ -91,14 +91,6 @@ def server():
 
 
 @pytest.fixture
-def cli(server, monkeypatch):
-    """cli(words) carries out a line in this process, which is quicker than to start one."""
-    monkeypatch.setenv("COLUMNS", "100")
-    with server.client() as client:
-        yield lambda *words, **options: in_process(client, *words, **options)
-
-
-@pytest.fixture
 def program(server):
     """program(words) runs a command on the server; returns the finished process."""
     return lambda *words, **options: run(server, *words, **options)

@@ -10,7 +10,6 @@ import PIL.Image
 import pytest
 
 from tests.serving import ROOT, serve, wait_until
-from tests.shell import in_process
 from tests.test_cli import environment, pixel
 
 STUDIO = """
@@ -42,12 +41,6 @@ class Studio(Plugin):
 def server():
     with serve({"studio": STUDIO}) as server:
         yield server
-
-
-@pytest.fixture
-def cli(server):
-    with server.client() as client:
-        yield lambda *words, **options: in_process(client, *words, **options)
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 
 from clients.python.stable_core import ARTIFACT_ID
 from tests.serving import serve, wait_until
-from tests.shell import in_process
 from tests.test_cli import DEMO, pixel
 
 PLANNER = """
@@ -38,13 +37,6 @@ class Planner(Plugin):
 def server():
     with serve({"demo": DEMO, "planner": PLANNER}) as server:
         yield server
-
-
-@pytest.fixture
-def cli(server):
-    """cli(words, stdin=...) carries out a line; returns stdout, stderr and returncode."""
-    with server.client() as client:
-        yield lambda *words, **options: in_process(client, *words, **options)
 
 
 @pytest.fixture

@@ -11,10 +11,8 @@ import PIL.Image
 
 from clients.python import BadImage, InvalidParams
 
-MOST_PIXELS, MOST_READ = (
-    50_000_000,
-    150_000_000,
-)  # a file of some kB can unpack to gigabytes; and the server's own limit
+MOST_PIXELS = 50_000_000  # a file of some kB can unpack to gigabytes
+MOST_READ = 150_000_000  # the server's own limit
 _unpacking = asyncio.Lock()
 
 
