@@ -612,7 +612,9 @@ export class Client {
 
   /** Call `listener({type, data})` for each event from now on, in order, also where no job of ours is concerned: job,
    * artifact, session, queue, plugins, models, progress, preview, log, as the protocol describes them, and resync, when
-   * some were missed while there was no connection. Call what is returned to hear no more.
+   * some were missed while there was no connection. Of the connection itself: connected, with how many events it had
+   * `missed` and has been told now (unless `resync`), lost, and refused, with the error, after which nothing comes.
+   * Call what is returned to hear no more.
    * @param {(event: ServerEvent) => void} listener @returns {() => void} */
   onEvent(listener) {
     const own = (/** @type {ServerEvent} */ event) => listener(event); // the same one may be given twice
@@ -818,10 +820,12 @@ export class Client {
       return;
     }
     this.limits = hello.limits;
+    const missed = this.#seq === undefined ? 0 : answer.seq - this.#seq;
     this.#seq = answer.resync ? answer.seq : Math.max(this.#seq ?? 0, answer.seq);
     this.#engine = engine;
     this.#socket.io.reconnection(true);
     this.#online.unlock();
+    this.#announce({ type: "connected", data: { missed: Math.max(0, missed), resync: answer.resync } });
     if (!answer.resync) return;
     this.#announce({ type: "resync", data: { seq: answer.seq } }); // it does not know all events since then any more
     for (const job of this.#knownJobs()) job._reconcile();
@@ -833,7 +837,10 @@ export class Client {
     this.#engine = undefined;
     this.#plugins = undefined; // the next server may have others
     if (this._fatal) return;
-    if (wasOnline) this.#online = gate();
+    if (wasOnline) {
+      this.#online = gate();
+      this.#announce({ type: "lost", data: {} });
+    }
     if (!this.#socket.io.reconnection()) this.#fail(new Unreachable(`the connection to ${this.url} broke at once.`));
     else if (reason === "io server disconnect") pause().then(() => this._fatal || this.#socket.connect());
   }
@@ -907,6 +914,8 @@ export class Client {
     this.#stop.abort();
     this.#socket.disconnect();
     this.#online.unlock(); // whoever waits for the connection is to see the error instead
+    const { code, message, hint } = error;
+    this.#announce({ type: "refused", data: { code, message, hint } });
     for (const job of this.#knownJobs()) job._tell(error);
   }
 }

@@ -1,0 +1,81 @@
+// Ways from one screen to another: open a form with these values, paint on that picture, show that result.
+
+import { create } from "zustand";
+import { navigate } from "wouter/use-hash-location";
+
+import { call } from "../server/client";
+import { useServer } from "../server/store";
+import type { ArtifactRecord, JobRecord, Reference, Values } from "../server/types";
+
+/** What is in a form's input: results and uploads, or a text that is typed. */
+export type Given = { artifact: ArtifactRecord } | { text: string };
+export interface Draft {
+  params: Values;
+  inputs: Record<string, Given[]>;
+}
+
+/** The forms as they stand, by the full name of the job; kept while screens change. */
+export const useForms = create<{ chosen: string | null; drafts: Record<string, Draft> }>(() => ({
+  chosen: localStorage.getItem("job"),
+  drafts: {},
+}));
+
+export function chooseJob(job: string): void {
+  localStorage.setItem("job", job);
+  useForms.setState({ chosen: job });
+}
+
+export function setDraft(job: string, change: Partial<Draft>): void {
+  useForms.setState(({ drafts }) => ({
+    drafts: { ...drafts, [job]: { ...(drafts[job] ?? { params: {}, inputs: {} }), ...change } },
+  }));
+}
+
+/** Shows the form of a job with these values; those not named keep their defaults. */
+export function openForm(job: string, params: Values = {}, inputs: Record<string, Given[]> = {}): void {
+  setDraft(job, { params, inputs });
+  chooseJob(job);
+  navigate("/");
+}
+
+/** Puts a result into the first fitting input of a job's form, and keeps the rest of that form. */
+export function sendTo(job: string, artifact: ArtifactRecord): void {
+  const ports = Object.entries(useServer.getState().catalogue[job].inputs);
+  const [name] = ports.find(([, port]) => fits(artifact.kind, port.kind))!;
+  const before = useForms.getState().drafts[job];
+  setDraft(job, { inputs: { ...before?.inputs, [name]: [{ artifact }] } });
+  chooseJob(job);
+  navigate("/");
+}
+
+/** Puts a job's parameters and inputs into its form. With `seed`, also the seed that it really had. */
+export async function reuse(record: JobRecord, seed?: number): Promise<void> {
+  const type = useServer.getState().catalogue[record.name];
+  if (!type) throw new Error(`No plugin announces ${record.name} just now.`);
+  const properties = Object.entries(type.params.properties ?? {});
+  const seeded = properties.find(([, { ui }]) => ui?.widget === "seed")?.[0];
+  const params = { ...record.params, ...(seeded && seed !== undefined && { [seeded]: seed }) };
+  openForm(record.name, params, await inputsOf(record.inputs));
+}
+
+/** The artifacts that a stored job's inputs name. */
+export async function inputsOf(inputs: Record<string, Reference[] | Reference>): Promise<Record<string, Given[]>> {
+  const read = Object.entries(inputs).map(async ([name, given]) => {
+    const items = await Promise.all([given].flat().map(artifactsOf));
+    return [name, items.flat().map((artifact) => ({ artifact }))] as const;
+  });
+  return Object.fromEntries(await Promise.all(read));
+}
+
+async function artifactsOf(item: Reference): Promise<ArtifactRecord[]> {
+  if (typeof item === "string") return [(await call("artifact", { id: item })).artifact];
+  const { artifacts } = await call<{ artifacts: ArtifactRecord[] }>("artifacts", { job: item.job, limit: 1000 });
+  return artifacts.filter(({ idx }) => idx === (item.index ?? idx)).sort((a, b) => a.idx - b.idx);
+}
+
+export const openPainter = (artifact: ArtifactRecord): void => navigate(`/draw/${artifact.id}`);
+export const openResult = (id: string): void => navigate(`/results/${id}`);
+
+/** Whether an output of kind `given` may be an input of kind `wanted`. */
+export const fits = (given: string, wanted: string): boolean =>
+  given === wanted || (["image", "mask"].includes(given) && ["image", "mask"].includes(wanted));

@@ -1,0 +1,150 @@
+// What the server sends, in its own words: see docs/protocol.md.
+
+import type { ArtifactRecord as SdkArtifact, ErrorBody } from "stable-core";
+
+export type { ErrorBody };
+export type State = "held" | "waiting" | "queued" | "running" | "done" | "failed" | "cancelled";
+export type Values = Record<string, unknown>;
+
+export interface Port {
+  kind: string;
+  list: boolean;
+  optional: boolean;
+  help?: string;
+}
+
+/** Hints for forms: the `ui` of a parameter's schema. */
+export interface Hints {
+  widget?: string;
+  group?: string;
+  order?: number;
+  advanced?: boolean;
+  unit?: string;
+  step?: number;
+  visible_if?: Values;
+  choices?: unknown[];
+  choices_from?: string;
+}
+
+export interface Schema {
+  type?: string;
+  title?: string;
+  description?: string;
+  default?: unknown;
+  enum?: unknown[];
+  minimum?: number;
+  maximum?: number;
+  multipleOf?: number;
+  maxLength?: number;
+  maxItems?: number;
+  properties?: Record<string, Schema>;
+  items?: Schema;
+  anyOf?: Schema[];
+  required?: string[];
+  $ref?: string;
+  $defs?: Record<string, Schema>;
+  ui?: Hints;
+  [more: string]: unknown;
+}
+
+export interface Announced {
+  name: string;
+  help: string;
+  inputs: Record<string, Port>;
+  output: Port;
+  params: Schema;
+  light: boolean;
+  program: boolean;
+  plans: boolean;
+}
+
+/** A job as the page knows it: `full` is plugin.job. */
+export interface JobType extends Announced {
+  full: string;
+  plugin: string;
+  title: string;
+}
+
+export interface Plugin {
+  name: string;
+  status: "installing" | "ready" | "refused";
+  error: string | null;
+  jobs: Announced[];
+  settings: Schema;
+  notes: string[];
+  version?: string;
+  title?: string;
+  description?: string;
+  author?: string;
+  licence?: string;
+  homepage?: string;
+}
+
+export type Reference = string | { job: string; index?: number; review?: "picked" };
+
+export interface JobRecord {
+  id: string;
+  name: string;
+  state: State;
+  priority: "interactive" | "normal" | "batch";
+  session: string;
+  parent?: string;
+  children?: number;
+  children_ended?: number;
+  params: Values;
+  inputs: Record<string, Reference[]>;
+  created: number;
+  started?: number;
+  finished?: number;
+  attempt: number;
+  cancel?: "discard" | "keep";
+  error?: ErrorBody | null;
+  outputs?: string[];
+  position?: number;
+  eta_seconds?: number | null;
+  metrics?: Record<string, number | string | null>;
+}
+
+export interface ArtifactRecord extends SdkArtifact {
+  idx: number;
+  sha256: string;
+  session: string;
+  review: "new" | "picked" | "rejected";
+  facts: Record<string, any>;
+  created: number;
+  source?: string;
+}
+
+export interface Progress {
+  id: string;
+  step: number;
+  total: number;
+  phase: string;
+  eta_seconds?: number | null;
+  next_output?: { index: number; eta_seconds: number | null };
+}
+
+export interface Worker {
+  plugin: string;
+  device: string;
+  ready: boolean;
+  memory_bytes: number;
+  warm?: unknown;
+  pid?: number;
+  detached: boolean;
+  jobs: string[];
+}
+
+export interface Plan {
+  job: string;
+  params: Values;
+  count: number | null;
+  outputs?: Record<string, any>[];
+  eta_seconds: number | null;
+}
+
+export interface LogLine {
+  time: number;
+  job?: string;
+  text: string;
+}
