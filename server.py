@@ -72,7 +72,9 @@ class Server:
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
         following = Following(self.sio, config, self.store, self.catalogue, self.outgoing)
         light = Light(self.store, self.catalogue, self.pool, self.sio)
-        self.library = Library(config, self.store, self.catalogue, self.scheduler, blobs, run_blocking, light.call)
+        self.library = Library(
+            config, self.store, self.catalogue, self.scheduler, blobs, run_blocking, light.call, self.pool.devices
+        )
         Reuse(config, self.store, self.catalogue, self.scheduler, self.pool, blobs, self.sio, run_blocking, exported)
         Programs(self.store, self.scheduler, self.pool, self.sio, self.outgoing.tell)
         self.detached = Detached(config, self.store, self.catalogue, self.pool, blobs, self.sio)

@@ -552,8 +552,9 @@ export class Client {
     return this._attach((await this.call("job", { id })).job, job);
   }
 
-  /** The newest first.
-   * @param {{ state?: State, session?: string, limit?: number }} [options] @returns {Promise<Job[]>} */
+  /** The newest first; with `order` "queue" the unfinished ones as they run, 1,000 at most.
+   * @param {{ state?: State, session?: string, limit?: number, order?: "newest" | "queue" }} [options]
+   * @returns {Promise<Job[]>} */
   async jobs({ limit = 50, ...wanted } = {}) {
     return (await this.#listed("jobs", limit, wanted)).map((record) => this._attach(record));
   }
@@ -713,6 +714,7 @@ export class Client {
       const page = (await this.call(event, { ...wanted, ...place }))[event];
       if (!page.length) break;
       found.push(...page);
+      if (wanted.order === "queue") break; // which moves, so it has no pages
     }
     return found;
   }

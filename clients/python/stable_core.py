@@ -572,9 +572,12 @@ class Client:
         job = self._jobs.setdefault(id, Job(self))  # what happens while it is asked for counts, too
         return self._attach(self.call("job", {"id": id})["job"], job)
 
-    def jobs(self, *, state: State | None = None, session: str | None = None, limit: int = 50) -> list[Job]:
-        """The newest first."""
-        return [self._attach(record) for record in self._listed("jobs", limit, state=state, session=session)]
+    def jobs(
+        self, *, state: State | None = None, session: str | None = None, limit: int = 50, order: Order = "newest"
+    ) -> list[Job]:
+        """The newest first; with `order` "queue" the unfinished ones as they run, 1,000 at most."""
+        wanted = {"state": state, "session": session, "order": order if order != "newest" else None}
+        return [self._attach(record) for record in self._listed("jobs", limit, **wanted)]
 
     def artifact(self, artifact: str | ArtifactRecord) -> Artifact:
         """A result or an upload of anyone with our token, by its id or its record. Asks nothing of the server."""
@@ -697,7 +700,7 @@ class Client:
             before = {"before": found[-1]["id"]} if found else {}
             page = self.call(event, wanted | before | {"limit": min(1000, limit - len(found))})[event]
             found += page
-            if not page:
+            if not page or wanted.get("order") == "queue":  # which moves, so it has no pages
                 break
         return found
 
@@ -1130,8 +1133,10 @@ class AsyncClient:
     async def job(self, id: str) -> AsyncJob:
         return AsyncJob(self, await self._run(self._client.job, id))
 
-    async def jobs(self, *, state: State | None = None, session: str | None = None, limit: int = 50) -> list[AsyncJob]:
-        found = await self._run(lambda: self._client.jobs(state=state, session=session, limit=limit))
+    async def jobs(
+        self, *, state: State | None = None, session: str | None = None, limit: int = 50, order: Order = "newest"
+    ) -> list[AsyncJob]:
+        found = await self._run(lambda: self._client.jobs(state=state, session=session, limit=limit, order=order))
         return [AsyncJob(self, job) for job in found]
 
     def artifact(self, artifact: str | ArtifactRecord) -> AsyncArtifact:
@@ -1220,6 +1225,7 @@ def read_token() -> str:
 
 State = Literal["held", "waiting", "queued", "running", "done", "failed", "cancelled"]
 Priority = Literal["interactive", "normal", "batch"]
+Order = Literal["newest", "queue"]
 Embed = Literal["full", "minimal", "none"]
 Kind = Literal["image", "mask", "text", "json", "audio", "video"]
 Review = Literal["new", "picked", "rejected"]

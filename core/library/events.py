@@ -1,17 +1,18 @@
 """The events about what is kept: artifacts, sessions, lists of jobs and of choices."""
 
+import functools
 import json
 import math
 import re
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from core.api import Handler, Name
 from core.artifacts import Blobs
-from core.errors import NotFound, PluginError, TooLarge, UnknownJob
-from core.jobs import Row, State, Store, Transaction, new_id, now, wire
+from core.errors import InvalidParams, NotFound, PluginError, TooLarge, UnknownJob
+from core.jobs import TERMINAL, Row, State, Store, Transaction, new_id, now, wire
 from core.library.arrivals import Arrivals
 from core.library.catalogue import MAX_PARAMS, Catalogue
 from core.library.fair import Pause
@@ -19,6 +20,7 @@ from core.library.lineage import Lineage, parents
 from core.library.models import Models
 from core.library.retention import Retention
 from core.library.review import Review, owned
+from core.library.upcoming import upcoming
 from core.ops.config import Config
 from core.scheduler import Scheduler
 
@@ -44,8 +46,9 @@ class Library:
 
     def __init__(
         self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, blobs: Blobs,
-        run_blocking: Callable[..., Any], call: Handler,
+        run_blocking: Callable[..., Any], call: Handler, devices: list[str],
     ):  # fmt: skip
+        self._devices = devices
         self._config, self._store, self._catalogue, self._run_blocking = config, store, catalogue, run_blocking
         self._call = call
         review = Review(store, scheduler)
@@ -63,9 +66,18 @@ class Library:
 
     def jobs(
         self, owner: str, state: State | None = None, session: str | None = None, parent: str | None = None,
-        before: str | None = None, limit: Limit = 50,
+        before: str | None = None, limit: Limit = 50, order: Literal["newest", "queue"] = "newest",
     ) -> Row:  # fmt: skip
-        """The newest jobs first; `before` a job's id gives the next page."""
+        """The newest jobs first; `before` a job's id gives the next page. With `order` "queue" the unfinished ones,
+        those that run first, then as they will run, then those that wait; and how many there are."""
+        if order == "queue":
+            if before is not None:
+                raise InvalidParams("the queue has no pages, for it moves: leave out before.", field="before")
+            if state in TERMINAL:
+                raise InvalidParams(f"the queue has no jobs that are {state}: those have ended.", field="state")
+            queue, given = self._config.data / "jobs.db", {"state": state, "session": session, "parent": parent}
+            seen = functools.partial(upcoming, queue, len(self._devices), self._catalogue, owner, limit, **given)
+            return self._run_blocking(seen)
         return {"jobs": self._listed("jobs", limit, before, owner=owner, state=state, session=session, parent=parent)}
 
     def artifacts(

@@ -79,7 +79,7 @@ class Light:
         if "outputs" in plan:
             plan["count"] = len(plan["outputs"])
         names = Counter(each["job"] for each in plan.get("jobs", [])) or {known.name: 1}
-        means = {name: mean_seconds(self._store, self._catalogue.find(name).name) for name in names}
+        means = {name: mean_seconds(self._store.all, self._catalogue.find(name).name) for name in names}
         unknown = None in means.values()
         plan["eta_seconds"] = None if unknown else round(sum(means[name] * names[name] for name in names), 1)
         return {"plan": {"job": known.name} | plan}

@@ -43,7 +43,7 @@ class Queue:
         row = self._store.job(id, owner)
         row["outputs"] = [artifact["id"] for artifact in self._store.outputs(id)]
         if row["state"] in ("held", "waiting"):
-            row["waits_for"] = waits_for(self._store, row)
+            row["waits_for"] = waits_for(self._store.all, row)
         if row["state"] == "queued":
             row |= place(self._store, row, len(self._pool.devices), self._catalogue)
         return {"job": wire(row)}

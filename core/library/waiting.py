@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from core.errors import CoreError, DependencyFailed, NotFound
-from core.jobs import Row, Store, Transaction, now
+from core.jobs import Row, Transaction, now
+from core.library.database import Ask
 from core.library.inputs import failed, gate, look_up
 
 BLOCKED = """SELECT needs FROM waits LEFT JOIN artifacts ON artifacts.id = needs
@@ -77,12 +78,12 @@ def release(tx: Transaction, job: str) -> Row:
     return _queue(tx, job, "held")
 
 
-def waits_for(store: Store, row: Row) -> list[Row]:
+def waits_for(ask: Ask, row: Row) -> list[Row]:
     """What keeps a held or waiting job from running, for its record."""
     sql = """SELECT needs, state, review FROM waits LEFT JOIN jobs ON jobs.id = needs
         LEFT JOIN artifacts ON artifacts.id = needs WHERE waits.job = ? AND coalesce(review, 'new') = 'new' LIMIT ?"""
     waits: list[Row] = [{"person": "release"}] if row["state"] == "held" else []
-    for each in store.all(sql, row["id"], TOLD):
+    for each in ask(sql, row["id"], TOLD):
         job, artifact = {"job": each["needs"], "state": each["state"]}, {"artifact": each["needs"], "review": "new"}
         waits.append(artifact if each["review"] else job)
     return waits

@@ -88,11 +88,14 @@ class Wait(Said):
     person: Literal["release"] | None = None
 
 
-class JobDetail(JobRecord):
-    outputs: list[str] = Field(description="Artifact ids, in order.")
+class PlacedJob(JobRecord):
     position: int | None = Field(None, description="Jobs ahead of it, while it is queued.")
     eta_seconds: float | None = None
     waits_for: list[Wait] | None = Field(None, description="While it is held or waiting.")
+
+
+class JobDetail(PlacedJob):
+    outputs: list[str] = Field(description="Artifact ids, in order.")
 
 
 class ArtifactRecord(Said):
@@ -224,6 +227,11 @@ class JobsAnswer(Answer):
     jobs: list[JobRecord]
 
 
+class ListedJobsAnswer(Answer):
+    jobs: list[PlacedJob] = Field(description="Only those of the queue know their place.")
+    total: int | None = Field(None, description="Of the queue: how many there are.")
+
+
 class CallAnswer(Answer):
     outputs: list[Any] = Field(description="What the light job returns: texts and JSON values.")
 
@@ -322,7 +330,7 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "plan": PlanAnswer,
     "call": CallAnswer,
     "job": JobDetailAnswer,
-    "jobs": JobsAnswer,
+    "jobs": ListedJobsAnswer,
     "cancel": JobAnswer,
     "skip": JobAnswer,
     "retry": JobAnswer,
