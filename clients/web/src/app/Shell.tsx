@@ -11,6 +11,7 @@ import { Empty } from "../ui/Empty";
 import { ConnectionLine } from "./ConnectionLine";
 import { NoticeStack } from "./NoticeStack";
 import css from "./Shell.module.css";
+import { Shortcuts } from "./Shortcuts";
 import { applyTheme, theme } from "./theme";
 
 const Watch = lazy(() => import("../screens/watch/Watch"));
@@ -52,6 +53,7 @@ export function Shell() {
           </main>
         </div>
         <NoticeStack />
+        <Shortcuts />
       </div>
     </Router>
   );
