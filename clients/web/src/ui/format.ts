@@ -1,0 +1,26 @@
+// Numbers as people read them: sizes, times, durations.
+
+const UNITS = ["bytes", "KB", "MB", "GB", "TB"];
+
+/** 4265146304 is "4.3 GB". */
+export function size(bytes: number): string {
+  const power = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), UNITS.length - 1);
+  const amount = bytes / 1000 ** power;
+  return `${power && amount < 100 ? amount.toFixed(1) : Math.round(amount)} ${UNITS[power]}`;
+}
+
+/** Seconds since 1970 as date and time of here. */
+export const moment = (seconds: number): string =>
+  new Date(seconds * 1000).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+/** Seconds since 1970 as the time of day. */
+export const clock = (seconds: number): string =>
+  new Date(seconds * 1000).toLocaleTimeString(undefined, { hour12: false });
+
+/** 95 is "1 min 35 s". */
+export function duration(seconds: number): string {
+  const whole = Math.max(0, Math.round(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
+  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
+}
