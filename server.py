@@ -33,6 +33,7 @@ from core.ops.memory import Memory
 from core.ops.plugins import Plugins
 from core.ops.tokens import read_token
 from core.ops.watchdog import Watchdog
+from core.ops.webclient import WebClient
 from core.rest import serving
 from core.rest.bridges import Bridges
 from core.rest.http import create_app
@@ -55,7 +56,8 @@ class Server:
         self.store = Store(config.data / "jobs.db", power_safe, run_blocking, publish)
         self.catalogue = Catalogue(run_blocking)
         self.scheduler = Scheduler(config, self.store, self.catalogue)
-        self.app = create_app(config, self.store, blobs, run_blocking, lambda: self.api)
+        self.web = WebClient(config, run_blocking)
+        self.app = create_app(config, self.store, blobs, self.web, run_blocking, lambda: self.api)
         self.bridges = Bridges(config, lambda: self.api, lambda: self.address)
         self.bridges.mount(self.app)
         self.sio = sockets(self.app, config)

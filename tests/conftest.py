@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from core.ops import webclient
 from tests.serving import ROOT, serve
 from tests.shell import in_process
 
@@ -31,6 +32,12 @@ def artist():
     """A server that draws, for tests of all files that leave it as it is: its workers take seconds to load torch."""
     with serve({name: ROOT / "plugins" / name for name in ("stable_diffusion", "text")}) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def web():
+    """The folder of the full page, built from clients/web: servers of serve(..., web="auto") have it at /."""
+    return webclient.build(ROOT, ROOT / ".envs", print)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ START_SECONDS = 120
 LET_OFF = ["_execute_child"]  # starting a process takes 2 ms, and as long as the new one waits for a processor
 WATCH = ["-m", "tests.hub"]  # what looks out for a blocked hub; benchmarks do without
 HEADER = "import time\nfrom core.plugin import *\n"
+WEB = re.compile(r"^web       (?!building)", re.MULTILINE)  # how it went
 GREETING = re.compile(r"^stable-core \S+\s+(http://\S+?)/\?token=(\S+)$", re.MULTILINE)
 
 
@@ -35,9 +36,10 @@ class Running:
             self.write_plugin(name, source)
         own = {name: folder / name for name in ("data", "outputs", "models")}
         mode = os.environ.get("STABLE_CORE_TEST_ASYNC_MODE", "eventlet")
-        given = own | {"plugins": [folder / "plugins"], "environments": ROOT / ".envs", "async_mode": mode} | settings
+        given = own | {"plugins": [folder / "plugins"], "environments": ROOT / ".envs", "async_mode": mode}
+        given |= {"web": "off"} | settings  # no test has npm start that does not ask for it
         (folder / "config.toml").write_text("".join(f"{key} = {toml(value)}\n" for key, value in given.items()))
-        self.port = 0
+        self.port, self.web = 0, given["web"] != "off"
         self.start()
 
     def write_plugin(self, name, source):
@@ -51,8 +53,9 @@ class Running:
         (target / "__init__.py").write_text(HEADER + textwrap.dedent(source))
 
     def start(self):
-        """Returns when the plugins are loaded or refused."""
+        """Returns when the plugins are loaded or refused, and the page is built if web is on."""
         already = len(self.log)
+        ready = lambda log: "Ctrl-C stops." in log and (WEB.search(log) or not self.web)  # noqa: E731
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -62,7 +65,7 @@ class Running:
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
                 env=os.environ | {"XDG_CONFIG_HOME": str(self.folder / "config")},
             )  # fmt: skip
-        wait_until(lambda: "Ctrl-C stops." in self.log[already:] or self.process.poll() is not None, START_SECONDS)
+        wait_until(lambda: ready(self.log[already:]) or self.process.poll() is not None, START_SECONDS)
         greeting = GREETING.search(self.log, already)
         assert greeting and self.process.poll() is None, f"the server did not start:\n{self.log[already:]}"
         self.url, self.token = greeting.groups()

@@ -234,7 +234,7 @@ def test_a_pipe_is_no_place_for_a_console(server, folder):
 def own(tmp_path):
     """own(flags) starts server.py --console."""
     (tmp_path / "config.toml").write_text(
-        f'environments = "{ROOT}/.envs"\nplugins = ["{tmp_path}/plugins"]\nport = 0\n'
+        f'web = "off"\nenvironments = "{ROOT}/.envs"\nplugins = ["{tmp_path}/plugins"]\nport = 0\n'
     )
     folders = [f"--{name}={tmp_path / name}" for name in ("data", "outputs", "models")]
     started = []

@@ -295,7 +295,12 @@ def test_unknown_torch_backend_names_the_known_ones(place):
 
 
 def test_committed_locks_belong_to_their_requirements():
-    for requirements in [ROOT / "requirements.txt", ROOT / "requirements-test.txt", environments.WORKER]:
+    for requirements in [
+        ROOT / "requirements.txt",
+        ROOT / "requirements-test.txt",
+        environments.WORKER,
+        environments.NODE,
+    ]:
         header = requirements.with_suffix(".lock").read_text().splitlines()[0]
         assert header.endswith(f"inputs {environments.digest([requirements])}"), f"lock {requirements.name} again"
     for plugin in sorted(ROOT.glob("plugins/*/requirements.txt")):

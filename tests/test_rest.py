@@ -336,7 +336,8 @@ def test_the_openapi_document_is_valid_and_names_every_route(server, assembled):
         if rule.rule.split("/")[1] not in PREFIXES  # other people's APIs, of which they have documents
     }
     described = {(method.upper(), path) for path, item in document["paths"].items() for method in item}
-    others = {("GET", "/"), ("GET", "/plain/{name}"), ("POST", "/api/v1/uploads/{id}")}  # the last stands for a PATCH
+    others = {("GET", path) for path in ("/", "/plain/", "/plain/{name}", "/web/{name}")}
+    others |= {("POST", "/api/v1/uploads/{id}")}  # stands for a PATCH
     assert routes - described == others
 
 

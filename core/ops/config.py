@@ -49,6 +49,10 @@ class Config(pydantic.BaseModel):
     async_mode: Literal["eventlet", "threading"] = Field(
         "eventlet", description="How the server waits for many sockets."
     )
+    web: Literal["auto", "off"] = Field(
+        "auto",
+        description="The page at /: auto has npm build the full one at the first start, off leaves the plain one.",
+    )
     bridges: Literal["auto", "on", "off"] = Field(
         "auto", description="The APIs of A1111, OpenAI and MCP: auto is on where host is loopback."
     )

@@ -20,6 +20,7 @@ from core.ops.bootstrap import ROOT, InstallError
 __all__ = ["InstallError", "ensure", "ensure_lock", "lock", "lock_repository", "python_of"]
 
 WORKER = ROOT / "worker-requirements.txt"
+NODE = ROOT / "clients" / "web" / "node-requirements.txt"
 UNPACKED = 2.0  # bytes on disk for a byte fetched, bytecode included: 5.6 GB for torch's 2.85 GB
 Say = Callable[[str], None]
 
@@ -84,12 +85,14 @@ def lock(plugin_dir: Path) -> Path:
 
 
 def lock_repository() -> list[Path]:
-    """Write the lock files of the server, the tests and the bare worker."""
-    server, tests, worker = ROOT / "requirements.lock", ROOT / "requirements-test.lock", WORKER.with_suffix(".lock")
+    """Write the lock files of the server, the tests, the bare worker and Node."""
+    server, tests = ROOT / "requirements.lock", ROOT / "requirements-test.lock"
     compile_lock([server.with_suffix(".txt")], server)
     compile_lock([tests.with_suffix(".txt")], tests, "--constraints", str(server))
-    compile_lock([WORKER], worker)
-    return [server, tests, worker]
+    alone = [WORKER.with_suffix(".lock"), NODE.with_suffix(".lock")]
+    for path in alone:
+        compile_lock([path.with_suffix(".txt")], path)
+    return [server, tests, *alone]
 
 
 def recipe_of(plugin_dir: Path, backend: str = "auto") -> Recipe:

@@ -137,6 +137,7 @@ def greet(server: "Server") -> int:
     print(f"outputs   {server.config.outputs}")
     if server.unfinished:
         print(f"queue     {server.unfinished} unfinished {'job goes' if server.unfinished == 1 else 'jobs go'} on")
+    server.sio.start_background_task(server.web.make, lambda line: print(line, flush=True))
     server.plugins.load_all(lambda line: print(f"          {line}", flush=True))
     for info in server.catalogue.plugins.values():
         for line in said(info):

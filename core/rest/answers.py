@@ -321,6 +321,11 @@ class HealthAnswer(Answer):
     time: float
 
 
+class WebAnswer(Answer):
+    state: Literal["off", "building", "ready", "failed"]
+    text: str
+
+
 ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "hello": HelloAnswer,
     "plugins": PluginsAnswer,

@@ -174,10 +174,12 @@ def _bytes() -> dict[str, Row]:
     health = _operation(
         "health", "About", "Whether the server answers.", 200, _json("It does.", answers.HealthAnswer), ()
     )
+    web = _operation("web", "About", "How the page at / stands.", 200, _json("So.", answers.WebAnswer), (401, 403, 500))
     return {
         "/artifacts": {"put": send, "post": send | {"operationId": "uploadByPost"}},
         "/artifacts/{id}": {"get": fetch},
         "/healthz": {"get": health | {"security": []}},
+        "/web": {"get": web},
     }
 
 
