@@ -86,6 +86,8 @@ class Board:
             return f"{body['state']:<9} {body['name']}  {body['id']}{error}"
         if type == "artifact" and body.get("job") and not body.get("deleted"):
             return f"{body.get('review', 'new'):<9} {body['id']}  {show.artifact(body)}"
+        if type == "queue" and "moved" in body:
+            return f"moved     {body['moved']}"
         if type == "queue":
             return "the queue is paused" if body["paused"] else "the queue runs"
         if type == "plugins":

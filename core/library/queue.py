@@ -5,11 +5,12 @@ from typing import Any, Literal
 
 from core.api import Handler, Name
 from core.auth import OWNER, admin_only
-from core.errors import Conflict
+from core.errors import Conflict, InvalidParams
 from core.jobs import TERMINAL, Row, Store, Transaction, now, wire
 from core.library.catalogue import Catalogue
 from core.library.families import family
 from core.library.forecast import place
+from core.library.moving import beside, to_end
 from core.library.runs import Worker
 from core.library.waiting import release, waits_for
 from core.scheduler import Scheduler
@@ -97,15 +98,23 @@ class Queue:
         self._scheduler.dispatch({row["plugin"] for row in rows})
         return {"job": wire(rows[0])}
 
-    def move(self, owner: str, id: str, to: Literal["front", "back"]) -> Row:
-        """Let a job run before or after all others of its priority."""
-        row = self._store.job(id, owner)
-        order, step = ("", -1) if to == "front" else ("DESC", 1)
+    def move(
+        self, owner: str, id: str, to: Literal["front", "back"] | None = None, before: Name | None = None,
+        after: Name | None = None,
+    ) -> Row:  # fmt: skip
+        """Let a job run before or after all others of its priority, or right before or after another one of yours."""
+        if sum(each is not None for each in (to, before, after)) != 1:
+            raise InvalidParams("say one of to, before and after.", field="to")
+        self._store.job(id, owner)
 
         def change(tx: Transaction) -> Row:
-            edge = self._scheduler.front(tx, row["plugin"], row["program"], row["class"], order)
-            rank = row["rank"] if edge is None else edge + step
-            return tx.update_job(id, ("held", "waiting", "queued"), rank=rank)
+            row = tx.all("SELECT * FROM jobs WHERE id = ?", id)[0]
+            if to:
+                row = to_end(tx, self._scheduler, row, to)
+            else:
+                row = beside(tx, row, before or after, before is not None)
+            tx.event("queue", {"paused": self._scheduler.paused, "moved": id}, row | {"job": id})
+            return row
 
         return {"job": wire(self._store.write(change))}
 

@@ -390,9 +390,10 @@ class SessionEvent(Numbered):
 
 
 class QueueEvent(Numbered):
-    """The queue was paused or goes on."""
+    """The queue was paused or goes on, or one of your jobs was moved."""
 
     paused: bool
+    moved: str | None = Field(None, description="The job, whose place and those of others are other ones now.")
 
 
 class PluginsEvent(Numbered, PluginBrief):
