@@ -447,6 +447,33 @@ def test_no_state_is_missed_or_told_twice_through_a_broken_cable(server, package
     assert [each for each in story if each != "queued"] == ["running", *range(30), "done"]
 
 
+def test_what_becomes_of_the_connection_is_told_like_events(server, package):
+    code = f"""{BEFORE}
+        let events = 0;
+        client.onEvent(({{ type, data }}) => {{
+          events = type === "lost" ? 0 : events + 1;
+          if (type === "connected") say([type, data.missed === events - 1, data.missed > 3]);
+          if (type === "lost" || type === "refused") say([type, data.code ?? null]);
+        }});
+    """
+    with server.client() as other, through_cable(server, package, code) as (cable, process):
+        hear = lambda: json.loads(process.stdout.readline())  # noqa: E731
+        assert hear() == ["connected", True, False]
+        cable.cut()
+        assert hear() == ["lost", None]
+        other.run("count", n=1)
+        cable.mend()
+        assert hear() == ["connected", True, True]  # queued, running, its result, done
+        cable.cut()
+        assert hear() == ["lost", None]
+        server.kill()
+        (server.folder / "config/stable-core/token").unlink()
+        server.start()
+        cable.mend()
+        assert hear() == ["refused", "unauthorized"]
+        process.kill()
+
+
 def test_up_and_downloads_that_are_cut_go_on_where_they_were(server, package):
     code = f"""{BEFORE}
         const text = "abcdefgh".repeat({SIZE // 8});

@@ -347,8 +347,25 @@ def test_a_server_with_a_new_token_ends_the_wait():
         server.kill()
         (server.folder / "config/stable-core/token").unlink()
         server.start()
+        heard = []
+        client.on_event(lambda type, data: heard.append((type, data.get("code"))))
         with pytest.raises(sdk.Unauthorized):
             job.wait(timeout=30)
+        wait_until(lambda: ("refused", "unauthorized") in heard)
+
+
+def test_what_becomes_of_the_connection_is_told_like_events(server):
+    with server.client() as other, Cable(server) as cable, sdk.Client(cable.url, server.token) as client:
+        heard = []
+        client.on_event(lambda type, data: heard.append((type, data)))
+        cable.cut()
+        wait_until(lambda: ("lost", {}) in heard)
+        job = other.run("count", n=1)[0].record["job"]
+        cable.mend()
+        wait_until(lambda: heard[-1][0] == "connected")
+        between = heard[heard.index(("lost", {})) + 1 : -1]
+        assert [data["state"] for _, data in between if data.get("id") == job] == ["queued", "running", "done"]
+        assert heard[-1][1] == {"missed": len(between), "resync": False}
 
 
 @pytest.mark.slow

@@ -357,6 +357,8 @@ export class Client {
   #online = gate();
   /** @type {number | undefined} of the newest event heard: where a replay begins */
   #seq;
+  /** @type {number[]} of the events heard while a connection catches up */
+  #replayed = [];
   /** @type {Map<string, WeakRef<Job>>} by id and client_ref */
   #jobs = new Map();
   #forgotten = new FinalizationRegistry((/** @type {string} */ key) => {
@@ -412,7 +414,7 @@ export class Client {
 
   /** Leave. Jobs go on without us; waits for them throw Unreachable. */
   close() {
-    this.#fail(new Unreachable("the client was closed."));
+    this.#end(new Unreachable("the client was closed."));
   }
 
   /** The plugins with the jobs they announce: their inputs, output, and parameters as a JSON Schema.
@@ -613,9 +615,9 @@ export class Client {
 
   /** Call `listener({type, data})` for each event from now on, in order, also where no job of ours is concerned: job,
    * artifact, session, queue, plugins, models, progress, preview, log, as the protocol describes them, and resync, when
-   * some were missed while there was no connection. Of the connection itself: connected, with how many events it had
-   * `missed` and has been told now (unless `resync`), lost, and refused, with the error, after which nothing comes.
-   * Call what is returned to hear no more.
+   * some were missed while there was no connection. Of the connection itself: lost; connected, after the events that it
+   * had `missed` (so many) and was told now, with `resync` where not all are kept; and refused, with the error, after
+   * which nothing comes. Call what is returned to hear no more.
    * @param {(event: ServerEvent) => void} listener @returns {() => void} */
   onEvent(listener) {
     const own = (/** @type {ServerEvent} */ event) => listener(event); // the same one may be given twice
@@ -816,18 +818,19 @@ export class Client {
     const engine = this.#socket.io.engine;
     const hello = await this.#ask("hello", {});
     const since = this.#seq === undefined ? {} : { since: this.#seq };
+    this.#replayed = [];
     const answer = hello?.ok && (await this.#ask("subscribe", since));
     if (!answer?.ok || !this.#socket.connected || this.#socket.io.engine !== engine) {
       engine.close(); // and once more
       return;
     }
     this.limits = hello.limits;
-    const missed = this.#seq === undefined ? 0 : answer.seq - this.#seq;
+    const missed = new Set(this.#replayed.filter((seq) => seq <= answer.seq)).size; // not the live ones that follow
     this.#seq = answer.resync ? answer.seq : Math.max(this.#seq ?? 0, answer.seq);
     this.#engine = engine;
     this.#socket.io.reconnection(true);
     this.#online.unlock();
-    this.#announce({ type: "connected", data: { missed: Math.max(0, missed), resync: answer.resync } });
+    this.#announce({ type: "connected", data: { missed, resync: answer.resync } });
     if (!answer.resync) return;
     this.#announce({ type: "resync", data: { seq: answer.seq } }); // it does not know all events since then any more
     for (const job of this.#knownJobs()) job._reconcile();
@@ -886,6 +889,7 @@ export class Client {
       if (!this.#jobs.get(key)?.deref()) this._remember(key, job);
       job._receive(/** @type {JobEvent} */ ({ type, data }));
     }
+    if (data.seq !== undefined && !this.#engine) this.#replayed.push(data.seq);
     if (data.seq !== undefined && this.#seq !== undefined) this.#seq = Math.max(this.#seq, data.seq);
     this.#announce({ type, data });
   }
@@ -908,16 +912,22 @@ export class Client {
     return new Set(jobs.filter((job) => job !== undefined));
   }
 
-  /** @param {ServerError} error */
+  /** What stands against us for good, and is told. @param {ServerError} error */
   #fail(error) {
+    if (this._fatal) return;
+    this.#end(error);
+    const { code, message, hint } = error;
+    this.#announce({ type: "refused", data: { code, message, hint } });
+  }
+
+  /** @param {ServerError} error */
+  #end(error) {
     if (this._fatal) return;
     this._fatal = error;
     this.#engine = undefined;
     this.#stop.abort();
     this.#socket.disconnect();
     this.#online.unlock(); // whoever waits for the connection is to see the error instead
-    const { code, message, hint } = error;
-    this.#announce({ type: "refused", data: { code, message, hint } });
     for (const job of this.#knownJobs()) job._tell(error);
   }
 }

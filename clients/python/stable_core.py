@@ -424,6 +424,7 @@ class Client:
         self._pending: set[queue.SimpleQueue[dict[str, Any] | None]] = set()
         self._fatal: ServerError | None = None
         self._seq: int | None = None  # of the newest event heard: where a replay begins
+        self._replayed: list[int] = []  # of the events heard while a connection catches up
         self._jobs: weakref.WeakValueDictionary[str, Job] = weakref.WeakValueDictionary()  # by id and client_ref
         self._listeners: list[Callable[[str, dict[str, Any]], object]] = []
         self._plugins: list[PluginRecord] | None = None
@@ -621,9 +622,11 @@ class Client:
     def on_event(self, function: Callable[[str, dict[str, Any]], object]) -> Callable[[], None]:
         """Call `function(type, data)` for each event from now on, in order, also where no job of ours is concerned:
         job, artifact, session, queue, plugins, models, progress, preview, log, as the protocol describes them, and
-        resync, when some were missed while there was no connection. Call what is returned to hear no more.
+        resync, when some were missed while there was no connection. Of the connection itself: lost; connected, after
+        the events that it had `missed` (so many) and was told now, with `resync` where not all are kept; and refused,
+        with the error, after which nothing comes. Call what is returned to hear no more.
 
-        It runs in the thread that receives: it must not wait, nor call the server."""
+        It runs in a thread of the client's: it must not wait, nor call the server."""
         self._listeners = [*self._listeners, function]
 
         def stop() -> None:
@@ -779,7 +782,8 @@ class Client:
             socket.connect(self.url, auth={"token": self._token}, transports=["websocket"], wait_timeout=10)
         except socketio.exceptions.ConnectionError as error:
             raise self._refusal(refusals) from error
-        since = {} if self._seq is None else {"since": self._seq}
+        first, self._replayed = self._seq is None, []
+        since = {} if first else {"since": self._seq}
         hello = self._ask(socket, "hello", None) or {"ok": False}
         answer = (hello["ok"] and self._ask(socket, "subscribe", since)) or {"ok": False}
         with self._lock:
@@ -787,10 +791,13 @@ class Client:
             if stands:
                 self.limits, self._plugins = hello["limits"], None
                 self._seq = answer["seq"] if answer["resync"] else max(self._seq or 0, answer["seq"])
+                missed = len({seq for seq in self._replayed if seq <= answer["seq"]})  # not the live ones that follow
                 self._online.set()
         if not stands:
             socket.disconnect()  # it may be there still, and only be silent
             raise Unreachable(f"the connection to {self.url} broke at once.")
+        if not first:
+            self._announce("connected", {"missed": missed, "resync": answer["resync"]})
         if answer["resync"]:  # the server does not know all events since the last one any more
             self._announce("resync", {"seq": answer["seq"]})
             for job in self._known_jobs():
@@ -836,6 +843,8 @@ class Client:
             self._jobs.setdefault(key, job)._receive(event, body)
         if "seq" in body and self._seq is not None:
             self._seq = max(self._seq, body["seq"])
+            if not self._online.is_set():
+                self._replayed.append(body["seq"])
         self._announce(event, body)
 
     def _announce(self, event: str, body: dict[str, Any]) -> None:
@@ -859,6 +868,7 @@ class Client:
             for box in tuple(self._pending):  # who is told goes, while others are still being told
                 box.put(None)
         if was_online and not self._closed.is_set():
+            self._announce("lost", {})
             threading.Thread(target=self._reconnect, name="stable-core reconnect", daemon=True).start()
 
     def _reconnect(self) -> None:
@@ -869,7 +879,8 @@ class Client:
             except Unreachable:
                 delay = min(delay * 2, 2)
             except ServerError as error:  # a new token, for example: waiting does not help
-                return self._fail(error)
+                self._fail(error)
+                return self._announce("refused", {"code": error.code, "message": error.message, "hint": error.hint})
 
     def _fail(self, error: ServerError) -> None:
         self._fatal = self._fatal or error
