@@ -108,7 +108,7 @@ class Api:
     def flow(self, owner: str, jobs: Jobs) -> Row:
         """Queue several jobs, all or none; later ones may use results of earlier ones by their local names."""
         requests = plain.each("jobs", Submission, jobs)
-        return {"jobs": [wire(row) for row in fairly(self._scheduler.submit(requests, owner))]}
+        return {"jobs": [wire(row) for row in fairly(self._scheduler.submit(requests, owner, flow=True))]}
 
     def cancel(self, owner: str, id: str, keep_partial: bool = False) -> Row:
         """Stop a job in any unfinished state; with keep_partial, keep what is there."""

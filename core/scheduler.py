@@ -12,7 +12,7 @@ from typing import Any
 from core.errors import Cancelled, Conflict, InvalidParams, QueueFull
 from core.jobs import PRIORITIES, Row, Store, Transaction, new_id, now
 from core.library.catalogue import Catalogue, JobType
-from core.library.fair import Pause
+from core.library.checking import Checked, check_all
 from core.library.families import cancel_children, cancel_family
 from core.library.inputs import Inputs
 from core.library.waiting import After, settle
@@ -43,39 +43,32 @@ class Scheduler:
                 self.requeue(row["id"], row["lease"])
         return self._store.all("SELECT coalesce(sum(unfinished), 0) AS jobs FROM lanes")[0]["jobs"]
 
-    def submit(self, requests: list[Row], owner: str, lease: str | None = None) -> list[Row]:
+    def submit(self, requests: list[Row], owner: str, lease: str | None = None, flow: bool = False) -> list[Row]:
         """Accept all of `requests` or refuse all. Returns the records, after they are on the disk.
+        Errors in a `flow` say in which job they are.
 
         A request: id (local name, optional), job, params, inputs, priority, session, client_ref, hold, fresh,
         embed_metadata.
         An input is an artifact's id, {"job": id or local name of an earlier one, "index": k}, or a list of these;
         with "review": "picked" in it, it takes what a person has picked of that job's outputs, and waits for that.
         Those of a program, which has the `lease`, also have parent and key."""
-        checked, pause = [], Pause()
-        for request in requests:
-            pause()
-            job = self._catalogue.wanted(request["job"])
-            if job.about["light"]:
-                raise InvalidParams(f"{job.name} is a light job, which is not queued. Send it with call.", field="job")
-            checked.append((request, job, job.check(request["params"]), job.check_inputs(request["inputs"])))
+        checked = check_all(self._catalogue, requests, flow)
         rows = self._store.write(lambda tx: self._add_all(tx, checked, owner, lease))
         self.dispatch({row["plugin"] for row in rows})
         return rows
 
-    def _add_all(
-        self, tx: Transaction, checked: list[tuple[Row, JobType, Row, Row]], owner: str, lease: str | None
-    ) -> list[Row]:
+    def _add_all(self, tx: Transaction, checked: list[Checked], owner: str, lease: str | None) -> list[Row]:
         if lease and not tx.one("SELECT id FROM jobs WHERE state = 'running' AND lease = ? AND cancel IS NULL", lease):
             raise Cancelled("the program was cancelled, or runs elsewhere.")
         new, inputs, rows = 0, Inputs(tx, self._catalogue, owner), []
-        for request, job, params, given in checked:
-            references = inputs.check(job, given)
+        for place, request, job, params, given in checked:
+            references = inputs.check(job, given, place)
             known, name = self._known(tx, request, owner), request.get("id")
             unfinished = [] if known else inputs.unfinished(references)
             new += not known
             rows.append(known or self._add(tx, request, job, params, references, unfinished, owner))
             if name in inputs.local:
-                raise InvalidParams(f"two jobs of the flow are called {name!r}.", field="id")
+                raise InvalidParams(f"two jobs of the flow are called {name!r}.", field=f"{place}id")
             inputs.local[name or rows[-1]["id"]] = rows[-1]
         if new and (count := self._count(tx, owner)) > self._config.max_queued:
             text = f"{owner} has {count - new:,} unfinished jobs, the limit is {self._config.max_queued:,}."

@@ -170,6 +170,15 @@ def test_a_flow_with_one_bad_job_is_refused_whole(wire):
     assert not answer["ok"] and wire.call("jobs", {"limit": 1})["jobs"][0]["id"] == before
 
 
+def test_all_that_is_wrong_with_the_jobs_of_a_flow_is_told_with_their_numbers(wire):
+    jobs = [{"job": "echo"}, {"job": "echo", "params": {"times": 99}}, {"job": "shout", "params": {"loud": 1}}]
+    error = wire.call("flow", {"jobs": [*jobs, {"job": "nothing"}]})["error"]
+    fields = ["jobs.1.times", "jobs.2.loud", "jobs.2.text", "jobs.3.job"]
+    assert [each["field"] for each in error["errors"]] == fields and error["field"] == fields[0]
+    wrong = {"id": "b", "job": "shout", "inputs": {"text": "nobody"}}
+    assert wire.call("flow", {"jobs": [{"job": "echo"}, wrong]})["error"]["field"] == "jobs.1.text"
+
+
 def test_a_list_for_a_single_input_runs_once_per_item(wire):
     ids = [wire.upload(text, kind="text")["artifact"]["id"] for text in (b"a", b"b", b"c")]
     ended = wire.ended(wire.submit("shout", inputs={"text": ids}))

@@ -131,7 +131,7 @@ class JobType:
             raise InvalidParams(
                 f"{self.name} has no input {', '.join(unknown)[:100]}. It has {allowed}.", field="inputs"
             )
-        checked = {}
+        checked, errors = {}, []
         for name, port in ports.items():
             given = inputs.get(name)
             checked[name] = given if isinstance(given, list) else [] if given is None else [given]
@@ -139,9 +139,11 @@ class JobType:
                 text = f"{self.name}: {name} has {len(checked[name]):,} items, the limit is {MAX_ITEMS:,}."
                 raise TooLarge(text, field=name)
             if not checked[name] and not port["optional"]:
-                raise InvalidParams(
-                    f"{self.name} needs the input {name}: {port['kind']}. Send an artifact's id.", field=name
-                )
+                text = f"{self.name} needs the input {name}: {port['kind']}. Send an artifact's id."
+                errors.append({"field": name, "message": text})
+        if errors:
+            text = " ".join(error["message"] for error in errors)
+            raise InvalidParams(text, field=errors[0]["field"], errors=errors)
         return checked
 
 

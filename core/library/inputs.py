@@ -5,9 +5,10 @@ A reference is an artifact's id, {"job": id} for all outputs of another job, or 
 
 from typing import Any
 
-from core.errors import DependencyFailed, InvalidParams, NotFound, TypeMismatch, UnknownArtifact
+from core.errors import CoreError, DependencyFailed, InvalidParams, NotFound, TypeMismatch, UnknownArtifact
 from core.jobs import TERMINAL, Row, Store, Transaction
 from core.library.catalogue import Catalogue, JobType
+from core.library.checking import placed
 from core.types import fits
 
 References = dict[str, list[Any]]
@@ -20,9 +21,13 @@ class Inputs:
         self._tx, self._catalogue, self._owner = tx, catalogue, owner
         self.local: dict[str, Row] = {}
 
-    def check(self, job: JobType, inputs: References) -> References:
-        """The references with local names replaced; raises if one does not exist or does not fit."""
-        return {name: [self._check(job, name, item) for item in items] for name, items in inputs.items()}
+    def check(self, job: JobType, inputs: References, place: str = "") -> References:
+        """The references with local names replaced; raises if one does not exist or does not fit. `place` as in
+        core/library/checking.py."""
+        try:
+            return {name: [self._check(job, name, item) for item in items] for name, items in inputs.items()}
+        except CoreError as error:
+            raise placed(error, place) from error
 
     def _check(self, job: JobType, name: str, item: Any) -> Any:
         source = None
