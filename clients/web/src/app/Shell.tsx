@@ -44,7 +44,7 @@ export function Shell() {
                 <Route path="/results/:id?" component={Results} />
                 <Route path="/draw/:id?" component={Draw} />
                 <Route path="/connect" component={Connect} />
-                <Route path="/manage/:part?" component={Manage} />
+                <Route path="/manage/:part?/:id?" component={Manage} />
                 <Route>
                   <Empty title="There is no such screen">Choose one at the side.</Empty>
                 </Route>

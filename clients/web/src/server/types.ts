@@ -145,6 +145,9 @@ export interface Plan {
 
 export interface LogLine {
   time: number;
+  /** None: the server itself. */
   job?: string;
+  /** Of the job: plugin.job. */
+  name?: string;
   text: string;
 }
