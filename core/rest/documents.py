@@ -11,7 +11,7 @@ from core.rest.twins import BASE
 
 
 def mount(app: flask.Flask, run_blocking: Callable[..., Any], api: Callable[[], Api]) -> None:
-    """Add the routes. Each document is made when it is first asked for; jobs, which come and go, are added each time."""
+    """Add the routes. A document is made when it is first asked for; jobs, which come and go, are added each time."""
     made: dict[str, Row] = {}
 
     @app.get(f"{BASE}/openapi.json", endpoint="openapi")
