@@ -25,7 +25,9 @@ __all__ = [
     "BadImage", "Cancelled", "DependencyFailed", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch",
 ]  # fmt: skip
 BOUNDS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
-HINTS = {"widget", "group", "order", "advanced", "unit", "step", "visible_if", "choices", "choices_from"}
+HINTS = {
+    "widget", "group", "order", "advanced", "unit", "step", "visible_if", "choices", "choices_from", "frame", "mask",
+}  # fmt: skip
 PROGRESS_SECONDS, PREVIEW_SECONDS = 0.1, 0.5  # more often than this is not sent
 SLOWER = 5  # times at most, while as many jobs run beside each other: what they tell takes time from all of them
 
@@ -43,7 +45,9 @@ def param(default: Any = ..., *, help: str, **hints: Any) -> Any:
     clients find in the schema under "ui": widget ("textarea", "seed", "slider" ...), group, order, advanced, unit,
     step, visible_if ({"other_parameter": value}; True stands for all but 0, "" and False; where it does not fit, the
     parameter does not count), choices (which of the allowed values to offer), choices_from
-    ("models/checkpoint", or "call/JOB" for the names that a light job returns: entries by reference)."""
+    ("models/checkpoint", or "call/JOB" for the names that a light job returns: entries by reference), frame ("left",
+    "right", "up", "down": how many pixels the picture gets there), mask ("blur": how softly the mask is taken, as the
+    standard deviation in pixels; "invert": whether it means what is not white)."""
     bounds = {key: value for key, value in hints.items() if key in BOUNDS}
     ui = {key: value for key, value in hints.items() if key not in BOUNDS}
     if unknown := ui.keys() - HINTS:

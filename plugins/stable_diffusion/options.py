@@ -23,6 +23,7 @@ from .names import (
 SEEDS = 2**32
 MAX_TEXT = 20_000  # characters of a prompt, also with all that is added to it
 LARGEST = 4096  # pixels, each side
+LARGEST_GROWTH = 1024  # pixels, at each side
 LARGEST_TILED = 12_000  # of what is drawn in tiles; more pixels than its square could not be opened again
 # What is submitted may have the spellings of A1111 and ComfyUI; what a job gets to see has ours.
 Sampler = Annotated[Literal[SAMPLERS], pydantic.WithJsonSchema({"type": "string", "enum": [*SAMPLERS, *SPELLINGS]})]
@@ -36,6 +37,7 @@ LATENT_UPSCALERS = (
     "Latent (nearest-exact)",
 )  # fmt: skip
 IMAGE_UPSCALERS = ("Lanczos", "Nearest")
+SIDES = ("left", "right", "up", "down")
 FILLS = ("fill", "original", "latent noise", "latent nothing")
 PREPROCESSORS = ("none", "canny", "scribble", "tile", "mask", "inpaint", "invert")
 CONTROL_MODES = ("balanced", "my prompt is more important", "controlnet is more important")
@@ -53,6 +55,14 @@ def _side(default: int, **hints: Any) -> Any:
 
 def _seed(**hints: Any) -> Any:
     return param(-1, ge=-1, le=SEEDS - 1, widget="seed", **hints)
+
+
+def _grows(side: str, **hints: Any) -> Any:
+    """By how many pixels a picture grows at that side."""
+    help = f"How far the picture grows {'at the ' + side if side in ('left', 'right') else side}. The four sides count "
+    help += "instead of `pixels` and `directions` where one of them is not 0."
+    bounds = {"ge": 0, "le": LARGEST_GROWTH, "multiple_of": 8, "step": 8}
+    return param(0, frame=side, unit="pixels", group="canvas", advanced=True, help=help, **bounds, **hints)
 
 
 def _text(**hints: Any) -> Any:
@@ -770,6 +780,7 @@ class Inpaint(Redrawing, Several, Controlled, Referring):
         ge=0,
         le=64,
         unit="pixels",
+        mask="blur",
         group="mask",
         order=54,
         help="How softly the new part goes over into the old one. 0 is a hard edge.",
@@ -782,7 +793,7 @@ class Inpaint(Redrawing, Several, Controlled, Referring):
         "noise, for something wholly new. latent nothing: flat grey.",
     )
     invert_mask: bool = param(
-        False, group="mask", order=56, help="Redraw what is not masked, and leave what is masked."
+        False, mask="invert", group="mask", order=56, help="Redraw what is not masked, and leave what is masked."
     )
     only_masked: bool = param(
         False,
@@ -830,12 +841,17 @@ class Outpaint(Redrawing, Several, Controlled):
     )
     pixels: int = param(
         128, ge=8, le=512, multiple_of=8, step=8, unit="pixels", group="canvas", order=61,
-        help="How far the picture grows at each of the sides.",
+        visible_if=dict.fromkeys(SIDES, 0),
+        help="How far the picture grows at each of the sides, and so far that its new size is a multiple of 64.",
     )  # fmt: skip
-    directions: list[Literal["left", "right", "up", "down"]] = param(
-        ["left", "right", "up", "down"], min_length=1, max_length=4, group="canvas", order=62,
+    directions: list[Literal[SIDES]] = param(
+        [*SIDES], min_length=1, max_length=4, group="canvas", order=62, visible_if=dict.fromkeys(SIDES, 0),
         help="At which sides it grows.",
     )  # fmt: skip
+    left: int = _grows("left", order=67)
+    right: int = _grows("right", order=68)
+    up: int = _grows("up", order=69)
+    down: int = _grows("down", order=70)
     mask_blur: int = param(
         8, ge=0, le=64, unit="pixels", group="canvas", order=63,
         help="How softly the new area goes over into the old one.",
@@ -874,6 +890,12 @@ class Outpaint(Redrawing, Several, Controlled):
         order=34,
         help="How much of the new area is redrawn: at low values you see what it started from.",
     )
+
+    @property
+    def growth(self) -> dict[str, int]:
+        """How far it grows at each side; empty where `pixels` and `directions` say it."""
+        sides = {side: getattr(self, side) for side in SIDES}
+        return sides if any(sides.values()) else {}
 
 
 class Loopback(Redrawing, ResizeMode, Controlled):

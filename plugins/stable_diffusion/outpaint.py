@@ -6,19 +6,20 @@ from core.plugin import Cancelled, Result
 
 from .inpaint import painted
 from .options import Outpaint
-from .outpainting import canvases
+from .outpainting import canvases, grown
 from .resizing import flattened
 from .shot import Shot
 
 
 def draw(shot: Shot, image: PIL.Image.Image) -> Result:
     params: Outpaint = shot.params
-    grown = canvases(
-        flattened(image), params.directions, params.pixels, params.method, params.mask_blur,
+    growth = params.growth or grown(image.size, params.directions, params.pixels)
+    steps = canvases(
+        flattened(image), growth, params.method, params.mask_blur,
         params.width, params.height, params.noise_q, params.color_variation,
     )  # fmt: skip
     fill, picture = params.fill if params.method == "poor man's" else "original", None
-    for canvas in grown:
+    for canvas in steps:
         try:
             canvas.painted = painted(shot, canvas.picture, canvas.latent_mask, fill)
         except Cancelled:
@@ -34,4 +35,5 @@ def draw(shot: Shot, image: PIL.Image.Image) -> Result:
 
 def passes(params: Outpaint) -> int:
     """How many runs of a sampler it takes."""
-    return len({*params.directions}) if params.method == "mk2" else 1
+    sides = [side for side, new in params.growth.items() if new] or {*params.directions}
+    return len(sides) if params.method == "mk2" else 1

@@ -2,7 +2,7 @@
 
 A caller:
 
-    for canvas in canvases(picture, {"left", "up"}, 128, "mk2", mask_blur=8):
+    for canvas in canvases(picture, grown(picture.size, {"left", "up"}, 128), "mk2", mask_blur=8):
         canvas.painted = img2img(canvas.picture, canvas.latent_mask)
     picture = canvas.result
 """
@@ -54,8 +54,7 @@ class Canvas:
 
 def canvases(
     picture: PIL.Image.Image,
-    directions: Collection[str],
-    pixels: int,
+    growth: Growth,
     method: str,
     mask_blur: int,
     width: int = 0,
@@ -71,7 +70,6 @@ def canvases(
 
     2 * mask_blur pixels of the old picture are blended with the new at each seam, and at most a quarter of its shorter
     side. (In A1111 the blend reaches several times as far.) The rest is the old picture, to the byte."""
-    growth = grown(picture.size, directions, pixels)
     if method not in METHODS:
         raise InvalidParams(f"method {method!r} does not exist.", field="method", hint=f"There are: {METHODS}.")
     blur = min(mask_blur, min(picture.size) // 8)
@@ -111,8 +109,9 @@ def _canvas(
 ) -> Canvas:
     left, right, up, down = (growth[side] for side in DIRECTIONS)
     size = picture.width + left + right, picture.height + up + down
-    missing = round_up(size[0]) - size[0], round_up(size[1]) - size[1]  # never at a side that grows
+    missing = round_up(size[0]) - size[0], round_up(size[1]) - size[1]
     whole = bordered(picture, left, up, right + missing[0], down + missing[1])
+    growth = growth | {"right": right and right + missing[0], "down": down and down + missing[1]}  # painted, too
     start = whole
     if noise:
         pixels, new = numpy.asarray(whole), numpy.asarray(_outside(whole.size, growth, blur))

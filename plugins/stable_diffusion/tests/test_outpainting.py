@@ -24,7 +24,7 @@ def landscape(width, height):
 def outpaint(picture, directions=DIRECTIONS, pixels=64, method="mk2", mask_blur=4, **options):
     """The result where every pass paints all green, and the canvases."""
     passes = []
-    for canvas in canvases(picture, directions, pixels, method, mask_blur, **options):
+    for canvas in canvases(picture, grown(picture.size, directions, pixels), method, mask_blur, **options):
         canvas.painted = PIL.Image.new("RGB", canvas.picture.size, GREEN)
         passes.append(canvas)
     return passes[-1].result, passes
@@ -60,6 +60,16 @@ def test_one_direction_grows_at_that_side_only(method, side):
     assert result.crop((*corner, corner[0] + 100, corner[1] + 90)).tobytes() == picture.tobytes()
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_sides_grow_by_just_what_they_are_told(method):
+    picture, growth = random_picture(101, 90), {"left": 8, "right": 24, "up": 0, "down": 16}
+    for canvas in canvases(picture, growth, method, 0):
+        canvas.painted = PIL.Image.new("RGB", canvas.picture.size, GREEN)
+    expected = PIL.Image.new("RGB", (101 + 8 + 24, 90 + 16), GREEN)
+    expected.paste(picture, (8, 0))
+    assert canvas.result.tobytes() == expected.tobytes()
+
+
 def test_sides_grow_to_multiples_of_64():
     assert grown((512, 512), DIRECTIONS, 128) == {"left": 128, "right": 128, "up": 128, "down": 128}
     assert grown((500, 300), ["left", "right"], 128) == {"left": 134, "right": 134, "up": 0, "down": 0}
@@ -93,7 +103,7 @@ def test_a_part_is_painted_where_it_was_taken_from(side):
 
 
 def test_the_blend_falls_from_the_seam_to_twice_the_blur():
-    canvas = next(canvases(random_picture(128, 128), ["left"], 64, "poor man's", 8))
+    canvas = next(canvases(random_picture(128, 128), grown((128, 128), ["left"], 64), "poor man's", 8))
     row = numpy.asarray(canvas.mask)[64]
     assert (row[:64] == 255).all() and (numpy.diff(row.astype(int)) <= 0).all()
     assert row[64 + 15] > 0 and (row[64 + 16 :] == 0).all()
@@ -101,13 +111,14 @@ def test_the_blend_falls_from_the_seam_to_twice_the_blur():
 
 
 def test_latents_are_repainted_whole():
-    canvas = next(canvases(random_picture(100, 64), DIRECTIONS[:2], 30, "poor man's", 0))  # 46 new pixels at each side
+    growth = {"left": 46, "right": 46, "up": 0, "down": 0}
+    canvas = next(canvases(random_picture(100, 64), growth, "poor man's", 0))
     assert numpy.asarray(canvas.latent_mask)[0].tolist() == [255] * 48 + [0] * 96 + [255] * 48
 
 
 def test_a_canvas_begins_with_repeated_pixels_or_with_noise():
     picture = landscape(128, 64)
-    poor, mk2 = (next(canvases(picture, ["right"], 64, method, 0)).picture for method in METHODS)
+    poor, mk2 = (next(canvases(picture, grown((128, 64), ["right"], 64), method, 0)).picture for method in METHODS)
     for canvas in (poor, mk2):
         assert canvas.crop((0, 0, 128, 64)).tobytes() == picture.tobytes()
     assert (numpy.asarray(poor)[:, 128:] == numpy.asarray(picture)[:, -1:]).all()
@@ -116,13 +127,13 @@ def test_a_canvas_begins_with_repeated_pixels_or_with_noise():
 
 def test_the_blend_is_with_the_old_picture_and_not_with_noise():
     picture = landscape(128, 64)
-    poor, mk2 = (next(canvases(picture, ["right"], 64, method, 8)) for method in METHODS)
+    poor, mk2 = (next(canvases(picture, grown((128, 64), ["right"], 64), method, 8)) for method in METHODS)
     mk2.painted = poor.picture  # has the old picture where that was
     assert mk2.result.crop((0, 0, 128, 64)).tobytes() == picture.tobytes()
 
 
 def test_the_next_canvas_needs_the_painting():
-    passes = canvases(random_picture(64, 64), DIRECTIONS, 64, "mk2", 4)
+    passes = canvases(random_picture(64, 64), grown((64, 64), DIRECTIONS, 64), "mk2", 4)
     next(passes)
     with pytest.raises(RuntimeError, match="set canvas.painted"):
         next(passes)
@@ -131,13 +142,13 @@ def test_the_next_canvas_needs_the_painting():
 @pytest.mark.parametrize("directions", [[], ["top"], ["left", "nowhere"]])
 def test_wrong_directions_are_refused(directions):
     with pytest.raises(InvalidParams, match="not directions to grow in") as refusal:
-        next(canvases(random_picture(8, 8), directions, 8, "mk2", 4))
+        grown((8, 8), directions, 8)
     assert refusal.value.wire()["hint"] == "Choose at least one of left, right, up, down."
 
 
 def test_an_unknown_method_is_refused():
     with pytest.raises(InvalidParams, match="method 'mk3' does not exist"):
-        next(canvases(random_picture(8, 8), ["left"], 8, "mk3", 4))
+        next(canvases(random_picture(8, 8), grown((8, 8), ["left"], 8), "mk3", 4))
 
 
 def slow_noise(picture, mask, noise_q, colour_variation):

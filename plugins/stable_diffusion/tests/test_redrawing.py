@@ -158,6 +158,12 @@ def test_a_picture_grows_at_its_sides_and_stays_what_it_was(draw, method):
     assert is_blue(after[150:, :]) and is_blue(after[:100, :40])
 
 
+def test_a_picture_grows_by_as_much_as_each_side_says(draw):
+    source = PIL.Image.new("RGB", SIZE, "red")
+    (result,) = draw(job="outpaint", image=source, left=8, down=24, steps=1)
+    assert result.value.size == (SIZE[0] + 8, SIZE[1] + 24)
+
+
 def is_blue(rgb):
     red, green, blue = rgb.mean((0, 1))
     return blue > 130 and red < 100

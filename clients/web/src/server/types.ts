@@ -24,6 +24,10 @@ export interface Hints {
   visible_if?: Values;
   choices?: unknown[];
   choices_from?: string;
+  /** At which side a picture grows by so many pixels. */
+  frame?: "left" | "right" | "up" | "down";
+  /** What the parameter does to a mask. */
+  mask?: "blur" | "invert";
 }
 
 export interface Schema {
