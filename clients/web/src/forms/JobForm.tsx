@@ -1,9 +1,15 @@
 // The form of a job's parameters, made from its announced JSON schema alone.
 
 import Form from "@rjsf/core/lib/components/Form.js";
-import type { RJSFSchema } from "@rjsf/utils";
+import type { RJSFSchema, UiSchema } from "@rjsf/utils";
+import { useId, useMemo } from "react";
 
-import type { ErrorBody, JobType, Values } from "../server/types";
+import { sentence } from "../server/client";
+import type { ErrorBody, JobType, Schema, Values } from "../server/types";
+import { FormContext } from "./context";
+import { changed, completed, type Field, fieldsOf } from "./schema";
+import { templates } from "./templates";
+import { ValueField } from "./ValueField";
 import { validator } from "./validator";
 
 interface Props {
@@ -14,17 +20,59 @@ interface Props {
   problem?: ErrorBody | null;
 }
 
-export function JobForm({ job, params, onChange }: Props) {
+const FIELDS = { value: ValueField };
+
+export function JobForm({ job, params, onChange, problem }: Props) {
+  const prefix = useId().replaceAll(/\W/g, "");
+  const fields = fieldsOf(job.params);
+  const [schema, uiSchema] = useMemo(() => forRjsf(job.params), [job.params]);
+  const values = useMemo(() => completed(fields, params), [fields, params]);
+  const problems = useMemo(() => problemsAt(problem, prefix), [problem, prefix]);
+  const take = (given: Values) => onChange(changed(fields, given));
+  const around = { job, values, change: (some: Values) => take({ ...values, ...some }), problems, prefix };
   return (
-    <Form
-      schema={job.params as RJSFSchema}
-      formData={params}
-      validator={validator}
-      noValidate
-      tagName="div"
-      onChange={({ formData }) => onChange(formData as Values)}
-    >
-      <></>
-    </Form>
+    <FormContext.Provider value={around}>
+      <Form
+        schema={schema} uiSchema={uiSchema} formData={values} validator={validator} fields={FIELDS} templates={templates}
+        idPrefix={prefix} noValidate noHtml5Validate tagName="div"
+        experimental_defaultFormStateBehavior={{ emptyObjectFields: "skipDefaults" }}
+        onChange={({ formData }) => take(formData as Values)}
+      >
+        <></>
+      </Form>
+    </FormContext.Provider>
   );
+}
+
+/** The resolved schema, and which of our fields shows what of it. */
+function forRjsf(params: Schema): [RJSFSchema, UiSchema] {
+  const properties = fieldsOf(params);
+  const schema = { type: "object", properties, required: params.required } as RJSFSchema;
+  return [schema, uiOf(properties)];
+}
+
+function uiOf(fields: Record<string, Field>): UiSchema {
+  const each = Object.entries(fields).map(([name, field]) => [name, uiOfField(field)]);
+  return { ...Object.fromEntries(each), "ui:order": [...Object.keys(fields), "*"] };
+}
+
+/** Objects and lists of objects are rjsf's, everything else is one value in one control. */
+function uiOfField(field: Field): UiSchema {
+  const items = field.items as Field | undefined;
+  if (field.type === "array" && items?.properties) return { items: uiOf(items.properties as Record<string, Field>) };
+  if (field.type === "object" && field.properties && !field.nullable) {
+    return uiOf(field.properties as Record<string, Field>);
+  }
+  return { "ui:field": "value" };
+}
+
+/** What the server refused, by the id of the field. */
+function problemsAt(problem: ErrorBody | null | undefined, prefix: string): Record<string, string> {
+  const each = problem?.errors?.length ? problem.errors : problem?.field ? [problem] : [];
+  const found: Record<string, string> = {};
+  for (const one of each) {
+    const id = [prefix, ...String(one.field).split(".")].join("_");
+    found[id] = [found[id], sentence(one)].filter(Boolean).join(" ");
+  }
+  return found;
 }

@@ -3,6 +3,8 @@
 import { useForms, setDraft } from "../../app/intents";
 import { complain, say } from "../../app/notices";
 import { JobForm } from "../../forms/JobForm";
+import { inputsToSend, JobInputs } from "../../forms/JobInputs";
+import { toSend } from "../../forms/schema";
 import { client } from "../../server/client";
 import { useServer } from "../../server/store";
 import { Empty } from "../../ui/Empty";
@@ -14,10 +16,11 @@ export function Create() {
   const draft = useForms(({ drafts }) => (job ? drafts[job.full] : undefined));
   if (!job) return <Empty title="No plugin is ready yet">Plugins appear here as soon as they are installed.</Empty>;
   const submit = () =>
-    client.submit(job.full, draft?.params ?? {}, {}).then(() => say("Queued."), complain);
+    client.submit(job.full, toSend(job.params, draft?.params ?? {}), inputsToSend(job, draft?.inputs ?? {})).then(() => say("Queued."), complain);
   return (
     <div>
       <h1>{job.name}</h1>
+      <JobInputs job={job} inputs={draft?.inputs ?? {}} onChange={(inputs) => setDraft(job.full, { inputs })} />
       <JobForm job={job} params={draft?.params ?? {}} onChange={(params) => setDraft(job.full, { params })} />
       <button type="button" className="primary" onClick={submit}>Run</button>
     </div>
