@@ -2,6 +2,7 @@
 
 import io
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import PIL.Image
 import PIL.PngImagePlugin
@@ -143,6 +144,10 @@ def test_a_format_that_is_not_there_and_what_is_no_picture_are_refused(server, w
         (picture, {"format": "bmp"}, "format", "'jpeg' or 'webp'"),
         (picture, {"format": "jpeg", "quality": 101}, "quality", "less than or equal to 100"),
         (picture, {"format": "jpeg", "quality": 0}, "quality", "greater than or equal to 1"),
+        (picture, {"format": "webp", "size": 15}, "size", "greater than or equal to 16"),
+        (picture, {"format": "webp", "size": 4097}, "size", "less than or equal to 4096"),
+        (picture, {"size": 384}, "size", "size is there for converted pictures"),
+        (text, {"format": "webp", "size": 384}, "format", "is of kind text; only pictures"),
         (text, {"format": "jpeg"}, "format", "is of kind text; only pictures can be had as jpeg"),
     ):
         answer = get(server, artifact, **query)
@@ -150,6 +155,84 @@ def test_a_format_that_is_not_there_and_what_is_no_picture_are_refused(server, w
         assert answer.status_code == 400 and error["code"] == "invalid_params" and error["field"] == field
         assert says in error["message"]
     assert get(server, "nothing", format="jpeg").status_code == 404
+
+
+def uploaded(wire, picture, format="PNG", **options):
+    """The record of a picture that was sent."""
+    out = io.BytesIO()
+    picture.save(out, format, **options)
+    return wire.upload(out.getvalue())["artifact"]
+
+
+@pytest.mark.parametrize(
+    "size, side, made",
+    [
+        ((640, 480), 384, (384, 288)), ((480, 640), 16, (12, 16)), ((100, 50), 384, (100, 50)),
+        ((384, 384), 384, (384, 384)), ((5000, 1), 16, (16, 1)), ((1, 1), 4096, (1, 1)),
+    ],
+)  # fmt: skip
+def test_a_thumbnail_fits_and_is_never_enlarged(server, wire, size, side, made):
+    picture = uploaded(wire, PIL.Image.new("RGB", size, "red"))
+    answer = get(server, picture["id"], format="webp", size=side)
+    small = PIL.Image.open(io.BytesIO(answer.content))
+    assert (small.format, small.size) == ("WEBP", made) and answer.headers["Content-Type"] == "image/webp"
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_a_thumbnail_stands_upright(server, wire, format):
+    camera, photo = PIL.Image.Exif(), PIL.Image.new("RGB", (800, 400), "red")
+    photo.paste("blue", (0, 0, 400, 400))
+    camera[0x0112] = 6  # lies on its side: what is left belongs at the top
+    picture = uploaded(wire, photo, format, exif=camera)
+    small = PIL.Image.open(io.BytesIO(get(server, picture["id"], format="webp", size=100).content))
+    assert small.size == (50, 100)
+    assert small.getpixel((25, 10))[2] > 200 > 50 > small.getpixel((25, 90))[2]
+
+
+def test_a_thumbnail_of_every_kind_of_picture_is_what_the_picture_is():
+    half = PIL.Image.new("RGBA", (64, 32), (255, 0, 0, 0))
+    half.paste((0, 0, 255, 255), (0, 0, 32, 32))
+    for mode, pixel in (("RGBA", (0, 0, 255, 255)), ("P", (0, 0, 255)), ("L", (29,) * 3), ("CMYK", (0, 0, 255))):
+        out = io.BytesIO()
+        half.convert(mode).save(out, "TIFF" if mode == "CMYK" else "PNG")
+        small = PIL.Image.open(io.BytesIO(convert(out.getvalue(), "webp", 100, 16)))
+        near = [abs(is_ - wanted) < 12 for is_, wanted in zip(small.getpixel((3, 4)), pixel, strict=False)]
+        assert small.size == (16, 8) and all(near), mode
+        assert mode != "RGBA" or small.getpixel((12, 4))[3] == 0
+
+
+def test_a_thumbnail_says_nothing_of_how_it_was_made(server, wire):
+    answer = get(server, painted(wire), format="webp", size=16)
+    assert "exif" not in PIL.Image.open(io.BytesIO(answer.content)).info
+
+
+def test_who_names_the_hash_keeps_an_answer_for_good_and_who_does_not_asks_again(server, wire):
+    artifact = wire.call("artifact", {"id": painted(wire)})["artifact"]
+    id, sha = artifact["id"], artifact["sha256"]
+    small = {"format": "webp", "size": 16}
+    for query in ({}, small):
+        assert get(server, id, v=sha[:8], **query).headers["Cache-Control"] == "private, max-age=31536000, immutable"
+        for other in ({}, {"v": ""}, {"v": sha[:7]}, {"v": "0" * 64}):
+            assert get(server, id, **query, **other).headers["Cache-Control"] == "private, no-cache"
+    etag = get(server, id, **small).headers["ETag"]
+    assert get(server, id, etag, **small).status_code == 304
+    assert get(server, id, etag, format="webp").status_code == 200
+    assert get(server, id, etag, format="webp", size=17).status_code == 200
+
+
+def test_huge_pictures_are_made_small_one_after_the_other_and_small_ones_meanwhile(server, wire):
+    huge = uploaded(wire, PIL.Image.new("L", (10_000, 10_000), 200), compress_level=1)
+    little = uploaded(wire, PIL.Image.new("L", (512, 512), 200))
+    answered = []
+
+    def ask(picture):
+        answered.append((picture["id"], get(server, picture["id"], format="webp", size=384).status_code))
+
+    with ThreadPoolExecutor(7) as pool:
+        for picture in (huge, huge, huge, huge, little, little):
+            pool.submit(ask, picture)
+    assert sorted(answered) == sorted([(huge["id"], 200)] * 4 + [(little["id"], 200)] * 2)
+    assert answered[-1][0] == huge["id"]  # and nothing blocked the hub, which `serve` looks at
 
 
 @pytest.mark.parametrize("format", ["jpeg", "webp"])
