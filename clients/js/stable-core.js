@@ -567,8 +567,10 @@ export class Client {
     return typeof artifact === "string" ? new Artifact(this, artifact) : new Artifact(this, artifact.id, artifact);
   }
 
-  /** The newest first.
-   * @param {{ job?: string, session?: string, limit?: number }} [options] @returns {Promise<Artifact[]>} */
+  /** The newest first. `search` finds those that have all its words in their name, prompt or infotext.
+   * @param {{ job?: string, session?: string, limit?: number, kind?: string, review?: string, search?: string,
+   *   origin?: "job" | "upload" }} [options]
+   * @returns {Promise<Artifact[]>} */
   async artifacts({ limit = 50, ...wanted } = {}) {
     return (await this.#listed("artifacts", limit, wanted)).map((record) => this.artifact(record));
   }

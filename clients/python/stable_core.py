@@ -584,9 +584,13 @@ class Client:
         """A result or an upload of anyone with our token, by its id or its record. Asks nothing of the server."""
         return Artifact(self, artifact) if isinstance(artifact, str) else Artifact(self, artifact["id"], artifact)
 
-    def artifacts(self, *, job: str | None = None, session: str | None = None, limit: int = 50) -> list[Artifact]:
-        """The newest first."""
-        return [self.artifact(record) for record in self._listed("artifacts", limit, job=job, session=session)]
+    def artifacts(
+        self, *, job: str | None = None, session: str | None = None, limit: int = 50, kind: Kind | None = None,
+        review: Review | None = None, origin: Origin | None = None, search: str | None = None,
+    ) -> list[Artifact]:  # fmt: skip
+        """The newest first. `search` finds those that have all its words in their name, prompt or infotext."""
+        wanted = {"job": job, "session": session, "kind": kind, "review": review, "origin": origin, "search": search}
+        return [self.artifact(record) for record in self._listed("artifacts", limit, **wanted)]
 
     def queue(self, action: Literal["status", "pause", "resume"] = "status") -> Queue:
         """How the queue is after the `action`."""
@@ -1154,9 +1158,14 @@ class AsyncClient:
         return AsyncArtifact(self, self._client.artifact(artifact))
 
     async def artifacts(
-        self, *, job: str | None = None, session: str | None = None, limit: int = 50
-    ) -> list[AsyncArtifact]:
-        found = await self._run(lambda: self._client.artifacts(job=job, session=session, limit=limit))
+        self, *, job: str | None = None, session: str | None = None, limit: int = 50, kind: Kind | None = None,
+        review: Review | None = None, origin: Origin | None = None, search: str | None = None,
+    ) -> list[AsyncArtifact]:  # fmt: skip
+        find = functools.partial(
+            self._client.artifacts, job=job, session=session, limit=limit, kind=kind, review=review, origin=origin,
+            search=search,
+        )  # fmt: skip
+        found = await self._run(find)
         return [AsyncArtifact(self, artifact) for artifact in found]
 
     async def queue(self, action: Literal["status", "pause", "resume"] = "status") -> Queue:
@@ -1240,6 +1249,7 @@ Order = Literal["newest", "queue"]
 Embed = Literal["full", "minimal", "none"]
 Kind = Literal["image", "mask", "text", "json", "audio", "video"]
 Review = Literal["new", "picked", "rejected"]
+Origin = Literal["job", "upload"]
 
 
 class JobRecord(TypedDict):

@@ -182,11 +182,18 @@ def connect(path: Path, power_safe: bool) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA synchronous = {'FULL' if power_safe else 'NORMAL'}")
+        db.create_function("has_words", 2, has_words, deterministic=True)
         db.execute("PRAGMA wal_autocheckpoint = 0")  # a checkpoint syncs the disk: it is done on a schedule
     except sqlite3.Error:
         db.close()
         raise
     return db
+
+
+def has_words(text: str, words: str) -> bool:
+    """For SQL, which knows no case beyond ASCII: whether all `words`, casefolded, are somewhere in `text`."""
+    folded = text.casefold()
+    return all(word in folded for word in words.split())
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """The events about what is kept: artifacts, sessions, lists of jobs and of choices."""
 
-import functools
 import json
 import math
 import re
@@ -17,6 +16,7 @@ from core.library.arrivals import Arrivals
 from core.library.catalogue import MAX_PARAMS, Catalogue
 from core.library.fair import Pause
 from core.library.lineage import Lineage, parents
+from core.library.listing import KindName, Listing, artifacts, sessions
 from core.library.models import Models
 from core.library.retention import Retention
 from core.library.review import Review, owned
@@ -24,11 +24,6 @@ from core.library.upcoming import upcoming
 from core.ops.config import Config
 from core.scheduler import Scheduler
 
-ROWS_AT_ONCE, PAGE_BYTES = 5, 4_000_000  # a page of a list ends early where its records are that large
-AFTER_ALL = "~"  # greater than any id
-SIZE = {"jobs": "length(params) + length(inputs)", "artifacts": "length(facts)"}
-# What lists are read from, by the columns that are asked for; the others are compared row by row, so many at a time.
-INDEXES, LOOKED_AT = (("job",), ("parent",), ("state", "owner"), ("owner", "session"), ("owner",)), 1_000
 Limit = Annotated[int, Field(ge=1, le=1000)]
 MEMORISED = 200  # jobs whose parameters a session tells
 # The newest job of each name, name by name: as many steps as there are names, however many jobs the session has.
@@ -48,7 +43,7 @@ class Library:
         self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, blobs: Blobs,
         run_blocking: Callable[..., Any], call: Handler, devices: list[str],
     ):  # fmt: skip
-        self._devices = devices
+        self._devices, self._queue = devices, config.data / "jobs.db"
         self._config, self._store, self._catalogue, self._run_blocking = config, store, catalogue, run_blocking
         self._call = call
         review = Review(store, scheduler)
@@ -75,17 +70,21 @@ class Library:
                 raise InvalidParams("the queue has no pages, for it moves: leave out before.", field="before")
             if state in TERMINAL:
                 raise InvalidParams(f"the queue has no jobs that are {state}: those have ended.", field="state")
-            queue, given = self._config.data / "jobs.db", {"state": state, "session": session, "parent": parent}
-            seen = functools.partial(upcoming, queue, len(self._devices), self._catalogue, owner, limit, **given)
-            return self._run_blocking(seen)
-        return {"jobs": self._listed("jobs", limit, before, owner=owner, state=state, session=session, parent=parent)}
+            given = {"state": state, "session": session, "parent": parent}
+            known = (self._queue, len(self._devices), self._catalogue)
+            return self._run_blocking(lambda: upcoming(*known, owner, limit, **given))
+        columns = {"owner": owner, "state": state, "session": session, "parent": parent}
+        return {"jobs": Listing("jobs", columns).page(self._store.all, limit, before, Pause())}
 
     def artifacts(
-        self, owner: str, job: str | None = None, session: str | None = None, before: str | None = None,
-        limit: Limit = 50,
+        self, owner: str, job: str | None = None, session: str | None = None, kind: KindName | None = None,
+        review: Literal["new", "picked", "rejected"] | None = None, origin: Literal["job", "upload"] | None = None,
+        search: Annotated[str, Field(max_length=1000)] = "", before: str | None = None, limit: Limit = 50,
     ) -> Row:  # fmt: skip
-        """The newest results and uploads first; `before` an artifact's id gives the next page."""
-        return {"artifacts": self._listed("artifacts", limit, before, owner=owner, job=job, session=session)}
+        """The newest results and uploads first; `before` an artifact's id gives the next page, and the first page says
+        how many there are. `search` finds those that have all its words in their name, prompt or infotext."""
+        columns = {"owner": owner, "job": job, "session": session, "kind": kind, "review": review}
+        return self._run_blocking(lambda: artifacts(self._queue, limit, before, search, origin, **columns))
 
     def artifact(self, owner: str, id: str) -> Row:
         """What is known of one result or upload. Its bytes are at /artifacts/ID."""
@@ -93,15 +92,15 @@ class Library:
         return {"artifact": wire(row | {"parents": parents(self._store.all, [id])[id]})}
 
     def sessions(self, owner: str, before: str | None = None, limit: Limit = 50) -> Row:
-        """The newest sessions first; `before` a session's id gives the next page."""
+        """The newest sessions first, each with how much is in it and the time of its latest; `before` a session's id
+        gives the next page."""
         after: Row | None = {"created": math.inf, "id": ""}
         if before is not None:
             after = self._store.one("SELECT created, id FROM sessions WHERE owner = ? AND id = ?", owner, before)
         if after is None:
             raise NotFound(f"there is no session {before[:100]!r}.", field="before")
-        sql = """SELECT id, owner, name, created FROM sessions WHERE owner = ? AND (created, id) < (?, ?)
-            ORDER BY created DESC, id DESC LIMIT ?"""
-        return {"sessions": self._store.all(sql, owner, after["created"], after["id"], limit)}
+        place = (after["created"], after["id"])
+        return self._run_blocking(lambda: {"sessions": sessions(self._queue, owner, *place, limit)})
 
     def session(self, owner: str, id: Name, name: Name | None = None, memorised: dict[str, Any] | None = None) -> Row:
         """Open a session, made if need be; give it a name, remember parameters by job name. What is submitted in a
@@ -148,28 +147,6 @@ class Library:
             entries = self._run_blocking(Models(self._config.models, self._catalogue.shipped_models()).entries, name)
         found = [entry for entry in entries if search.lower() in entry.lower()]
         return {"choices": found[offset:][:limit], "total": len(found)}
-
-    def _listed(self, table: str, limit: int, before: str | None, **columns: Any) -> list[Row]:
-        """Ends early where the records are large."""
-        given = {name: value for name, value in columns.items() if value is not None}
-        index = next(names for names in INDEXES if given.keys() >= set(names))
-        # A plus sign keeps SQLite from using a column's index.
-        indexed = " AND ".join([f"{name} = ?" for name in index] + ["id < ?"])
-        others = [name for name in given if name not in index]
-        where = " AND ".join([indexed, "id >= ?", *(f"+{name} = ?" for name in others)])
-        sql = f"SELECT *, {SIZE[table]} AS page_bytes FROM {table} WHERE {where} ORDER BY id DESC LIMIT ?"
-        far = f"SELECT id FROM {table} WHERE {indexed} ORDER BY id DESC LIMIT 1 OFFSET {LOOKED_AT}"
-        first, rest = [given[name] for name in index], [given[name] for name in others]
-        rows, size, before, pause = [], 0, before or AFTER_ALL, Pause()
-        while before and len(rows) < limit and size < PAGE_BYTES:
-            until = self._store.one(far, *first, before) if others else None
-            asked = min(ROWS_AT_ONCE, limit - len(rows))
-            more = self._store.all(sql, *first, before, until["id"] if until else "", *rest, asked)
-            size += sum(row.pop("page_bytes") for row in more)
-            before = more[-1]["id"] if len(more) == asked else until and until["id"]
-            rows += map(wire, more)
-            pause()
-        return rows
 
 
 def _names(job: str, outputs: list[Any]) -> list[str]:

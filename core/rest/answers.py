@@ -131,6 +131,12 @@ class SessionBrief(Said):
     created: float
 
 
+class ListedSession(SessionBrief):
+    jobs: int = Field(description="How many there are in it.")
+    artifacts: int
+    last_activity: float = Field(description="When its latest job or artifact was made, or it itself.")
+
+
 class SessionRecord(SessionBrief):
     memorised: dict[str, Any] = Field(description="The parameters used last, by job name.")
 
@@ -286,6 +292,11 @@ class ArtifactsAnswer(Answer):
     artifacts: list[ArtifactRecord]
 
 
+class ListedArtifactsAnswer(Answer):
+    artifacts: list[ArtifactRecord]
+    total: int | None = Field(None, description="How many there are, on the first page.")
+
+
 class DeleteAnswer(Answer):
     deleted: list[str]
 
@@ -308,7 +319,7 @@ class SessionAnswer(Answer):
 
 
 class SessionsAnswer(Answer):
-    sessions: list[SessionBrief]
+    sessions: list[ListedSession]
 
 
 class SubscribeAnswer(Answer):
@@ -346,7 +357,7 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "attach": AttachAnswer,
     "detach": DetachAnswer,
     "artifact": ArtifactAnswer,
-    "artifacts": ArtifactsAnswer,
+    "artifacts": ListedArtifactsAnswer,
     "review": ArtifactsAnswer,
     "delete": DeleteAnswer,
     "lineage": LineageAnswer,
