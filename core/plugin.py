@@ -24,9 +24,10 @@ __all__ = [
     "Artifact", "Child",
     "BadImage", "Cancelled", "DependencyFailed", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch",
 ]  # fmt: skip
-BOUNDS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern"}
+BOUNDS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern", "examples"}
 HINTS = {
     "widget", "group", "order", "advanced", "unit", "step", "visible_if", "choices", "choices_from", "frame", "mask",
+    "counts", "pairs_with", "reads", "saves", "deletes",
 }  # fmt: skip
 PROGRESS_SECONDS, PREVIEW_SECONDS = 0.1, 0.5  # more often than this is not sent
 SLOWER = 5  # times at most, while as many jobs run beside each other: what they tell takes time from all of them
@@ -41,13 +42,15 @@ class Params(pydantic.BaseModel):
 def param(default: Any = ..., *, help: str, **hints: Any) -> Any:
     """One parameter: its default (`...` means required), its help, bounds and hints for forms.
 
-    Bounds (ge, gt, le, lt, multiple_of, min_length, max_length, pattern) are enforced. The others are hints that
-    clients find in the schema under "ui": widget ("textarea", "seed", "slider" ...), group, order, advanced, unit,
-    step, visible_if ({"other_parameter": value}; True stands for all but 0, "" and False; where it does not fit, the
-    parameter does not count), choices (which of the allowed values to offer), choices_from
-    ("models/checkpoint", or "call/JOB" for the names that a light job returns: entries by reference), frame ("left",
-    "right", "up", "down": how many pixels the picture gets there), mask ("blur": how softly the mask is taken, as the
-    standard deviation in pixels; "invert": whether it means what is not white)."""
+    Bounds (ge, gt, le, lt, multiple_of, min_length, max_length, pattern) are enforced; `examples` are values for forms
+    to suggest. The others are hints that clients find in the schema under "ui": widget ("textarea", "seed", "slider"
+    ...), group, order, advanced, unit, step, visible_if ({"other_parameter": value}; True stands for all but 0, "" and
+    False; where it does not fit, the parameter does not count), choices (which of the allowed values to offer),
+    choices_from ("models/checkpoint", or "call/JOB" for the names that a light job returns: entries by reference),
+    reads, saves, deletes (of "call/JOB": the light jobs that tell, write and delete one entry), counts (the light job
+    that counts a text's tokens), pairs_with (of a width: the parameter that is its height), frame ("left", "right",
+    "up", "down": how many pixels the picture gets there), mask ("blur": how softly the mask is taken, as the standard
+    deviation in pixels; "invert": whether it means what is not white)."""
     bounds = {key: value for key, value in hints.items() if key in BOUNDS}
     ui = {key: value for key, value in hints.items() if key not in BOUNDS}
     if unknown := ui.keys() - HINTS:

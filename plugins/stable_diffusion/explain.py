@@ -49,14 +49,16 @@ def explain(
 def count_tokens(
     text: str, steps: int, tokenizer: Tokenizer, wording: Wording, embeddings: Mapping[str, int]
 ) -> dict[str, Any]:
-    """`{"tokens", "chunks", "warnings"}` of the longest text that `text` becomes. Warnings are sentences for people:
+    """`{"tokens", "limit", "chunks", "warnings"}` of the longest text that `text` becomes: `limit` is how many fit into
+    its chunks. Warnings are sentences for people:
     where a text was split because it is long, and what is probably a slip of the pen."""
     versions = {version for part, _ in parts(text) for _, version in edits(part, steps)}
     read = {version: split(version, tokenizer, wording, embeddings) for version in sorted(versions)}
     longest = max(read, key=lambda version: (len(read[version].chunks), length(read[version])))
     chunks = read[longest]
     warnings = [*brackets(text, wording), *bound_breaks(longest, wording), *splits(chunks, tokenizer)]
-    return {"tokens": length(chunks), "chunks": len(chunks.chunks), "warnings": warnings}
+    limit = ROOM * max(1, len(chunks.chunks))
+    return {"tokens": length(chunks), "limit": limit, "chunks": len(chunks.chunks), "warnings": warnings}
 
 
 def length(chunks: Chunks) -> int:

@@ -161,12 +161,15 @@ class Drawing(Extended):
         return ours
 
     prompt: str = _text(
+        counts="tokens",
+        examples=["a red circle on a blue background", "a green star", "a yellow square on a white background"],
         order=1,
         help="What the picture shows, of any length. (word:1.2) weighs more, [word] less; [a:b:0.5] changes from a"
         " to b halfway, [a|b] alternates; AND combines prompts, BREAK begins a new chunk; {a|b} and __file__ "
         "choose at random; <lora:name:0.8> adds a network; the rest of a line after # is a comment.",
     )
     negative_prompt: str = _text(
+        counts="tokens",
         order=2,
         help="What to keep away from, for example: blurry, text. Has no effect at cfg_scale 1.",
     )
@@ -192,6 +195,9 @@ class Drawing(Extended):
     styles: list[str] = param(
         [],
         choices_from="call/styles",
+        reads="style",
+        saves="save_style",
+        deletes="delete_style",
         max_length=50,
         order=3,
         help="Names of saved styles, whose texts are added to both prompts in this order. A style with {prompt} in it "
@@ -215,6 +221,7 @@ class Drawing(Extended):
     )
     width: int = _side(
         0,
+        pairs_with="height",
         step=8,
         group="size",
         order=20,
@@ -276,6 +283,7 @@ class Drawing(Extended):
     )
     seed_resize_width: int = _side(
         0,
+        pairs_with="seed_resize_height",
         group="variations",
         order=43,
         advanced=True,
@@ -615,6 +623,7 @@ class TextToImage(Drawing, Several, Controlled, Referring):
     )
     hires_width: int = _side(
         0,
+        pairs_with="hires_height",
         group="hires fix",
         order=62,
         advanced=True,
@@ -924,6 +933,7 @@ class Loopback(Redrawing, ResizeMode, Controlled):
 class SdUpscale(Redrawing, Several, Controlled, Referring):
     width: int = _side(
         0,
+        pairs_with="height",
         step=8,
         group="size",
         order=20,

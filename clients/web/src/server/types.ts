@@ -24,6 +24,14 @@ export interface Hints {
   visible_if?: Values;
   choices?: unknown[];
   choices_from?: string;
+  /** Of a text: the light job that counts its tokens. */
+  counts?: string;
+  /** Of a width: the parameter that is its height. */
+  pairs_with?: string;
+  /** Of "call/JOB": the light jobs that tell, write and delete an entry. */
+  reads?: string;
+  saves?: string;
+  deletes?: string;
   /** At which side a picture grows by so many pixels. */
   frame?: "left" | "right" | "up" | "down";
   /** What the parameter does to a mask. */
