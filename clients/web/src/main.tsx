@@ -6,9 +6,11 @@ import { createRoot } from "react-dom/client";
 import { Shell } from "./app/Shell";
 import { begin } from "./server/store";
 import { applyTheme } from "./app/theme";
+import { keepTitle } from "./app/title";
 
 applyTheme();
-void begin();
+begin();
+keepTitle();
 createRoot(document.getElementById("root")!).render(
   <StrictMode>
     <Shell />

@@ -1,10 +1,52 @@
 // The connection to the server, by the SDK: calls, and the events that the store listens to.
 
 import { Client } from "stable-core";
+import { create } from "zustand";
 
 import type { ErrorBody } from "./types";
 
-export const client = new Client({ session: localStorage.getItem("session") ?? "default", patience: 3600 });
+const LOOKS = ["hello", "plugins", "choices", "plan", "call", "job", "jobs", "artifact", "artifacts", "lineage", "compare",
+  "sessions", "logs", "models", "settings"]; // what changes nothing
+const SERVERS_TROUBLE = ["internal", "queue_full"]; // not what was asked for, but the state that the server is in
+
+/** What becomes of what people do: how much waits for the connection, and what keeps the server from doing anything. */
+export const useCalls = create<{ waiting: number; trouble: ErrorBody | null }>(() => ({ waiting: 0, trouble: null }));
+
+class PageClient extends Client {
+  async call(...[event, data, options]: Parameters<Client["call"]>): Promise<Record<string, any>> {
+    const looks = LOOKS.includes(event) || (event === "queue" && (data?.action ?? "status") === "status");
+    if (looks) return super.call(event, data, options);
+    useCalls.setState(({ waiting }) => ({ waiting: waiting + 1 }));
+    try {
+      const answer = await super.call(event, data, options);
+      if (useCalls.getState().trouble) useCalls.setState({ trouble: null });
+      return answer;
+    } catch (error) {
+      if (SERVERS_TROUBLE.includes((error as ErrorBody).code)) useCalls.setState({ trouble: error as ErrorBody });
+      throw error;
+    } finally {
+      useCalls.setState(({ waiting }) => ({ waiting: waiting - 1 }));
+    }
+  }
+}
+
+const connection = (): Client =>
+  new PageClient({ session: localStorage.getItem("session") ?? "default", patience: 3600 });
+
+export let client = connection();
+
+/** In the place of a connection that was refused for good. */
+export function renew(): void {
+  client.close();
+  client = connection();
+}
+
+/** Whether a token is right; from then on this browser has it. */
+export async function unlock(token: string): Promise<boolean> {
+  await fetch(`/?${new URLSearchParams({ token })}`); // answers with the cookie
+  const answer = await fetch("/web"); // which nobody sees without
+  return answer.ok;
+}
 
 /** Asks the server; waits for a lost connection to come back. Throws a ServerError. */
 export const call = <Answer = any>(event: string, data: object = {}): Promise<Answer> =>

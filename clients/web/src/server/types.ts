@@ -94,6 +94,15 @@ export interface Plugin {
 
 export type Reference = string | { job: string; index?: number; review?: "picked" };
 
+/** What a job waits for: another job, a person's look at a result, or a person who lets it run. */
+export interface Wait {
+  job?: string;
+  state?: State;
+  artifact?: string;
+  review?: string;
+  person?: "release";
+}
+
 export interface JobRecord {
   id: string;
   name: string;
@@ -114,6 +123,7 @@ export interface JobRecord {
   outputs?: string[];
   position?: number;
   eta_seconds?: number | null;
+  waits_for?: Wait[];
   metrics?: Record<string, number | string | null>;
 }
 
