@@ -29,7 +29,7 @@ class Running:
 
     `restart` listens on the same port with the same data, as after a crash."""
 
-    def __init__(self, folder, plugins, settings, before_start=lambda folder: None):
+    def __init__(self, folder, plugins, settings, before_start=lambda folder: None, wait_for_web=True):
         self.folder, self.log_file = folder, folder / "server.log"
         before_start(folder)
         for name, source in plugins.items():
@@ -39,7 +39,7 @@ class Running:
         given = own | {"plugins": [folder / "plugins"], "environments": ROOT / ".envs", "async_mode": mode}
         given |= {"web": "off"} | settings  # no test has npm start that does not ask for it
         (folder / "config.toml").write_text("".join(f"{key} = {toml(value)}\n" for key, value in given.items()))
-        self.port, self.web = 0, given["web"] != "off"
+        self.port, self.wait_for_web = 0, wait_for_web and given["web"] != "off"
         self.start()
 
     def write_plugin(self, name, source):
@@ -55,7 +55,7 @@ class Running:
     def start(self):
         """Returns when the plugins are loaded or refused, and the page is built if web is on."""
         already = len(self.log)
-        ready = lambda log: "Ctrl-C stops." in log and (WEB.search(log) or not self.web)  # noqa: E731
+        ready = lambda log: "Ctrl-C stops." in log and (WEB.search(log) or not self.wait_for_web)  # noqa: E731
         with self.log_file.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -102,16 +102,16 @@ class Running:
 
 
 @contextlib.contextmanager
-def serve(plugins, before_start=lambda folder: None, may_block=(), **settings):
+def serve(plugins, before_start=lambda folder: None, may_block=(), wait_for_web=True, **settings):
     """A running server with `plugins`, {name: source or folder}. `settings` are keys of config.toml;
-    `before_start(folder)` may put something into its folders.
+    `before_start(folder)` may put something into its folders. With web="auto" it has the full page, once that is there.
 
     Fails at the end if something has blocked the server's hub for more than 50 ms, see tests/hub.py; functions named in
     `may_block` are let off.
 
     STABLE_CORE_TEST_ASYNC_MODE (or async_mode=) chooses how it waits: eventlet or threading."""
     with tempfile.TemporaryDirectory(prefix="stable-core-") as folder:
-        server = Running(Path(folder), plugins, settings, before_start)
+        server = Running(Path(folder), plugins, settings, before_start, wait_for_web)
         try:
             yield server
         finally:

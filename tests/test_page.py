@@ -133,7 +133,7 @@ def open_page(browser, server):
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
-        page.goto(f"{running.url}/?token={running.token}")
+        page.goto(f"{running.url}/plain/?token={running.token}")
         expect(page.locator("#connection")).to_have_text("Connected")
         if job:
             page.select_option("#choice", job)

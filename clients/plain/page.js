@@ -6,13 +6,14 @@ import { Socket } from "./socket.js";
 const UNFINISHED = ["held", "waiting", "queued", "running"];
 const PAGE = 50; // jobs shown at first, and added by "Show older jobs"
 const NOTES = 5; // of what a job says while it runs, the latest
+const LOOK_AGAIN = 2000; // milliseconds
 const LONGEST_TEXT = 20_000; // characters of a text shown inline
 const $ = (id) => document.getElementById(id);
 const jobs = new Map(); // id: {record, outputs, card, progress, preview}
 const dirty = new Set(); // jobs to draw with the next frame
 let catalogue = {}; // announced jobs by full name
 let installing = new Set(); // names of plugins
-let form, limits, lastEvent, refreshing, complaint;
+let form, limits, lastEvent, refreshing, complaint, looking;
 let shown = PAGE;
 
 const socket = new Socket(received, (state, wait) => connectionChanged(state, wait).catch((error) => socket.connected && complain(error)));
@@ -35,7 +36,22 @@ async function connectionChanged(state, wait) {
   await refresh();
   const missed = seq - since;
   const caughtUp = resync ? "everything was read anew" : `caught up on ${missed} ${missed === 1 ? "event" : "events"}`;
+  lookForFullPage();
   tell(since === undefined ? "Connected" : `Connected again, ${caughtUp}`);
+}
+
+/** Offers the full page once it is there; nobody is taken there in the middle of a form. */
+async function lookForFullPage() {
+  clearTimeout(looking);
+  const { state, text } = await fetch("/web").then((answer) => answer.json()).catch(() => ({}));
+  const said = {
+    building: ["The full page is being made, this one works meanwhile. ", text],
+    ready: [h("a", { href: "/" }, "Open the full page")],
+    failed: ["The full page could not be made. ", text],
+  }[state];
+  $("full").replaceChildren(...(said ?? []));
+  $("full").hidden = !said;
+  if (state === "building") looking = setTimeout(lookForFullPage, LOOK_AGAIN);
 }
 
 /** An event of the server; `seq` numbers those that can be replayed. */

@@ -31,6 +31,7 @@ COMPRESSED = {".html", ".js", ".css", ".svg"}
 FILES = "files.json"  # the sizes of all files of a page: those of one that a power cut has damaged differ
 KEPT = {"page": 20, "packages": 3}  # the newest; others that use the same folder may show an older page
 STEP_SECONDS = 0.1
+FAILED = 1  # the exit code of a build that says why
 
 Say = Callable[[str], None]
 
@@ -68,6 +69,8 @@ class WebClient:
             time.sleep(STEP_SECONDS)
             self.text = _last_line(log)
         said = _last_line(log)
+        if code not in (0, FAILED):
+            raise InstallError(f"the build was stopped (exit code {code}). Its last words: {said}")
         if code:
             raise InstallError(f"{said} The log says more: {log}")
         return Path(said)
@@ -169,8 +172,8 @@ def suffices(version: str, wanted: str) -> bool:
     """Whether "v22.12.1" is one of "^20.19.0 || >=22.12.0"; no other signs are understood."""
     has = _numbers(version)
     for part in wanted.split("||"):
-        sign, least = re.match(r"\s*(\^|>=|)", part)[1], _numbers(part)
-        if has and least and has >= least and (sign == ">=" or has[0] == least[0]):
+        known = re.fullmatch(r"\s*(\^|>=|)(\d+\.\d+\.\d+)\s*", part)
+        if known and has and has >= (least := _numbers(known[2])) and (known[1] == ">=" or has[0] == least[0]):
             return True
     return False
 
@@ -190,9 +193,8 @@ def _version(program: str) -> str:
 
 
 def _wanted(root: Path) -> str:
-    """The versions of Node that the builder runs with."""
-    lock = json.loads((root / WEB / "package-lock.json").read_text("utf-8"))
-    return lock["packages"]["node_modules/vite"]["engines"]["node"]
+    """The versions of Node that build it."""
+    return json.loads((root / WEB / "package.json").read_text("utf-8"))["engines"]["node"]
 
 
 def _install(node: Node, root: Path, home: Path, say: Say, held: Any) -> Path:
@@ -238,7 +240,8 @@ def _npm(node: Node, folder: Path, held: Any, *arguments: str) -> None:
     if done.returncode:
         print(done.stdout, flush=True)
         problem = next((text for words, text in PROBLEMS if re.search(words, done.stdout)), "")
-        raise InstallError(f"npm {arguments[0]} failed. {problem}".strip())
+        said = " ".join(word for word in arguments if not word.startswith("-"))
+        raise InstallError(f"npm {said} failed. {problem}".strip())
 
 
 # What npm's words mean, most telling first, and the way out.
@@ -277,7 +280,7 @@ def main() -> None:
     none."""
     settings = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=ending.end_with_stdin, args=([],), daemon=True).start()
-    code = 1
+    code = FAILED
     try:
         print(build(ROOT, Path(settings["environments"]), lambda line: print(line, flush=True)))
         code = 0
