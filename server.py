@@ -23,6 +23,7 @@ from core.library.events import Library
 from core.library.exports import Exports
 from core.library.following import Following
 from core.library.light import Light
+from core.library.logs import Logs
 from core.library.programs import Programs
 from core.library.queue import Queue
 from core.library.reuse import Reuse
@@ -52,7 +53,7 @@ class Server:
         power_safe = config.durability == "power"
         self._lock = processes.lock(config.data)
         blobs = Blobs(config.data / "blobs", power_safe)
-        publish = lambda event: self.outgoing.publish(event)  # noqa: E731, it is made later
+        publish = lambda event: self.logs.publish(event)  # noqa: E731, it is made later
         self.store = Store(config.data / "jobs.db", power_safe, run_blocking, publish)
         self.catalogue = Catalogue(run_blocking)
         self.scheduler = Scheduler(config, self.store, self.catalogue)
@@ -62,12 +63,13 @@ class Server:
         self.bridges.mount(self.app)
         self.sio = sockets(self.app, config)
         self.outgoing = Outgoing(self.sio)
+        self.logs = Logs(self.store, self.outgoing)
         exports = Exports(config, self.store, blobs, run_blocking)
         exported = lambda row, outputs: self.sio.start_background_task(exports.export, row, outputs)  # noqa: E731
         self.memory = Memory(config, self.store, self.catalogue)
         self.pool = Pool(
             config, self.store, self.catalogue, self.scheduler, self.memory, blobs, self.sio,
-            devices.find(config.devices, config.torch_backend), self.outgoing.tell, exported,
+            devices.find(config.devices, config.torch_backend), self.logs.tell, exported,
         )  # fmt: skip
         self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool, self.memory)
         self.api = Api(self.sio, self.store, self.scheduler)
@@ -81,7 +83,8 @@ class Server:
         Programs(self.store, self.scheduler, self.pool, self.sio, self.outgoing.tell)
         self.detached = Detached(config, self.store, self.catalogue, self.pool, blobs, self.sio)
         self.plugins = Plugins(config, self.catalogue, self.store, self.scheduler, self.pool, self.sio, run_blocking)
-        for part in (following, self.library, self.queue, light, self.detached):
+        self.plugins.note = self.logs.of_plugin
+        for part in (following, self.library, self.queue, light, self.detached, self.logs):
             for handler in part.handlers:
                 self.api.bind(handler)
 
@@ -94,7 +97,7 @@ class Server:
         self.unfinished = self.scheduler.recover(self.detached.restore())
         self.pool.url = self.address
         self.sio.start_background_task(serving.serve, listener, self.app, self.config.async_mode)
-        often = ((0.2, self.watchdog.watch), (0.5, self.plugins.look))
+        often = ((0.2, self.watchdog.watch), (0.5, self.plugins.look), (0.5, self.logs.keep))
         for seconds, function in (*often, (5, self._maintain), (5, self.library.maintain)):
             self.sio.start_background_task(serving.repeat, self, seconds, function)
 
@@ -107,6 +110,7 @@ class Server:
         self.bridges.stop()
         self.pool.stop()
         self._maintain()
+        self.logs.keep()
         self.store.close()
         self._lock.close()
 

@@ -80,6 +80,7 @@ def test_a_checker_finds_a_users_mistakes_and_nothing_else(tmp_path):
         (sdk.AnnouncedJob, answers.AnnouncedJob),
         (sdk.Port, answers.PortRecord),
         (sdk.Plan, answers.Plan),
+        (sdk.LogLine, answers.LogLine),
         (sdk.Limits, answers.Limits),
     ],
 )

@@ -581,6 +581,13 @@ export class Client {
     return this.call("queue", { action });
   }
 
+  /** The newest lines that our jobs, or one, have written, the newest last; a line without `job` is about a plugin.
+   * @param {{ job?: string, limit?: number }} [options]
+   * @returns {Promise<{ time: number, job?: string, name: string, text: string }[]>} */
+  async logs(options = {}) {
+    return (await this.call("logs", options)).lines;
+  }
+
   /** The server's OpenAPI document: what there is under plain HTTP, and the parameters of all announced jobs.
    * @returns {Promise<Record<string, any>>} */
   async document() {

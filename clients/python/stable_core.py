@@ -597,6 +597,12 @@ class Client:
         answer: Any = self.call("queue", {"action": action})
         return answer
 
+    def logs(self, *, job: str | None = None, limit: int = 200) -> list[LogLine]:
+        """The newest lines that our jobs, or one, have written, the newest last."""
+        wanted = {"limit": limit} if job is None else {"limit": limit, "job": job}
+        lines: list[LogLine] = self.call("logs", wanted)["lines"]
+        return lines
+
     def document(self) -> dict[str, Any]:
         """The server's OpenAPI document: what there is under plain HTTP, and the parameters of all announced jobs."""
         return self._http("GET", "/api/v1/openapi.json").json()
@@ -1171,6 +1177,9 @@ class AsyncClient:
     async def queue(self, action: Literal["status", "pause", "resume"] = "status") -> Queue:
         return await self._run(self._client.queue, action)
 
+    async def logs(self, *, job: str | None = None, limit: int = 200) -> list[LogLine]:
+        return await self._run(lambda: self._client.logs(job=job, limit=limit))
+
     async def document(self) -> dict[str, Any]:
         return await self._run(self._client.document)
 
@@ -1390,6 +1399,15 @@ class Queue(TypedDict):
     paused: bool
     queued: int
     workers: list[dict[str, Any]]
+
+
+class LogLine(TypedDict):
+    """What a job has written; without a `job`, what the server says of the plugin `name`."""
+
+    time: float
+    job: NotRequired[str]
+    name: str
+    text: str
 
 
 class Limits(TypedDict):

@@ -37,6 +37,7 @@ class Plugins:
         self._starting: set[Path] = set()  # what `load_all` has not come to yet
         self._loading: set[Path] = set()
         self._rests_until = 0.0
+        self.note: Callable[[str, str], None] = lambda plugin, text: None  # for whoever reads logs; set by the server
 
     def discover(self) -> None:
         """Find all plugins; what is installed and described is there from the first moment."""
@@ -62,7 +63,11 @@ class Plugins:
         self._scheduler.dispatch({*self._catalogue.plugins})
 
     def load(self, info: PluginInfo, say: Callable[[str], None], install: bool = True) -> None:
-        discovery.load(info, self._config, self._catalogue, say, self._run_blocking, install)
+        def tell(line: str) -> None:
+            say(line)
+            self.note(info.name, line)
+
+        discovery.load(info, self._config, self._catalogue, tell, self._run_blocking, install)
 
     def look(self) -> None:
         """See which folders have come, changed or gone, and are quiet since."""
@@ -157,6 +162,8 @@ class Plugins:
     def _tell(self, info: PluginInfo) -> None:
         about = info.brief()
         self._store.write(lambda tx: tx.event("plugins", about, {}))
+        for note in info.notes:
+            self.note(info.name, note)
 
     def _renew(self) -> None:
         """Announce anew what depends on models, where these have come, gone or changed since. Else it costs a look."""

@@ -327,6 +327,17 @@ class SubscribeAnswer(Answer):
     resync: bool = Field(description="Events are missing: ask for what you need.")
 
 
+class LogLine(Said):
+    time: float
+    job: str | None = Field(None, description="The job that wrote it; without one the server says it of a plugin.")
+    name: str = Field(description="plugin.job, or the plugin.")
+    text: str
+
+
+class LogsAnswer(Answer):
+    lines: list[LogLine] = Field(description="The newest last.")
+
+
 class HealthAnswer(Answer):
     version: str
     time: float
@@ -364,6 +375,7 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "compare": CompareAnswer,
     "sessions": SessionsAnswer,
     "session": SessionAnswer,
+    "logs": LogsAnswer,
     "subscribe": SubscribeAnswer,
 }
 
