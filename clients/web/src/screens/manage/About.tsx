@@ -1,8 +1,8 @@
 // Manage, About: this server, what it takes, how other apps reach it, and how the page looks.
 
-import { type ReactNode, useState } from "react";
+import type { ReactNode } from "react";
 
-import { applyTheme, type Theme, theme } from "../../app/theme";
+import { applyTheme, type Theme, useTheme } from "../../app/theme";
 import { useServer } from "../../server/store";
 import { CopyButton } from "../../ui/CopyButton";
 import { size } from "../../ui/format";
@@ -68,16 +68,12 @@ function Addresses() {
 }
 
 function Look() {
-  const [chosen, choose] = useState(theme);
-  const change = (wanted: Theme) => {
-    applyTheme(wanted);
-    choose(wanted);
-  };
+  const chosen = useTheme((state) => state.theme);
   return (
     <>
       <label className={css.choice}>
         Theme
-        <select value={chosen} onChange={(event) => change(event.target.value as Theme)}>
+        <select value={chosen} onChange={(event) => applyTheme(event.target.value as Theme)}>
           <option value="system">As the system has it</option>
           <option value="light">Light</option>
           <option value="dark">Dark</option>

@@ -1,0 +1,123 @@
+"""The Manage screen in a real browser: plugins and what is wrong with them, settings, models, defaults, the log."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.serving import serve
+
+pytestmark = pytest.mark.browser
+DEMO = '''
+class LoudSettings(Params):
+    loud: bool = param(False, help="All in capitals.")
+    mark: str = param("!", max_length=3, help="What stands at the end.")
+
+class ShoutParams(Params):
+    times: int = param(1, ge=1, le=10, help="How many marks.")
+
+class Demo(Plugin):
+    settings: LoudSettings
+
+    @job()
+    def shout(self, params: ShoutParams, ctx: Context) -> Text:
+        """Say it loud."""
+        for line in range(60):
+            ctx.log(f"line {line} of a story")
+        if params.times == 7:
+            raise ValueError("seven is not loud")
+        return "hello" + self.settings.mark * params.times
+'''
+
+
+@pytest.fixture(scope="module")
+def server(web):
+    with serve({"demo": DEMO}, web="auto") as running:
+        yield running
+
+
+@pytest.fixture
+def client(server):
+    with server.client() as client:
+        yield client
+
+
+def card(page, title):
+    return page.get_by_role("listitem").filter(has=page.get_by_role("heading", name=title))
+
+
+def test_a_refused_plugin_shows_its_whole_error_and_is_ready_once_it_is_mended(server, visit):
+    page = visit(server, "/manage")
+    expect(card(page, "demo").get_by_text("ready", exact=True)).to_be_visible()
+    server.write_plugin("late", "import nothing_of_that_name")
+    expect(card(page, "late").get_by_text("refused", exact=True)).to_be_visible()
+    expect(card(page, "late").get_by_label("Error of late", exact=True)).to_contain_text(
+        "No module named 'nothing_of_that_name'"
+    )
+    (server.folder / "plugins" / "late" / "__init__.py").write_text(
+        'from core.plugin import *\nclass Late(Plugin):\n    @job()\n    def hurry(self) -> Text:\n        return "now"\n'
+    )
+    expect(card(page, "late").get_by_text("ready", exact=True)).to_be_visible()
+    expect(card(page, "late").get_by_role("button", name="hurry")).to_be_visible()
+    assert not card(page, "late").get_by_label("Error of late", exact=True).is_visible()
+
+
+def test_the_button_of_a_job_leads_to_its_form(server, visit):
+    page = visit(server, "/manage/plugins")
+    card(page, "demo").get_by_role("button", name="shout").click()
+    expect(page).to_have_url(f"{server.url}/#/")
+    expect(page.get_by_label("times").first).to_be_visible()
+
+
+def test_the_log_follows_its_end_until_somebody_scrolls_up(server, client, visit):
+    page = visit(server, "/manage/log", height=500)
+    expect(page.get_by_text("Nothing was said yet")).to_be_visible()
+    client.run("shout", times=1)
+    lines = page.get_by_role("log")
+    expect(lines.get_by_text("line 59 of a story")).to_be_in_viewport()
+    lines.evaluate("box => box.scrollTo(0, 0)")
+    expect(page.get_by_role("button", name="Newest")).to_be_visible()
+    client.run("shout", times=2)
+    expect(lines.get_by_text("line 59 of a story")).to_have_count(2)
+    expect(lines.get_by_text("line 0 of a story").first).to_be_in_viewport()
+    page.get_by_role("button", name="Newest").click()
+    expect(lines.get_by_text("line 59 of a story").last).to_be_in_viewport()
+
+
+def test_a_traceback_is_folded_to_the_line_that_says_what_happened(server, client, visit):
+    page = visit(server, "/manage/log")
+    expect(page.get_by_text("Nothing was said yet")).to_be_visible()
+    job = client.submit("shout", {"times": 7})
+    summary = page.get_by_role("log").get_by_text("ValueError: seven is not loud").first
+    expect(summary).to_be_visible()
+    assert not page.get_by_text("Traceback (most recent call last)").is_visible()
+    summary.click()
+    expect(page.get_by_text("Traceback (most recent call last)")).to_be_visible()
+    page.get_by_label("Filter the lines").fill("LINE 5")
+    expect(page.get_by_role("log").get_by_text("of a story")).to_have_count(11)
+    page.get_by_label("Whose lines").select_option(job.id)
+    expect(page).to_have_url(f"{server.url}/#/manage/log/{job.id}")
+
+
+def test_workers_are_listed_and_the_queue_can_be_paused(server, client, visit):
+    client.run("shout", times=3)
+    page = visit(server, "/manage/workers")
+    expect(card(page, "demo").get_by_text("cpu")).to_be_visible()
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("The queue is paused.")).to_be_visible()
+    assert client.call("queue", {})["paused"]
+    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_text("The queue runs.")).to_be_visible()
+
+
+def test_other_apps_are_told_the_address_but_never_the_token(server, visit):
+    page = visit(server, "/manage/about", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy the address for OpenAI's images").click()
+    assert page.evaluate("navigator.clipboard.readText()") == f"{server.url}/v1"
+    assert server.token not in page.content()
+
+
+def test_dark_and_light_are_kept(server, visit):
+    page = visit(server, "/manage/about", color_scheme="light")
+    page.get_by_role("combobox", name="Theme").select_option("dark")
+    page.reload()
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    expect(page.get_by_role("combobox", name="Theme")).to_have_value("dark")
