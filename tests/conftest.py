@@ -29,8 +29,8 @@ def own_environment(monkeypatch, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def artist():
-    """A server that draws, for tests of all files that leave it as it is: its workers take seconds to load torch. It has
-    the full page, where that can be built."""
+    """A server that draws, for tests of all files that leave it as it is: its workers take seconds to load torch.
+    It has the full page, where that can be built."""
     with serve({name: ROOT / "plugins" / name for name in ("stable_diffusion", "text")}, web="auto") as server:
         yield server
 

@@ -8,8 +8,8 @@ playwright.expect.set_options(timeout=20_000)
 
 @pytest.fixture
 def visit(browser, web):
-    """visit(server, "/manage", width=390, ...) opens a screen as whoever has the printed address; more options are those
-    of a Playwright context. At the end it fails if a page has raised or broken the policy of what it may load."""
+    """visit(server, "/manage", width=390, ...) opens a screen as whoever has the printed address; more options are
+    those of a Playwright context. At the end it fails if a page has raised or broken the policy of what it may load."""
     contexts, complaints = [], []
 
     def open_page(server, screen="/", width=1440, height=900, **options):

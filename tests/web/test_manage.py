@@ -26,6 +26,14 @@ class Demo(Plugin):
             raise ValueError("seven is not loud")
         return "hello" + self.settings.mark * params.times
 '''
+MENDED = """
+from core.plugin import Plugin, Text, job
+
+class Late(Plugin):
+    @job()
+    def hurry(self) -> Text:
+        return "now"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +60,7 @@ def test_a_refused_plugin_shows_its_whole_error_and_is_ready_once_it_is_mended(s
     expect(card(page, "late").get_by_label("Error of late", exact=True)).to_contain_text(
         "No module named 'nothing_of_that_name'"
     )
-    (server.folder / "plugins" / "late" / "__init__.py").write_text(
-        'from core.plugin import *\nclass Late(Plugin):\n    @job()\n    def hurry(self) -> Text:\n        return "now"\n'
-    )
+    (server.folder / "plugins" / "late" / "__init__.py").write_text(MENDED)
     expect(card(page, "late").get_by_text("ready", exact=True)).to_be_visible()
     expect(card(page, "late").get_by_role("button", name="hurry")).to_be_visible()
     assert not card(page, "late").get_by_label("Error of late", exact=True).is_visible()

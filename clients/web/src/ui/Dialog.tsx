@@ -1,7 +1,7 @@
 // A modal dialog with a title: the browser's own, which keeps the focus inside and gives it back.
 
 import { X } from "lucide-react";
-import { type ReactNode, useEffect, useId, useRef } from "react";
+import { type ReactNode, useId, useLayoutEffect, useRef } from "react";
 
 import css from "./Dialog.module.css";
 
@@ -17,7 +17,7 @@ interface Props {
 export function Dialog({ title, onClose, children, actions }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useId();
-  useEffect(() => {
+  useLayoutEffect(() => { // closed while it is still in the page, or the focus goes nowhere
     const shown = dialog.current!;
     if (!shown.open) shown.showModal();
     return () => shown.close();
