@@ -81,6 +81,9 @@ def test_a_checker_finds_a_users_mistakes_and_nothing_else(tmp_path):
         (sdk.Port, answers.PortRecord),
         (sdk.Plan, answers.Plan),
         (sdk.LogLine, answers.LogLine),
+        (sdk.ModelFile, answers.ModelFile),
+        (sdk.FetchableModel, answers.FetchableModel),
+        (sdk.ModelKind, answers.ModelKind),
         (sdk.Limits, answers.Limits),
     ],
 )

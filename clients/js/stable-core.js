@@ -581,6 +581,12 @@ export class Client {
     return this.call("queue", { action });
   }
 
+  /** The model files of the server, by kind: [{kind, files, fetchable}].
+   * @returns {Promise<Record<string, any>[]>} */
+  async models() {
+    return (await this.call("models")).kinds;
+  }
+
   /** The newest lines that our jobs, or one, have written, the newest last; a line without `job` is about a plugin.
    * @param {{ job?: string, limit?: number }} [options]
    * @returns {Promise<{ time: number, job?: string, name: string, text: string }[]>} */

@@ -597,6 +597,11 @@ class Client:
         answer: Any = self.call("queue", {"action": action})
         return answer
 
+    def models(self) -> list[ModelKind]:
+        """The model files of the server, by kind."""
+        kinds: list[ModelKind] = self.call("models")["kinds"]
+        return kinds
+
     def logs(self, *, job: str | None = None, limit: int = 200) -> list[LogLine]:
         """The newest lines that our jobs, or one, have written, the newest last."""
         wanted = {"limit": limit} if job is None else {"limit": limit, "job": job}
@@ -1177,6 +1182,9 @@ class AsyncClient:
     async def queue(self, action: Literal["status", "pause", "resume"] = "status") -> Queue:
         return await self._run(self._client.queue, action)
 
+    async def models(self) -> list[ModelKind]:
+        return await self._run(self._client.models)
+
     async def logs(self, *, job: str | None = None, limit: int = 200) -> list[LogLine]:
         return await self._run(lambda: self._client.logs(job=job, limit=limit))
 
@@ -1399,6 +1407,31 @@ class Queue(TypedDict):
     paused: bool
     queued: int
     workers: list[dict[str, Any]]
+
+
+class ModelFile(TypedDict):
+    """`source` is "folder", or the plugin that ships it."""
+
+    name: str
+    size_bytes: int
+    modified: float
+    source: str
+
+
+class FetchableModel(TypedDict):
+    """A model that a plugin names; `there` once a file of that name is."""
+
+    id: str
+    url: str
+    size_bytes: int | None
+    licence: str | None
+    there: bool
+
+
+class ModelKind(TypedDict):
+    kind: str
+    files: list[ModelFile]
+    fetchable: list[FetchableModel]
 
 
 class LogLine(TypedDict):

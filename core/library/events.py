@@ -15,6 +15,7 @@ from core.jobs import TERMINAL, Row, State, Store, Transaction, new_id, now, wir
 from core.library.arrivals import Arrivals
 from core.library.catalogue import MAX_PARAMS, Catalogue
 from core.library.fair import Pause
+from core.library.inventory import inventory
 from core.library.lineage import Lineage, parents
 from core.library.listing import KindName, Listing, artifacts, sessions
 from core.library.models import Models
@@ -50,7 +51,7 @@ class Library:
         self._arrivals = Arrivals(config.models, store, catalogue, run_blocking)
         self._retention = Retention(config, store, blobs, review, run_blocking)
         self.handlers: list[Handler] = [
-            self.jobs, self.artifact, self.artifacts, self.sessions, self.session, self.choices,
+            self.jobs, self.artifact, self.artifacts, self.sessions, self.session, self.choices, self.models,
             *review.handlers, *Lineage(config, store, run_blocking).handlers, *self._retention.handlers,
         ]  # fmt: skip
 
@@ -126,6 +127,11 @@ class Library:
             if since.get(job["name"], "") < job["id"]:
                 row["memorised"][job["name"]] = job["params"]
         return {"session": row}
+
+    def models(self, owner: str) -> Row:
+        """The files in models/ and the models of plugins, by kind, and those that a plugin says where to fetch."""
+        plugins = list(self._catalogue.plugins.values())
+        return {"kinds": self._run_blocking(inventory, self._config.models, plugins)}
 
     def _full_name(self, job: str) -> str:
         try:

@@ -27,10 +27,15 @@ DESCRIBE_SECONDS, OF_MODELS_SECONDS = 30, 180  # that a plugin has to describe i
 SAY_WHAT_THEY_ARE = {".json", ".py"}  # files of a model; the others are its weights, long in coming
 
 
-class ShippedModel(pydantic.BaseModel):
+class DeclaredModel(pydantic.BaseModel):
+    """One that the plugin ships, at `path`, or one to be fetched from `url`."""
+
     kind: str
     name: str
     path: str | None = None
+    url: str | None = None
+    size_bytes: int | None = None
+    licence: str | None = None
 
 
 class Manifest(pydantic.BaseModel):
@@ -41,7 +46,7 @@ class Manifest(pydantic.BaseModel):
     api: int
     environment: dict[str, Any] = {}
     jobs_from: list[str] = []
-    models: list[ShippedModel] = []
+    models: list[DeclaredModel] = []
 
 
 def stamps(roots: list[Path]) -> tuple[dict[Path, str], float]:

@@ -327,6 +327,31 @@ class SubscribeAnswer(Answer):
     resync: bool = Field(description="Events are missing: ask for what you need.")
 
 
+class ModelFile(Said):
+    name: str
+    size_bytes: int
+    modified: float = Field(description="Of a folder, its newest file.")
+    source: str = Field(description='"folder", or the plugin that ships it.')
+
+
+class FetchableModel(Said):
+    id: str = Field(description="kind/name.")
+    url: str
+    size_bytes: int | None
+    licence: str | None
+    there: bool
+
+
+class ModelKind(Said):
+    kind: str
+    files: list[ModelFile]
+    fetchable: list[FetchableModel] = Field(description="What a plugin names with an address. Nothing is fetched.")
+
+
+class ModelsAnswer(Answer):
+    kinds: list[ModelKind]
+
+
 class LogLine(Said):
     time: float
     job: str | None = Field(None, description="The job that wrote it; without one the server says it of a plugin.")
@@ -375,6 +400,7 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "compare": CompareAnswer,
     "sessions": SessionsAnswer,
     "session": SessionAnswer,
+    "models": ModelsAnswer,
     "logs": LogsAnswer,
     "subscribe": SubscribeAnswer,
 }

@@ -66,6 +66,7 @@ TWINS = (
     Twin("compare", "GET", "/compare"),
     Twin("sessions", "GET", "/sessions"),
     Twin("session", "PATCH", "/sessions/{id}"),
+    Twin("models", "GET", "/models"),
     Twin("logs", "GET", "/logs"),
 )
 STREAMED = {"subscribe": "/events"}  # what has no twin but a stream: core/rest/stream.py
