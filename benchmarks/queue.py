@@ -23,7 +23,9 @@ ROUNDS = 5  # of each side; the best counts, as what disturbs a measurement only
 
 def measure(scale):
     for durability in ("process", "power"):
-        for metric, value, unit in [*serial(durability, scale), *burst(durability, scale), *flat(durability, scale)]:
+        with noop_server(durability) as (server, client):
+            alone = [*serial(server, client, scale), *burst(server, client, scale)]
+        for metric, value, unit in [*alone, *flat(durability, scale)]:
             yield f"{durability}: {metric}", value, unit
 
 
@@ -37,17 +39,16 @@ def noop_server(durability):
         yield server, client
 
 
-def serial(durability, scale):
+def serial(server, client, scale):
     """One job after the other, from sending submit to the arrival of the event that says done."""
     times, answered, count = [], [], max(5, int(1000 * scale))
-    with noop_server(durability) as (server, client):
-        with cpu_of(server, client) as cpu:
-            for _ in range(count):
-                started = time.perf_counter()
-                client.submit("noop")
-                answered.append(time.perf_counter() - started)
-                client.until("done")
-                times.append(time.perf_counter() - started)
+    with cpu_of(server, client) as cpu:
+        for _ in range(count):
+            started = time.perf_counter()
+            client.submit("noop")
+            answered.append(time.perf_counter() - started)
+            client.until("done")
+            times.append(time.perf_counter() - started)
     yield "serial, p50", percentile(times, 50) * 1000, "ms"
     yield "serial, p99", percentile(times, 99) * 1000, "ms"
     yield "serial, answer to submit, p50", percentile(answered, 50) * 1000, "ms"
@@ -55,27 +56,26 @@ def serial(durability, scale):
         yield f"serial, CPU of the {name}", seconds / count * 1000, "ms/job"
 
 
-def burst(durability, scale):
+def burst(server, client, scale):
     """Many jobs, each with a submit of its own, sent without waiting for answers. Then the same number, all queued
     before the first one starts; up to 8 in the worker at once, and one at a time."""
     count = max(20, int(3000 * scale))
-    with noop_server(durability) as (server, client):
+    with cpu_of(server, client) as cpu:
+        started = time.perf_counter()
+        for _ in range(count):
+            client.ask("submit", {"job": "noop"})
+        client.until("done", count)
+        both = time.perf_counter() - started
+    yield f"{3000:,} submitted and run", count / both, "jobs/s"
+    for name, seconds in cpu.items():
+        yield f"{3000:,} submitted and run, CPU of the {name}", seconds / count * 1000, "ms/job"
+    for job, label in (("noop", "queued"), ("alone", "queued, one at a time")):
+        fill(client, count, job)
         with cpu_of(server, client) as cpu:
-            started = time.perf_counter()
-            for _ in range(count):
-                client.ask("submit", {"job": "noop"})
-            client.until("done", count)
-            both = time.perf_counter() - started
-        yield f"{3000:,} submitted and run", count / both, "jobs/s"
+            run = drain(client, count)
+        yield f"{3000:,} {label}", count / run, "jobs/s"
         for name, seconds in cpu.items():
-            yield f"{3000:,} submitted and run, CPU of the {name}", seconds / count * 1000, "ms/job"
-        for job, label in (("noop", "queued"), ("alone", "queued, one at a time")):
-            fill(client, count, job)
-            with cpu_of(server, client) as cpu:
-                run = drain(client, count)
-            yield f"{3000:,} {label}", count / run, "jobs/s"
-            for name, seconds in cpu.items():
-                yield f"{3000:,} {label}, CPU of the {name}", seconds / count * 1000, "ms/job"
+            yield f"{3000:,} {label}, CPU of the {name}", seconds / count * 1000, "ms/job"
 
 
 def fill(client, count, job="noop"):
@@ -107,7 +107,7 @@ def flat(durability, scale):
             client.call("queue", {"action": "pause"})
         fill(full, queued)
         submits, drains = {empty: [], full: []}, {empty: [], full: []}
-        for _ in range(ROUNDS):
+        for _ in range(max(1, int(ROUNDS * min(scale, 1)))):
             for client in (empty, full):
                 submits[client].append(median([submit_seconds(client) for _ in range(some)]))
             for client in (empty, full):
