@@ -9,6 +9,7 @@ import { Create } from "../screens/create/Create";
 import { useServer } from "../server/store";
 import { Empty } from "../ui/Empty";
 import { ConnectionLine } from "./ConnectionLine";
+import { DropAnywhere } from "./DropAnywhere";
 import { Guarded } from "./Guarded";
 import { useKeys } from "./keys";
 import { NoticeStack } from "./NoticeStack";
@@ -43,6 +44,7 @@ export function Shell() {
           <ConnectionLine />
           <Screen />
         </div>
+        <DropAnywhere />
         <NoticeStack />
         <Shortcuts />
       </div>

@@ -5,7 +5,7 @@ import { navigate } from "wouter/use-hash-location";
 
 import { call } from "../server/client";
 import { useServer } from "../server/store";
-import type { ArtifactRecord, JobRecord, Reference, Values } from "../server/types";
+import type { ArtifactRecord, JobRecord, Port, Reference, Values } from "../server/types";
 
 /** What is in a form's input: results and uploads, or a text that is typed. */
 export type Given = { artifact: ArtifactRecord } | { text: string };
@@ -38,14 +38,20 @@ export function openForm(job: string, params: Values = {}, inputs: Record<string
   navigate("/");
 }
 
-/** Puts a result into the first fitting input of a job's form, and keeps the rest of that form. */
-export function sendTo(job: string, artifact: ArtifactRecord): void {
-  const ports = Object.entries(useServer.getState().catalogue[job].inputs);
-  const [name] = ports.find(([, port]) => fits(artifact.kind, port.kind))!;
+/** Puts results into an input of a job's form, the first fitting one unless it is named, and keeps the rest of it. */
+export function sendTo(job: string, artifacts: ArtifactRecord | ArtifactRecord[], input?: string): void {
+  const given = [artifacts].flat();
+  const [name] = input ? [input] : fittingInputs(job, given)[0];
   const before = useForms.getState().drafts[job];
-  setDraft(job, { inputs: { ...before?.inputs, [name]: [{ artifact }] } });
+  setDraft(job, { inputs: { ...before?.inputs, [name]: given.map((artifact) => ({ artifact })) } });
   chooseJob(job);
   navigate("/");
+}
+
+/** The inputs of a job that take all of these results. */
+export function fittingInputs(job: string, artifacts: ArtifactRecord[]): [name: string, port: Port][] {
+  const ports = Object.entries(useServer.getState().catalogue[job]?.inputs ?? {});
+  return ports.filter(([, port]) => artifacts.every(({ kind }) => fits(kind, port.kind)));
 }
 
 /** Puts a job's parameters and inputs into its form. With `seed`, also the seed that it really had. */

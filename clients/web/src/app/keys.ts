@@ -46,10 +46,17 @@ export function isTyping(target: EventTarget | null): boolean {
   return target.isContentEditable || ["TEXTAREA", "SELECT"].includes(target.tagName);
 }
 
+/** Whether the browser does something itself with a key: press what has the focus, close the menu that is open. */
+function hasOwnMeaning(key: string, target: EventTarget | null): boolean {
+  if (key === "escape") return document.querySelector(":popover-open") !== null;
+  return ["enter", "space"].includes(key) && target instanceof Element && target.closest("button, a, summary, input") !== null;
+}
+
 function press(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.isComposing) return;
   const key = keyOf(event);
   if (!/ctrl|alt/.test(key) && isTyping(event.target)) return;
+  if (hasOwnMeaning(key, event.target)) return;
   const modal = document.querySelector("dialog:modal") !== null;
   const heard = useShortcuts.getState().registered.find(
     ({ inDialog, bindings }) => inDialog === modal && Object.hasOwn(bindings(), key),

@@ -30,10 +30,22 @@ class PageClient extends Client {
   }
 }
 
-const connection = (): Client =>
-  new PageClient({ session: localStorage.getItem("session") ?? "default", patience: 3600 });
+type Listener = Parameters<Client["onEvent"]>[0];
+const listeners = new Set<Listener>();
+
+function connection(): Client {
+  const made = new PageClient({ session: localStorage.getItem("session") ?? "default", patience: 3600 });
+  made.onEvent((event) => listeners.forEach((listener) => listener(event)));
+  return made;
+}
 
 export let client = connection();
+
+/** Hears the events of this connection and of those that take its place. Call what is returned to hear no more. */
+export function onEvent(listener: Listener): () => void {
+  listeners.add(listener);
+  return () => void listeners.delete(listener);
+}
 
 /** In the place of a connection that was refused for good. */
 export function renew(): void {
