@@ -10,6 +10,7 @@ import type { ArtifactRecord, ErrorBody, JobRecord, JobType, LogLine, Plugin, Pr
 
 export const UNFINISHED = ["held", "waiting", "queued", "running"];
 const MOST_LINES = 2000; // of the log, the newest
+const MOST_LINES_READ = 1000; // of those that the server has kept
 const MOST_ENDED = 500; // jobs that have ended, the newest
 const LISTED = { few: 100, all: 1000 }; // jobs of the queue that are read
 const NEWEST = 100; // jobs that are read besides
@@ -203,6 +204,13 @@ export async function readOutputs(job: string): Promise<ArtifactRecord[]> {
   complete.add(job);
   batch.flush();
   return sorted;
+}
+
+/** The lines that the server has kept, of all or of one job; what comes live is added. */
+export async function readLines(job?: string): Promise<void> {
+  const { lines } = await call<{ lines: LogLine[] }>("logs", { ...(job && { job }), limit: MOST_LINES_READ });
+  const others = job ? batch.get("lines").filter((line) => line.job !== job) : []; // what came meanwhile is in the answer
+  batch.set({ lines: [...others, ...lines].sort((a, b) => a.time - b.time) });
 }
 
 /** Sees to it that all results of a job are in `outputs`, soon; events add what comes from then on. */

@@ -169,7 +169,7 @@ export interface LogLine {
   time: number;
   /** None: the server itself. */
   job?: string;
-  /** Of the job: plugin.job. */
+  /** The job's, plugin.job; or the plugin that the server speaks of. */
   name?: string;
   text: string;
 }

@@ -1,10 +1,11 @@
 // Manage, Log: what jobs and the server say, live; by job, filtered, copied, saved.
 
 import { ArrowDownToLine, Download } from "lucide-react";
-import { useLayoutEffect, useMemo, useRef, useState } from "react";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import { navigate } from "wouter/use-hash-location";
 
-import { useServer } from "../../server/store";
+import { complain } from "../../app/notices";
+import { readLines, useServer } from "../../server/store";
 import type { LogLine } from "../../server/types";
 import { CopyButton } from "../../ui/CopyButton";
 import { Empty } from "../../ui/Empty";
@@ -18,6 +19,7 @@ const NEAR_END_PX = 24;
 export function LogPane({ id }: { id?: string }) {
   const all = useServer((server) => server.lines);
   const [words, setWords] = useState("");
+  useStored(id);
   const lines = useMemo(() => all.filter((line) => isOf(line, id) && contains(line, words)), [all, id, words]);
   const whole = () => lines.map(asText).join("\n");
   return (
@@ -33,6 +35,15 @@ export function LogPane({ id }: { id?: string }) {
       {lines.length ? <Lines lines={lines} withJob={!id} /> : <Nothing filtered={words !== ""} />}
     </div>
   );
+}
+
+/** Reads what was said before this page came, or while it was cut off; also what the server says of plugins that change. */
+function useStored(id?: string): void {
+  const online = useServer(({ connection }) => connection.state === "online");
+  const plugins = useServer((server) => server.plugins);
+  useEffect(() => {
+    if (online) readLines(id === SERVER ? undefined : id).catch(complain);
+  }, [online, plugins, id]);
 }
 
 function Nothing({ filtered }: { filtered: boolean }) {
@@ -85,7 +96,7 @@ function Line({ line, withJob }: { line: LogLine; withJob: boolean }) {
   return (
     <div className={css.line}>
       <time title={moment(line.time)}>{clock(line.time)}</time>
-      {withJob && <span className={css.job} title={line.job ? `${name} ${line.job}` : name}>{name}</span>}
+      {withJob && <span className={css.job} data-server={!line.job} title={line.job ? `${name} ${line.job}` : name}>{name}</span>}
       <Text text={line.text.trimEnd()} />
     </div>
   );
