@@ -50,7 +50,8 @@ def param(default: Any = ..., *, help: str, **hints: Any) -> Any:
     reads, saves, deletes (of "call/JOB": the light jobs that tell, write and delete one entry), counts (the light job
     that counts a text's tokens), pairs_with (of a width: the parameter that is its height), frame ("left", "right",
     "up", "down": how many pixels the picture gets there), mask ("blur": how softly the mask is taken, as the standard
-    deviation in pixels; "invert": whether it means what is not white)."""
+    deviation in pixels; "invert": whether it means what is not white; "crop": whether previews show no more than what
+    is masked)."""
     bounds = {key: value for key, value in hints.items() if key in BOUNDS}
     ui = {key: value for key, value in hints.items() if key not in BOUNDS}
     if unknown := ui.keys() - HINTS:

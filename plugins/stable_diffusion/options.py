@@ -806,6 +806,7 @@ class Inpaint(Redrawing, Several, Controlled, Referring):
     )
     only_masked: bool = param(
         False,
+        mask="crop",
         group="mask",
         order=57,
         help="Draw only the masked part, in width x height or the size that the model was made for, and fit it into "

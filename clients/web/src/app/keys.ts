@@ -39,6 +39,8 @@ export function keyOf({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent
   return [...held, key === " " ? "space" : key.toLowerCase()].join("+");
 }
 
+const EDITING = ["ctrl+z", "ctrl+shift+z", "ctrl+y"]; // a field's own, too
+
 /** Whether what is pressed there is meant for a field. */
 export function isTyping(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false;
@@ -55,7 +57,7 @@ function hasOwnMeaning(key: string, target: EventTarget | null): boolean {
 function press(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.isComposing) return;
   const key = keyOf(event);
-  if (!/ctrl|alt/.test(key) && isTyping(event.target)) return;
+  if ((!/ctrl|alt/.test(key) || EDITING.includes(key)) && isTyping(event.target)) return;
   if (hasOwnMeaning(key, event.target)) return;
   const modal = document.querySelector("dialog:modal") !== null;
   const heard = useShortcuts.getState().registered.find(

@@ -35,7 +35,7 @@ export interface Hints {
   /** At which side a picture grows by so many pixels. */
   frame?: "left" | "right" | "up" | "down";
   /** What the parameter does to a mask. */
-  mask?: "blur" | "invert";
+  mask?: "blur" | "invert" | "crop";
 }
 
 export interface Schema {
