@@ -166,6 +166,14 @@ async function askAfter(upcoming: JobRecord[], asked: number): Promise<void> {
   batch.flush();
 }
 
+/** Shows a job at another place of the queue until the server tells its order. */
+export function placeBeside(id: string, other: string, before: boolean): void {
+  const order = batch.get("order").filter((each) => each !== id);
+  order.splice(order.indexOf(other) + (before ? 0 : 1), 0, id);
+  batch.set({ order });
+  batch.flush();
+}
+
 /** Takes a record that a call returned; it may be older than the last event. */
 export function merge(record: JobRecord): void {
   take(record, clock);

@@ -1,0 +1,149 @@
+// One job that runs: what it looks like so far, how far it is, and how to steer it.
+
+import { SkipForward, Square, X } from "lucide-react";
+import { memo, useEffect } from "react";
+import { Link } from "wouter";
+
+import { useServer, wantOutputs } from "../../server/store";
+import type { ArtifactRecord, JobRecord } from "../../server/types";
+import { duration } from "../../ui/format";
+import { isPicture, thumbnailUrl } from "../../ui/pictures";
+import { useNow } from "../../ui/useNow";
+import { cancel, keep, skip } from "./actions";
+import css from "./RunningCard.module.css";
+import { about, attempt, shortName, summary } from "./words";
+
+const NONE: ArtifactRecord[] = [];
+const SHOWN = 12; // results on a card, the newest
+
+export const RunningCard = memo(function RunningCard({ job, parts }: { job: JobRecord; parts?: JobRecord[] }) {
+  const { id, name, session } = job;
+  const type = useServer((server) => server.catalogue[name]);
+  useEffect(() => wantOutputs(id), [id]);
+  const said = summary(job, type);
+  return (
+    <article className={css.card} aria-labelledby={`running-${id}`}>
+      <Media job={job} part={parts?.find(({ state }) => state === "running")?.id} />
+      <div className={css.body}>
+        <header>
+          <h3 id={`running-${id}`}>{shortName(name)}</h3>
+          <span className={css.session} title={`Session ${session}`}>{session}</span>
+        </header>
+        {said && <p className={css.summary} title={said}>{said}</p>}
+        {job.children ? <Parts job={job} parts={parts ?? []} /> : <Progress job={job} />}
+        {attempt(job) && <p className={css.note}>{attempt(job)}</p>}
+        <Actions job={job} severalResults={!!type?.output.list && !type.program} />
+      </div>
+    </article>
+  );
+});
+
+function Media({ job: { id, name }, part }: { job: JobRecord; part?: string }) {
+  const preview = useServer(({ previews }) => previews[id] ?? (part && previews[part]));
+  const outputs = useServer((server) => server.outputs[id] ?? NONE).filter(isPicture);
+  const newest = outputs.at(-1);
+  const shown = preview || (newest && thumbnailUrl(newest, 768));
+  const strip = preview ? outputs : outputs.slice(0, -1);
+  return (
+    <div className={css.media}>
+      <div className={css.preview}>
+        {shown ? <img src={shown} alt={preview ? `Preview of ${shortName(name)}` : "The newest result"} /> : <span className={css.nothing} />}
+      </div>
+      {strip.length > 0 && (
+        <ul className={css.strip} aria-label="Finished so far">
+          {strip.length > SHOWN && <li className={css.more}>+{strip.length - SHOWN}</li>}
+          {strip.slice(-SHOWN).map((artifact) => (
+            <li key={artifact.id + artifact.sha256}>
+              <Link href={`/results/${artifact.id}`} aria-label={`Result ${artifact.idx + 1}`}>
+                <img src={thumbnailUrl(artifact, 128)} alt="" />
+              </Link>
+            </li>
+          ))}
+        </ul>
+      )}
+    </div>
+  );
+}
+
+function Progress({ job: { id, started, created } }: { job: JobRecord }) {
+  const progress = useServer((server) => server.progress[id]);
+  const now = useNow();
+  const elapsed = now / 1000 - (started ?? created);
+  if (!progress) return <Bar label="Starting …" elapsed={elapsed} />;
+  const { step, total, phase, first, since, at, eta_seconds } = progress;
+  const pace = step > first ? (at - since) / 1000 / (step - first) : undefined;
+  const left = (eta_seconds ?? (pace && pace * (total - step))) ?? undefined;
+  const parts = [
+    phase && phase.charAt(0).toUpperCase() + phase.slice(1),
+    total > 1 && `${Math.floor(step)} of ${total}`,
+    left !== undefined && left > 0.5 && `${about(Math.max(0, left - (now - at) / 1000))} left`,
+  ];
+  return <Bar label={parts.filter(Boolean).join(" · ")} value={total > 0 ? step / total : undefined} elapsed={elapsed} />;
+}
+
+function Parts({ job, parts }: { job: JobRecord; parts: JobRecord[] }) {
+  const now = useNow();
+  const { children = 0, children_ended = 0, started, created } = job;
+  const unfinished = parts.filter(({ finished }) => !finished);
+  return (
+    <>
+      <Bar label={`${children_ended} of ${children} parts`} value={children_ended / children} elapsed={now / 1000 - (started ?? created)} />
+      {unfinished.length > 0 && (
+        <details className={css.parts}>
+          <summary>Its parts</summary>
+          <ul>
+            {unfinished.slice(0, 50).map((part) => <Part key={part.id} part={part} />)}
+            {unfinished.length > 50 && <li>and {unfinished.length - 50} more</li>}
+          </ul>
+        </details>
+      )}
+    </>
+  );
+}
+
+function Part({ part }: { part: JobRecord }) {
+  const type = useServer((server) => server.catalogue[part.name]);
+  const progress = useServer((server) => server.progress[part.id]);
+  const share = progress?.total ? ` ${Math.floor((100 * progress.step) / progress.total)} %` : "";
+  return (
+    <li>
+      <b>{shortName(part.name)}</b>
+      <span className={css.partSummary} title={summary(part, type)}>{summary(part, type)}</span>
+      <span>{part.state}{part.state === "running" && share}</span>
+    </li>
+  );
+}
+
+function Bar({ label, value, elapsed }: { label: string; value?: number; elapsed: number }) {
+  return (
+    <div className={css.progress}>
+      <progress max={1} value={value} aria-label="Progress" />
+      <p>
+        <span>{label}</span>
+        <time title="Since it began">{duration(elapsed)}</time>
+      </p>
+    </div>
+  );
+}
+
+function Actions({ job, severalResults }: { job: JobRecord; severalResults: boolean }) {
+  const { id, cancel: asked } = job;
+  if (asked) return <p className={css.note} role="status">{asked === "keep" ? "Stopping; what is there stays …" : "Stopping …"}</p>;
+  return (
+    <div className={css.actions}>
+      {severalResults && (
+        <>
+          <button type="button" onClick={() => skip(id)} title="Leave the rest of this picture and go on with the next">
+            <SkipForward size={16} aria-hidden="true" /> Skip
+          </button>
+          <button type="button" onClick={() => keep(id)} title="Stop now and keep what is there">
+            <Square size={14} aria-hidden="true" /> Stop and keep
+          </button>
+        </>
+      )}
+      <button type="button" className="danger" onClick={() => cancel(id)} title="Stop it and keep nothing of it">
+        <X size={16} aria-hidden="true" /> Cancel
+      </button>
+    </div>
+  );
+}
