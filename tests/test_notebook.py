@@ -70,7 +70,7 @@ def test_it_finds_the_clone_it_is_in_or_makes_one_or_says_what_to_do(tmp_path):
 def test_it_starts_a_server_and_draws(tmp_path, monkeypatch):
     notebook = read()
     flags = [f"--{name}={tmp_path / name}" for name in ("data", "outputs", "models")]
-    code(notebook)[0].source += f"\nFLAGS = {[*flags, '--environments', str(ROOT / '.envs')]}"
+    code(notebook)[0].source += f"\nFLAGS = {[*flags, '--web', 'off', '--environments', str(ROOT / '.envs')]}"
     (tmp_path / "stable-core").symlink_to(ROOT)
     monkeypatch.setenv("STABLE_CORE_URL", "http://127.0.0.1:9")
     client = Listening(notebook, timeout=250, resources={"metadata": {"path": str(tmp_path)}})

@@ -31,6 +31,10 @@ COMPRESSED = {".html", ".js", ".css", ".svg"}
 FILES = "files.json"  # the sizes of all files of a page: those of one that a power cut has damaged differ
 KEPT = {"page": 20, "packages": 3}  # the newest; others that use the same folder may show an older page
 STEP_SECONDS = 0.1
+NPM = {  # settings; without the last two, it is silent for 90 s where there is no network
+    "audit": "false", "fund": "false", "update_notifier": "false",
+    "fetch_retry_mintimeout": "1000", "fetch_retry_maxtimeout": "10000",
+}  # fmt: skip
 FAILED = 1  # the exit code of a build that says why
 
 Say = Callable[[str], None]
@@ -229,8 +233,8 @@ def _copy(root: Path, work: Path) -> Iterator[Path]:
 def _npm(node: Node, folder: Path, held: Any, *arguments: str) -> None:
     """Run npm in `folder`, with what it prints in our log; it holds the lock, too. Raises InstallError."""
     path = os.pathsep.join([str(node.folder), os.environ.get("PATH", "")])
-    options = {f"npm_config_{name}": "false" for name in ("audit", "fund", "update_notifier")}
-    environment = os.environ | options | {"PATH": path, "NO_COLOR": "1", "CI": "1"}
+    environment = os.environ | {f"npm_config_{name}": value for name, value in NPM.items()}
+    environment |= {"PATH": path, "NO_COLOR": "1", "CI": "1"}
     environment.pop("NODE_ENV", None)  # "production" would leave out what builds
     done = subprocess.run(
         [*node.npm, *arguments], cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

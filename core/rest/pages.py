@@ -55,9 +55,10 @@ def mount(app: flask.Flask, web: WebClient, api: Callable[[], Api]) -> None:
     def web_file(name: str) -> Any:
         if not web.folder:
             raise NotFound("the full page is not there.", hint="GET /web says how it stands.")
-        answer = file(web.folder, name)
-        if name.startswith("assets/"):
-            answer.headers["Cache-Control"] = FOR_GOOD
+        if not name.startswith("assets/"):
+            return file(web.folder, name)
+        answer = file(having(web.folder, name), name)
+        answer.headers["Cache-Control"] = FOR_GOOD
         return answer
 
     def unlocked(send: Callable[[], Any]) -> Any:
@@ -77,6 +78,15 @@ def mount(app: flask.Flask, web: WebClient, api: Callable[[], Api]) -> None:
         except Unauthorized:
             return file(PLAIN, "locked.html"), 401
         return send()
+
+
+def having(folder: Path, name: str) -> Path:
+    """The page that has a file: one that is open since before an update still asks for parts of its own."""
+    for page in (folder, *folder.parent.glob("page-*")):
+        path = safe_join(str(page), name)
+        if path and os.path.isfile(path):
+            return page
+    return folder
 
 
 def file(folder: Path, name: str) -> flask.Response:

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 import requests
@@ -158,6 +159,20 @@ def test_without_a_node_that_suffices_one_comes_from_pypi(npm, root, envs, monke
     with pytest.raises(InstallError, match="Node.js .* was not found, and could not be installed .* be reached.$"):
         build(root, envs, print)
     assert asked == [ROOT / "clients/web/node-requirements.lock"]
+
+
+@pytest.mark.network
+def test_without_a_network_it_is_said_soon(root, envs, monkeypatch):
+    package = {"name": "page", "version": "1.0.0", "dependencies": {"left-pad": "1.3.0"}}
+    packages = {"": package, "node_modules/left-pad": {"version": "1.3.0", "integrity": "sha512-" + "A" * 86 + "=="}}
+    package["engines"] = {"node": "^20.19.0 || >=22.12.0"}
+    (root / "clients/web/package.json").write_text(json.dumps(package))
+    (root / "clients/web/package-lock.json").write_text(json.dumps({"lockfileVersion": 3, "packages": packages}))
+    monkeypatch.setenv("npm_config_registry", "http://127.0.0.1:9/")
+    before = time.monotonic()
+    with pytest.raises(InstallError, match="npm's registry cannot be reached"):
+        build(root, envs, print)
+    assert time.monotonic() - before < 40
 
 
 @pytest.mark.slow

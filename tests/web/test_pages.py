@@ -1,6 +1,7 @@
 """What is served at /, /plain/ and /web/: to whom, as what, and for how long a browser keeps it."""
 
 import re
+import shutil
 
 import pytest
 import requests
@@ -78,6 +79,18 @@ def test_nothing_but_the_page_is_served(server):
         request = session.prepare_request(requests.Request("GET", server.url))
         request.url = server.url + path  # as it is
         assert session.send(request, timeout=10).status_code == 404, path
+
+
+def test_a_page_that_is_open_since_before_an_update_gets_its_parts(server, web):
+    older = web.with_name("page-older") / "assets"
+    older.mkdir(parents=True)
+    try:
+        (older / "draw-1.js").write_text("older")
+        answer = get(server, "/web/assets/draw-1.js")
+        assert (answer.text, answer.headers["Content-Type"]) == ("older", "text/javascript; charset=utf-8")
+        assert get(server, "/web/draw-1.js").status_code == get(server, "/web/assets/../draw-1.js").status_code == 404
+    finally:
+        shutil.rmtree(older.parent)
 
 
 def test_the_full_page_connects_and_the_plain_one_leads_to_it(browser, server):
