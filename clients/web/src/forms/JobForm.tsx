@@ -2,7 +2,7 @@
 
 import Form from "@rjsf/core/lib/components/Form.js";
 import type { RJSFSchema, UiSchema } from "@rjsf/utils";
-import { useId, useMemo } from "react";
+import { useEffect, useId, useMemo, useRef } from "react";
 
 import { sentence } from "../server/client";
 import type { ErrorBody, JobType, Schema, Values } from "../server/types";
@@ -27,19 +27,27 @@ export function JobForm({ job, params, onChange, problem }: Props) {
   const fields = fieldsOf(job.params);
   const [schema, uiSchema] = useMemo(() => forRjsf(job.params), [job.params]);
   const values = useMemo(() => completed(fields, params), [fields, params]);
-  const problems = useMemo(() => problemsAt(problem, prefix), [problem, prefix]);
+  const problems = useMemo(() => problemsAt(problem, fields, prefix), [problem, fields, prefix]);
   const take = (given: Values) => onChange(changed(fields, given));
   const around = { job, values, change: (some: Values) => take({ ...values, ...some }), problems, prefix };
+  const form = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const bad = form.current?.querySelector<HTMLElement>("[aria-invalid=true]") ?? null;
+    bad?.focus();
+    (bad ?? form.current?.querySelector(".error:not([hidden])"))?.scrollIntoView({ block: "center" });
+  }, [problem]);
   return (
     <FormContext.Provider value={around}>
-      <Form
-        schema={schema} uiSchema={uiSchema} formData={values} validator={validator} fields={FIELDS} templates={templates}
-        idPrefix={prefix} noValidate noHtml5Validate tagName="div"
-        experimental_defaultFormStateBehavior={{ emptyObjectFields: "skipDefaults" }}
-        onChange={({ formData }) => take(formData as Values)}
-      >
-        <></>
-      </Form>
+      <div ref={form}>
+        <Form
+          schema={schema} uiSchema={uiSchema} formData={values} validator={validator} fields={FIELDS} templates={templates}
+          idPrefix={prefix} noValidate noHtml5Validate tagName="div"
+          experimental_defaultFormStateBehavior={{ emptyObjectFields: "skipDefaults" }}
+          onChange={({ formData }) => take(formData as Values)}
+        >
+          <></>
+        </Form>
+      </div>
     </FormContext.Provider>
   );
 }
@@ -66,13 +74,22 @@ function uiOfField(field: Field): UiSchema {
   return { "ui:field": "value" };
 }
 
-/** What the server refused, by the id of the field. */
-function problemsAt(problem: ErrorBody | null | undefined, prefix: string): Record<string, string> {
+/** What the server refused, by the id of the field that shows it. */
+function problemsAt(problem: ErrorBody | null | undefined, fields: Record<string, Field>, prefix: string): Record<string, string> {
   const each = problem?.errors?.length ? problem.errors : problem?.field ? [problem] : [];
   const found: Record<string, string> = {};
   for (const one of each) {
-    const id = [prefix, ...String(one.field).split(".")].join("_");
+    const id = [prefix, ...shownPath(String(one.field).split("."), fields)].join("_");
     found[id] = [found[id], sentence(one)].filter(Boolean).join(" ");
   }
   return found;
+}
+
+/** The part of a path that has a row of its own: what is inside of one control has none. */
+function shownPath([name, ...deeper]: string[], fields: Record<string, Field>): string[] {
+  const field = fields[name];
+  const items = (field?.items as Field | undefined)?.properties as Record<string, Field> | undefined;
+  const inner = field?.type === "object" ? (field.properties as Record<string, Field> | undefined) : undefined;
+  if (items && deeper.length > 1) return [name, deeper[0], ...shownPath(deeper.slice(1), items)];
+  return inner && deeper.length ? [name, ...shownPath(deeper, inner)] : [name];
 }

@@ -8,7 +8,8 @@ import { JsonBox } from "./controls/JsonBox";
 import { NumberBox, SeedBox, SliderBox } from "./controls/numbers";
 import { SelectBox } from "./controls/SelectBox";
 import { SeveralBox } from "./controls/SeveralBox";
-import { LineBox, TextBox } from "./controls/texts";
+import { LineBox, PromptBox, TextBox } from "./controls/texts";
+import { useForm } from "./context";
 import type { Field } from "./schema";
 
 export interface ControlProps<Value = any> {
@@ -21,11 +22,12 @@ export interface ControlProps<Value = any> {
   described: { "aria-describedby": string; "aria-invalid": boolean };
 }
 
-export function ValueField({ schema, formData, onChange, fieldPathId, name, rawErrors: _none }: FieldProps) {
+export function ValueField({ schema, formData, onChange, fieldPathId, name }: FieldProps) {
   const field = schema as Field;
   const id = fieldPathId.$id;
+  const wrong = id in useForm().problems;
   const Control = controlOf(field);
-  const described = { "aria-describedby": `${id}-help ${id}-error`, "aria-invalid": false };
+  const described = { "aria-describedby": `${id}-help ${id}-error`, "aria-invalid": wrong };
   return (
     <Control
       id={id} name={name} field={field} value={formData} described={described}
@@ -44,6 +46,7 @@ export function controlOf(field: Field): React.ComponentType<ControlProps> {
   if (type === "boolean" && !nullable) return Checkbox;
   if (type === "boolean") return SelectBox;
   if (type === "integer" || type === "number") return numberOf(field);
+  if (type === "string" && ui.counts) return PromptBox;
   if (type === "string" && (ui.widget === "textarea" || String(field.default ?? "").includes("\n"))) return TextBox;
   return type === "string" ? LineBox : JsonBox;
 }

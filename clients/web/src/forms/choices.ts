@@ -3,7 +3,7 @@
 import { useEffect } from "react";
 import { create } from "zustand";
 
-import { client, sentence } from "../server/client";
+import { client, onEvent, sentence } from "../server/client";
 
 interface List {
   names: string[];
@@ -33,7 +33,7 @@ export async function readChoices(list: string): Promise<void> {
   }
 }
 
-client.onEvent(({ type, data }) => {
+onEvent(({ type, data }) => {
   const lists = Object.keys(useLists.getState());
   const changed = (list: string) => {
     if (type === "models") return data.kinds.includes(list.replace("models/", "")) || list.startsWith("call/");

@@ -2,7 +2,7 @@
 
 import { create } from "zustand";
 
-import type { Given } from "../app/intents";
+import { type Draft, type Given, useForms } from "../app/intents";
 import { client, sentence } from "../server/client";
 import { useServer } from "../server/store";
 import type { ArtifactRecord } from "../server/types";
@@ -44,10 +44,12 @@ export function send(
   under.set(upload.id, sent);
 }
 
-/** Once all that is on its way to these inputs has come or failed. */
-export async function arrived(places: string): Promise<void> {
-  const waited = useUploads.getState().uploads.filter(({ place }) => place.startsWith(places));
+/** The inputs of a form, once all that is on its way to them has come or failed. */
+export async function arrived(job: string, inputs: Draft["inputs"]): Promise<Draft["inputs"]> {
+  const waited = useUploads.getState().uploads.filter(({ place }) => place.startsWith(`${job}/`));
+  if (!waited.length) return inputs;
   await Promise.all(waited.map(({ id }) => under.get(id)));
+  return useForms.getState().drafts[job]?.inputs ?? inputs;
 }
 
 const mega = (bytes: number): string => `${Math.round(bytes / 1e6).toLocaleString("en")} MB`;

@@ -2,17 +2,23 @@
 
 import { useChoices } from "../choices";
 import type { ControlProps } from "../ValueField";
+import { Combobox } from "./Combobox";
+import css from "./controls.module.css";
 
 export function ChoiceBox({ id, field, value, onChange, described }: ControlProps<string | null>) {
-  const { names } = useChoices(field.ui.choices_from!);
-  const all = value && !names.includes(value) ? [value, ...names] : names;
-  const may = field.nullable || field.default === "" || value === "" || value === undefined;
+  const { names, state, why } = useChoices(field.ui.choices_from);
+  const none = field.nullable || field.default === "" || (field.default === undefined && !value) ? "none" : undefined;
+  const gone = value && state === "here" && !names.includes(value) && value !== field.default;
   return (
-    <select id={id} value={value ?? ""} {...described} onChange={({ target }) => onChange(target.value || none(field))}>
-      {may && <option value="">none</option>}
-      {all.map((name) => <option key={name}>{name}</option>)}
-    </select>
+    <>
+      <Combobox
+        id={id} names={value && !names.includes(value) ? [value, ...names] : names} value={value ?? ""} none={none}
+        onChoose={(name) => onChange(name || empty(field))} {...described}
+      />
+      {gone && <p className={css.note}>The server does not have this one now.</p>}
+      {state === "failed" && <p className={css.note}>{why}</p>}
+    </>
   );
 }
 
-const none = (field: ControlProps["field"]) => (field.nullable ? null : "default" in field ? "" : undefined);
+const empty = (field: ControlProps["field"]) => (field.nullable ? null : "default" in field ? "" : undefined);

@@ -1,28 +1,109 @@
-// The Create screen: any job of any plugin, its form, and the way into the queue.
+// The Create screen: any job of any plugin, its form, the way into the queue, and what comes out of it.
 
-import { useForms, setDraft } from "../../app/intents";
-import { complain, say } from "../../app/notices";
+import { useEffect, useRef } from "react";
+
+import { chooseJob, setDraft, useForms } from "../../app/intents";
+import { useKeys } from "../../app/keys";
 import { JobForm } from "../../forms/JobForm";
-import { inputsToSend, JobInputs } from "../../forms/JobInputs";
-import { toSend } from "../../forms/schema";
-import { client } from "../../server/client";
+import { JobInputs, takePasted } from "../../forms/JobInputs";
+import { recall } from "../../forms/remembering";
+import { fieldsOf } from "../../forms/schema";
+import { byField } from "../../server/client";
 import { useServer } from "../../server/store";
+import type { JobType } from "../../server/types";
 import { Empty } from "../../ui/Empty";
+import css from "./Create.module.css";
+import { Head } from "./Head";
+import { HowToRun } from "./HowToRun";
+import { RunBar } from "./RunBar";
+import { Stage } from "./Stage";
+import { run, setProblem, useSubmitting } from "./submitting";
+
+const EMPTY = { params: {}, inputs: {} };
+const seen = new Map<string, JobType>(); // jobs that may have vanished since
 
 export function Create() {
   const catalogue = useServer((server) => server.catalogue);
+  const installing = useServer(({ plugins }) => plugins.some(({ status }) => status === "installing"));
+  const session = useServer((server) => server.session);
+  const online = useServer(({ connection }) => connection.state === "online");
   const chosen = useForms((forms) => forms.chosen);
-  const job = (chosen && catalogue[chosen]) || Object.values(catalogue).find(({ light }) => !light);
-  const draft = useForms(({ drafts }) => (job ? drafts[job.full] : undefined));
-  if (!job) return <Empty title="No plugin is ready yet">Plugins appear here as soon as they are installed.</Empty>;
-  const submit = () =>
-    client.submit(job.full, toSend(job.params, draft?.params ?? {}), inputsToSend(job, draft?.inputs ?? {})).then(() => say("Queued."), complain);
+  for (const job of Object.values(catalogue)) seen.set(job.full, job);
+  const job = (chosen && (catalogue[chosen] ?? seen.get(chosen))) || first(Object.values(catalogue));
+  useEffect(() => {
+    if (job && online) void recall(job);
+  }, [job?.full, session, online]);
+  if (!job) {
+    const title = installing || !online ? "One moment …" : "No plugin offers a job yet";
+    return <Empty title={title}>Jobs appear here as soon as a plugin is ready.</Empty>;
+  }
   return (
-    <div>
-      <h1>{job.name}</h1>
-      <JobInputs job={job} inputs={draft?.inputs ?? {}} onChange={(inputs) => setDraft(job.full, { inputs })} />
-      <JobForm job={job} params={draft?.params ?? {}} onChange={(params) => setDraft(job.full, { params })} />
-      <button type="button" className="primary" onClick={submit}>Run</button>
+    <div className={css.create}>
+      <Workshop key={`${session} ${job.full}`} job={job} gone={!(job.full in catalogue)} />
+      <Stage />
     </div>
   );
+}
+
+/** The one to begin with: it asks for nothing that has to be there first. */
+const first = (jobs: JobType[]): JobType | undefined =>
+  jobs.find(({ inputs, light }) => !light && Object.values(inputs).every(({ optional }) => optional)) ?? jobs[0];
+
+function Workshop({ job, gone }: { job: JobType; gone: boolean }) {
+  const known = useForms(({ drafts }) => drafts[job.full]);
+  const draft = known ?? EMPTY;
+  const problem = useSubmitting(({ problems }) => problems[job.full]) ?? null;
+  const fields = useRef<HTMLDivElement>(null);
+  const names = [...Object.keys(fieldsOf(job.params)), ...Object.keys(job.inputs)];
+  const rest = byField(problem, names)[""];
+  const inputs = {
+    job, inputs: draft.inputs, problem, onChange: (given: typeof draft.inputs) => setDraft(job.full, { inputs: given }),
+  };
+  const submit = () => {
+    chooseJob(job.full);
+    run(job, useForms.getState().drafts[job.full] ?? EMPTY);
+  };
+  useKeys({ "ctrl+enter": ["Run the job of the form", submit] }, "Create");
+  useEffect(() => {
+    if (known && matchMedia("(pointer: fine)").matches) focusFirst(fields.current!);
+  }, [Boolean(known)]);
+  useEffect(() => () => setProblem(job.full, null), [job.full]);
+  useEffect(() => {
+    const paste = (event: ClipboardEvent) => takePasted(event, job);
+    document.addEventListener("paste", paste);
+    return () => document.removeEventListener("paste", paste);
+  }, [job]);
+  return (
+    <form
+      className={css.workshop} aria-label={`Form of ${job.name}`} noValidate
+      onSubmit={(event) => {
+        event.preventDefault();
+        submit();
+      }}
+    >
+      <Head job={job} />
+      {gone && (
+        <p className={css.gone} role="status">
+          No plugin offers {job.full} just now. What you typed stays, and it goes on when the plugin is back.
+        </p>
+      )}
+      <div ref={fields} className={css.fields}>
+        <JobInputs {...inputs} only="needed" />
+        <JobForm
+          job={job} params={draft.params} problem={problem} onChange={(params) => setDraft(job.full, { params })}
+        />
+        <JobInputs {...inputs} only="optional" />
+        <HowToRun job={job} />
+      </div>
+      <RunBar job={job} draft={draft} problem={rest} />
+    </form>
+  );
+}
+
+/** The first text, with what is in it selected, so that one can type at once. */
+function focusFirst(fields: HTMLElement): void {
+  if (document.querySelector("dialog:modal") || fields.contains(document.activeElement)) return;
+  const text = fields.querySelector<HTMLTextAreaElement>("textarea");
+  text?.focus({ preventScroll: true });
+  text?.select();
 }

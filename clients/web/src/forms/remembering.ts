@@ -1,0 +1,58 @@
+// What was in the forms, after a reload and for each session; where nothing is known, what the session was last submitted.
+
+import { type Draft, setDraft, useForms } from "../app/intents";
+import { call } from "../server/client";
+import { useServer } from "../server/store";
+import type { JobType, Values } from "../server/types";
+import { fieldsOf } from "./schema";
+
+const PAUSE_MS = 300;
+const place = (session: string): string => `drafts ${session}`;
+
+function saved(session: string): Record<string, Draft> {
+  try {
+    return JSON.parse(localStorage.getItem(place(session)) ?? "{}");
+  } catch {
+    return {}; // written by another version
+  }
+}
+
+let session = useServer.getState().session;
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+function save(): void {
+  clearTimeout(timer);
+  timer = undefined;
+  localStorage.setItem(place(session), JSON.stringify(useForms.getState().drafts));
+}
+
+useForms.setState({ drafts: saved(session) });
+useForms.subscribe(({ drafts }, before) => {
+  if (drafts !== before.drafts) timer ??= setTimeout(save, PAUSE_MS);
+});
+addEventListener("pagehide", () => timer !== undefined && save());
+useServer.subscribe((server) => {
+  if (server.session === session) return;
+  save();
+  session = server.session;
+  memorised = undefined;
+  useForms.setState({ drafts: saved(session) });
+});
+
+let memorised: Promise<Record<string, Values>> | undefined;
+
+/** Fills the form of a job that this browser has no values for: with the session's last ones, else with an example. */
+export async function recall(job: JobType): Promise<void> {
+  if (useForms.getState().drafts[job.full]) return;
+  memorised ??= call("session", { id: session }).then(({ session: known }) => known.memorised ?? {});
+  const of = session;
+  const values = await memorised.catch(() => ({}) as Record<string, Values>);
+  if (of !== session || useForms.getState().drafts[job.full]) return;
+  setDraft(job.full, { params: values[job.full] ?? examples(job), inputs: {} });
+}
+
+/** So that a newcomer need not know what to write. */
+function examples(job: JobType): Values {
+  const given = Object.entries(fieldsOf(job.params)).filter(([, { examples: some }]) => Array.isArray(some) && some.length);
+  return Object.fromEntries(given.map(([name, { examples: some }]) => [name, (some as unknown[])[0]]));
+}
