@@ -50,7 +50,7 @@ class Busy(Plugin):
         return "done"
 '''
 SCREENS = ["/", "/watch", "/results", "/draw", "/connect"]
-SCREENS += [f"/manage/{part}" for part in ("plugins", "workers", "log", "about")]
+SCREENS += [f"/manage/{part}" for part in ("plugins", "models", "workers", "log", "about")]
 LOOKS = {"empty": [(1440, "light"), (390, "dark")]}
 LOOKS["full"] = [*LOOKS["empty"], (1440, "dark"), (390, "light")]
 SERIOUS = ("serious", "critical")

@@ -13,6 +13,7 @@ class LoudSettings(Params):
 
 class ShoutParams(Params):
     times: int = param(1, ge=1, le=10, help="How many marks.")
+    model: str = param("", choices_from="models/checkpoint", help="Who shouts.")
 
 class Demo(Plugin):
     settings: LoudSettings
@@ -119,6 +120,18 @@ def test_workers_are_listed_and_the_queue_can_be_paused(server, client, visit):
     assert client.call("queue", {})["paused"]
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_text("The queue runs.")).to_be_visible()
+
+
+def test_a_model_file_that_comes_is_listed_without_a_reload(server, visit):
+    page = visit(server, "/manage/models")
+    expect(page.get_by_text("models/checkpoint/", exact=True)).to_be_visible()  # a form chooses from it
+    (server.folder / "models" / "checkpoint").mkdir(parents=True)
+    (server.folder / "models" / "checkpoint" / "portraits.safetensors").write_bytes(b"x" * 4_200_000)
+    expect(page.get_by_role("list", name="Models of the kind checkpoint")).to_contain_text(
+        "portraits.safetensors4.2 MB"
+    )
+    page.get_by_label("Search models").fill("landscape")
+    expect(page.get_by_text("No model has that name")).to_be_visible()
 
 
 def test_other_apps_are_told_the_address_but_never_the_token(server, visit):

@@ -173,3 +173,27 @@ export interface LogLine {
   name?: string;
   text: string;
 }
+
+export interface ModelFile {
+  name: string;
+  size_bytes: number;
+  modified: number;
+  /** "folder", or the plugin that ships it. */
+  source: string;
+}
+
+/** What a plugin names with an address; nobody fetches it by itself. */
+export interface ModelFetchable {
+  /** kind/name */
+  id: string;
+  url: string;
+  size_bytes?: number | null;
+  licence?: string | null;
+  there: boolean;
+}
+
+export interface ModelKind {
+  kind: string;
+  files: ModelFile[];
+  fetchable: ModelFetchable[];
+}

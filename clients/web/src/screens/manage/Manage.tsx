@@ -7,6 +7,7 @@ import { Empty } from "../../ui/Empty";
 import { About } from "./About";
 import { LogPane } from "./LogPane";
 import css from "./Manage.module.css";
+import { Models } from "./Models";
 import { Plugins } from "./Plugins";
 import { Workers } from "./Workers";
 
@@ -18,6 +19,7 @@ interface Part {
 
 const PARTS: Part[] = [
   { name: "plugins", title: "Plugins", show: Plugins },
+  { name: "models", title: "Models", show: Models },
   { name: "workers", title: "Workers", show: Workers },
   { name: "log", title: "Log", show: LogPane },
   { name: "about", title: "About", show: About },

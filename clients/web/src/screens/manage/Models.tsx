@@ -1,0 +1,116 @@
+// Manage, Models: which files there are, of which kind, where they come from, and where to put others.
+
+import { Check, ExternalLink } from "lucide-react";
+import { useEffect, useState } from "react";
+
+import { complain } from "../../app/notices";
+import { call, client } from "../../server/client";
+import { useServer } from "../../server/store";
+import type { JobType, ModelFetchable, ModelFile, ModelKind } from "../../server/types";
+import { CopyButton } from "../../ui/CopyButton";
+import { Empty } from "../../ui/Empty";
+import { moment, size } from "../../ui/format";
+import css from "./Models.module.css";
+
+const MOST_SHOWN = 200; // files of a kind; more are found by a search
+
+export function Models() {
+  const kinds = useKinds();
+  const [words, setWords] = useState("");
+  if (!kinds) return <Empty title="One moment …" />;
+  if (!kinds.length) return <Empty title="No plugin uses models">Those that do say here which kinds, and where to put the files.</Empty>;
+  const found = kinds.map((kind) => ({ ...kind, files: kind.files.filter(({ name }) => has(name, words)) }));
+  const shown = found.filter(({ files, kind, fetchable }) => !words || files.length || has(kind, words) || fetchable.some(({ id }) => has(id, words)));
+  return (
+    <>
+      <p className={css.lead}>A file that is put into one of these folders is there within seconds, without a restart.</p>
+      <input type="search" placeholder="Search models" aria-label="Search models" value={words} onChange={(event) => setWords(event.target.value)} />
+      {shown.map((kind) => <Kind key={kind.kind} kind={kind} />)}
+      {!shown.length && <Empty title="No model has that name" />}
+    </>
+  );
+}
+
+const has = (text: string, words: string): boolean => text.toLowerCase().includes(words.toLowerCase());
+
+/** All kinds, those that are asked for by forms but have no folder yet, too; anew when files or plugins come and go. */
+function useKinds(): ModelKind[] | undefined {
+  const catalogue = useServer((server) => server.catalogue);
+  const online = useServer(({ connection }) => connection.state === "online");
+  const [listed, setListed] = useState<ModelKind[]>();
+  useEffect(() => {
+    if (!online) return;
+    const read = () => call<{ kinds: ModelKind[] }>("models").then(({ kinds }) => setListed(kinds), complain);
+    void read();
+    return client.onEvent(({ type }) => void (type === "models" && read()));
+  }, [online, catalogue]);
+  if (!listed) return undefined;
+  const known = new Set(listed.map(({ kind }) => kind));
+  const asked = [...kindsOf(Object.values(catalogue))].filter((kind) => !known.has(kind));
+  const none = asked.map((kind) => ({ kind, files: [], fetchable: [] }));
+  return [...listed, ...none].sort((a, b) => a.kind.localeCompare(b.kind));
+}
+
+/** The kinds of models that the parameters of these jobs choose from. */
+function kindsOf(jobs: JobType[]): Set<string> {
+  const lists = JSON.stringify(jobs.map(({ params }) => params)).matchAll(/"choices_from":\s*"models\/([^"]+)"/g);
+  return new Set([...lists].map(([, kind]) => kind));
+}
+
+function Kind({ kind: { kind, files, fetchable } }: { kind: ModelKind }) {
+  const folder = `models/${kind}/`;
+  return (
+    <section className={css.kind}>
+      <header>
+        <h2>{kind}</h2>
+        <span className={css.soft}>{files.length || "none"}</span>
+        <span className={css.where}>
+          <code>{folder}</code> <CopyButton text={folder} what={`the folder of ${kind}`} />
+        </span>
+      </header>
+      {files.length > 0 && <Files kind={kind} files={files} />}
+      {fetchable.map((each) => <Fetchable key={each.id} folder={folder} model={each} />)}
+    </section>
+  );
+}
+
+function Files({ kind, files }: { kind: string; files: ModelFile[] }) {
+  return (
+    <>
+      <ul className={css.files} aria-label={`Models of the kind ${kind}`}>
+        {files.slice(0, MOST_SHOWN).map((file) => (
+          <li key={`${file.source} ${file.name}`}>
+            <span className={css.name} title={file.name}>{file.name}</span>
+            <span>{size(file.size_bytes)}</span>
+            <span>{file.source === "folder" ? moment(file.modified) : <From plugin={file.source} />}</span>
+          </li>
+        ))}
+      </ul>
+      {files.length > MOST_SHOWN && <p className={css.soft}>And {files.length - MOST_SHOWN} more: search for them.</p>}
+    </>
+  );
+}
+
+function From({ plugin }: { plugin: string }) {
+  const title = useServer(({ plugins }) => plugins.find(({ name }) => name === plugin)?.title ?? plugin);
+  return <>comes with {title}</>;
+}
+
+function Fetchable({ folder, model }: { folder: string; model: ModelFetchable }) {
+  const name = model.id.slice(model.id.indexOf("/") + 1);
+  const facts = [model.size_bytes && size(model.size_bytes), model.licence ?? "licence not told"].filter(Boolean);
+  return (
+    <p className={css.fetchable}>
+      <span className={css.name} title={name}>{name}</span>
+      <span className={css.soft}>{facts.join(" · ")}</span>
+      {model.there ? (
+        <span className={css.there}><Check size={14} aria-hidden="true" /> there</span>
+      ) : (
+        <span>
+          <a href={model.url} target="_blank" rel="noreferrer">Download <ExternalLink size={12} aria-hidden="true" /></a>
+          <span className={css.soft}> and put it there as <code>{folder}{name}</code></span>
+        </span>
+      )}
+    </p>
+  );
+}
