@@ -84,7 +84,7 @@ class Server:
         self.detached = Detached(config, self.store, self.catalogue, self.pool, blobs, self.sio)
         self.plugins = Plugins(config, self.catalogue, self.store, self.scheduler, self.pool, self.sio, run_blocking)
         self.plugins.note = self.logs.of_plugin
-        for part in (following, self.library, self.queue, light, self.detached, self.logs):
+        for part in (following, self.library, self.queue, light, self.detached, self.logs, self.plugins):
             for handler in part.handlers:
                 self.api.bind(handler)
 

@@ -32,7 +32,7 @@ checks.positive_data_acceptance.expected-statuses = [201, 400, 413]
 include-path = "/artifacts/{{id}}"
 checks.positive_data_acceptance.expected-statuses = [200, 206, 304, 400, 404, 416]
 [[operations]]
-include-path-regex = "^{BASE}/(jobs|flows|plan|call|jobs/.id./(retry|move))$"
+include-path-regex = "^{BASE}/(jobs|flows|plan|call|settings|jobs/.id./(retry|move))$"
 checks.positive_data_acceptance.expected-statuses = [200, 400, 404, 409, 413, 429, 502, 504]
 [[operations]]
 include-path-regex = "/cancel$"

@@ -587,6 +587,20 @@ export class Client {
     return (await this.call("models")).kinds;
   }
 
+  /** The admin's own defaults and bounds beside those that plugins declare, and the settings of plugins.
+   * @returns {Promise<Record<string, any>>} */
+  async settings() {
+    return this.call("settings");
+  }
+
+  /** Change them, in the server's config.toml and at once: {"plugin.job": {steps: {default: 30}}}. null gives back what
+   * the plugin declares.
+   * @param {{ overrides?: Record<string, any>, plugin_settings?: Record<string, any> }} changes
+   * @returns {Promise<Record<string, any>>} */
+  async configure(changes) {
+    return this.call("configure", changes);
+  }
+
   /** The newest lines that our jobs, or one, have written, the newest last; a line without `job` is about a plugin.
    * @param {{ job?: string, limit?: number }} [options]
    * @returns {Promise<{ time: number, job?: string, name: string, text: string }[]>} */

@@ -602,6 +602,19 @@ class Client:
         kinds: list[ModelKind] = self.call("models")["kinds"]
         return kinds
 
+    def settings(self) -> Settings:
+        """The admin's own defaults and bounds beside those that plugins declare, and the settings of plugins."""
+        answer: Any = self.call("settings")
+        return answer
+
+    def configure(
+        self, *, overrides: dict[str, Any] | None = None, plugin_settings: dict[str, Any] | None = None
+    ) -> Settings:
+        """Change them, in the server's config.toml and at once: {"plugin.job": {"steps": {"default": 30}}}. None gives
+        back what the plugin declares."""
+        answer: Any = self.call("configure", {"overrides": overrides, "plugin_settings": plugin_settings})
+        return answer
+
     def logs(self, *, job: str | None = None, limit: int = 200) -> list[LogLine]:
         """The newest lines that our jobs, or one, have written, the newest last."""
         wanted = {"limit": limit} if job is None else {"limit": limit, "job": job}
@@ -1185,6 +1198,14 @@ class AsyncClient:
     async def models(self) -> list[ModelKind]:
         return await self._run(self._client.models)
 
+    async def settings(self) -> Settings:
+        return await self._run(self._client.settings)
+
+    async def configure(
+        self, *, overrides: dict[str, Any] | None = None, plugin_settings: dict[str, Any] | None = None
+    ) -> Settings:
+        return await self._run(lambda: self._client.configure(overrides=overrides, plugin_settings=plugin_settings))
+
     async def logs(self, *, job: str | None = None, limit: int = 200) -> list[LogLine]:
         return await self._run(lambda: self._client.logs(job=job, limit=limit))
 
@@ -1432,6 +1453,16 @@ class ModelKind(TypedDict):
     kind: str
     files: list[ModelFile]
     fetchable: list[FetchableModel]
+
+
+class Settings(TypedDict):
+    """`overrides` and `declared` are default, minimum, maximum and step, by plugin.job and parameter. The last two are
+    for the admin."""
+
+    overrides: dict[str, dict[str, dict[str, Any]]]
+    declared: dict[str, dict[str, dict[str, Any]]]
+    plugin_settings: NotRequired[dict[str, dict[str, Any]]]
+    file: NotRequired[str]
 
 
 class LogLine(TypedDict):

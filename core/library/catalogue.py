@@ -34,6 +34,7 @@ class PluginInfo:
     code: str = ""  # a hash of its code and environment
     content: str = ""  # a hash of these and of what its jobs are made from
     jobs: list[dict[str, Any]] = field(default_factory=list)
+    declared: dict[str, dict[str, Any]] = field(default_factory=dict)  # own defaults and bounds, by job and parameter
     settings_schema: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)  # what the admin has set, and the defaults of the rest
     notes: list[str] = field(default_factory=list)  # for people: what is not offered, and why

@@ -27,6 +27,7 @@ from core.ops.config import Config
 from core.scheduler import Scheduler
 from core.workers import Pool
 
+KNOWN = "SELECT rowid FROM jobs WHERE state = 'queued' AND plugin = ? AND digest IS NOT NULL LIMIT ?"
 AT_ONCE = 200  # jobs looked at with one look at the models
 EARLIER = 10  # equal jobs that are considered, the newest first
 WAITING = "FROM jobs WHERE state = 'queued' AND reuse IS NOT NULL AND plugin = ?"
@@ -174,3 +175,10 @@ def state_of(folders: list[Path]) -> str:
             seen.add(place)
             waiting += [os.path.join(path, name) for name in inside if not name.startswith(".")]
     return digest.hexdigest()
+
+
+def look_again(tx: Transaction, plugin: str) -> None:
+    """What was noted of its queued jobs is not true any more: it is noted anew, and they run."""
+    note = f"UPDATE jobs SET reuse = 'fresh', digest = NULL WHERE rowid IN ({KNOWN}) RETURNING rowid"
+    while tx.all(note, plugin, AT_ONCE):
+        pass

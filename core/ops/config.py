@@ -23,6 +23,7 @@ class Config(pydantic.BaseModel):
     """Every setting is a key of config.toml and a flag of server.py."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
+    _file: Path = pydantic.PrivateAttr(ROOT / "config.toml")
 
     host: str = Field(
         "127.0.0.1", description="Address to listen on. Others than loopback show the server to a network."
@@ -86,6 +87,11 @@ class Config(pydantic.BaseModel):
         {}, description='Own defaults and bounds: {"plugin.job": {"steps": {"default": 30, "maximum": 50}}}.'
     )
 
+    @property
+    def file(self) -> Path:
+        """Where it is from, and where changes go; it need not be there."""
+        return self._file
+
 
 def load(path: Path | None, flags: dict[str, Any]) -> Config:
     """The settings in `path` (config.toml beside server.py if None) with `flags` over them.
@@ -94,7 +100,9 @@ def load(path: Path | None, flags: dict[str, Any]) -> Config:
     source = path or ROOT / "config.toml"
     try:
         values = tomllib.loads(source.read_text("utf-8")) if path or source.exists() else {}
-        return Config(**values | flags)
+        config = Config(**values | flags)
+        config._file = source
+        return config
     except pydantic.ValidationError as error:
         lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}, got {item['input']!r}." for item in error.errors()]
         raise InvalidParams(f"bad settings in {source} or flags:\n  " + "\n  ".join(lines)) from error

@@ -24,6 +24,8 @@ from core.types import KINDS
 
 API_VERSION = 1  # of core/plugin.py
 DESCRIBE_SECONDS, OF_MODELS_SECONDS = 30, 180  # that a plugin has to describe itself; and the jobs of its models
+BOUNDS = ("minimum", "maximum")
+OVERRIDABLE = ("default", *BOUNDS, "step")  # of a parameter, in config.toml
 SAY_WHAT_THEY_ARE = {".json", ".py"}  # files of a model; the others are its weights, long in coming
 
 
@@ -143,6 +145,7 @@ def announce(
             cache.unlink()  # it may be of the files before or after
             raise InvalidParams("its files are being changed; it is looked at again when they are.")
     info.jobs, info.settings_schema, info.notes = run_blocking(_read, cache)
+    info.declared = {job["name"]: _declared(job) for job in info.jobs}
     for job in info.jobs:
         _override(job, config.overrides.get(f"{info.name}.{job['name']}", {}))
     fields = Fields(f"plugin_settings.{info.name} in config.toml", "setting", info.settings_schema, run_blocking)
@@ -224,13 +227,32 @@ def _checked(job: Any) -> dict[str, Any]:
     return job
 
 
+def is_number(schema: dict[str, Any]) -> bool:
+    return bool(_number(schema))
+
+
+def _number(schema: dict[str, Any]) -> dict[str, Any]:
+    """The part of a parameter's schema that is about numbers, of `int | None` for example; {} if there is none."""
+    parts = [schema, *schema.get("anyOf", [])]
+    return next((part for part in parts if part.get("type") in ("integer", "number")), {})
+
+
+def _declared(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The plugin's own defaults, bounds and steps, by parameter."""
+    found = {}
+    for name, schema in job["params"].get("properties", {}).items():
+        about = {"step": schema.get("ui", {})} | {"default": schema} | dict.fromkeys(BOUNDS, _number(schema))
+        found[name] = {key: about[key][key] for key in OVERRIDABLE if key in about[key]}
+    return found
+
+
 def _override(job: dict[str, Any], changes: dict[str, dict[str, Any]]) -> None:
     """The user's own defaults, bounds and steps from config.toml."""
     for param, values in changes.items():
         schema = job["params"].get("properties", {}).get(param)
         if schema is None:
             raise InvalidParams(f"config.toml overrides {param} of {job['name']}, which does not exist.")
-        if unknown := values.keys() - {"default", "minimum", "maximum", "step"}:
+        if unknown := values.keys() - {*OVERRIDABLE}:
             raise InvalidParams(
                 f"config.toml overrides {', '.join(unknown)} of {param}; only bounds, default and step can be."
             )

@@ -13,8 +13,10 @@ from core.errors import CoreError
 from core.jobs import Store
 from core.library.catalogue import Catalogue, PluginInfo
 from core.library.models import Models
+from core.library.reuse import look_again
 from core.ops import discovery
 from core.ops.config import Config
+from core.ops.settings import Settings
 from core.scheduler import Scheduler
 from core.workers import Pool
 
@@ -38,6 +40,7 @@ class Plugins:
         self._loading: set[Path] = set()
         self._rests_until = 0.0
         self.note: Callable[[str, str], None] = lambda plugin, text: None  # for whoever reads logs; set by the server
+        self.handlers = Settings(config, catalogue, self, run_blocking).handlers
 
     def discover(self) -> None:
         """Find all plugins; what is installed and described is there from the first moment."""
@@ -114,6 +117,23 @@ class Plugins:
         if by_itself:
             self._look_again(lambda other: other.manifest.get("environment", {}).get("share") == info.name)
         self._consequences(info, shipped)
+
+    def configured(self, info: PluginInfo, settings: bool) -> None:
+        """Announce a plugin anew, whose defaults, bounds or (`settings`) settings are other ones now."""
+        if info.status == "refused":
+            info.stamp = FOLLOWS  # maybe because of them
+        if info.status != "ready":
+            return
+        if settings:  # nothing runs with the new ones in a worker that has the old ones
+            info.status = "installing"
+            self._retire(info.name)
+            self._store.write(lambda tx: look_again(tx, info.name))
+        try:
+            discovery.announce(info, self._config, self._catalogue, self._run_blocking, run_it=True)
+        except (CoreError, OSError, ValueError, TypeError) as error:
+            info.status, info.error = "refused", str(error).removeprefix(f"{info.name}: ")
+        self._tell(info)
+        self._scheduler.dispatch({info.name})
 
     def _remove(self, info: PluginInfo) -> None:
         """Its jobs that are queued stay, and wait for it to come back."""

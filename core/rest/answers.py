@@ -352,6 +352,24 @@ class ModelsAnswer(Answer):
     kinds: list[ModelKind]
 
 
+class Override(Said):
+    """Of one parameter: only what is declared, or changed."""
+
+    default: Any = None
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+
+
+class SettingsAnswer(Answer):
+    overrides: dict[str, dict[str, Override]] = Field(
+        description="The admin's own defaults and bounds, by plugin.job and parameter."
+    )
+    declared: dict[str, dict[str, Override]] = Field(description="Those of the plugins, of all parameters.")
+    plugin_settings: dict[str, dict[str, Any]] | None = Field(None, description="By plugin; for the admin.")
+    file: str | None = Field(None, description="Where they are kept; for the admin.")
+
+
 class LogLine(Said):
     time: float
     job: str | None = Field(None, description="The job that wrote it; without one the server says it of a plugin.")
@@ -401,6 +419,8 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "sessions": SessionsAnswer,
     "session": SessionAnswer,
     "models": ModelsAnswer,
+    "settings": SettingsAnswer,
+    "configure": SettingsAnswer,
     "logs": LogsAnswer,
     "subscribe": SubscribeAnswer,
 }

@@ -67,6 +67,8 @@ TWINS = (
     Twin("sessions", "GET", "/sessions"),
     Twin("session", "PATCH", "/sessions/{id}"),
     Twin("models", "GET", "/models"),
+    Twin("settings", "GET", "/settings"),
+    Twin("configure", "PATCH", "/settings"),
     Twin("logs", "GET", "/logs"),
 )
 STREAMED = {"subscribe": "/events"}  # what has no twin but a stream: core/rest/stream.py
