@@ -73,7 +73,7 @@ function Screen() {
             <Route path="/watch" component={Watch} />
             <Route path="/results/:id?" component={Results} />
             <Route path="/draw/:id?" component={Draw} />
-            <Route path="/connect" component={Connect} />
+            <Route path="/connect/:id?" component={Connect} />
             <Route path="/manage/:part?/:id?" component={Manage} />
             <Route>
               <Empty title="There is no such screen">Choose one at the side.</Empty>

@@ -80,6 +80,8 @@ async function artifactsOf(item: Reference): Promise<ArtifactRecord[]> {
 }
 
 export const openPainter = (artifact: ArtifactRecord): void => navigate(`/draw/${artifact.id}`);
+/** Shows how a result was made as a flow. */
+export const openAsFlow = (id: string): void => navigate(`/connect/${id}`);
 export const openResult = (id: string): void => navigate(`/results/${id}`);
 
 /** Whether an output of kind `given` may be an input of kind `wanted`. */

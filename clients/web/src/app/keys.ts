@@ -39,7 +39,7 @@ export function keyOf({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent
   return [...held, key === " " ? "space" : key.toLowerCase()].join("+");
 }
 
-const EDITING = ["ctrl+z", "ctrl+shift+z", "ctrl+y"]; // a field's own, too
+const EDITING = ["ctrl+z", "ctrl+shift+z", "ctrl+y", "ctrl+a", "ctrl+d"]; // a field's own, too
 
 /** Whether what is pressed there is meant for a field. */
 export function isTyping(target: EventTarget | null): boolean {
