@@ -197,3 +197,11 @@ export interface ModelKind {
   files: ModelFile[];
   fetchable: ModelFetchable[];
 }
+
+/** Of one parameter: only what is declared, or changed. */
+export interface Override {
+  default?: unknown;
+  minimum?: number;
+  maximum?: number;
+  step?: number;
+}

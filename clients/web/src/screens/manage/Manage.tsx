@@ -5,6 +5,7 @@ import { Link } from "wouter";
 
 import { Empty } from "../../ui/Empty";
 import { About } from "./About";
+import { Defaults } from "./Defaults";
 import { LogPane } from "./LogPane";
 import css from "./Manage.module.css";
 import { Models } from "./Models";
@@ -20,6 +21,7 @@ interface Part {
 const PARTS: Part[] = [
   { name: "plugins", title: "Plugins", show: Plugins },
   { name: "models", title: "Models", show: Models },
+  { name: "defaults", title: "Defaults", show: Defaults },
   { name: "workers", title: "Workers", show: Workers },
   { name: "log", title: "Log", show: LogPane },
   { name: "about", title: "About", show: About },

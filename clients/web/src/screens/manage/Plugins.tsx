@@ -1,6 +1,7 @@
 // Manage, Plugins: what each is, how it is, why it was refused, what it offers, how it is set.
 
 import { ExternalLink, TriangleAlert } from "lucide-react";
+import type { ReactNode } from "react";
 
 import { openForm } from "../../app/intents";
 import { useServer } from "../../server/store";
@@ -8,10 +9,13 @@ import type { Announced, Plugin } from "../../server/types";
 import { CopyButton } from "../../ui/CopyButton";
 import { Empty } from "../../ui/Empty";
 import css from "./Manage.module.css";
+import { PluginSettings } from "./PluginSettings";
+import { useSettings } from "./settings";
 
 const ORDER = ["refused", "installing", "ready"]; // what needs somebody comes first
 
 export function Plugins() {
+  const { settings, configure } = useSettings();
   const plugins = useServer((server) => server.plugins);
   const sorted = [...plugins].sort((a, b) => ORDER.indexOf(a.status) - ORDER.indexOf(b.status));
   if (!sorted.length) {
@@ -23,12 +27,18 @@ export function Plugins() {
   }
   return (
     <ul className={css.cards}>
-      {sorted.map((plugin) => <Card key={plugin.name} plugin={plugin} />)}
+      {sorted.map((plugin) => (
+        <Card key={plugin.name} plugin={plugin}>
+          {settings && Object.keys(plugin.settings.properties ?? {}).length > 0 && (
+            <PluginSettings plugin={plugin} stored={settings.plugin_settings?.[plugin.name]} configure={configure} />
+          )}
+        </Card>
+      ))}
     </ul>
   );
 }
 
-function Card({ plugin }: { plugin: Plugin }) {
+function Card({ plugin, children }: { plugin: Plugin; children: ReactNode }) {
   const title = plugin.title ?? plugin.name;
   return (
     <li className={css.card} data-status={plugin.status}>
@@ -43,6 +53,7 @@ function Card({ plugin }: { plugin: Plugin }) {
       <About plugin={plugin} />
       {plugin.notes.length > 0 && <Notes notes={plugin.notes} />}
       {plugin.jobs.length > 0 && <Jobs plugin={plugin.name} jobs={plugin.jobs} />}
+      {children}
     </li>
   );
 }
