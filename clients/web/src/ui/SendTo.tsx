@@ -48,7 +48,7 @@ export function JobChoice({ artifacts, onChosen }: { artifacts: ArtifactRecord[]
         value={search}
         placeholder={`Search in ${takers.length} jobs`}
         aria-label="Search in jobs"
-        autoFocus
+        ref={firstToFocus}
         onChange={({ target }) => setSearch(target.value)}
         onKeyDown={({ key }) => key === "Enter" && found[0] && choose(found[0])}
       />
@@ -64,6 +64,9 @@ export function JobChoice({ artifacts, onChosen }: { artifacts: ArtifactRecord[]
     </div>
   );
 }
+
+/** The dialog looks for the attribute, which React's autoFocus does not set. */
+const firstToFocus = (field: HTMLInputElement | null) => field?.setAttribute("autofocus", "");
 
 interface TakerProps {
   job: JobType;

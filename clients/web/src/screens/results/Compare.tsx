@@ -7,7 +7,6 @@ import { Link } from "wouter";
 import { useKeys } from "../../app/keys";
 import { words } from "../../forms/schema";
 import { call, sentence } from "../../server/client";
-import { useServer } from "../../server/store";
 import type { ArtifactRecord, ErrorBody } from "../../server/types";
 import { Empty } from "../../ui/Empty";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
@@ -16,7 +15,7 @@ import css from "./Compare.module.css";
 import { useGallery } from "./gallery";
 import { Stage } from "./Stage";
 import { FITTED, useView, type Viewing, zoomed } from "./view";
-import { jobTitle, shown, titleOf } from "./words";
+import { jobTitle, shown } from "./words";
 
 const STEP = 1.25; // of the zoom keys
 const LETTERS = "ABCD";
@@ -163,11 +162,10 @@ interface Line {
 
 function Differences({ artifacts, differences }: { artifacts: ArtifactRecord[]; differences: Difference[] }) {
   const job = differences[0].jobs[0];
-  const type = useServer(({ catalogue }) => (job ? catalogue[job] : undefined));
   const jobs = [job, ...differences.map(({ jobs: [, other] }) => other)];
   const lines: Line[] = [
     ...(new Set(jobs).size > 1 ? [{ name: "job", title: "Job", values: jobs.map((each) => (each ? jobTitle(each) : "Upload")) }] : []),
-    ...linesOf(differences).map((line) => ({ ...line, title: titleOf(line.name, type) })),
+    ...linesOf(differences).map((line) => ({ ...line, title: words(line.name) })),
   ];
   if (!lines.length) return <p className={css.equal}>Their parameters and facts are equal.</p>;
   return (

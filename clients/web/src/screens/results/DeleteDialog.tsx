@@ -15,6 +15,9 @@ interface Props {
   onClose: (deleted: boolean) => void;
 }
 
+/** The dialog looks for the attribute, which React's autoFocus does not set. */
+const firstToFocus = (button: HTMLButtonElement | null) => button?.setAttribute("autofocus", "");
+
 export function DeleteDialog({ artifacts, onClose }: Props) {
   const [busy, setBusy] = useState(false);
   const count = artifacts.length;
@@ -33,7 +36,7 @@ export function DeleteDialog({ artifacts, onClose }: Props) {
       actions={
         <>
           <button type="button" onClick={() => onClose(false)}>Keep</button>
-          <button type="button" className={css.delete} onClick={act} disabled={busy} autoFocus>Delete {what}</button>
+          <button type="button" className={css.delete} onClick={act} disabled={busy} ref={firstToFocus}>Delete {what}</button>
         </>
       }
     >

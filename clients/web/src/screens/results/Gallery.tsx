@@ -99,7 +99,6 @@ export function Gallery({ shown, onOpen }: Props) {
       tabIndex={0}
       onScroll={near}
       onFocus={() => active ?? (artifacts[0] && activate(artifacts[0].id))}
-      data-selecting={selected.size > 0 || undefined}
     >
       <div className={css.all} role="presentation" style={{ height: virtualizer.getTotalSize() }}>
         {virtualizer.getVirtualItems().map(({ index, key, start }) => (
@@ -115,6 +114,7 @@ export function Gallery({ shown, onOpen }: Props) {
                 count={artifacts.length}
                 isActive={cell.artifact.id === active}
                 isSelected={selected.has(cell.artifact.id)}
+                isSelecting={selected.size > 0}
                 bare={fast}
                 onOpen={onOpen}
               />

@@ -39,7 +39,10 @@ export function LineageGraph({ artifact, onOpen }: Props) {
     return graphOf(self, up.answer.artifacts, down.answer.artifacts, most);
   }, [artifact, up.answer, down.answer, near.answer, maker.answer, most]);
   const ready = graph !== null;
-  useEffect(() => box.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "center", inline: "center" }), [ready, id]);
+  useEffect(() => {
+    const self = box.current?.querySelector<HTMLElement>("[aria-current]");
+    if (self) box.current!.scrollTo(self.offsetLeft - box.current!.clientWidth / 2, self.offsetTop - box.current!.clientHeight / 2);
+  }, [ready, id]);
   const error = up.error ?? down.error;
   if (error) return <Empty title="The lineage cannot be shown">{sentence(error)}</Empty>;
   if (!graph) return <Empty title="Looking …" />;

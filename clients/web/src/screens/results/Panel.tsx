@@ -13,10 +13,14 @@ import { duration, moment, size } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
 import type { Relative } from "./lineage";
 import css from "./Panel.module.css";
-import { aboutOf, jobTitle, shown, titleOf, told } from "./words";
+import { aboutOf, jobTitle, shown, told } from "./words";
 
 const RELATIVES = 12; // shown of each kind
+const SHORT = 60; // characters of a fact that is told at once
 const TOLD = ["infotext", "width", "height", "seed", "partial"]; // facts that are told elsewhere in words
+
+const isSimple = ([name, value]: [string, unknown]): boolean =>
+  !TOLD.includes(name) && (typeof value === "number" || (typeof value === "string" && value.length <= SHORT));
 
 export function Panel({ artifact, onClose }: { artifact: ArtifactRecord; onClose: () => void }) {
   const { answer } = useAsked<{ job: JobRecord }>(artifact.job ? "job" : null, { id: artifact.job });
@@ -35,6 +39,7 @@ export function Panel({ artifact, onClose }: { artifact: ArtifactRecord; onClose
         {"seed" in facts && <Value name="Seed"><span>{facts.seed}</span><CopyButton text={String(facts.seed)} what="the seed" /></Value>}
         {facts.width && <Value name="Size">{facts.width} × {facts.height}, {size(artifact.size_bytes)}</Value>}
         {!facts.width && <Value name="Size">{size(artifact.size_bytes)}</Value>}
+        {Object.entries(facts).filter(isSimple).map(([name, value]) => <Value key={name} name={words(name)}>{String(value)}</Value>)}
         <Value name="Made">{moment(artifact.created)}{job && took(job)}</Value>
         <Value name="Session">{artifact.session}</Value>
         <Value name="Id"><code title={artifact.id}>{artifact.id}</code><CopyButton text={artifact.id} what="the id" /></Value>
@@ -60,13 +65,13 @@ function Parameters({ job }: { job: JobRecord }) {
   const type = useServer(({ catalogue }) => catalogue[job.name]);
   const { prompts, changed, groups } = told(job.params, type);
   const row = ([name, value]: [string, unknown]) => (
-    <Value key={name} name={titleOf(name, type)}><span className={css.value}>{shown(value)}</span></Value>
+    <Value key={name} name={words(name)}><span className={css.value}>{shown(value)}</span></Value>
   );
   return (
     <>
       {prompts.map(([name, text]) => (
         <section key={name} className={css.prompt}>
-          <h3>{titleOf(name, type)} <CopyButton text={text} what={titleOf(name, type).toLowerCase()} /></h3>
+          <h3>{words(name)} <CopyButton text={text} what={words(name).toLowerCase()} /></h3>
           <p>{text}</p>
         </section>
       ))}
@@ -94,11 +99,11 @@ function Infotext({ text }: { text: string }) {
 }
 
 function Facts({ facts }: { facts: Record<string, unknown> }) {
-  const rest = Object.entries(facts).filter(([name]) => !TOLD.includes(name));
+  const rest = Object.entries(facts).filter((fact) => !TOLD.includes(fact[0]) && !isSimple(fact));
   if (!rest.length) return null;
   return (
     <details>
-      <summary>Facts</summary>
+      <summary>More facts</summary>
       <dl className={css.values}>{rest.map(([name, value]) => <Value key={name} name={words(name)}><span className={css.value}>{shown(value)}</span></Value>)}</dl>
     </details>
   );

@@ -25,15 +25,18 @@ interface Props {
   count: number;
   isActive: boolean;
   isSelected: boolean;
+  /** Whether a click selects: then that shows. */
+  isSelecting: boolean;
   /** Without its picture: it will be gone before that is there. */
   bare: boolean;
   onOpen: (id: string) => void;
 }
 
 export const Tile = memo(function Tile(props: Props) {
-  const { artifact, left, width, height, place, count, isActive, isSelected, bare, onOpen } = props;
+  const { artifact, left, width, height, place, count, isActive, isSelected, isSelecting, bare, onOpen } = props;
   const { id, facts } = artifact;
   const press = useLongPress(() => toggle(id));
+  const [hovered, setHovered] = useState(false);
   const act = (event: MouseEvent) => {
     if (press.wasLong()) return;
     if (event.shiftKey) selectTo(id);
@@ -57,34 +60,49 @@ export const Tile = memo(function Tile(props: Props) {
       data-review={artifact.review}
       style={{ left, width, height }}
       onClick={act}
+      onPointerEnter={({ pointerType }) => setHovered(pointerType === "mouse")}
       {...press.handlers}
+      onPointerLeave={() => {
+        setHovered(false);
+        press.handlers.onPointerCancel();
+      }}
     >
       {isPicture(artifact) ? <Thumbnail artifact={artifact} width={width} height={height} bare={bare} /> : <Other artifact={artifact} />}
-      <div className={css.marks}>
-        {facts.partial && <span className={`${css.mark} ${css.word}`}>partial</span>}
-        {artifact.review === "picked" && <span className={css.mark} data-mark="picked"><ThumbsUp size={14} /></span>}
-        {artifact.review === "rejected" && <span className={css.mark}><ThumbsDown size={14} /></span>}
-      </div>
-      <Handles artifact={artifact} />
+      {(facts.partial || artifact.review !== "new") && <Marks artifact={artifact} />}
+      {(hovered || isSelecting) && <Handle id={id} />}
+      {hovered && <Verdicts artifact={artifact} />}
     </div>
   );
 });
 
-/** For the mouse alone: keys do the same. */
-function Handles({ artifact: { id, review: state } }: { artifact: ArtifactRecord }) {
-  const on = (action: () => void) => (event: MouseEvent) => {
-    event.stopPropagation();
-    action();
-  };
+function Marks({ artifact: { facts, review: state } }: { artifact: ArtifactRecord }) {
+  return (
+    <div className={css.marks}>
+      {facts.partial && <span className={`${css.mark} ${css.word}`}>partial</span>}
+      {state === "picked" && <span className={css.mark} data-mark="picked"><ThumbsUp size={14} /></span>}
+      {state === "rejected" && <span className={css.mark}><ThumbsDown size={14} /></span>}
+    </div>
+  );
+}
+
+// These are for the mouse alone, keys do the same; and there only under it, for thousands of tiles pass by.
+
+const on = (action: () => void) => (event: MouseEvent) => {
+  event.stopPropagation();
+  action();
+};
+
+function Handle({ id }: { id: string }) {
+  return <div className={css.check} aria-hidden="true" onClick={on(() => toggle(id))}><span><Check size={16} /></span></div>;
+}
+
+function Verdicts({ artifact: { id, review: state } }: { artifact: ArtifactRecord }) {
   const say = (verdict: "picked" | "rejected") => on(() => void review([id], state === verdict ? "new" : verdict));
   return (
-    <>
-      <div className={css.check} aria-hidden="true" onClick={on(() => toggle(id))}><span><Check size={16} /></span></div>
-      <div className={css.verdicts} aria-hidden="true">
-        <span onClick={say("picked")} title="Pick (P)"><ThumbsUp size={14} /></span>
-        <span onClick={say("rejected")} title="Reject (X)"><ThumbsDown size={14} /></span>
-      </div>
-    </>
+    <div className={css.verdicts} aria-hidden="true">
+      <span onClick={say("picked")} title="Pick (P)"><ThumbsUp size={14} /></span>
+      <span onClick={say("rejected")} title="Reject (X)"><ThumbsDown size={14} /></span>
+    </div>
   );
 }
 
@@ -149,7 +167,6 @@ function useLongPress(action: () => void) {
       },
       onPointerUp: end,
       onPointerCancel: end,
-      onPointerLeave: end,
       onContextMenu: (event: MouseEvent) => long.current && event.preventDefault(),
     },
   };

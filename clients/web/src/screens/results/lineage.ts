@@ -23,7 +23,7 @@ export interface Graph {
   height: number;
 }
 
-export const NODE = { width: 132, height: 76, across: 76, down: 14 };
+export const NODE = { width: 152, height: 72, across: 76, down: 14 };
 
 /** Places for one artifact, its ancestors and its descendants; at most `most` in a column. */
 export function graphOf(self: Relative, ancestors: Relative[], descendants: Relative[], most: number): Graph {

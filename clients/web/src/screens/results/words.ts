@@ -21,7 +21,7 @@ export const jobTitle = (name: string): string => words(name.split(".").at(-1)!)
 export const shown = (value: unknown): string => {
   if (value === true) return "yes";
   if (value === false) return "no";
-  if (value === null || value === undefined || value === "") return "none";
+  if (value === null || value === undefined || value === "" || same(value, [])) return "none";
   return typeof value === "object" ? JSON.stringify(value, null, 1) : String(value);
 };
 
@@ -53,8 +53,6 @@ export function told(params: Values, type: JobType | undefined): Told {
     groups: [...groups].sort(([a], [b]) => Number(Boolean(a)) - Number(Boolean(b))),
   };
 }
-
-export const titleOf = (name: string, type: JobType | undefined): string => type?.params.properties?.[name]?.title ?? words(name);
 
 /** The parameter that is a seed, by its widget. */
 export function seedOf(job: string): string | undefined {
