@@ -93,11 +93,10 @@ def file(folder: Path, name: str) -> flask.Response:
     """A file of a page, compressed if it is there like that, for whoever can read it."""
     compressed = safe_join(str(folder), f"{name}.gz")
     small = bool(compressed) and os.path.isfile(compressed) and "gzip" in flask.request.accept_encodings
-    mimetype = TYPES.get(Path(name).suffix)
-    answer = flask.send_from_directory(folder, f"{name}.gz" if small else name, mimetype=mimetype)
+    stored, path = f"{name}.gz" if small else name, Path(name)
+    answer = flask.send_from_directory(folder, stored, mimetype=TYPES.get(path.suffix), download_name=path.name)
     if small:
         answer.headers["Content-Encoding"] = "gzip"
-        answer.mimetype = mimetype or "text/html"
     answer.headers["Vary"] = "Accept-Encoding"
     answer.headers["Content-Security-Policy"] = POLICY
     answer.headers["X-Content-Type-Options"] = "nosniff"

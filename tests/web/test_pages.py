@@ -56,7 +56,8 @@ def test_who_can_read_it_gets_it_compressed(server):
         assert "Content-Encoding" not in whole.headers and small.headers["Content-Encoding"] == "gzip"
         assert whole.content == small.content and int(small.headers["Content-Length"]) < len(whole.content)
         assert small.headers["Vary"] == "Accept-Encoding" and small.headers["ETag"] != whole.headers["ETag"]
-        assert small.headers["Content-Type"] == whole.headers["Content-Type"]
+        for name in ("Content-Type", "Content-Disposition"):
+            assert small.headers[name] == whole.headers[name]
 
 
 @pytest.mark.parametrize("page", ["/", "/plain/"])
