@@ -42,10 +42,10 @@ export function useHelp(text: string | undefined) {
   };
 }
 
-/** The sign that there is help, for touch; the keyboard need not stop there. */
-export function HelpSign({ name, onClick }: { name: string; onClick: () => void }) {
+/** The sign that there is help, for mouse and touch: keyboard and screen readers get it at the field itself. */
+export function HelpSign({ onClick }: { onClick: () => void }) {
   return (
-    <button type="button" tabIndex={-1} className={`quiet ${css.sign}`} aria-label={`Help: ${name}`} onClick={onClick}>
+    <button type="button" tabIndex={-1} aria-hidden="true" className={`quiet ${css.sign}`} onClick={onClick}>
       <CircleHelp size={13} aria-hidden="true" />
     </button>
   );

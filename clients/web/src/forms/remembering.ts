@@ -44,6 +44,7 @@ let memorised: Promise<Record<string, Values>> | undefined;
 /** Fills the form of a job that this browser has no values for: with the session's last ones, else with an example. */
 export async function recall(job: JobType): Promise<void> {
   if (useForms.getState().drafts[job.full]) return;
+  if (useServer.getState().connection.state !== "online") return; // asked again when it is back
   memorised ??= call("session", { id: session }).then(({ session: known }) => known.memorised ?? {});
   const of = session;
   const values = await memorised.catch(() => ({}) as Record<string, Values>);

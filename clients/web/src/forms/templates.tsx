@@ -48,7 +48,7 @@ function Row({ id, name, field, required, children }: RowProps) {
     >
       <div ref={label} className={css.label} {...help.onHover}>
         {several ? <span id={`${id}-label`}>{caption}</span> : <label htmlFor={id}>{caption}</label>}
-        {field.description && <HelpSign name={words(name)} onClick={help.toggle} />}
+        {field.description && <HelpSign onClick={help.toggle} />}
       </div>
       {children}
       <p id={`${id}-help`} className="hidden-text">{field.description}</p>

@@ -32,12 +32,16 @@ export function TextBox(props: TextProps & { onKeyDown?: (event: KeyboardEvent<H
   useLayoutEffect(() => grow(box.current!), [text]);
   return (
     <textarea
-      ref={box} id={id} className={css.text} rows={(field.maxLength ?? Infinity) <= 200 ? 1 : 2} value={text}
+      ref={box} id={id} className={css.text} rows={rowsOf(field)} value={text}
       placeholder={exampleOf(props)} {...described} onKeyDown={onKeyDown}
       onChange={({ target }) => onChange(target.value || empty(props))}
     />
   );
 }
+
+/** Prompts begin small, but for the one that an example is given of: there one begins. */
+const rowsOf = ({ ui, examples, maxLength }: TextProps["field"]): number =>
+  (ui.counts && !examples) || (maxLength ?? Infinity) <= 200 ? 1 : 2;
 
 export function PromptBox(props: TextProps) {
   const counted = useTokens(props.field.ui.counts, props.value ?? "");

@@ -61,11 +61,11 @@ function Workshop({ job, gone }: { job: JobType; gone: boolean }) {
   };
   const submit = () => {
     chooseJob(job.full);
-    run(job, useForms.getState().drafts[job.full] ?? EMPTY);
+    void recall(job).then(() => run(job, useForms.getState().drafts[job.full] ?? EMPTY)); // who is quick gets the example, too
   };
   useKeys({ "ctrl+enter": ["Run the job of the form", submit] }, "Create");
   useEffect(() => {
-    if (known && matchMedia("(pointer: fine)").matches) focusFirst(fields.current!);
+    if (known && matchMedia("(pointer: fine)").matches) focusFirst(fields.current!, exampleTexts(job));
   }, [Boolean(known)]);
   useEffect(() => () => setProblem(job.full, null), [job.full]);
   useEffect(() => {
@@ -100,10 +100,14 @@ function Workshop({ job, gone }: { job: JobType; gone: boolean }) {
   );
 }
 
-/** The first text, with what is in it selected, so that one can type at once. */
-function focusFirst(fields: HTMLElement): void {
+/** The first text, so that one can type at once: over an example, or after what one had. */
+function focusFirst(fields: HTMLElement, examples: unknown[]): void {
   if (document.querySelector("dialog:modal") || fields.contains(document.activeElement)) return;
   const text = fields.querySelector<HTMLTextAreaElement>("textarea");
   text?.focus({ preventScroll: true });
-  text?.select();
+  if (text && examples.includes(text.value)) text.select();
+  else text?.setSelectionRange(text.value.length, text.value.length);
 }
+
+const exampleTexts = (job: JobType): unknown[] =>
+  Object.values(fieldsOf(job.params)).flatMap(({ examples }) => (Array.isArray(examples) ? examples : []));

@@ -1,7 +1,7 @@
 // One result, large, with what one would do next.
 
 import { Brush, Download, RefreshCw, Send, Star, Undo2 } from "lucide-react";
-import { useEffect, useState } from "react";
+import { type CSSProperties, useEffect, useState } from "react";
 
 import { openPainter, openResult, reuse } from "../../app/intents";
 import { complain } from "../../app/notices";
@@ -14,7 +14,8 @@ import { SendTo } from "../../ui/SendTo";
 import css from "./Stage.module.css";
 
 const LONGEST_TEXT = 20_000; // characters
-const LEAST = 512; // pixels, of the longer side of a picture
+const LEAST = 640; // pixels, of the longer side of a picture where there is room
+const MOST_GROWN = 1.5; // times larger than it is, if it is larger than that
 
 export function Result({ artifact }: { artifact: ArtifactRecord }) {
   return (
@@ -32,10 +33,10 @@ function Content({ artifact }: { artifact: ArtifactRecord }) {
   if (kind === "video") return <video controls loop src={url} />;
   if (!isPicture(artifact)) return <Text url={url} />;
   const { width = LEAST, height = LEAST } = facts;
-  const grown = Math.max(1, LEAST / Math.max(width, height));
+  const size = { "--width": width * Math.max(MOST_GROWN, LEAST / Math.max(width, height)), "--ratio": width / height };
   return (
     <button type="button" className={css.open} title="See it in full, with all parameters" onClick={() => openResult(id)}>
-      <img src={url} alt={`Result ${artifact.idx + 1}${facts.seed === undefined ? "" : `, seed ${facts.seed}`}`} width={width * grown} height={height * grown} />
+      <img src={url} alt={`Result ${artifact.idx + 1}${facts.seed === undefined ? "" : `, seed ${facts.seed}`}`} style={size as CSSProperties} />
     </button>
   );
 }
@@ -74,22 +75,22 @@ function Actions({ artifact }: { artifact: ArtifactRecord }) {
   return (
     <div className={css.actions}>
       <button type="button" onClick={() => void again().catch(complain)} title="The same again, with a new seed">
-        <RefreshCw size={16} aria-hidden="true" /> Again
+        <RefreshCw size={16} aria-hidden="true" /> <span>Again</span>
       </button>
       <button type="button" onClick={() => void made().then((job) => reuse(job, seed)).catch(complain)} title="Put all its values into the form">
-        <Undo2 size={16} aria-hidden="true" /> Reuse
+        <Undo2 size={16} aria-hidden="true" /> <span>Reuse</span>
       </button>
       <button type="button" onClick={() => setSending(true)} title="Make it the input of another job">
-        <Send size={16} aria-hidden="true" /> Send to
+        <Send size={16} aria-hidden="true" /> <span>Send to</span>
       </button>
       {sending && <SendTo artifacts={[artifact]} onClose={() => setSending(false)} />}
       {paints && (
         <button type="button" onClick={() => openPainter(artifact)} title="Paint what is to be redrawn">
-          <Brush size={16} aria-hidden="true" /> Paint
+          <Brush size={16} aria-hidden="true" /> <span>Paint</span>
         </button>
       )}
       <button type="button" aria-pressed={review === "picked"} onClick={() => void pick().catch(complain)} title="Pick">
-        <Star size={16} aria-hidden="true" fill={review === "picked" ? "currentColor" : "none"} /> Pick
+        <Star size={16} aria-hidden="true" fill={review === "picked" ? "currentColor" : "none"} /> <span>Pick</span>
       </button>
       <a className={css.save} href={pictureUrl(artifact)} download={artifact.name ?? ""} title="Save" aria-label="Save">
         <Download size={16} aria-hidden="true" />
