@@ -12,12 +12,12 @@ def visit(browser, web):
     those of a Playwright context. At the end it fails if a page has raised or broken the policy of what it may load."""
     contexts, complaints = [], []
 
-    def open_page(server, screen="/", width=1440, height=900, **options):
+    def open_page(server, screen="/", width=1440, height=900, token=None, **options):
         contexts.append(browser.new_context(viewport={"width": width, "height": height}, **options))
         page = contexts[-1].new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("pageerror", lambda error: complaints.append(error.stack))
         page.on("console", lambda message: "Security Policy" in message.text and complaints.append(message.text))
-        page.goto(f"{server.url}/?token={server.token}")
+        page.goto(f"{server.url}/?token={token or server.token}")
         page.goto(f"{server.url}/#{screen}")
         return page
 

@@ -6,14 +6,18 @@ from playwright.sync_api import expect
 from tests.serving import serve
 
 pytestmark = pytest.mark.browser
+GUEST = "a-long-token-of-a-guest"
 DEMO = '''
 class LoudSettings(Params):
     loud: bool = param(False, help="All in capitals.")
-    mark: str = param("!", max_length=3, help="What stands at the end.")
+    mark: str = param("!", pattern="^[!?]*$", help="What stands at the end.")
 
 class ShoutParams(Params):
     times: int = param(1, ge=1, le=10, help="How many marks.")
     model: str = param("", choices_from="models/checkpoint", help="Who shouts.")
+
+class WhisperParams(Params):
+    breaths: int = param(1, ge=1, le=10, help="How many.")
 
 class Demo(Plugin):
     settings: LoudSettings
@@ -26,6 +30,10 @@ class Demo(Plugin):
         if params.times == 7:
             raise ValueError("seven is not loud")
         return "hello" + self.settings.mark * params.times
+
+    @job()
+    def whisper(self, params: WhisperParams) -> Text:
+        return "." * params.breaths
 '''
 MENDED = """
 from core.plugin import Plugin, Text, job
@@ -39,7 +47,7 @@ class Late(Plugin):
 
 @pytest.fixture(scope="module")
 def server(web):
-    with serve({"demo": DEMO}, web="auto") as running:
+    with serve({"demo": DEMO}, web="auto", tokens={"guest": GUEST}) as running:
         yield running
 
 
@@ -132,6 +140,56 @@ def test_a_model_file_that_comes_is_listed_without_a_reload(server, visit):
     )
     page.get_by_label("Search models").fill("landscape")
     expect(page.get_by_text("No model has that name")).to_be_visible()
+
+
+def test_an_own_default_is_in_the_form_of_another_tab_without_a_reload_and_can_be_given_back(server, visit):
+    form, page = visit(server, "/manage/plugins"), visit(server, "/manage/defaults")
+    card(form, "demo").get_by_role("button", name="whisper").click()
+    breaths = form.get_by_role("spinbutton", name="Breaths", exact=True)
+    expect(breaths).to_have_value("1")
+    page.get_by_label("Search parameters and jobs").fill("breaths")
+    field = page.get_by_label("default of Breaths")
+    field.fill("12")
+    field.press("Enter")
+    expect(page.get_by_role("alert").filter(has_text="12 is greater than the maximum of 10")).to_be_visible()
+    field.fill("4")
+    field.press("Enter")
+    expect(breaths).to_have_value("4")
+    page.get_by_label("maximum of Breaths").fill("6")
+    page.get_by_label("maximum of Breaths").blur()
+    expect(breaths).to_have_attribute("max", "6")
+    assert "maximum = 6" in (server.folder / "config.toml").read_text()
+    page.get_by_role("button", name="As the plugin has it: Breaths").click()
+    expect(breaths).to_have_value("1")
+    expect(breaths).to_have_attribute("max", "10")
+
+
+def test_settings_of_a_plugin_are_saved_and_used_and_a_wrong_one_is_told_at_its_field(server, client, visit):
+    page = visit(server, "/manage/plugins")
+    demo = card(page, "demo")
+    mark = demo.get_by_role("textbox", name="Mark")
+    demo.get_by_text("Settings").click()
+    mark.fill("and")
+    demo.get_by_role("button", name="Save").click()
+    expect(mark).to_have_attribute("aria-invalid", "true")
+    mark.fill("?")
+    demo.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    page.reload()
+    demo.get_by_text("Settings").click()
+    expect(mark).to_have_value("?")
+    assert client.run("shout", times=5)[0].text() == "hello?????"
+
+
+def test_who_is_not_the_owner_is_told_why_nothing_can_be_changed(server, visit):
+    page = visit(server, "/manage/defaults", token=GUEST)
+    expect(page.get_by_text("You are here as “guest”.")).to_be_visible()
+    page.get_by_label("Search parameters and jobs").fill("times")
+    expect(page.get_by_label("default of Times")).to_be_disabled()
+    page.goto(f"{server.url}/#/manage/plugins")
+    card(page, "demo").get_by_text("Settings").click()
+    expect(card(page, "demo").get_by_text("What stands at the end.")).to_be_visible()
+    assert not card(page, "demo").get_by_role("button", name="Save").is_visible()
 
 
 def test_other_apps_are_told_the_address_but_never_the_token(server, visit):
