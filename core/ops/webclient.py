@@ -92,6 +92,8 @@ def find(root: Path, envs_dir: Path) -> Path | None:
         whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
     except (OSError, ValueError):
         return None
+    with contextlib.suppress(OSError):
+        os.utime(folder)  # it is in use again, so not among the old ones
     return folder if whole else None
 
 
