@@ -5,7 +5,8 @@ import { navigate } from "wouter/use-hash-location";
 
 import { call } from "../server/client";
 import { useServer } from "../server/store";
-import type { ArtifactRecord, JobRecord, Port, Reference, Values } from "../server/types";
+import type { ArtifactRecord, ErrorBody, JobRecord, Port, Reference, Values } from "../server/types";
+import { say } from "./notices";
 
 /** What is in a form's input: results and uploads, or a text that is typed. */
 export type Given = { artifact: ArtifactRecord } | { text: string };
@@ -61,16 +62,24 @@ export async function reuse(record: JobRecord, seed?: number): Promise<void> {
   const properties = Object.entries(type.params.properties ?? {});
   const seeded = properties.find(([, { ui }]) => ui?.widget === "seed")?.[0];
   const params = { ...record.params, ...(seeded && seed !== undefined && { [seeded]: seed }) };
-  openForm(record.name, params, await inputsOf(record.inputs));
+  const inputs = await inputsOf(record.inputs);
+  openForm(record.name, params, inputs);
+  const emptied = Object.keys(record.inputs).filter((name) => record.inputs[name].length && !inputs[name].length);
+  if (emptied.length) say(`What it was made from is not there any more. Choose it anew: ${emptied.join(", ")}.`);
 }
 
-/** The artifacts that a stored job's inputs name. */
+/** The artifacts that a stored job's inputs name, without those that are not there any more. */
 export async function inputsOf(inputs: Record<string, Reference[] | Reference>): Promise<Record<string, Given[]>> {
   const read = Object.entries(inputs).map(async ([name, given]) => {
-    const items = await Promise.all([given].flat().map(artifactsOf));
+    const items = await Promise.all([given].flat().map((item) => artifactsOf(item).catch(unlessUnknown)));
     return [name, items.flat().map((artifact) => ({ artifact }))] as const;
   });
   return Object.fromEntries(await Promise.all(read));
+}
+
+function unlessUnknown(error: ErrorBody): [] {
+  if (error.code !== "unknown_artifact") throw error;
+  return [];
 }
 
 async function artifactsOf(item: Reference): Promise<ArtifactRecord[]> {
