@@ -1,11 +1,12 @@
 // A field to choose one name of many: typed to narrow, by mouse or keyboard, also where there are thousands.
 
 import { ChevronsUpDown } from "lucide-react";
-import { type KeyboardEvent, useEffect, useId, useLayoutEffect, useRef, useState } from "react";
+import { type KeyboardEvent, useId, useLayoutEffect, useRef, useState } from "react";
 
 import css from "./Combobox.module.css";
 
 const MOST_SHOWN = 200;
+const [LEAST_ROOM, MOST_ROOM] = [260, 360]; // pixels for the list
 
 interface Props {
   id: string;
@@ -92,21 +93,23 @@ function Options({ anchor, id, open, children }: {
   useLayoutEffect(() => {
     const shown = list.current!;
     if (!open) return shown.hidePopover();
-    const { left, top, bottom, width } = anchor.current!.getBoundingClientRect();
-    const below = innerHeight - bottom > 260 || bottom < innerHeight / 2;
-    Object.assign(shown.style, {
-      left: `${left}px`, minWidth: `${width}px`, maxHeight: `${Math.min(360, below ? innerHeight - bottom - 12 : top - 12)}px`,
-      top: below ? `${bottom + 2}px` : "auto", bottom: below ? "auto" : `${innerHeight - top + 2}px`,
-    });
+    const place = () => Object.assign(shown.style, beside(anchor.current!.getBoundingClientRect()));
+    const follow = ({ target }: Event) => shown.contains(target as Node) || place();
+    place();
     shown.showPopover();
-  }, [open]);
-  useEffect(() => {
-    if (!open) return;
-    const blur = ({ target }: Event) => !list.current?.contains(target as Node) && anchor.current?.blur();
-    addEventListener("scroll", blur, true); // it would stay where it is
-    return () => removeEventListener("scroll", blur, true);
+    addEventListener("scroll", follow, true);
+    return () => removeEventListener("scroll", follow, true);
   }, [open]);
   return <ul ref={list} id={id} role="listbox" popover="manual" className={css.options}>{children}</ul>;
+}
+
+/** Where a list belongs: below its field, or above it where there is more room. */
+function beside({ left, top, bottom, width }: DOMRect): Partial<CSSStyleDeclaration> {
+  const below = innerHeight - bottom > LEAST_ROOM || bottom < innerHeight / 2;
+  return {
+    left: `${left}px`, minWidth: `${width}px`, maxHeight: `${Math.min(MOST_ROOM, (below ? innerHeight - bottom : top) - 12)}px`,
+    top: below ? `${bottom + 2}px` : "auto", bottom: below ? "auto" : `${innerHeight - top + 2}px`,
+  };
 }
 
 /** Those that have all the words that are typed. */
