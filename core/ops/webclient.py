@@ -110,7 +110,7 @@ def build(root: Path, envs_dir: Path, say: Say) -> Path:
         node = find_node(_wanted(root), envs_dir, say)
         packages = _install(node, root, home, say, held)
         say("Building the page.")
-        with _copy(root, packages / "work") as work:
+        with copied(root, packages / "work") as work:
             name = f"page-{digest(work, sources(work))}"  # of the copy: an editor may write the sources meanwhile
             _npm(node, work / WEB, held, "run", "build")
             page = work / WEB / "dist"
@@ -222,7 +222,7 @@ def _install(node: Node, root: Path, home: Path, say: Say, held: Any) -> Path:
 
 
 @contextlib.contextmanager
-def _copy(root: Path, work: Path) -> Iterator[Path]:
+def copied(root: Path, work: Path) -> Iterator[Path]:
     """A copy of the sources, below the packages, where they find them; gone afterwards."""
     shutil.rmtree(work, ignore_errors=True)
     try:
