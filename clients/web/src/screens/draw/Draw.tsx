@@ -20,7 +20,7 @@ import { Start, useArrivals } from "./Start";
 import { Stage } from "./Stage";
 import { Strip, useResults } from "./Strip";
 import { Toolbar, useStep } from "./Toolbar";
-import { COLOURS, useTools } from "./tools";
+import { COLOURS, setTools, useTools } from "./tools";
 import { toScreen, type View } from "./view";
 
 let onEasel: string | null = null; // the picture that one comes back to
@@ -69,7 +69,7 @@ interface StudioProps {
 
 function Studio({ easel, jobs, chooseOther }: StudioProps) {
   const { artifact, bitmap } = easel;
-  const [full, choose] = useState(jobs[0].job.full);
+  const full = useTools((tools) => tools.job);
   const chosen = jobs.find(({ job }) => job.full === full) ?? jobs[0];
   const { job } = chosen;
   const params = useForms(({ drafts }) => drafts[job.full]?.params) ?? {};
@@ -127,7 +127,7 @@ function Studio({ easel, jobs, chooseOther }: StudioProps) {
           mayCarry={selected !== undefined && isSameSize(selected, easel)}
         />
       </div>
-      <Panel easel={easel} jobs={jobs} chosen={chosen} choose={choose} growth={growth} grow={grow} />
+      <Panel easel={easel} jobs={jobs} chosen={chosen} choose={(job) => setTools({ job })} growth={growth} grow={grow} />
     </div>
   );
 

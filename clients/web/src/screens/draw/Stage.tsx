@@ -56,7 +56,7 @@ export function Stage({ easel, paints, hidesMask, look, area, margin, fits, onPa
       <p id="stage-help" className="hidden-text">
         Arrow keys move the brush, with Shift by ten times as much. Enter or the space bar paints there, Alt and an arrow key paints a line.
       </p>
-      {view && <div className={css.ground} style={placed(area, view)} />}
+      {view && <div className={css.ground} data-layer="ground" style={placed(area, view)} />}
       <canvas ref={picture} className={css.layer} />
       <canvas ref={overlay} className={css.layer} data-layer="mask" hidden={hidesMask} />
       {view && children(view)}

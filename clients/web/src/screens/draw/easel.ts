@@ -9,6 +9,7 @@ import { greyPng } from "./png";
 import { contrasting } from "./tools";
 
 const MASK_BYTES = 256_000_000; // of all masks that are kept; those not used for longest go first
+const TURNED = ["image/png", "image/jpeg"]; // browsers turn these as their EXIF says; the server turns all others, too
 
 export interface Easel {
   artifact: ArtifactRecord;
@@ -37,7 +38,8 @@ const uploads = new WeakMap<PaintedMask, { step: number; id: string }>();
 
 export async function openEasel(id: string): Promise<Easel> {
   const { artifact } = await call<{ artifact: ArtifactRecord }>("artifact", { id });
-  const bitmap = await createImageBitmap(await client.artifact(artifact).blob());
+  const format = TURNED.includes(artifact.mime) ? undefined : "webp";
+  const bitmap = await createImageBitmap(await client.artifact(artifact).blob({ format, quality: 95 }));
   const mask = maskOf(artifact.id, bitmap.width, bitmap.height);
   return { artifact, bitmap, mask, color: contrasting(bitmap) };
 }

@@ -14,6 +14,8 @@ export const COLOURS: Record<string, [number, number, number]> = {
 };
 
 interface Tools {
+  /** The full name of the job that is chosen; null takes the first one. */
+  job: string | null;
   tool: Tool;
   /** Diameter, as a share of the picture's shorter side. */
   share: number;
@@ -38,7 +40,7 @@ export function contrasting(picture: ImageBitmap): string {
   return Object.keys(COLOURS).reduce((best, name) => (nearest(COLOURS[name]) > nearest(COLOURS[best]) ? name : best));
 }
 
-export const useTools = create<Tools>(() => ({ tool: "brush", share: 0.12, softness: 0, color: null, softened: false }));
+export const useTools = create<Tools>(() => ({ job: null, tool: "brush", share: 0.12, softness: 0, color: null, softened: false }));
 export const setTools = useTools.setState;
 const between = (value: number, least: number, most: number) => Math.min(Math.max(value, least), most);
 
