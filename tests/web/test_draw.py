@@ -196,7 +196,7 @@ def test_undo_and_redo_give_back_each_mask_to_the_byte(paint, client, picture):
 def test_the_mask_can_be_seen_as_it_will_be_blurred(paint, picture, blur):
     page = paint(picture)
     page.keyboard.press("r")
-    drag(page, (-0.1, -0.1), (0.5, 1.1))
+    drag(page, (-0.02, -0.02), (0.5, 1.02))
     page.keyboard.press("1")  # a pixel of the screen for each of the picture
     sharp = wait_until(lambda: [x for x, value in enumerate(overlay(page)) if value == 140])  # 55 % of 255
     field(page, "Mask blur").fill(str(blur))
@@ -236,7 +236,7 @@ def test_a_turned_photo_is_shown_and_masked_as_the_server_sees_it(paint, artist,
     wanted = [upright.getpixel((int(x * upright.width), int(y * upright.height))) for x, y in at]
     assert [seen[0] > 128 for seen in corner] == [red > 128 for red, _, _ in wanted]
     page.keyboard.press("r")
-    drag(page, (-0.1, -0.1), (0.5, 0.5))
+    drag(page, (-0.02, -0.02), (0.5, 0.5))
     mask = saved_mask(page, client)
     assert mask.size == upright.size and mask.getbbox() == (0, 0, upright.width // 2, upright.height // 2)
 
@@ -247,7 +247,7 @@ def test_a_turned_photo_keeps_what_is_not_painted(paint, artist, client):
     exif[0x0112] = 6
     page = paint(uploaded(artist, photo, "photo.jpg", exif=exif))
     page.keyboard.press("r")
-    drag(page, (-0.1, -0.1), (1.1, 0.5))
+    drag(page, (-0.02, -0.02), (1.02, 0.5))
     field(page, "Steps").fill("1")
     field(page, "Mask blur").fill("0")
     run(page)
@@ -285,6 +285,7 @@ def test_a_picture_grows_to_where_its_frame_is_dragged(paint, client, picture):
     assert (result.record["facts"]["width"], result.record["facts"]["height"]) == (176, 144)
     page.get_by_role("button", name="Go on with this").click()
     expect(stage(page)).to_have_accessible_name("Picture of 176 by 144 pixels")
+    expect(size).to_have_text("176 × 144")
 
 
 def test_a_stroke_on_a_large_picture_touches_only_its_surroundings(visit, artist, client):

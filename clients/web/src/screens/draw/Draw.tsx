@@ -5,6 +5,7 @@ import { useEffect, useMemo, useState } from "react";
 import { useLocation } from "wouter";
 
 import { openPainter, setDraft, useForms } from "../../app/intents";
+import { recall } from "../../forms/remembering";
 import { call, sentence } from "../../server/client";
 import { UNFINISHED, useServer } from "../../server/store";
 import type { ArtifactRecord, ErrorBody, JobRecord } from "../../server/types";
@@ -13,7 +14,7 @@ import { pictureUrl } from "../../ui/pictures";
 import css from "./Draw.module.css";
 import { carryMask, NOTHING, openEasel, setMade, useMade, type Easel } from "./easel";
 import { Frame } from "./Frame";
-import { growthOf, paintJobs, SIDES, takenOver, valueOf, type Growth, type PaintJob } from "./jobs";
+import { growthOf, NO_GROWTH, paintJobs, SIDES, takenOver, valueOf, type Growth, type PaintJob } from "./jobs";
 import type { Look } from "./overlay";
 import { Panel } from "./Panel";
 import { Start, useArrivals } from "./Start";
@@ -79,16 +80,12 @@ function Studio({ easel, jobs, chooseOther }: StudioProps) {
   useFirstDraft(chosen, artifact);
   useShowNew(artifact.id, results);
 
-  const growth = growthOf(chosen, params);
-  const grow = (change: Partial<Growth>) => {
-    const named = Object.entries(change).map(([side, pixels]) => [chosen.sides[side as keyof Growth]!, pixels]);
-    const now = useForms.getState().drafts[job.full]?.params; // several moves may come before the next frame
-    setDraft(job.full, { params: { ...now, ...Object.fromEntries(named) } });
-  };
+  const hasFrame = SIDES.some((side) => chosen.sides[side]);
+  const growth = hasFrame ? made.growth : NO_GROWTH;
+  const grow = (change: Partial<Growth>) => setMade(artifact.id, (now) => ({ growth: { ...now.growth, ...change } }));
   const shown = before ? undefined : results.find(({ id }) => id === made.shown);
   const selected = results.find(({ id }) => id === made.shown);
   const running = useRunning(made.jobs);
-  const hasFrame = SIDES.some((side) => chosen.sides[side]);
   const look = useLook(chosen, params, easel);
   const blur = valueOf(job, params, chosen.blur) as number | undefined;
   const area = { left: -growth.left, top: -growth.up, right: bitmap.width + growth.right, bottom: bitmap.height + growth.down };
@@ -139,8 +136,6 @@ function Studio({ easel, jobs, chooseOther }: StudioProps) {
   }
 }
 
-const NO_GROWTH: Growth = { left: 0, right: 0, up: 0, down: 0 };
-
 const isSameSize = ({ facts }: ArtifactRecord, { bitmap }: Easel): boolean =>
   facts.width === bitmap.width && facts.height === bitmap.height;
 
@@ -154,12 +149,14 @@ function useLook({ job, blur, invert }: PaintJob, params: Record<string, unknown
 /** A form that nobody has touched begins with the texts and models of the job that made the picture. */
 function useFirstDraft({ job }: PaintJob, { job: maker }: ArtifactRecord): void {
   useEffect(() => {
-    if (!maker || useForms.getState().drafts[job.full]) return;
+    if (useForms.getState().drafts[job.full]) return;
+    if (!maker) return void recall(job);
     call<{ job: JobRecord }>("job", { id: maker }).then(
       ({ job: record }) => {
-        if (!useForms.getState().drafts[job.full]) setDraft(job.full, { params: takenOver(job, record.params) });
+        const typed = useForms.getState().drafts[job.full]?.params; // meanwhile
+        setDraft(job.full, { params: { ...takenOver(job, record.params), ...typed } });
       },
-      () => undefined, // its job is deleted; then the form has its defaults
+      () => recall(job), // its job is deleted
     );
   }, [job, maker]);
 }

@@ -13,7 +13,7 @@ import { merge } from "../../server/store";
 import type { ErrorBody } from "../../server/types";
 import css from "./Draw.module.css";
 import { setMade, uploadMask, type Easel } from "./easel";
-import { restOf, SIDES, snapped, type Growth, type PaintJob } from "./jobs";
+import { growthParams, restOf, SIDES, snapped, type Growth, type PaintJob } from "./jobs";
 
 interface Props {
   easel: Easel;
@@ -47,7 +47,7 @@ export function Panel({ easel, jobs, chosen, choose, growth, grow }: Props) {
     setSending((count) => count + 1);
     try {
       const painted = mask ? { [mask]: await uploadMask(easel) } : {};
-      const params = toSend(job.params, draft.params);
+      const params = toSend(job.params, { ...draft.params, ...growthParams(chosen, growth) });
       const inputs = { ...inputsToSend(rest, draft.inputs), [image]: easel.artifact.id, ...painted };
       const submitted = await client.submit(job.full, params, inputs);
       merge(submitted.record as never);

@@ -4,6 +4,7 @@ import { create } from "zustand";
 
 import { call, client } from "../../server/client";
 import type { ArtifactRecord } from "../../server/types";
+import { NO_GROWTH, type Growth } from "./jobs";
 import { PaintedMask } from "./mask";
 import { greyPng } from "./png";
 import { contrasting } from "./tools";
@@ -20,14 +21,15 @@ export interface Easel {
   color: string;
 }
 
-/** What was made of a picture: the ids of its jobs, and which result is looked at. */
+/** What was made of a picture: the ids of its jobs, which result is looked at, and where its frame was dragged to. */
 export interface Made {
   jobs: string[];
   shown: string | null;
+  growth: Growth;
 }
 
 export const useMade = create<Record<string, Made>>(() => ({}));
-export const NOTHING: Made = { jobs: [], shown: null };
+export const NOTHING: Made = { jobs: [], shown: null, growth: NO_GROWTH };
 
 export function setMade(picture: string, change: (made: Made) => Partial<Made>): void {
   useMade.setState((all) => ({ [picture]: { ...(all[picture] ?? NOTHING), ...change(all[picture] ?? NOTHING) } }));

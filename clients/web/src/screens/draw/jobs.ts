@@ -41,11 +41,16 @@ export const valueOf = (job: JobType, params: Values, name: string | undefined):
   name === undefined ? undefined : (params[name] ?? job.params.properties?.[name]?.default);
 
 export type Growth = Record<Side, number>;
+export const NO_GROWTH: Growth = { left: 0, right: 0, up: 0, down: 0 };
 
 export function growthOf({ job, sides }: PaintJob, params: Values): Growth {
   const of = (side: Side) => Number(valueOf(job, params, sides[side]) ?? 0);
   return { left: of("left"), right: of("right"), up: of("up"), down: of("down") };
 }
+
+/** The same as parameters. */
+export const growthParams = ({ sides }: PaintJob, growth: Growth): Values =>
+  Object.fromEntries(SIDES.flatMap((side) => (sides[side] ? [[sides[side], growth[side]]] : [])));
 
 /** A growth that the side's parameter allows: in its steps and bounds. */
 export function snapped({ job, sides }: PaintJob, side: Side, pixels: number): number {

@@ -37,7 +37,8 @@ export function contrasting(picture: ImageBitmap): string {
     const distances = Array.from({ length: side * side }, (_, at) => Math.hypot(...color.map((value, k) => value - data[at * 4 + k])));
     return distances.sort((a, b) => a - b)[side]; // all but a few pixels are further away
   };
-  return Object.keys(COLOURS).reduce((best, name) => (nearest(COLOURS[name]) > nearest(COLOURS[best]) ? name : best));
+  const colourful = Object.keys(COLOURS).filter((name) => new Set(COLOURS[name]).size > 1);
+  return colourful.reduce((best, name) => (nearest(COLOURS[name]) > nearest(COLOURS[best]) ? name : best));
 }
 
 export const useTools = create<Tools>(() => ({ job: null, tool: "brush", share: 0.12, softness: 0, color: null, softened: false }));
