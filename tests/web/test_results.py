@@ -184,7 +184,7 @@ def test_full_view_tells_how_a_result_was_made_and_the_way_back_works(open_resul
     expect(changed).to_contain_text("green")
     expect(changed).not_to_contain_text("32")
     expect(details).to_contain_text("4711")
-    details.get_by_text("All parameters of Paint").click()
+    details.get_by_text("All parameters of paint").click()
     expect(details.get_by_role("heading", name="Look")).to_be_visible()
     details.get_by_text("Log of the job").click()
     expect(details.get_by_text("mixing the colours")).to_be_visible()
@@ -281,11 +281,11 @@ def test_lineage_is_drawn_and_leads_on(open_results, client):
     page = open_results(f"/results/{root.id}")
     page.keyboard.press("l")
     graph = page.get_by_role("group", name="Lineage")
-    expect(graph.get_by_role("button", name=re.compile("^Tint"))).to_have_count(2)
+    expect(graph.get_by_role("button", name=re.compile("^tint"))).to_have_count(2)
     expect(graph.locator("path")).to_have_count(2)
-    graph.get_by_role("button", name=re.compile("^Tint")).first.click()
+    graph.get_by_role("button", name=re.compile("^tint")).first.click()
     expect(page).to_have_url(re.compile("#/results/(" + "|".join(re.escape(child.id) for child in children) + ")$"))
-    expect(graph.get_by_role("button", name=re.compile("^Paint"))).to_be_visible()
+    expect(graph.get_by_role("button", name=re.compile("^paint"))).to_be_visible()
 
 
 def test_of_many_descendants_a_few_are_drawn_at_first(open_results, client, server):
@@ -307,8 +307,8 @@ def test_a_result_is_sent_to_a_job_that_takes_it(open_results, client):
     page = open_results(f"/results/{result.id}")
     page.get_by_role("button", name="Send to").click()
     dialog = page.get_by_role("dialog", name="Send to")
-    expect(dialog.get_by_role("button", name=re.compile("^Tint"))).to_be_visible()
-    expect(dialog.get_by_role("button", name=re.compile("^Note"))).to_have_count(0)
+    expect(dialog.get_by_role("button", name=re.compile("^tint"))).to_be_visible()
+    expect(dialog.get_by_role("button", name=re.compile("^note"))).to_have_count(0)
     dialog.get_by_role("searchbox").fill("mix a col")
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("#/$"))
@@ -346,7 +346,7 @@ def test_a_picture_that_tells_nothing_is_offered_to_the_jobs_that_take_it(visit,
     drop(page, png("olive"), "holiday.png")
     dialog = page.get_by_role("dialog", name="holiday.png")
     expect(dialog).to_contain_text("It does not say how it was made.")
-    dialog.get_by_role("button", name=re.compile("^Tint")).click()
+    dialog.get_by_role("button", name=re.compile("^tint")).click()
     expect(page.get_by_role("button", name="Remove holiday.png")).to_be_visible()
 
 

@@ -62,7 +62,7 @@ function Offer({ artifacts, onClose }: { artifacts: ArtifactRecord[]; onClose: (
         {pictures.slice(0, SHOWN).map((each) => <img key={each.id} src={thumbnailUrl(each, 192)} alt={each.name ?? ""} />)}
         {pictures.length > SHOWN && <span>and {pictures.length - SHOWN} more</span>}
       </div>
-      <p>{said(artifacts)} Use {single ? "it" : "them"} in:</p>
+      <p>{said(artifacts)}</p>
       <JobChoice artifacts={artifacts} onChosen={onClose} />
     </Dialog>
   );
@@ -70,7 +70,7 @@ function Offer({ artifacts, onClose }: { artifacts: ArtifactRecord[]; onClose: (
 
 function said(artifacts: ArtifactRecord[]): string {
   if (artifacts.length > 1) return "They are uploaded.";
-  return isPicture(artifacts[0]) ? "It is uploaded. It does not say how it was made." : "It is uploaded.";
+  return isPicture(artifacts[0]) ? "It does not say how it was made. What shall it be used in?" : "It is uploaded. What shall it be used in?";
 }
 
 /** Files that come over the page, or out of the clipboard, and that no field takes for itself. */

@@ -80,7 +80,7 @@ function Taker({ job, artifacts, onChoose }: TakerProps) {
   return (
     <div className={css.taker}>
       <button type="button" onClick={() => onChoose(job)}>
-        <b>{words(job.name)}</b>
+        <b>{job.name.replaceAll("_", " ")}</b>
         <span>{single ? `Runs once for each. ${job.help}` : job.help}</span>
       </button>
       {others.map(([input]) => (

@@ -16,7 +16,8 @@ export function aboutOf({ kind, name, facts, review, job, idx }: ArtifactRecord)
   return parts.filter(Boolean).join(", ");
 }
 
-export const jobTitle = (name: string): string => words(name.split(".").at(-1)!);
+/** "plugin.sd_upscale" is "sd upscale". */
+export const jobTitle = (name: string): string => name.split(".").at(-1)!.replaceAll("_", " ");
 
 export const shown = (value: unknown): string => {
   if (value === true) return "yes";
