@@ -116,7 +116,7 @@ function InputField({ name, port, place, given, onChange, problem }: FieldProps)
           onChange={({ target }) => onChange(() => (target.value ? [{ text: target.value }] : []))}
         />
       )}
-      <div className={css.ways} data-empty={!artifacts.length && !uploads.length && !isTyped(port)}>
+      <div className={css.ways} data-empty={!artifacts.length && !uploads.length && !isTyped(port) && !port.optional}>
         <input
           ref={chooser} id={isTyped(port) && !artifacts.length ? undefined : id} type="file" accept={ACCEPT[port.kind]} multiple className="hidden-text"
           aria-label={`Files for ${words(name)}`} {...described}
@@ -126,7 +126,7 @@ function InputField({ name, port, place, given, onChange, problem }: FieldProps)
           }}
         />
         <button type="button" onClick={() => chooser.current!.click()} tabIndex={-1} aria-hidden="true">
-          <UploadIcon size={16} aria-hidden="true" /> {isTyped(port) ? "File" : "Drop, paste or choose"}
+          <UploadIcon size={16} aria-hidden="true" /> {isTyped(port) ? "File" : port.optional ? "Choose" : "Drop, paste or choose"}
         </button>
         <button type="button" onClick={() => setPicking(true)}>
           <GalleryVerticalEnd size={16} aria-hidden="true" /> From results

@@ -39,6 +39,7 @@ export function Create() {
   }
   return (
     <div className={css.create}>
+      <h1 className="hidden-text">Create</h1>
       <Workshop key={`${session} ${job.full}`} job={job} gone={!(job.full in catalogue)} />
       <Stage />
     </div>
