@@ -189,7 +189,13 @@ def test_a_newcomer_presses_run_and_has_a_picture(create):
 def test_values_arrive_as_they_were_entered(create):
     page = create("echo", "entered")
     page.get_by_text("Advanced").click()
-    for name, value in {"title": "two words", "number": "5", "scale": "2.25", "seed": "12", "extra": '{"a": [1]}'}.items():
+    for name, value in {
+        "title": "two words",
+        "number": "5",
+        "scale": "2.25",
+        "seed": "12",
+        "extra": '{"a": [1]}',
+    }.items():
         control(page, name).fill(value)
     page.get_by_label("Tile").check()
     control(page, "overlap").fill("3")

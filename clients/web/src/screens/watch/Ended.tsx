@@ -62,7 +62,7 @@ const EndedRow = memo(function EndedRow({ job, onDetails }: { job: JobRecord; on
         <button type="button" className={state === "failed" ? undefined : "quiet"} onClick={() => retry(id)} aria-label={`${state === "done" ? "Make anew" : "Retry"}: ${shortName(name)} ${said}`} title={state === "done" ? "Make anew" : "Retry"}>
           <RotateCcw size={16} aria-hidden="true" /> {state === "failed" && "Retry"}
         </button>
-        <button type="button" className={state === "failed" ? undefined : "quiet"} onClick={() => reuse(job).catch(complain)} aria-label={`Open in its form: ${shortName(name)} ${said}`} title="Open in its form">
+        <button type="button" className={state === "failed" ? undefined : "quiet"} onClick={() => reuse(job).catch(complain)} aria-label={`Open in form: ${shortName(name)} ${said}`} title="Open in form">
           <FilePenLine size={16} aria-hidden="true" /> {state === "failed" && "Open in form"}
         </button>
       </div>
