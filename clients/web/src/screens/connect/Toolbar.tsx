@@ -21,9 +21,9 @@ export function Toolbar({ onList, onAdd, onFlows }: Props) {
   return (
     <div className={css.bar} role="toolbar" aria-label="Flow">
       <button type="button" className={css.wide} onClick={onList} aria-label="List of jobs" title="List of jobs"><PanelLeft size={16} aria-hidden="true" /></button>
-      <button type="button" onClick={onAdd} title="Add a node (A)"><Plus size={16} aria-hidden="true" /> Add</button>
+      <button type="button" onClick={onAdd} title="Add a node (A)"><Plus size={16} aria-hidden="true" /> <span className={css.words}>Add</span></button>
       <Name />
-      <button type="button" onClick={onFlows} title="Flows: open, import, download"><FolderOpen size={16} aria-hidden="true" /> Flows</button>
+      <button type="button" onClick={onFlows} title="Flows: open, import, download"><FolderOpen size={16} aria-hidden="true" /> <span className={css.words}>Flows</span></button>
       <Back />
       <Running />
     </div>
@@ -94,7 +94,7 @@ function Running() {
       {goesOn && <button type="button" className="danger" onClick={() => void cancelRun()}><Square size={14} aria-hidden="true" /> Cancel</button>}
       {whole && (
         <button type="button" disabled={isEmpty || sending} onClick={() => void run({ times, keepSeeds: true })} title="With the seeds of the last run: only what changed is drawn again">
-          <RotateCcw size={14} aria-hidden="true" /> Run changed
+          <RotateCcw size={14} aria-hidden="true" /> <span className={css.words}>Run changed</span>
         </button>
       )}
       <button type="button" className="primary" disabled={isEmpty || sending} onClick={() => void run({ times })} title="With new random seeds (Ctrl+Enter)">

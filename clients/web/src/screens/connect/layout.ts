@@ -4,7 +4,7 @@ import type { FlowNode, Graph, Wire } from "./graph";
 
 const WIDTH = 240;
 const GAP = { x: 100, y: 40 };
-const HEIGHT = 180; // of a node that was not drawn yet
+const ROOM = { job: 500, given: 200 }; // what a node grows to with a result
 
 /** The nodes with new places, the flow from left to right. */
 export function arranged({ nodes, wires }: Graph): FlowNode[] {
@@ -49,4 +49,4 @@ function depths(nodes: FlowNode[], wires: Wire[]): Map<string, number> {
 const sourcesOf = (wires: Wire[], node: string): string[] =>
   wires.filter(({ target }) => target === node).map(({ source }) => source);
 const mean = (values: number[]): number => values.reduce((sum, value) => sum + value, 0) / (values.length || 1);
-const heightOf = (node: FlowNode): number => node.measured?.height ?? HEIGHT;
+const heightOf = ({ type, measured }: FlowNode): number => Math.max(measured?.height ?? 0, ROOM[type]);
