@@ -58,7 +58,7 @@ function Strip({ artifacts, shown, onChoose }: {
   artifacts: ArtifactRecord[]; shown?: string; onChoose: (id: string) => void;
 }) {
   const chosen = useRef<HTMLButtonElement>(null);
-  useEffect(() => chosen.current?.scrollIntoView({ block: "nearest", inline: "nearest" }), [shown]);
+  useEffect(() => void chosen.current?.scrollIntoView({ block: "nearest", inline: "nearest" }), [shown]);
   return (
     <ul className={css.strip} aria-label="Newest results">
       {artifacts.map((artifact) => (
