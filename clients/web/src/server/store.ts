@@ -135,10 +135,11 @@ export function readJobsSoon(): void {
 async function readJobs(): Promise<void> {
   const began = Date.now();
   const asked = ++clock;
+  const limit = LISTED[listed];
   busy = true;
   try {
     const [upcoming, newest, queue] = await Promise.all([
-      call<{ jobs: JobRecord[]; total: number }>("jobs", { order: "queue", limit: LISTED[listed] }),
+      call<{ jobs: JobRecord[]; total: number }>("jobs", { order: "queue", limit }),
       call<{ jobs: JobRecord[] }>("jobs", { limit: NEWEST }),
       call("queue"),
     ]);
@@ -146,6 +147,7 @@ async function readJobs(): Promise<void> {
     batch.set({ queue, order: upcoming.jobs.map(({ id }) => id), unfinished: upcoming.total, readAt: Date.now() });
     batch.flush();
     if (upcoming.jobs.length >= upcoming.total) await askAfter(upcoming.jobs, asked);
+    else if (limit < LISTED[listed]) readJobsSoon(); // somebody has come to look at the queue meanwhile
   } finally {
     busy = false;
     restUntil = Date.now() + REST * (Date.now() - began);

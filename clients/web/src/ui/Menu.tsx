@@ -1,6 +1,7 @@
 // A button that opens a short list of things to do; the browser closes it.
 
-import { type ReactNode, useId, useRef } from "react";
+import { type ReactNode, useId, useRef, useState } from "react";
+import { flushSync } from "react-dom";
 
 import css from "./Menu.module.css";
 
@@ -19,6 +20,7 @@ export function Menu({ label, name, className, disabled, children }: Props) {
   const id = useId();
   const button = useRef<HTMLButtonElement>(null);
   const list = useRef<HTMLDivElement>(null);
+  const [open, setOpen] = useState(false); // long lists have many menus, and few are looked into
   const place = () => {
     const [at, { offsetWidth, offsetHeight, style }] = [button.current!.getBoundingClientRect(), list.current!];
     const below = at.bottom + GAP + offsetHeight < innerHeight;
@@ -35,10 +37,11 @@ export function Menu({ label, name, className, disabled, children }: Props) {
         id={id}
         popover="auto"
         className={css.list}
+        onBeforeToggle={({ newState }) => newState === "open" && flushSync(() => setOpen(true))}
         onToggle={({ newState }) => newState === "open" && (place(), list.current!.querySelector("button")?.focus())}
         onClick={({ target }) => (target as Element).closest("button, a") && list.current!.hidePopover()}
       >
-        {children}
+        {open && children}
       </div>
     </>
   );

@@ -31,6 +31,7 @@ interface Props {
 export function Queue({ jobs, more, selected, onSelect }: Props) {
   const list = useRef<HTMLOListElement>(null);
   const [dragged, setDragged] = useState<string | null>(null);
+  const moved = useRef(false);
   const virtual = useRows(list, jobs, dragged);
   const sensors = useSensors(
     useSensor(MouseSensor, { activationConstraint: { distance: 4 } }),
@@ -45,8 +46,11 @@ export function Queue({ jobs, more, selected, onSelect }: Props) {
     <DndContext
       sensors={sensors}
       collisionDetection={closestCenter}
-      accessibility={{ announcements: announcements(jobs), screenReaderInstructions: { draggable: HELP } }}
-      onDragStart={({ active }) => setDragged(String(active.id))}
+      accessibility={{ announcements: announcements(jobs, moved), screenReaderInstructions: { draggable: HELP } }}
+      onDragStart={({ active }) => {
+        moved.current = false;
+        setDragged(String(active.id));
+      }}
       onDragCancel={() => setDragged(null)}
       onDragEnd={drop}
     >
@@ -104,14 +108,17 @@ function move(jobs: JobRecord[], id: string, over: string): void {
   else if (previous) void moveBeside(id, previous.id, false);
 }
 
-/** What a screen reader says. */
-function announcements(jobs: JobRecord[]): Announcements {
+/** What a screen reader says. `moved` keeps that a job that was picked up has left its place. */
+function announcements(jobs: JobRecord[], moved: { current: boolean }): Announcements {
   const place = (id: string | number) => jobs.findIndex((job) => job.id === id) + 1;
   const name = (id: string | number) => shortName(jobs.find((job) => job.id === id)?.name ?? "the job");
   return {
     onDragStart: ({ active }) => `Picked up ${name(active.id)}, which is number ${place(active.id)} of ${jobs.length}.`,
-    onDragOver: ({ active, over }) => over ? `${name(active.id)} would be number ${place(over.id)} of ${jobs.length}.` : "",
-    onDragEnd: ({ active, over }) => over ? `${name(active.id)} is number ${place(over.id)} of ${jobs.length} now.` : "",
+    onDragOver: ({ active, over }) => {
+      moved.current ||= over !== null && over.id !== active.id;
+      return over && moved.current ? `${name(active.id)} would be number ${place(over.id)} of ${jobs.length}.` : undefined;
+    },
+    onDragEnd: ({ active, over }) => over ? `${name(active.id)} is number ${place(over.id)} of ${jobs.length} now.` : undefined,
     onDragCancel: ({ active }) => `${name(active.id)} stays where it was.`,
   };
 }
