@@ -491,6 +491,12 @@ def test_the_queue_lists_what_waits_and_moves_it(paused):
     assert scheduler(paused, "POST", f"task/{ids[0]}/move/bottom")["success"]
     queue = scheduler(paused, "GET", "queue?limit=2")
     assert [row["id"] for row in queue["pending_tasks"]] == [ids[2], ids[1]]
+    moved = scheduler(paused, "POST", f"task/{ids[0]}/move/{ids[1]}")
+    assert moved == {"success": True, "message": "Task moved"}
+    queue = scheduler(paused, "GET", "queue")
+    assert [row["id"] for row in queue["pending_tasks"]] == [ids[2], ids[0], ids[1]]
+    assert "cannot be moved before itself" in scheduler(paused, "POST", f"move/{ids[0]}/{ids[0]}")["message"]
+    assert scheduler(paused, "POST", f"move/{ids[0]}/nowhere")["message"] == "Task to move over not found"
     assert scheduler(paused, "DELETE", f"task/{ids[1]}") == {"success": True, "message": "Task deleted"}
     assert status(paused, ids[1]) == "interrupted"
     assert scheduler(paused, "POST", "queue/clear")["success"]

@@ -309,6 +309,16 @@ def test_a_failed_job_is_exit_code_1(program):
     assert "ValueError: no way" in done.stderr
 
 
+def test_logs_are_there_after_the_job(cli):
+    cli("run", "fail", "--session", "logged")
+    (job,) = json.loads(cli("jobs", "--session", "logged", "--json").stdout)
+    told = cli("logs", "--job", job["id"]).stdout
+    assert re.match(rf"\d{{4}}-\d\d-\d\d [\d:]{{8}}  demo.fail {job['id']}  ", told) and "ValueError: no way" in told
+    (line,) = json.loads(cli("logs", "--limit", 1, "--json").stdout)
+    assert line["text"] in told and (line["job"], line["name"]) == (job["id"], "demo.fail")
+    assert "there is no job" in cli("logs", "--job", "nowhere").stderr
+
+
 def test_errors_are_json_for_scripts(cli):
     done = cli("run", "fail", "--json")
     error = json.loads(done.stderr)["error"]

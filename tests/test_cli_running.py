@@ -139,14 +139,18 @@ def test_a_retry_takes_changes(cli, record):
 def test_jobs_are_held_released_and_moved(cli, record):
     wait_until(lambda: json.loads(cli("jobs", "--state", "queued", "--json").stdout) == [])  # of the tests before
     cli("queue", "pause")
-    first, second = (cli("run", "draw", "--no-wait").stdout.strip() for _ in range(2))
+    first, second, third = (cli("run", "draw", "--no-wait").stdout.strip() for _ in range(3))
+    places = lambda: [record(id)["position"] for id in (first, second, third)]  # noqa: E731
     assert cli("hold", first).stdout == f"hold    {first}\n" and record(first)["state"] == "held"
     assert cli("release", first).returncode == 0
-    assert cli("move", second).returncode == 0
-    assert (record(second)["position"], record(first)["position"]) == (0, 1)
-    assert json.loads(cli("move", second, "--to", "back", "--json").stdout)[0]["position"] == 1
+    assert cli("move", second, third).stdout == f"move    {second}\nmove    {third}\n" and places() == [2, 0, 1]
+    assert json.loads(cli("move", second, "--to", "back", "--json").stdout)[0]["position"] == 2
+    assert cli("move", first, second, "--before", third).returncode == 0 and places() == [0, 1, 2]
+    assert cli("move", second, third, "--after", first).returncode == 0 and places() == [0, 1, 2]
+    refused = cli("move", first, "--before", second, "--after", third)
+    assert refused.returncode == 2 and "not allowed with argument --before" in refused.stderr
     cli("queue", "resume")
-    wait_until(lambda: record(first)["state"] == record(second)["state"] == "done")
+    wait_until(lambda: record(first)["state"] == record(second)["state"] == record(third)["state"] == "done")
 
 
 def test_uploads_lineage_comparison_and_deletion(cli, tmp_path):

@@ -13,6 +13,7 @@ from clients.cli.flags import JobParser
 from clients.python import Client, ServerError
 
 RECENT = 30  # jobs and artifacts that are offered
+UNFINISHED = ("cancel", "skip", "hold", "release", "move")  # commands for jobs that have not ended
 
 
 class Candidate(NamedTuple):
@@ -126,7 +127,7 @@ def _values(client: Client, action: argparse.Action, command: str, start: str) -
     elif what == "ARTIFACT":
         yield from _artifacts(client)
     elif action.dest == "id" or what == "ID":
-        yield from _jobs(client, ended=False if command in ("cancel", "skip") else None)
+        yield from _jobs(client, ended=False if command in UNFINISHED else None)
     elif action.dest == "job":
         yield from _announced(client, start)
 

@@ -1,7 +1,8 @@
-"""Looking: plugins, lists, jobs, artifacts."""
+"""Looking: plugins, lists, jobs, artifacts, logs."""
 
 import argparse
 import json
+import time
 from typing import Any
 
 from clients.cli import show
@@ -25,6 +26,9 @@ def add(command: Command) -> None:
     listing.add_argument("--job", metavar="ID")
     listing.add_argument("--session", metavar="NAME")
     listing.add_argument("--limit", type=int, default=20, metavar="N")
+    listing = command("logs", logs, "Show what jobs have written, also before they failed, the newest last.")
+    listing.add_argument("--job", metavar="ID", help="This job only; else all of yours, and for the admin the plugins.")
+    listing.add_argument("--limit", type=int, default=200, metavar="N", help="Lines, 1 to 1000. Default: 200.")
     sending = command("send", send, "Send any event of the protocol and print the answer: send hello.")
     sending.add_argument("event")
     sending.add_argument("fields", nargs="?", type=from_json, default={}, metavar="JSON", help="Default: {}.")
@@ -141,6 +145,19 @@ def artifacts(client: Client, flags: argparse.Namespace) -> int:
         for row in found
     ]  # fmt: skip
     show.table(rows, ["name"], "There are no such artifacts.")
+    return 0
+
+
+def logs(client: Client, flags: argparse.Namespace) -> int:
+    found = client.logs(job=flags.job, limit=flags.limit)
+    if wants_json(flags):
+        return dump(found)
+    for line in found:
+        moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(line["time"]))
+        maker = show.text(f"{moment}  {line['name']} {line.get('job', '')}".rstrip() + "  ", "dim")
+        show.out.print(maker.append(show.text(line["text"], "not dim")), soft_wrap=True)
+    if not found:
+        show.err.print("There are no such lines.")
     return 0
 
 

@@ -15,9 +15,14 @@ def add(command: Command) -> None:
     takes_ids(command("skip", skip, "Let running jobs go on with their next picture."), "JOB")
     takes_ids(command("hold", hold, "Keep jobs back that have not begun."), "JOB")
     takes_ids(command("release", release, "Let jobs run that were held."), "JOB")
-    moving = command("move", move, "Move queued jobs to the front, or to the back.")
+    moving = command(
+        "move", move, "Move queued jobs to the front, to the back, or to another job; they keep their order."
+    )
     takes_ids(moving, "JOB")
-    moving.add_argument("--to", choices=("front", "back"), default="front", help="Default: front.")
+    places = moving.add_mutually_exclusive_group()
+    places.add_argument("--to", choices=("front", "back"), default="front", help="Default: front.")
+    places.add_argument("--before", metavar="ID", help="Right before this job, of the same plugin and priority.")
+    places.add_argument("--after", metavar="ID", help="Right after it.")
     queueing = command("queue", queue, "Show the queue, pause it, or let it go on.")
     queueing.add_argument("action", nargs="?", default="status", choices=("status", "pause", "resume"))
 
@@ -39,13 +44,16 @@ def release(client: Client, flags: argparse.Namespace) -> int:
 
 
 def move(client: Client, flags: argparse.Namespace) -> int:
-    return each_job(client, flags, lambda job: client.call("move", {"id": job.id, "to": flags.to}))
+    asked = {"before": flags.before, "after": flags.after}
+    place = {name: id for name, id in asked.items() if id is not None} or {"to": flags.to}
+    last_first = place == {"to": "front"} or "after" in place  # the one that is moved last comes first
+    return each_job(client, flags, lambda job: client.call("move", {"id": job.id, **place}), last_first)
 
 
-def each_job(client: Client, flags: argparse.Namespace, act: Callable[[Job], object]) -> int:
+def each_job(client: Client, flags: argparse.Namespace, act: Callable[[Job], object], last_first: bool = False) -> int:
     """Do something to each job, once all of them are known to exist."""
     found = [client.job(id) for id in given_ids(flags)]
-    for job in found:
+    for job in reversed(found) if last_first else found:
         act(job)
     if wants_json(flags):
         return dump([job.refresh().record for job in found])

@@ -18,7 +18,7 @@ from clients.bridges.a1111.progress import LISTED, Row, current, listed, stop
 from clients.bridges.a1111.requests import KINDS
 from clients.bridges.answers import tell_ignored
 from clients.bridges.pictures import to_base64
-from clients.python import TERMINAL, AsyncArtifact, AsyncClient, Conflict, NotFound
+from clients.python import TERMINAL, AsyncArtifact, AsyncClient, Conflict, InvalidParams, NotFound
 
 STATUS = {
     "held": "pending", "waiting": "pending", "queued": "pending", "running": "running", "done": "done",
@@ -119,16 +119,20 @@ async def results(request: Request, id: str, zipped: Annotated[bool, Query(alias
 @router.post("/run/{id}")
 @router.post("/task/{id}/run")
 async def run(request: Request, id: str) -> Row:
-    return await _moved(request.state.client, id, "front", "Task is scheduled to run next")
+    return await _moved(request.state.client, id, {"to": "front"}, "Task is scheduled to run next")
 
 
 @router.post("/move/{id}/{over_id}")
 @router.post("/task/{id}/move/{over_id}")
 async def move(request: Request, id: str, over_id: str) -> Row:
-    if over_id not in ("top", "bottom"):
-        return {"success": False, "message": "Tasks move to the top or to the bottom here, not over others."}
-    to = "front" if over_id == "top" else "back"
-    return await _moved(request.state.client, id, to, f"Task moved to {over_id}")
+    """Over another task, or to the top or the bottom."""
+    client = request.state.client
+    if over_id in ("top", "bottom"):
+        place = {"to": "front" if over_id == "top" else "back"}
+        return await _moved(client, id, place, f"Task moved to {over_id}")
+    if not (over := await _rows(client, over_id)):
+        return {"success": False, "message": "Task to move over not found"}
+    return await _moved(client, id, {"before": over[0]["id"]}, "Task moved")
 
 
 @router.post("/task/requeue-failed")
@@ -324,14 +328,14 @@ async def _reviewed(client: AsyncClient, id: str, state: str, message: str) -> R
     return {"success": True, "message": message}
 
 
-async def _moved(client: AsyncClient, id: str, to: str, message: str) -> Row:
+async def _moved(client: AsyncClient, id: str, place: Row, message: str) -> Row:
     if not (rows := await _rows(client, id)):
         return NOT_FOUND
     try:
-        for row in reversed(rows) if to == "front" else rows:
-            await client.call("move", {"id": row["id"], "to": to})
-    except Conflict:
-        return {"success": False, "message": f"Task is {_status(rows)}"}
+        for row in reversed(rows) if place == {"to": "front"} else rows:
+            await client.call("move", {"id": row["id"], **place})
+    except (Conflict, InvalidParams) as error:  # one of them runs or has ended, or it is the same task
+        return {"success": False, "message": error.message}
     return {"success": True, "message": message}
 
 
