@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,12 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 def pytest_configure():
     """Several threads of one small network wait for each other wherever other tests take the cores."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def lean():
+    """Processes import what they import at users', see tests/lean."""
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent / "lean")
 
 
 @pytest.fixture(autouse=True)

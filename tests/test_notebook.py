@@ -73,6 +73,7 @@ def test_it_starts_a_server_and_draws(tmp_path, monkeypatch):
     code(notebook)[0].source += f"\nFLAGS = {[*flags, '--web', 'off', '--environments', str(ROOT / '.envs')]}"
     (tmp_path / "stable-core").symlink_to(ROOT)
     monkeypatch.setenv("STABLE_CORE_URL", "http://127.0.0.1:9")
+    monkeypatch.delenv("PYTHONPATH")  # its kernel needs tornado
     client = Listening(notebook, timeout=250, resources={"metadata": {"path": str(tmp_path)}})
     client.heard = []
     client.execute()
