@@ -76,6 +76,7 @@ def full(web):
         wait_until(lambda: client.job(last.id).state == "done")
         failed = client.submit("paint", {"prompt": "nothing"}, session="default")
         wait_until(lambda: client.job(failed.id).state == "failed")
+        client.run("wait", seconds=0)  # a text
         for _ in range(6):
             waits = client.submit("wait", {"seconds": 600})
         running.picture = last.outputs[0].id

@@ -142,7 +142,7 @@ function Other({ artifact }: { artifact: ArtifactRecord }) {
   const text = useText(readable ? pictureUrl(artifact) : null, SHORT);
   const Icon = ICONS[artifact.kind as keyof typeof ICONS] ?? FileText;
   return (
-    <div className={css.other}>
+    <div className={css.other} aria-hidden="true">
       <b><Icon size={16} aria-hidden="true" /> {artifact.name ?? artifact.kind}</b>
       {readable ? <p>{text.text ?? text.problem ?? ""}</p> : <Icon size={40} aria-hidden="true" />}
     </div>
