@@ -20,12 +20,10 @@ interface Props extends Viewing {
   onSwipe?: (by: 1 | -1) => void;
   /** Told how many screen pixels a picture's pixel has. */
   onScale?: (scale: number) => void;
-  /** Cuts the picture at this part of its width, for a wipe. */
-  wipe?: number;
   children?: ReactNode;
 }
 
-export function Stage({ artifact, view, setView, onSwipe, onScale, wipe, children }: Props) {
+export function Stage({ artifact, view, setView, onSwipe, onScale, children }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const { width, height } = useSize(box);
   const bytes = `${artifact.id} ${artifact.sha256}`;
@@ -47,7 +45,6 @@ export function Stage({ artifact, view, setView, onSwipe, onScale, wipe, childre
         style={{
           width: shownW, height: shownH,
           transform: `translate(${width / 2 - view.x * shownW}px, ${height / 2 - view.y * shownH}px)`,
-          clipPath: wipe === undefined ? undefined : `inset(0 0 0 ${wipe * 100}%)`,
         }}
       >
         {loaded !== bytes && <img src={thumbnailUrl(artifact, 768)} alt="" draggable={false} />}
