@@ -37,7 +37,10 @@ class Extend(Params):
 
 class Garden(Plugin):
     @job()
-    def repair(self, photo: Image, hole: Mask, params: Repair) -> Image:
+    def repair(self, photo: Image, hole: Mask, params: Repair, ctx: Context) -> Image:
+        for _ in range(4):
+            ctx.preview(photo)
+            time.sleep(0.3)
         return photo
 
     @job()
@@ -91,7 +94,7 @@ def stage(page):
 def drag(page, *points):
     """Through points given as shares of what the picture has of the screen."""
     expect(page.locator("[data-layer=ground]")).to_be_visible()
-    box = page.evaluate(WHERE)
+    box = page.evaluate(PLACE)
     at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
     page.mouse.move(*at[0])
     page.mouse.down()
@@ -100,7 +103,10 @@ def drag(page, *points):
     page.mouse.up()
 
 
-WHERE = "() => document.querySelector('[data-layer=ground]').getBoundingClientRect().toJSON()"
+PLACE = """() => {
+  const { x, y, width, height } = document.querySelector("[data-layer=ground]").getBoundingClientRect();
+  return { x, y, width, height };
+}"""
 
 
 def field(page, name):
@@ -149,6 +155,12 @@ def test_a_person_inpaints_a_picture_in_under_a_minute(visit, artist, client, pi
     run(page)
     result = result_of(page, client)
     assert time.monotonic() - began < 60
+    shown = page.locator("[data-layer=result]")
+    page.get_by_role("button", name="Hold to compare").hover()
+    page.mouse.down()
+    expect(shown).to_be_hidden()
+    page.mouse.up()
+    expect(shown).to_be_visible()
     job = client.job(result.record["job"]).record
     mask = image_of(client.artifact(job["inputs"]["mask"][0]))
     before = image_of(client.artifact(job["inputs"]["image"][0]))
@@ -265,7 +277,7 @@ def test_a_picture_grows_to_where_its_frame_is_dragged(paint, client, picture):
     size = page.get_by_role("group", name="Frame").get_by_role("status")
     expect(size).to_have_text("128 × 128")
     right = page.get_by_role("slider", name="Pixels added at the right")
-    box, picture_box = right.bounding_box(), page.evaluate(WHERE)
+    box, picture_box = right.bounding_box(), page.evaluate(PLACE)
     scale = picture_box["width"] / 128
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
@@ -300,7 +312,7 @@ def test_a_stroke_on_a_large_picture_touches_only_its_surroundings(visit, artist
     page.evaluate("window.touched = 0")
     drag(page, (0.5, 0.5), (0.52, 0.52))
     page.wait_for_timeout(100)
-    box = page.evaluate(WHERE)
+    box = page.evaluate(PLACE)
     share = 0.12 * 1.3 + 0.02 + 50 / box["width"]  # the brush, its way, and the edge of the mask
     moves = 10
     assert 0 < page.evaluate("window.touched") < moves * 2 * (share * box["width"]) ** 2
@@ -361,11 +373,17 @@ def test_jobs_of_any_plugin_can_be_painted_for(visit):
     with serve({"garden": GARDEN}, web="auto") as server:
         page = visit(server, f"/draw/{uploaded(server, PIL.Image.new('RGB', (64, 48), 'red'))}")
         expect(page.get_by_role("group", name="What to do").locator("label")).to_have_text(["Repair", "Extend"])
+        drag(page, (0.4, 0.4), (0.6, 0.6))
+        run(page)
+        expect(page.locator("[data-layer=preview]")).to_be_visible()
+        assert page.locator("[data-layer=preview]").bounding_box() == pytest.approx(page.evaluate(PLACE), abs=1)
+        expect(page.get_by_role("button", name="Result 1", exact=True)).to_be_visible()
         page.get_by_label("Extend").check()
         expect(page.get_by_role("slider", name="Pixels added")).to_have_count(1)
         for _ in range(5):
             page.get_by_role("slider", name="Pixels added down").press("ArrowDown")
         expect(page.get_by_role("slider", name="Pixels added down")).to_have_attribute("aria-valuenow", "64")
         run(page)
+        expect(page.get_by_role("button", name="Result 2", exact=True)).to_be_visible()
         with server.client() as client:
-            assert result_of(page, client).record["facts"]["height"] == 112
+            assert client.artifacts(limit=1)[0].record["facts"]["height"] == 112

@@ -96,6 +96,7 @@ function Studio({ easel, jobs, chooseOther }: StudioProps) {
   };
   return (
     <div className={css.studio}>
+      <h1 className="hidden-text">Draw on a picture</h1>
       <div className={css.easel}>
         {chosen.mask && <Toolbar easel={easel} blur={blur} />}
         <div className={css.canvas}>
