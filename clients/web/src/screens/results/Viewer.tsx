@@ -1,9 +1,10 @@
 // One result in full: the thing itself, what is known of it, and everything that can be done with it.
 
-import { ArrowLeft, Brush, ChevronLeft, ChevronRight, Copy, Download, FilePen, GitFork, Info, RefreshCw, Send, ThumbsDown, ThumbsUp, Trash2 } from "lucide-react";
+import { ArrowLeft, Brush, ChevronLeft, ChevronRight, Copy, Download, FilePen, GitFork, Info, RefreshCw, Send, ThumbsDown, ThumbsUp, Trash2, Waypoints } from "lucide-react";
 import { type ReactNode, useEffect, useState } from "react";
 import { navigate } from "wouter/use-hash-location";
 
+import { openAsFlow } from "../../app/intents";
 import { useKeys } from "../../app/keys";
 import { onEvent, sentence } from "../../server/client";
 import type { ArtifactRecord, ErrorBody } from "../../server/types";
@@ -120,6 +121,7 @@ function Shown({ artifact, onClose }: { artifact: ArtifactRecord; onClose: () =>
         {canPaint(artifact) && <Act icon={Brush} name="Inpaint" onClick={() => paint(artifact)} />}
         <Act icon={Send} name="Send to" keys="S" onClick={() => setSending(true)} />
         <Act icon={GitFork} name="Lineage" keys="L" pressed={lineage} onClick={() => setLineage(!lineage)} />
+        {lineage && artifact.job && <Act icon={Waypoints} name="As a flow" onClick={() => openAsFlow(artifact.id)} />}
         {picture ? <DownloadMenu artifact={artifact} /> : <Act icon={Download} name="Download" keys="D" onClick={() => void download([artifact])} />}
         <Act icon={Trash2} name="Delete" onClick={() => setDeleting(true)} danger />
         <span className={css.gap} />
