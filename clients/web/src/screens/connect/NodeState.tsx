@@ -48,8 +48,8 @@ export function Result({ artifact, node, awaited }: { artifact: ArtifactRecord; 
   const name = `result ${artifact.idx + 1} of ${node}`;
   return (
     <div className={css.result} data-review={artifact.review}>
-      <button type="button" className="nodrag" onClick={() => openResult(artifact.id)} aria-label={`Open ${name}`}>
-        {isPicture(artifact) ? <img src={thumbnailUrl(artifact, 256)} alt="" draggable={false} /> : <Peek artifact={artifact} />}
+      <button type="button" className="nodrag" onClick={() => openResult(artifact.id)} title={isPicture(artifact) ? undefined : `Open ${name}`}>
+        {isPicture(artifact) ? <img src={thumbnailUrl(artifact, 256)} alt={`Open ${name}`} draggable={false} /> : <Peek artifact={artifact} />}
       </button>
       {awaited && (
         <span className={css.picking}>
