@@ -52,7 +52,7 @@ export const Tile = memo(function Tile(props: Props) {
       className={hasJustCome(id) ? `${css.tile} ${css.arriving}` : css.tile}
       role="option"
       aria-selected={isSelected}
-      aria-label={aboutOf(artifact)}
+      aria-label={isPicture(artifact) ? aboutOf(artifact) : undefined} // others say in words what they are
       aria-posinset={place}
       aria-setsize={count}
       title={artifact.name ?? undefined}
@@ -142,7 +142,7 @@ function Other({ artifact }: { artifact: ArtifactRecord }) {
   const text = useText(readable ? pictureUrl(artifact) : null, SHORT);
   const Icon = ICONS[artifact.kind as keyof typeof ICONS] ?? FileText;
   return (
-    <div className={css.other} aria-hidden="true">
+    <div className={css.other}>
       <b><Icon size={16} aria-hidden="true" /> {artifact.name ?? artifact.kind}</b>
       {readable ? <p>{text.text ?? text.problem ?? ""}</p> : <Icon size={40} aria-hidden="true" />}
     </div>
