@@ -102,7 +102,7 @@ function Studio({ easel, jobs, chooseOther }: StudioProps) {
         <div className={css.canvas}>
           <Stage
             easel={easel} paints={Boolean(chosen.mask)} hidesMask={!chosen.mask || looksAway || Boolean(running?.preview)} look={look} area={area}
-            margin={hasFrame ? 96 : 24} fits={job.full} onPaint={() => made.shown && setMade(artifact.id, () => ({ shown: null }))}
+            margin={hasFrame ? 220 : 24} fits={job.full} onPaint={() => made.shown && setMade(artifact.id, () => ({ shown: null }))}
           >
             {(view) => (
               <>
