@@ -40,7 +40,7 @@ class All(Params):
     tile: bool = param(False, help="Without seams.")
     overlap: int | None = param(None, visible_if={"tile": True}, help="Only for tiles.")
     models: list[str] = param([], choices_from="models/checkpoint", help="Who helps.")
-    styles: list[str] = param([], choices_from="call/kept", reads="one", saves="keep", deletes="drop", help="Kept ones.")
+    styles: list[str] = param([], choices_from="call/kept", reads="one", saves="keep", deletes="drop", help="Kept.")
     sides: list[Literal["left", "right", "up"]] = param(["left", "up"], help="Where.")
     tags: list[str] = param(["a"], advanced=True, help="Words.")
     layers: list[Layer] = param([], max_length=2, help="What lies above it.")
@@ -133,7 +133,7 @@ def server(web):
 
 @pytest.fixture
 def create(visit, server):
-    """create("strict") opens the form of that job in a browser that knows nothing yet; session="own" of that session."""
+    """create("strict") opens the form of that job in a browser that knows nothing; session="own" of that session."""
 
     def open_form(job, session="default", **settings):
         page = visit(server, **settings)
@@ -373,7 +373,7 @@ def test_a_light_job_is_answered_at_once(create):
     assert output(page)["tokens"] == 3
 
 
-def test_a_picture_is_drawn_from_the_form_by_the_builtin_model(visit, artist, request):
+def test_a_picture_is_drawn_from_the_form_by_the_builtin_model(visit, artist):
     page = visit(artist)
     expect(control(page, "prompt")).to_be_focused()
     control(page, "prompt").fill("a green star on a white background")
