@@ -3,7 +3,6 @@
 A handler's signature is the event's schema: what a client may send, with types, defaults and bounds. The way of a job
 is here; what else there is to ask is bound from core/library."""
 
-import difflib
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -16,6 +15,7 @@ from core.errors import InvalidParams, NotFound, Unauthorized
 from core.jobs import Priority, Row, Store, wire
 from core.library import plain
 from core.library.fair import fairly
+from core.library.near import did_you_mean
 from core.scheduler import Scheduler
 
 VERSION = "0.1.0"
@@ -81,9 +81,8 @@ class Api:
             raise socketio.exceptions.ConnectionRefusedError(str(error), error.wire()) from None
 
     def _unknown(self, event: str, sid: str, *data: Any) -> Row:
-        near = difflib.get_close_matches(str(event)[:100], self.handlers, n=1)
-        error = NotFound(f"there is no event {str(event)[:100]!r}." + (f" Did you mean {near[0]}?" if near else ""))
-        return {"ok": False, "error": error.wire()}
+        near = did_you_mean(str(event), self.handlers)
+        return {"ok": False, "error": NotFound(f"there is no event {str(event)[:100]!r}.{near}").wire()}
 
     def _answer(self, event: str, sid: str, data: tuple) -> Row:
         """Do what is asked and say so; whatever goes wrong becomes data."""

@@ -15,6 +15,7 @@ from core.library.catalogue import Catalogue, JobType
 from core.library.checking import Checked, check_all
 from core.library.families import cancel_children, cancel_family
 from core.library.inputs import Inputs
+from core.library.ranks import rank_of_new
 from core.library.waiting import After, settle
 from core.ops.config import Config
 
@@ -44,8 +45,8 @@ class Scheduler:
         return self._store.all("SELECT coalesce(sum(unfinished), 0) AS jobs FROM lanes")[0]["jobs"]
 
     def submit(self, requests: list[Row], owner: str, lease: str | None = None, flow: bool = False) -> list[Row]:
-        """Accept all of `requests` or refuse all. Returns the records, after they are on the disk.
-        Errors in a `flow` say in which job they are.
+        """Accept all of `requests` or refuse all. Returns the records, after they are on the disk. Errors in a `flow`
+        say in which job they are.
 
         A request: id (local name, optional), job, params, inputs, priority, session, client_ref, hold, fresh,
         embed_metadata.
@@ -71,8 +72,7 @@ class Scheduler:
                 raise InvalidParams(f"two jobs of the flow are called {name!r}.", field=f"{place}id")
             inputs.local[name or rows[-1]["id"]] = rows[-1]
         if new and (count := self._count(tx, owner)) > self._config.max_queued:
-            text = f"{owner} has {count - new:,} unfinished jobs, the limit is {self._config.max_queued:,}."
-            raise QueueFull(text)
+            raise QueueFull(f"{owner} has {count - new:,} unfinished jobs, the limit is {self._config.max_queued:,}.")
         return rows
 
     def _known(self, tx: Transaction, request: Row, owner: str) -> Row | None:
@@ -91,7 +91,7 @@ class Scheduler:
         plugin, priority, time = job.plugin.name, request["priority"], now()
         row = {
             "id": new_id(), "name": job.name, "plugin": plugin, "priority": priority,
-            "class": PRIORITIES.index(priority), "rank": self._rank(tx, owner, job, priority),
+            "class": PRIORITIES.index(priority), "rank": rank_of_new(tx, owner, job, priority),
             "state": "held" if request["hold"] else "waiting" if unfinished else "queued", "owner": owner,
             "session": request["session"], "client_ref": request.get("client_ref"), "params": params, "inputs": inputs,
             "embed_metadata": request["embed_metadata"], "version": job.plugin.manifest.get("version"),
@@ -104,20 +104,6 @@ class Scheduler:
         for other in unfinished:
             tx.insert("waits", {"job": row["id"], "needs": other})
         return row
-
-    def _rank(self, tx: Transaction, owner: str, job: JobType, priority: str) -> float:
-        """After the owner's last job and after the one in front; with an empty queue, after whoever came furthest."""
-        plugin = job.plugin.name
-        mine = tx.one("SELECT rank FROM lanes WHERE owner = ? AND plugin = ? AND priority = ?", owner, plugin, priority)
-        front = self.front(tx, plugin, job.about["program"], PRIORITIES.index(priority))
-        furthest = "SELECT coalesce(max(rank), 0) AS rank FROM lanes WHERE plugin = ? AND priority = ?"
-        clock = front if front is not None else tx.all(furthest, plugin, priority)[0]["rank"]
-        return max(clock, mine["rank"] if mine else 0) + 1
-
-    def front(self, tx: Transaction, plugin: str, program: int, class_: int, order: str = "") -> float | None:
-        """The rank of the first (with order "DESC" the last) job that is queued in a class."""
-        queued = "SELECT rank FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? AND class = ?"
-        return (tx.one(f"{queued} ORDER BY rank {order} LIMIT 1", plugin, program, class_) or {"rank": None})["rank"]
 
     def next(self, plugin: str, program: bool, warm: str | None) -> Row | None:
         """The queued job (or program) that a worker with the model `warm` should run now."""

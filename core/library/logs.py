@@ -53,11 +53,13 @@ class Logs:
             new, self._new = self._new, _lines()
             if not new:
                 return
+            # Other threads, one that installs a plugin say, may be adding to it still: `list` copies it at one stroke.
+            lines = sorted((line for each in list(new.values()) for line in list(each)), key=lambda line: line["time"])
 
             def change(tx: Transaction) -> None:
-                for line in sorted((line for lines in new.values() for line in lines), key=lambda line: line["time"]):
+                for line in lines:
                     tx.insert("logs", line)
-                for job in new:
+                for job in {line["job"] for line in lines}:
                     if last := tx.one(OLDER, job, OF_ONE):
                         tx.all("DELETE FROM logs WHERE job IS ? AND id <= ?", job, last["id"])
                 if last := tx.one(OLDEST, OF_ALL):

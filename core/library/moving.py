@@ -2,19 +2,18 @@
 
 from core.errors import Conflict, InvalidParams, NotFound
 from core.jobs import Row, Transaction, now
-from core.scheduler import Scheduler
+from core.library.ranks import edge
 
 MOVABLE = ("held", "waiting", "queued")
 NEAR = 1e-6  # ranks that are nearer are spread anew: halving goes on for 50 times only
-SPREAD = 64  # jobs, or twice as many until there is room for all
+SPREAD = 64  # jobs, or four times as many until there is room for all
 QUEUED = "FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? AND class = ? AND id != ?"
 
 
-def to_end(tx: Transaction, scheduler: Scheduler, row: Row, to: str) -> Row:
+def to_end(tx: Transaction, row: Row, to: str) -> Row:
     """Before or after all others that are queued."""
-    order, step = ("", -1) if to == "front" else ("DESC", 1)
-    edge = scheduler.front(tx, row["plugin"], row["program"], row["class"], order)
-    rank = row["rank"] if edge is None else edge + step
+    end = edge(tx, row["plugin"], row["program"], row["class"], last=to == "back")
+    rank = row["rank"] if end is None else end + (1 if to == "back" else -1)
     return tx.update_job(row["id"], MOVABLE, rank=rank)
 
 
@@ -33,10 +32,8 @@ def beside(tx: Transaction, row: Row, other: str, before: bool) -> Row:
         if upper["rank"] - lower["rank"] < 2 * NEAR:
             upper = _spread(tx, lane, lower["rank"], upper)
         rank = (lower["rank"] + upper["rank"]) / 2
-    other_class = (
-        {"class": at["class"], "aged": now()} if at["class"] != row["class"] else {}
-    )  # one has waited for long
-    return tx.update_job(row["id"], MOVABLE, rank=rank, **other_class)
+    risen = {"class": at["class"], "aged": now()} if at["class"] != row["class"] else {}  # one has waited for long
+    return tx.update_job(row["id"], MOVABLE, rank=rank, **risen)
 
 
 def _check(row: Row, at: Row | None, other: str, field: str) -> None:

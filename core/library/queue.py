@@ -11,6 +11,7 @@ from core.library.catalogue import Catalogue
 from core.library.families import family
 from core.library.forecast import place
 from core.library.moving import beside, to_end
+from core.library.ranks import edge
 from core.library.runs import Worker
 from core.library.waiting import release, waits_for
 from core.scheduler import Scheduler
@@ -32,7 +33,7 @@ class Queue:
 
         def change(tx: Transaction) -> None:
             for row in tx.all(old, now() - AGING_SECONDS, AGED_AT_ONCE):
-                front = self._scheduler.front(tx, row["plugin"], row["program"], row["class"] - 1)
+                front = edge(tx, row["plugin"], row["program"], row["class"] - 1)
                 rank = row["rank"] if front is None else front
                 tx.update_job(row["id"], ("queued",), rank=rank, aged=now(), **{"class": row["class"] - 1})
 
@@ -110,7 +111,7 @@ class Queue:
         def change(tx: Transaction) -> Row:
             row = tx.all("SELECT * FROM jobs WHERE id = ?", id)[0]
             if to:
-                row = to_end(tx, self._scheduler, row, to)
+                row = to_end(tx, row, to)
             else:
                 row = beside(tx, row, before or after, before is not None)
             tx.event("queue", {"paused": self._scheduler.paused, "moved": id}, row | {"job": id})

@@ -10,10 +10,11 @@ from core.jobs import Row, wire
 from core.library.catalogue import Catalogue
 from core.library.database import Ask, view
 from core.library.forecast import Forecast
+from core.library.listing import PAGE_BYTES
 from core.library.waiting import waits_for
 
 UNFINISHED = ("running", "queued", "waiting", "held")
-PAGE_BYTES, ROWS_AT_ONCE = 4_000_000, 20
+ROWS_AT_ONCE = 20
 
 
 def upcoming(queue: Path, devices: int, catalogue: Catalogue, owner: str, limit: int, **columns: Any) -> Row:
@@ -51,9 +52,8 @@ def _queued(ask: Ask, forecast: Forecast, owner: str, given: Row, limit: int) ->
 
 def _listed(ask: Ask, owner: str, given: Row, order: str, limit: int) -> list[Row]:
     where = " AND ".join(f"{name} = ?" for name in given)
-    return ask(
-        f"SELECT id FROM jobs WHERE {where} AND owner = ? ORDER BY {order} LIMIT ?", *given.values(), owner, limit
-    )
+    sql = f"SELECT id FROM jobs WHERE {where} AND owner = ? ORDER BY {order} LIMIT ?"
+    return ask(sql, *given.values(), owner, limit)
 
 
 def _records(ask: Ask, ids: list[str], size: int) -> list[Row]:

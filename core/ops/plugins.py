@@ -1,6 +1,5 @@
 """Which plugins there are: those found at the start, and what comes, changes and goes while the server runs."""
 
-import difflib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +12,7 @@ from core.errors import CoreError
 from core.jobs import Store
 from core.library.catalogue import Catalogue, PluginInfo
 from core.library.models import Models
+from core.library.near import did_you_mean
 from core.library.reuse import look_again
 from core.ops import discovery
 from core.ops.config import Config
@@ -40,7 +40,7 @@ class Plugins:
         self._loading: set[Path] = set()
         self._rests_until = 0.0
         self.note: Callable[[str, str], None] = lambda plugin, text: None  # for whoever reads logs; set by the server
-        self.handlers = Settings(config, catalogue, self, run_blocking).handlers
+        self.handlers = Settings(config, catalogue, self.configured, run_blocking).handlers
 
     def discover(self) -> None:
         """Find all plugins; what is installed and described is there from the first moment."""
@@ -55,9 +55,7 @@ class Plugins:
         """Install the environments that are missing, one after the other; everybody is told about each plugin."""
         known = self._catalogue.plugins
         for name in sorted(self._config.plugin_settings.keys() - known.keys()):
-            near = difflib.get_close_matches(name, known, n=1)
-            meant = f" Did you mean {near[0]}?" if near else ""
-            say(f"config.toml has settings for {name}, which is no plugin.{meant}")
+            say(f"config.toml has settings for {name}, which is no plugin.{did_you_mean(name, known)}")
         for info in list(known.values()):
             self.load(info, say)
             self._starting.discard(info.folder)

@@ -1,9 +1,8 @@
 """The settings of plugins and the admin's own defaults and bounds: told, checked, written into config.toml, applied."""
 
-import difflib
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jsonschema
 
@@ -11,23 +10,23 @@ from core.api import Handler
 from core.auth import OWNER, admin_only
 from core.errors import Conflict, InvalidParams, NotFound, UnknownJob
 from core.jobs import Row
-from core.library.catalogue import MAX_ERRORS, Catalogue, Fields
+from core.library.catalogue import MAX_ERRORS, Catalogue, Fields, PluginInfo
+from core.library.near import did_you_mean
 from core.ops import discovery, toml
 from core.ops.config import Config
-
-if TYPE_CHECKING:
-    from core.ops.plugins import Plugins
 
 Changes = dict[str, dict[str, Any] | None]  # by parameter or setting; None: as the plugin has it
 
 
 class Settings:
-    """`handlers` are bound by the API: each is called as `handler(owner, **request)`."""
+    """`configured(info, settings)` announces a plugin anew, which has other defaults and bounds, or `settings`, now."""
 
     def __init__(
-        self, config: Config, catalogue: Catalogue, plugins: "Plugins", run_blocking: Callable[..., Any]
+        self, config: Config, catalogue: Catalogue, configured: Callable[[PluginInfo, bool], None],
+        run_blocking: Callable[..., Any],
     ):  # fmt: skip
-        self._config, self._catalogue, self._plugins, self._run_blocking = config, catalogue, plugins, run_blocking
+        self._config, self._catalogue = config, catalogue
+        self._configured, self._run_blocking = configured, run_blocking
         self._changing = threading.Lock()
         self.handlers: list[Handler] = [self.settings, self.configure]
 
@@ -61,7 +60,7 @@ class Settings:
             self._config.plugin_settings = toml.changed(self._config.plugin_settings, settings)
             for info in list(self._catalogue.plugins.values()):
                 if info.name in settings or info.name in {name.partition(".")[0] for name in wanted}:
-                    self._plugins.configured(info, info.name in settings)
+                    self._configured(info, info.name in settings)
         return self.settings(owner)
 
     def _overrides(self, given: dict[str, Changes | None], errors: list[Row]) -> dict[str, Changes | None]:
@@ -81,7 +80,8 @@ class Settings:
             for param, values in (params or {}).items():
                 place = f"overrides.{job.name}.{param[:100]}"
                 if param not in declared and not (values is None and param in self._config.overrides.get(job.name, {})):
-                    errors.append(_bad(place, f"{job.name} has no parameter {param[:100]!r}.{_near(param, declared)}"))
+                    near = did_you_mean(param, declared)
+                    errors.append(_bad(place, f"{job.name} has no parameter {param[:100]!r}.{near}"))
                 elif values is not None:
                     kept = {key: value for key, value in values.items() if value is not None}
                     schema = job.about["params"]["properties"][param]
@@ -95,7 +95,7 @@ class Settings:
             if values is None and name in self._config.plugin_settings:
                 continue
             if info is None:
-                near = _near(name, self._catalogue.plugins)
+                near = did_you_mean(name, self._catalogue.plugins)
                 raise NotFound(f"there is no plugin {name[:100]!r}.{near}", field=f"plugin_settings.{name[:100]}")
             if not info.settings_schema:
                 raise Conflict(f"the settings of {name} are not known: it is {info.status}. {info.error or ''}".strip())
@@ -136,21 +136,13 @@ def _wrong(place: str, param: str, values: Row, declared: Row, schema: Row, defi
     whole = {key: value for key, value in schema.items() if key not in discovery.OVERRIDABLE}
     whole |= {key: bound for key, bound in (("minimum", low), ("maximum", high)) if bound is not None}
     if "default" in values or default is not None:
-        problem = jsonschema.exceptions.best_match(
-            jsonschema.Draft202012Validator(whole | {"$defs": definitions}).iter_errors(default)
-        )
-        if problem:
+        validator = jsonschema.Draft202012Validator(whole | {"$defs": definitions})
+        if problem := jsonschema.exceptions.best_match(validator.iter_errors(default)):
             hint = "" if "default" in values else " Say another default, too."
-            errors.append(
-                _bad(f"{place}.default", f"{param}: the default does not fit: {problem.message[:300]}.{hint}")
-            )
+            text = f"{param}: the default does not fit: {problem.message[:300]}.{hint}"
+            errors.append(_bad(f"{place}.default", text))
     return errors
 
 
 def _bad(field: str, message: str) -> Row:
     return {"field": field, "message": message}
-
-
-def _near(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" Did you mean {near[0]}?" if near else ""

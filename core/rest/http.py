@@ -15,12 +15,7 @@ from core.rest import documents, downloads, errors, pages, stream, twins, upload
 
 
 def create_app(
-    config: Config,
-    store: Store,
-    blobs: Blobs,
-    web: WebClient,
-    run_blocking: Callable[..., Any],
-    api: Callable[[], Api],
+    config: Config, store: Store, blobs: Blobs, web: WebClient, run_blocking: Callable[..., Any], api: Callable[[], Api]
 ) -> flask.Flask:
     """`api()` has the handlers and, once the port is known, the Guard."""
     app = flask.Flask("stable-core", static_folder=None)

@@ -1,0 +1,10 @@
+"""What was probably meant by a name that does not exist, for messages."""
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """For the end of a sentence: " Did you mean steps?", with the space; empty where no name is near."""
+    near = difflib.get_close_matches(name[:100], known, n=1)
+    return f" Did you mean {near[0]}?" if near else ""
