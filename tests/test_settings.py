@@ -1,5 +1,6 @@
 """Own defaults and bounds, and settings of plugins: changed while the server runs, and kept in config.toml."""
 
+import os
 import textwrap
 
 import pytest
@@ -210,6 +211,17 @@ def test_comments_and_order_stay(tmp_path):
     values["overrides"]["a.b"] |= CHANGES["overrides"]["a.b"]
     values["overrides"]["c.d"] = {"n": {"minimum": 0.5}}
     assert tomllib.loads(text) == values
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_what_is_written_has_the_rights_of_the_file_and_never_more(tmp_path, monkeypatch, mode):
+    path, meanwhile = tmp_path / "config.toml", []
+    path.write_text(HAND)
+    path.chmod(mode)
+    monkeypatch.setattr(os, "fsync", lambda file: meanwhile.append(os.fstat(file).st_mode & 0o777))
+    toml.change(path, CHANGES)
+    assert meanwhile == [0o600] and path.stat().st_mode & 0o777 == mode
 
 
 @pytest.mark.parametrize(

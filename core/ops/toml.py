@@ -94,10 +94,13 @@ def _set(table: Any, key: str, value: Any) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """All of it or nothing."""
+    """All of it or nothing. Tokens may be in it: at no time may more people read it than before."""
     new = path.with_name(path.name + ".new")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            new.unlink(missing_ok=True)
+            new.touch(0o600)
         with new.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
