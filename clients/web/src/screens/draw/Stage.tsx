@@ -93,7 +93,7 @@ function useView(stage: React.RefObject<HTMLDivElement | null>, area: Area, marg
     setHome(area);
   }
   const isChosen = chosen?.fits === fits;
-  const view = isChosen ? chosen.view : size.width ? fitted(home, size, Math.min(margin, size.width / 4)) : null;
+  const view = isChosen ? chosen.view : size.width ? fitted(home, size, Math.min(margin, size.width / 4, size.height / 4)) : null;
   const latest = useRef(view);
   latest.current = view;
   const setView = (change: (now: View | null) => View | null) => {
