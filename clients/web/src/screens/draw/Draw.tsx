@@ -90,6 +90,10 @@ function Studio({ easel, jobs, chooseOther }: StudioProps) {
   const blur = valueOf(job, params, chosen.blur) as number | undefined;
   const area = { left: -growth.left, top: -growth.up, right: bitmap.width + growth.right, bottom: bitmap.height + growth.down };
   const looksAway = Boolean(shown) || (before && Boolean(selected));
+  const choose = (wanted: string) => {
+    setTools({ job: wanted });
+    setMade(artifact.id, () => ({ shown: null })); // what it is done to
+  };
   const goOn = (result: ArtifactRecord, withMask: boolean) => {
     if (withMask) carryMask(easel, result.id);
     openPainter(result);
@@ -125,7 +129,7 @@ function Studio({ easel, jobs, chooseOther }: StudioProps) {
           mayCarry={selected !== undefined && isSameSize(selected, easel)}
         />
       </div>
-      <Panel easel={easel} jobs={jobs} chosen={chosen} choose={(job) => setTools({ job })} growth={growth} grow={grow} />
+      <Panel easel={easel} jobs={jobs} chosen={chosen} choose={choose} growth={growth} grow={grow} />
     </div>
   );
 
