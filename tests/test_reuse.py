@@ -8,7 +8,8 @@ import time
 import PIL.Image
 import pytest
 
-from core.library.reuse import state_of
+from core.jobs import Store, new_id
+from core.library.reuse import AT_ONCE, note_anew, state_of
 from tests.serving import serve, wait_until
 from tests.wire import Wire
 
@@ -209,6 +210,38 @@ def test_settings_and_code_of_the_plugin_count():
         server.restart()
         with Wire(server) as wire:
             assert not run(wire)[1]
+
+
+def test_settings_that_change_while_jobs_are_queued_count(wire):
+    wire.call("queue", {"action": "pause"})
+    queued = [wire.submit("say", {"text": text}) for text in ("one", "two")]
+    assert wire.call("configure", {"plugin_settings": {"say": {"loud": True}}})["ok"]
+    wire.call("queue", {"action": "resume"})
+    made = [wire.text(wire.ended(id)["outputs"][0]) for id in queued]
+    assert [run(wire, params={"text": text})[1:] for text in ("one", "two")] == [(False, [said]) for said in made]
+    assert wire.call("configure", {"plugin_settings": {"say": None}})["ok"]
+    assert run(wire, params={"text": "one"})[1]
+
+
+def test_every_queued_job_of_a_plugin_is_noted_anew_and_no_other(tmp_path):
+    store = Store(tmp_path / "jobs.db", False, lambda function, *args: function(*args), lambda event: None)
+    row = {"name": "say.say", "priority": "normal", "params": {}, "inputs": {}, "embed_metadata": "full"}
+    row |= {"owner": "local", "session": "default", "aged": 0, "created": 0, "queued": 0}
+
+    def fill(tx):
+        for number in range(3 * AT_ONCE):  # two ranks in three classes
+            place = {"plugin": "say", "program": number % 2, "class": number % 3, "rank": number % 2}
+            tx.insert("jobs", row | place | {"id": new_id(), "state": "queued", "digest": str(number)})
+        for other in ({"plugin": "else", "state": "queued"}, {"plugin": "say", "state": "done"}):
+            tx.insert("jobs", row | {"class": 1, "rank": 1, "digest": "kept"} | other | {"id": new_id()})
+
+    store.write(fill)
+    store.write(lambda tx: note_anew(tx, "say"))
+    found = store.all("SELECT reuse, digest, count(*) AS jobs FROM jobs GROUP BY reuse, digest ORDER BY jobs")
+    store.close()
+    assert [(each["reuse"], each["digest"], each["jobs"]) for each in found] == [
+        (None, "kept", 2), ("fresh", None, 3 * AT_ONCE),
+    ]  # fmt: skip
 
 
 def test_a_paused_queue_gives_what_is_there(wire):

@@ -27,12 +27,16 @@ from core.ops.config import Config
 from core.scheduler import Scheduler
 from core.workers import Pool
 
-KNOWN = "SELECT rowid FROM jobs WHERE state = 'queued' AND plugin = ? AND digest IS NOT NULL LIMIT ?"
 AT_ONCE = 200  # jobs looked at with one look at the models
 EARLIER = 10  # equal jobs that are considered, the newest first
 WAITING = "FROM jobs WHERE state = 'queued' AND reuse IS NOT NULL AND plugin = ?"
 log = logging.getLogger(__name__)
 FIRST = f"SELECT * {WAITING} ORDER BY class, rank LIMIT ?"
+PLACE = "program, class, rank, rowid"  # as the index has them
+NEXT = f"""SELECT {PLACE} FROM jobs WHERE state = 'queued' AND plugin = ? AND ({PLACE}) > (?, ?, ?, ?)
+    ORDER BY {PLACE} LIMIT ?"""
+ANEW = """UPDATE jobs SET reuse = 'fresh', digest = NULL
+    WHERE rowid IN (SELECT value FROM json_each(?)) AND digest IS NOT NULL"""
 
 
 class Reuse:
@@ -177,8 +181,9 @@ def state_of(folders: list[Path]) -> str:
     return digest.hexdigest()
 
 
-def look_again(tx: Transaction, plugin: str) -> None:
-    """What was noted of its queued jobs is not true any more: it is noted anew, and they run."""
-    note = f"UPDATE jobs SET reuse = 'fresh', digest = NULL WHERE rowid IN ({KNOWN}) RETURNING rowid"
-    while tx.all(note, plugin, AT_ONCE):
-        pass
+def note_anew(tx: Transaction, plugin: str) -> None:
+    """What was noted of its queued jobs is not true any more: it will be noted anew, and they run."""
+    after = [-1, -1, 0, 0]
+    while rows := tx.all(NEXT, plugin, *after, AT_ONCE):
+        tx.all(ANEW, json.dumps([row["rowid"] for row in rows]))
+        after = [*rows[-1].values()]

@@ -13,7 +13,7 @@ from core.jobs import Store
 from core.library.catalogue import Catalogue, PluginInfo
 from core.library.models import Models
 from core.library.near import did_you_mean
-from core.library.reuse import look_again
+from core.library.reuse import note_anew
 from core.ops import discovery
 from core.ops.config import Config
 from core.ops.settings import Settings
@@ -125,7 +125,7 @@ class Plugins:
         if settings:  # nothing runs with the new ones in a worker that has the old ones
             info.status = "installing"
             self._retire(info.name)
-            self._store.write(lambda tx: look_again(tx, info.name))
+            self._store.write(lambda tx: note_anew(tx, info.name))
         try:
             discovery.announce(info, self._config, self._catalogue, self._run_blocking, run_it=True)
         except (CoreError, OSError, ValueError, TypeError) as error:
