@@ -34,14 +34,15 @@ class Forecast:
         ahead.stretch(self._ask(f"SELECT count(*) AS jobs {AHEAD}", *values)[0]["jobs"])
         return ahead.place(row["name"])
 
-    def lane(self, plugin: str, program: int) -> Iterator[tuple[float, Row, Row]]:
-        """The queued jobs that the same workers do, in the order in which they run: about when each begins, what it is
-        (GLANCE) and its place."""
+    def lane(self, plugin: str, program: int, wanted: Row) -> Iterator[tuple[float, str, Row]]:
+        """Of the queued jobs that the same workers do those that are as `wanted`, by GLANCE, in the order in which they
+        run: about when each begins, its id and its place."""
         ahead, after = Ahead(self, plugin, program), [-1, 0.0, 0]
         page = f"SELECT {GLANCE} {LANE} AND (class, rank, rowid) > (?, ?, ?) ORDER BY class, rank, rowid LIMIT 500"
         while rows := self._ask(page, plugin, program, *after):
             for row in rows:
-                yield ahead.begins(1), row, ahead.place(row["name"])
+                if wanted.items() <= row.items():
+                    yield ahead.begins(1), row["id"], ahead.place(row["name"])
                 ahead.add(row["name"], 1)
             after = [row["class"], row["rank"], row["rowid"]]
 

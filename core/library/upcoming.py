@@ -39,15 +39,11 @@ def upcoming(queue: Path, devices: int, catalogue: Catalogue, owner: str, limit:
 
 def _queued(ask: Ask, forecast: Forecast, owner: str, given: Row, limit: int) -> dict[str, Row]:
     """The places of the first ones, by id. Each plugin has workers of its own: what begins sooner is listed first."""
+    limit = limit and min(limit, _total(ask, owner, given | {"state": "queued"}))  # those of others may be many more
     known = ask("SELECT DISTINCT plugin FROM lanes WHERE owner = ? AND unfinished > 0", owner)
-    lanes = [forecast.lane(row["plugin"], program) for row in known for program in (0, 1)] if limit > 0 else []
     wanted = {"owner": owner, **{name: given[name] for name in ("session", "parent") if name in given}}
-    mine = (
-        (row["id"], place)
-        for _, row, place in heapq.merge(*lanes, key=lambda each: (each[0], each[1]["id"]))
-        if all(row[name] == value for name, value in wanted.items())
-    )
-    return dict(islice(mine, limit))
+    lanes = [forecast.lane(row["plugin"], program, wanted) for row in known for program in (0, 1)] if limit else []
+    return {id: place for _, id, place in islice(heapq.merge(*lanes, key=lambda each: each[:2]), limit)}
 
 
 def _listed(ask: Ask, owner: str, given: Row, order: str, limit: int) -> list[Row]:
