@@ -1,6 +1,10 @@
 """What the tests of the web client share: pages in a real browser, each with cookies and storage of its own."""
 
+import os
+
 import pytest
+
+from tests.serving import ROOT
 
 playwright = pytest.importorskip("playwright.sync_api")
 playwright.expect.set_options(timeout=20_000)
@@ -25,3 +29,16 @@ def visit(browser, web):
     for context in contexts:
         context.close()
     assert not complaints
+
+
+@pytest.fixture
+def illustrate():
+    """illustrate(page, "web-watch") puts a picture of the page into docs/images, if STABLE_CORE_PICTURES is set: a run
+    of the tests changes no file of the repository."""
+
+    def take(page, name):
+        if os.environ.get("STABLE_CORE_PICTURES"):
+            page.wait_for_timeout(600)  # until what moves has come to rest
+            page.screenshot(path=ROOT / "docs" / "images" / f"{name}.png")
+
+    return take

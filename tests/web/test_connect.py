@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from clients.python import Client
-from tests.serving import ROOT, serve
+from tests.serving import serve
 from tests.shell import in_process
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -122,7 +122,7 @@ def picture():
     return content.getvalue()
 
 
-def test_a_flow_of_two_nodes_is_built_and_draws_with_the_model(visit, artist):
+def test_a_flow_of_two_nodes_is_built_and_draws_with_the_model(visit, artist, illustrate):
     page = visit(artist, "/connect")
     page.get_by_role("button", name="txt2img, then img2img").click()
     for name, prompt in (
@@ -140,8 +140,7 @@ def test_a_flow_of_two_nodes_is_built_and_draws_with_the_model(visit, artist):
         shown = node(page, name).get_by_role("button", name=f"Open result 1 of {name}").locator("img")
         expect(shown).to_have_js_property("complete", True)
     page.get_by_role("button", name="Show all").click()
-    page.wait_for_timeout(600)
-    page.screenshot(path=ROOT / "docs" / "images" / "web-connect.png")
+    illustrate(page, "web-connect")
 
 
 def test_only_fitting_ends_connect_and_the_page_says_why_not(connect):

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving import ROOT, serve
+from tests.serving import serve
 
 pytestmark = pytest.mark.browser
 GUEST = "a-long-token-of-a-guest"
@@ -75,13 +75,13 @@ def test_a_refused_plugin_shows_its_whole_error_and_is_ready_once_it_is_mended(s
     assert not card(page, "late").get_by_label("Error of late", exact=True).is_visible()
 
 
-def test_the_picture_of_the_documents(server, client, visit):
+def test_the_picture_of_the_documents(server, visit, illustrate):
     server.write_plugin("torn", "import a_package_that_is_not_there")
     page = visit(server, "/manage/plugins")
     expect(card(page, "torn").get_by_text("refused", exact=True)).to_be_visible()
     card(page, "demo").get_by_text("Settings").click()
     expect(card(page, "demo").get_by_role("textbox", name="Mark")).to_be_visible()
-    page.screenshot(path=ROOT / "docs" / "images" / "web-manage.png")
+    illustrate(page, "web-manage")
 
 
 def test_the_button_of_a_job_leads_to_its_form(server, visit):

@@ -6,11 +6,10 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from tests.serving import ROOT, serve, wait_until
+from tests.serving import serve, wait_until
 from tests.web.watching import DEMO
 
 pytestmark = pytest.mark.browser
-PICTURE = ROOT / "docs" / "images" / "web-watch.png"
 
 
 @pytest.fixture(scope="module")
@@ -294,7 +293,7 @@ def test_every_shortcut_is_listed_and_none_fires_while_somebody_types(server, cl
     assert not client.queue()["paused"]
 
 
-def test_the_screen_as_it_is_in_the_documentation(server, client, visit):
+def test_the_screen_as_it_is_in_the_documentation(server, client, visit, illustrate):
     page = visit(server, "/watch")
     paint(client, "a small boat in the morning mist, watercolour", pictures=3, delay=0).wait(timeout=30)
     client.submit("fail", {"why": "The colour chartreuse is not known here."})
@@ -304,4 +303,4 @@ def test_the_screen_as_it_is_in_the_documentation(server, client, visit):
         paint(client, f"study of a heron, number {number + 1}", session="herons")
     expect(card(page, "lighthouse").get_by_role("link", name="Result 2")).to_be_visible()
     expect(rows(page)).to_have_count(3)
-    page.screenshot(path=PICTURE)
+    illustrate(page, "web-watch")
