@@ -1,6 +1,7 @@
 """What every test gets: no settings of the person who runs it."""
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,6 +19,19 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 def pytest_configure():
     """Several threads of one small network wait for each other wherever other tests take the cores."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """The files that use `artist` go to one lane: each lane makes its own."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid):
+            file = super()._split_scope(nodeid)
+            return "artist" if re.search(r"\bartist\b", (ROOT / file).read_text("utf-8")) else file
+
+    return Together(config, log) if config.option.dist == "loadfile" else None
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -450,19 +450,6 @@ def test_a_job_goes_on_while_the_server_is_killed_and_started():
 
 @pytest.mark.slow
 @pytest.mark.torch
-def test_the_picture_is_the_same_from_the_command_line_and_from_python(artist, tmp_path):
-    wanted = {"prompt": "a green square on a white background", "seed": 7, "steps": 4}
-    flags = [f"--{name}={value}" for name, value in wanted.items()]
-    done = run(artist, "run", "txt2img", *flags, "--fresh", "--out", tmp_path / "a.png")
-    assert done.returncode == 0, done.stderr
-    with artist.client() as client:
-        picture = client.run("txt2img", fresh=True, **wanted)[0].image()
-    with PIL.Image.open(tmp_path / "a.png") as saved:
-        assert picture.tobytes() == saved.tobytes()
-
-
-@pytest.mark.slow
-@pytest.mark.torch
 @pytest.mark.skipif(os.name != "posix", reason="sends a signal")
 def test_the_demo_draws_and_can_be_stopped(tmp_path):
     command = [

@@ -522,18 +522,3 @@ def test_nothing_is_wider_than_the_window(open_page, width, scheme):
     control(page, "words").fill("W" * 500)
     expect(run(page).locator("pre")).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.slow
-@pytest.mark.torch
-def test_picture_from_the_page_is_the_picture_from_the_sdk(open_page, artist):
-    with artist.client() as client:
-        page = open_page("stable_diffusion.txt2img", artist)
-        control(page, "prompt").fill("a red circle on a blue background")
-        control(page, "steps").fill("4")
-        control(page, "seed").fill("7")
-        card = run(page)
-        expect(card.locator("figure img")).to_be_visible(timeout=180_000)
-        drawn = client.job(card.get_attribute("id")).outputs[0].image()
-        [same] = client.run("txt2img", prompt="a red circle on a blue background", steps=4, seed=7, fresh=True)
-        assert drawn.tobytes() == same.image().tobytes()
