@@ -310,6 +310,11 @@ def test_five_quick_presses_are_five_jobs(create, server):
     page.get_by_label("How many times").fill("3")
     page.get_by_role("button", name="Run 3 times").click()
     wait_until(lambda: len(submitted(server, "five")) == 8)
+    results = page.get_by_role("list", name="Newest results").get_by_role("button")
+    expect(results).to_have_count(8)
+    results.last.click()
+    expect(results.last).to_have_attribute("aria-current", "true")
+    expect(page.get_by_role("form", name="Form of paint")).to_be_visible()
 
 
 def test_what_was_typed_is_there_after_a_reload_and_elsewhere_what_was_submitted_last(create):

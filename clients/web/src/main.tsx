@@ -11,7 +11,8 @@ import { keepTitle } from "./app/title";
 applyTheme();
 begin();
 keepTitle();
-createRoot(document.getElementById("root")!).render(
+// What keeps a screen from being shown is an error like one that nothing catches: whoever looks for errors sees it.
+createRoot(document.getElementById("root")!, { onCaughtError: reportError }).render(
   <StrictMode>
     <Shell />
   </StrictMode>,
