@@ -29,7 +29,9 @@ export function DropAnywhere() {
     if (done) say(done);
     else setUploads(artifacts);
   };
-  useFiles(setOver, (files) => void receive(files));
+  useFiles(setOver, (files) => {
+    receive(files).catch((error) => (setBusy(""), complain(error)));
+  });
   return (
     <>
       {over && (
@@ -54,7 +56,7 @@ function Offer({ artifacts, onClose }: { artifacts: ArtifactRecord[]; onClose: (
   const look = () => {
     onClose();
     if (single) navigate(`/results/${artifacts[0].id}`);
-    else void import("../screens/results/gallery").then(({ show }) => (show({ origin: "upload" }), navigate("/results")));
+    else import("../screens/results/gallery").then(({ show }) => (show({ origin: "upload" }), navigate("/results")), complain);
   };
   return (
     <Dialog title={title} onClose={onClose} actions={<button type="button" onClick={look}>{single ? "Only look at it" : "Show them in Results"}</button>}>

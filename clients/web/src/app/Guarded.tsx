@@ -1,23 +1,29 @@
-// What is shown in the place of a screen that cannot be: it failed, or the server has a newer page.
+// What is shown in the place of what failed: what went wrong, and how to go on. The rest of the page stays.
 
 import { Component, type ReactNode } from "react";
 
+import { sentence } from "../server/client";
 import { Empty } from "../ui/Empty";
 
-export class Guarded extends Component<{ children: ReactNode }, { failed: boolean }> {
-  state = { failed: false };
+export class Guarded extends Component<{ children: ReactNode }, { error: unknown }> {
+  state = { error: null };
 
-  static getDerivedStateFromError() {
-    return { failed: true };
+  static getDerivedStateFromError(error: unknown) {
+    return { error: error ?? new Error("Something failed.") };
   }
 
   render() {
-    if (!this.state.failed) return this.props.children;
+    const { error } = this.state;
+    if (error === null) return this.props.children;
     return (
-      <Empty title="This screen could not be shown">
-        <p>The server may have a newer page than this one. What runs there goes on.</p>
-        <button type="button" className="primary" onClick={() => location.reload()}>Reload the page</button>
-      </Empty>
+      <div role="alert">
+        <Empty title="This cannot be shown just now">
+          <p>What runs on the server goes on, and what you typed stays.</p>
+          <p><code>{sentence(error)}</code></p>
+          <button type="button" onClick={() => this.setState({ error: null })}>Try again</button>{" "}
+          <button type="button" className="primary" onClick={() => location.reload()}>Reload the page</button>
+        </Empty>
+      </div>
     );
   }
 }

@@ -1,7 +1,7 @@
 // The frame around all screens: navigation, how the connection is, what there is to say.
 
 import { Brush, GalleryVerticalEnd, ListVideo, Settings2, Waypoints, WandSparkles } from "lucide-react";
-import { lazy, Suspense, useEffect, useRef } from "react";
+import { Suspense, useEffect, useRef } from "react";
 import { Link, Route, Router, Switch, useLocation } from "wouter";
 import { useHashLocation } from "wouter/use-hash-location";
 
@@ -13,17 +13,12 @@ import { DropAnywhere } from "./DropAnywhere";
 import { Guarded } from "./Guarded";
 import { useKeys } from "./keys";
 import { NoticeStack } from "./NoticeStack";
+import { Connect, Draw, Manage, Results, Watch } from "./screens";
 import css from "./Shell.module.css";
 import { Shortcuts } from "./Shortcuts";
 import { ThemeSwitch } from "./ThemeSwitch";
 
 const HEADING_MS = 3000; // as long as a screen may take to come
-
-const Watch = lazy(() => import("../screens/watch/Watch"));
-const Results = lazy(() => import("../screens/results/Results"));
-const Draw = lazy(() => import("../screens/draw/Draw"));
-const Connect = lazy(() => import("../screens/connect/Connect"));
-const Manage = lazy(() => import("../screens/manage/Manage"));
 
 const SCREENS = [
   { path: "/", name: "Create", icon: WandSparkles },

@@ -4,6 +4,7 @@ import { create } from "zustand";
 import { navigate } from "wouter/use-hash-location";
 
 import { call } from "../server/client";
+import { memorise, remembered } from "../server/memory";
 import { useServer } from "../server/store";
 import type { ArtifactRecord, ErrorBody, JobRecord, Port, Reference, Values } from "../server/types";
 import { say } from "./notices";
@@ -17,12 +18,12 @@ export interface Draft {
 
 /** The forms as they stand, by the full name of the job; kept while screens change. */
 export const useForms = create<{ chosen: string | null; drafts: Record<string, Draft> }>(() => ({
-  chosen: localStorage.getItem("job"),
+  chosen: remembered("job"),
   drafts: {},
 }));
 
 export function chooseJob(job: string): void {
-  localStorage.setItem("job", job);
+  memorise("job", job);
   useForms.setState({ chosen: job });
 }
 

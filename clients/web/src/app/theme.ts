@@ -2,14 +2,16 @@
 
 import { create } from "zustand";
 
+import { memorise, remembered } from "../server/memory";
+
 export type Theme = "system" | "light" | "dark";
 
 export const useTheme = create<{ theme: Theme }>(() => ({
-  theme: (localStorage.getItem("theme") as Theme | null) ?? "system",
+  theme: (remembered("theme") as Theme | null) ?? "system",
 }));
 
 export function applyTheme(theme: Theme = useTheme.getState().theme): void {
-  localStorage.setItem("theme", theme);
+  memorise("theme", theme);
   document.documentElement.dataset.theme = theme;
   useTheme.setState({ theme });
 }

@@ -2,19 +2,20 @@
 
 import { create } from "zustand";
 
+import { memorise, remembered } from "../server/memory";
 import { UNFINISHED, useServer } from "../server/store";
 
 const NAME = "stable-core";
 
 /** Whether this browser is to tell when everything is done. */
 export const useTelling = create<{ tells: boolean }>(() => ({
-  tells: localStorage.getItem("notify") === "yes" && "Notification" in window && Notification.permission === "granted",
+  tells: remembered("notify") === "yes" && "Notification" in window && Notification.permission === "granted",
 }));
 
 /** Asks the person, if need be; so only by a button. Returns whether it tells now. */
 export async function toggleTelling(): Promise<boolean> {
   const tells = !useTelling.getState().tells && (await Notification.requestPermission()) === "granted";
-  localStorage.setItem("notify", tells ? "yes" : "no");
+  memorise("notify", tells ? "yes" : "no");
   useTelling.setState({ tells });
   return tells;
 }

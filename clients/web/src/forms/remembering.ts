@@ -2,19 +2,24 @@
 
 import { type Draft, setDraft, useForms } from "../app/intents";
 import { call } from "../server/client";
+import { memorise, rememberedJson } from "../server/memory";
 import { useServer } from "../server/store";
-import type { JobType, Values } from "../server/types";
+import type { ArtifactRecord, JobType, Values } from "../server/types";
 import { fieldsOf } from "./schema";
 
 const PAUSE_MS = 300;
 const place = (session: string): string => `drafts ${session}`;
 
+/** Without those that another version may have written otherwise. */
 function saved(session: string): Record<string, Draft> {
-  try {
-    return JSON.parse(localStorage.getItem(place(session)) ?? "{}");
-  } catch {
-    return {}; // written by another version
-  }
+  const drafts = Object.entries(rememberedJson<Record<string, Draft>>(place(session), {}));
+  return Object.fromEntries(drafts.filter(([, draft]) => isDraft(draft)));
+}
+
+function isDraft(draft: Partial<Draft> | null): boolean {
+  if (!draft?.params || !draft.inputs) return false;
+  const given = Object.values(draft.inputs).flat() as { artifact?: Partial<ArtifactRecord>; text?: unknown }[];
+  return given.every(({ artifact, text }) => typeof text === "string" || (artifact?.id && artifact.sha256));
 }
 
 let session = useServer.getState().session;
@@ -23,7 +28,7 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 function save(): void {
   clearTimeout(timer);
   timer = undefined;
-  localStorage.setItem(place(session), JSON.stringify(useForms.getState().drafts));
+  memorise(place(session), JSON.stringify(useForms.getState().drafts));
 }
 
 useForms.setState({ drafts: saved(session) });

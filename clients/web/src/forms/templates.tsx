@@ -6,6 +6,7 @@ import type {
 import { Plus, X } from "lucide-react";
 import { type ReactElement, type ReactNode, useRef } from "react";
 
+import { memorise, remembered } from "../server/memory";
 import { useForm } from "./context";
 import { HelpSign, HelpText, useHelp } from "./Help";
 import { completed, counts, type Field, words } from "./schema";
@@ -93,8 +94,8 @@ function Advanced({ wrong, children }: { wrong: boolean; children: ReactNode }) 
   const place = `advanced ${job.full}`;
   return (
     <details
-      className={css.advanced} open={wrong || localStorage.getItem(place) === "open"}
-      onToggle={({ currentTarget }) => localStorage.setItem(place, currentTarget.open ? "open" : "")}
+      className={css.advanced} open={wrong || remembered(place) === "open"}
+      onToggle={({ currentTarget }) => memorise(place, currentTarget.open ? "open" : "")}
     >
       <summary>Advanced</summary>
       <div className={css.fields}>{children}</div>

@@ -3,6 +3,7 @@
 import { Client } from "stable-core";
 import { create } from "zustand";
 
+import { remembered } from "./memory";
 import type { ErrorBody } from "./types";
 
 const LOOKS = ["hello", "plugins", "choices", "plan", "call", "job", "jobs", "artifact", "artifacts", "lineage", "compare",
@@ -33,13 +34,13 @@ class PageClient extends Client {
 type Listener = Parameters<Client["onEvent"]>[0];
 const listeners = new Set<Listener>();
 
-function connection(): Client {
-  const made = new PageClient({ session: localStorage.getItem("session") ?? "default", patience: 3600 });
+function connection(session: string): Client {
+  const made = new PageClient({ session, patience: 3600 });
   made.onEvent((event) => listeners.forEach((listener) => listener(event)));
   return made;
 }
 
-export let client = connection();
+export let client = connection(remembered("session") ?? "default");
 
 /** Hears the events of this connection and of those that take its place. Call what is returned to hear no more. */
 export function onEvent(listener: Listener): () => void {
@@ -50,7 +51,7 @@ export function onEvent(listener: Listener): () => void {
 /** In the place of a connection that was refused for good. */
 export function renew(): void {
   client.close();
-  client = connection();
+  client = connection(client.session);
 }
 
 /** Whether a token is right; from then on this browser has it. */

@@ -6,6 +6,7 @@ import { create } from "zustand";
 
 import { Batch } from "./batch";
 import { call, client, renew } from "./client";
+import { memorise } from "./memory";
 import type { ArtifactRecord, ErrorBody, JobRecord, JobType, LogLine, Plugin, Progress, Worker } from "./types";
 
 export const UNFINISHED = ["held", "waiting", "queued", "running"];
@@ -74,7 +75,7 @@ const newPreviews = new Map<string, Uint8Array>();
 /** New jobs and uploads of this page go to that session. */
 export function chooseSession(name: string): void {
   client.session = name;
-  localStorage.setItem("session", name);
+  memorise("session", name);
   set({ session: name });
 }
 

@@ -7,6 +7,7 @@ import { navigate } from "wouter/use-hash-location";
 
 import { isTyping, useKeys } from "../../app/keys";
 import { complain, say } from "../../app/notices";
+import { memorise, remembered } from "../../server/memory";
 import { useServer } from "../../server/store";
 import { Dialog } from "../../ui/Dialog";
 import { Canvas, FIT } from "./Canvas";
@@ -40,7 +41,7 @@ interface Wanted {
 function Screen() {
   const [wanted, setWanted] = useState<Wanted>();
   const [flows, setFlows] = useState(false);
-  const [list, setList] = useState(() => localStorage.getItem("flow-list") !== "off");
+  const [list, setList] = useState(() => remembered("flow-list") !== "off");
   const middle = useMiddle();
   const isEmpty = useEditor(({ nodes }) => !nodes.length);
   useReading();
@@ -48,7 +49,7 @@ function Screen() {
   useClipboard(middle);
   useShortcuts(() => setWanted({ position: middle() }));
   const showList = (shown: boolean) => {
-    localStorage.setItem("flow-list", shown ? "on" : "off");
+    memorise("flow-list", shown ? "on" : "off");
     setList(shown);
   };
   const choose = (choice: Choice, { position, fitting }: Wanted) => {

@@ -36,8 +36,7 @@ export function saveNow(): void {
   const wanted = name.trim() || "Flow";
   const isOther = wanted in saved && saved[wanted].key !== key;
   const chosen = isOther || !name.trim() ? freshId(wanted, Object.keys(saved)) : wanted;
-  save(chosen);
-  say(`Saved as “${chosen}” in this browser.`);
+  if (save(chosen)) say(`Saved as “${chosen}” in this browser.`);
 }
 
 function Name() {

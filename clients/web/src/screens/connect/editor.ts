@@ -4,6 +4,7 @@ import { applyEdgeChanges, applyNodeChanges, type EdgeChange, type NodeChange, t
 import { create } from "zustand";
 
 import { complain } from "../../app/notices";
+import { memorise, rememberedJson } from "../../server/memory";
 import { useServer } from "../../server/store";
 import type { Values } from "../../server/types";
 import { type FlowFile, readFlow, written } from "./file";
@@ -42,22 +43,15 @@ const catalogue = () => useServer.getState().catalogue;
 
 export const randomKey = (): string => Math.random().toString(36).slice(2, 10);
 const blank = (): Kept => ({ key: randomKey(), name: "", nodes: [], wires: [] });
-const stored = <Value>(key: string, otherwise: Value): Value => {
-  try {
-    return JSON.parse(localStorage.getItem(key) ?? "") as Value;
-  } catch {
-    return otherwise; // not there, or not ours
-  }
-};
 
 export const useEditor = create<Editor>(() => ({
-  ...blank(), ...draft(), past: [], future: [], saved: stored(SAVED, {}), shown: 0,
+  ...blank(), ...draft(), past: [], future: [], saved: rememberedJson(SAVED, {}), shown: 0,
 }));
 
 const { getState: editor, setState: set } = useEditor;
 
 function draft(): Partial<Kept> {
-  const { key, file } = stored<Partial<Saved>>(DRAFT, {});
+  const { key, file } = rememberedJson<Partial<Saved>>(DRAFT, {});
   try {
     return key && file ? opened(file, key) : {};
   } catch {
@@ -82,7 +76,7 @@ addEventListener("pagehide", () => keepDraft());
 function keepDraft(): void {
   clearTimeout(writing);
   const { key, name, nodes, wires } = editor();
-  localStorage.setItem(DRAFT, JSON.stringify({ key, file: written({ nodes, wires }, name) }));
+  memorise(DRAFT, JSON.stringify({ key, file: written({ nodes, wires }, name) }));
 }
 
 // The way back
@@ -276,15 +270,18 @@ export function isChanged(state: Kept & Pick<Editor, "saved">): boolean {
   return file ? JSON.stringify(file) !== JSON.stringify(fileOf(state)) : state.nodes.length > 0;
 }
 
-function keepSaved(saved: Editor["saved"]): void {
+/** Returns whether the browser keeps them; else they are there until the page is closed. */
+function keepSaved(saved: Editor["saved"]): boolean {
   set({ saved });
-  localStorage.setItem(SAVED, JSON.stringify(saved));
+  const isKept = memorise(SAVED, JSON.stringify(saved));
+  if (!isKept) complain(new Error("This browser keeps nothing more. Download the flow as a file to have it later."));
+  return isKept;
 }
 
-export function save(name: string): void {
+export function save(name: string): boolean {
   set({ name });
   const { saved, key } = editor();
-  keepSaved({ ...saved, [name]: { key, file: fileOf(editor()) } });
+  return keepSaved({ ...saved, [name]: { key, file: fileOf(editor()) } });
 }
 
 export function rename(from: string, to: string): void {

@@ -6,6 +6,7 @@ import { useEffect } from "react";
 
 import { complain, say } from "../../app/notices";
 import { call, client, sentence } from "../../server/client";
+import { memorise, rememberedJson } from "../../server/memory";
 import { UNFINISHED, merge, readOutputs, useServer } from "../../server/store";
 import type { ArtifactRecord, ErrorBody, JobRecord, Progress, Schema, Values } from "../../server/types";
 import { randomKey, useEditor } from "./editor";
@@ -36,7 +37,7 @@ const LARGEST_SEED = 2 ** 32 - 1;
 const NONE: string[] = [];
 
 export const useRuns = create<Runs>(() => ({
-  runs: JSON.parse(localStorage.getItem(RUNS) ?? "{}"), sending: false, problems: {}, read: {},
+  runs: rememberedJson(RUNS, {}), sending: false, problems: {}, read: {},
 }));
 
 const { getState: known, setState: set } = useRuns;
@@ -129,7 +130,7 @@ function keep(key: string, run: Run): void {
   const runs = { ...known().runs, [key]: run };
   const newest = Object.entries(runs).sort(([, a], [, b]) => b.began - a.began).slice(0, MOST_RUNS);
   set({ runs: Object.fromEntries(newest) });
-  localStorage.setItem(RUNS, JSON.stringify(known().runs));
+  memorise(RUNS, JSON.stringify(known().runs));
 }
 
 /** Cancels what has not ended, the last jobs first, for those would fail when what they need is cancelled. */

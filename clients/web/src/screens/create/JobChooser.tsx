@@ -3,17 +3,18 @@
 import { type KeyboardEvent, useRef, useState } from "react";
 
 import { chooseJob } from "../../app/intents";
+import { memorise, rememberedJson } from "../../server/memory";
 import { useServer } from "../../server/store";
 import type { JobType } from "../../server/types";
 import { Dialog } from "../../ui/Dialog";
 import css from "./Head.module.css";
 
 const MOST_RECENT = 4;
-const recent = (): string[] => JSON.parse(localStorage.getItem("recent jobs") ?? "[]");
+const recent = (): string[] => rememberedJson("recent jobs", []);
 
 function remember(job: string): void {
   const others = recent().filter((name) => name !== job);
-  localStorage.setItem("recent jobs", JSON.stringify([job, ...others].slice(0, MOST_RECENT)));
+  memorise("recent jobs", JSON.stringify([job, ...others].slice(0, MOST_RECENT)));
 }
 
 export function JobChooser({ present, onClose }: { present: string; onClose: () => void }) {

@@ -3,6 +3,7 @@
 import { create } from "zustand";
 
 import { call, onEvent } from "../../server/client";
+import { memorise, remembered } from "../../server/memory";
 import type { ArtifactRecord, ErrorBody } from "../../server/types";
 
 const PAGE = 250;
@@ -45,7 +46,7 @@ export const useGallery = create<Gallery>(() => ({
   error: null,
   active: null,
   selected: new Set(),
-  size: Number(localStorage.getItem("results size")) || usualSize(),
+  size: Number(remembered("results size")) || usualSize(),
 }));
 
 const { getState: now, setState: set } = useGallery;
@@ -63,7 +64,7 @@ export function show(change: Partial<Filter>): void {
 export const showEverything = (): void => show({ ...EVERYTHING, session: now().filter.session });
 
 export function resize(size: number): void {
-  localStorage.setItem("results size", String(size));
+  memorise("results size", String(size));
   set({ size });
 }
 
