@@ -23,7 +23,8 @@ class DrawParams(Params):
 
 class Studio(Plugin):
     @job()
-    def draw(self, params: DrawParams) -> list[Text]:
+    def draw(self, params: DrawParams, ctx: Context) -> list[Text]:
+        ctx.log(f"draws {params.name}")
         for index in range(params.count):
             yield f"{params.name} {index} " + "x" * 1000
 
@@ -242,7 +243,8 @@ def test_old_records_go_with_their_results_but_for_what_the_session_remembers():
         with sqlite3.connect(server.folder / "data" / "jobs.db") as db:  # ids tell the time, too
             for job in old:
                 db.execute("UPDATE jobs SET id = '00' || substr(id, 3) WHERE id = ?", (job,))
-                db.execute("UPDATE artifacts SET job = '00' || substr(job, 3) WHERE job = ?", (job,))
+                for table in ("artifacts", "logs"):
+                    db.execute(f"UPDATE {table} SET job = '00' || substr(job, 3) WHERE job = ?", (job,))
         db.close()
         restarted(server, retention_days=1)
         with Wire(server) as wire:
@@ -250,6 +252,8 @@ def test_old_records_go_with_their_results_but_for_what_the_session_remembers():
             assert {kept, last} <= {each["id"] for each in wire.call("jobs")["jobs"]}
             memorised = wire.call("session", {"id": "default"})["session"]["memorised"]
             assert memorised["studio.draw"]["name"] == "last"
+            texts = [line["text"] for line in wire.call("logs")["lines"]]
+            assert "draws last" in texts and not {"draws 0", "draws 1", "draws 2"} & {*texts}
 
 
 @pytest.mark.slow

@@ -117,6 +117,7 @@ class Retention:
             for job in [job for job in old if job not in users]:
                 tx.all("DELETE FROM jobs WHERE id = ?", job)
                 tx.all("DELETE FROM recorded WHERE job = ?", job)
+                tx.all("DELETE FROM logs WHERE job = ?", job)
             return removed
 
         for start in range(0, max(len(artifacts), len(jobs)), BATCH):
