@@ -222,4 +222,4 @@ class Work(Plugin):
 def test_many_children_fit_into_small_messages():
     with serve({"work": PROGRAMS}, max_message_bytes=100_000) as server, Wire(server) as wire:
         program = wire.submit("squares", {"number": 700})
-        assert wire.ended(program)["state"] == "done"
+        assert wire.ended(program, seconds=120)["state"] == "done"
