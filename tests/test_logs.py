@@ -4,6 +4,10 @@ import time
 
 import pytest
 
+from core.auth import OWNER
+from core.errors import Internal
+from core.jobs import Store
+from core.library.logs import Logs
 from tests.serving import serve, wait_until
 from tests.wire import Wire
 
@@ -96,3 +100,24 @@ def test_the_admin_reads_what_the_server_says_about_plugins(server, wire):
     assert said["says"] == "ready" and said["broken"].startswith("refused: importing it failed")
     server.write_plugin("late", PLUGIN)
     wait_until(lambda: ("late", "ready") in {(line["name"], line["text"]) for line in wire.call("logs")["lines"]})
+
+
+def test_lines_that_cannot_be_stored_wait_until_they_can(tmp_path, monkeypatch):
+    store = Store(tmp_path / "jobs.db", False, lambda function, *args: function(*args), lambda event: None)
+    logs = Logs(store, outgoing=None)
+    told = lambda: [line["text"] for line in logs.logs(OWNER)["lines"]]  # noqa: E731
+    logs.of_plugin("says", "first")
+    logs.keep()
+    logs.of_plugin("says", "second")
+
+    def fail(change):
+        raise Internal("the disk is full.")
+
+    with monkeypatch.context() as full:
+        full.setattr(store, "write", fail)
+        with pytest.raises(Internal):
+            logs.keep()
+        logs.of_plugin("says", "third")
+        assert told() == ["first"]
+    assert told() == ["first", "second", "third"]
+    store.close()

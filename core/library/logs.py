@@ -3,6 +3,7 @@
 Lines wait in memory for half a second and are stored together: a job may write as many as it likes. A server that is
 killed may have lost the last ones."""
 
+import contextlib
 import threading
 from collections import defaultdict, deque
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from pydantic import Field
 
 from core.api import Handler, Name
 from core.auth import OWNER
+from core.errors import Internal
 from core.jobs import Row, Store, Transaction, now, wire
 from core.rest.outgoing import Outgoing
 
@@ -65,13 +67,20 @@ class Logs:
                 if last := tx.one(OLDEST, OF_ALL):
                     tx.all("DELETE FROM logs WHERE id <= ?", last["id"])
 
-            self._store.write(change)
+            try:
+                self._store.write(change)
+            except Internal:  # a full disk, say: the next round may go well
+                for line in reversed(lines):
+                    if len(self._new[line["job"]]) < OF_ONE:
+                        self._new[line["job"]].appendleft(line)
+                raise
 
     def logs(self, owner: str, job: Name | None = None, limit: Annotated[int, Field(ge=1, le=1000)] = OF_ONE) -> Row:
         """The newest lines of your jobs, or of one, the newest last; for the admin also what is said about plugins."""
         if job is not None:
             self._store.job(job, owner)
-        self.keep()
+        with contextlib.suppress(Internal):  # what cannot be stored just now is told later
+            self.keep()
         where, value = ("job", job) if job is not None else ("owner", owner)
         newest = f"SELECT time, job, name, text FROM logs WHERE {where} = ? ORDER BY id DESC LIMIT ?"
         lines = self._store.all(newest, value, limit)
