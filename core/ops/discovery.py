@@ -227,11 +227,7 @@ def _checked(job: Any) -> dict[str, Any]:
     return job
 
 
-def is_number(schema: dict[str, Any]) -> bool:
-    return bool(_number(schema))
-
-
-def _number(schema: dict[str, Any]) -> dict[str, Any]:
+def numeric(schema: dict[str, Any]) -> dict[str, Any]:
     """The part of a parameter's schema that is about numbers, of `int | None` for example; {} if there is none."""
     parts = [schema, *schema.get("anyOf", [])]
     return next((part for part in parts if part.get("type") in ("integer", "number")), {})
@@ -241,7 +237,7 @@ def _declared(job: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The plugin's own defaults, bounds and steps, by parameter."""
     found = {}
     for name, schema in job["params"].get("properties", {}).items():
-        about = {"step": schema.get("ui", {})} | {"default": schema} | dict.fromkeys(BOUNDS, _number(schema))
+        about = {"step": schema.get("ui", {})} | {"default": schema} | dict.fromkeys(BOUNDS, numeric(schema))
         found[name] = {key: about[key][key] for key in OVERRIDABLE if key in about[key]}
     return found
 

@@ -115,7 +115,7 @@ def _wrong(place: str, param: str, values: Row, declared: Row, schema: Row, defi
         text = f"{', '.join(sorted(unknown))[:100]} cannot be set; default, minimum, maximum and step can be."
         errors.append(_bad(place, f"{param}: {text}"))
     numbers = {key: values[key] for key in ("minimum", "maximum", "step") if key in values}
-    if numbers and not discovery.is_number(schema):
+    if numbers and not discovery.numeric(schema):
         return [*errors, _bad(place, f"{param} is no number: only its default can be set.")]
     for key, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or (key == "step" and value <= 0):
