@@ -302,6 +302,25 @@ def test_a_plugin_that_comes_and_goes_needs_no_reload(create, server):
     expect(control(page, "grams")).to_have_value("750")
 
 
+def test_the_form_that_one_types_in_stays_while_its_plugin_is_read_again(visit, server):
+    def announced():
+        with server.client() as client:
+            return [plugin["name"] for plugin in client.call("plugins")["plugins"] if plugin["jobs"]]
+
+    server.write_plugin("second", LATE)
+    wait_until(lambda: announced() == ["demo", "second"])
+    page = visit(server)
+    control(page, "prompt").fill("a blue wall")
+    server.write_plugin("demo", DEMO + "# again")
+    wait_until(lambda: announced() == ["second", "demo"])
+    page.get_by_title("Paint a wall").click()
+    jobs = page.get_by_role("dialog").get_by_role("region", name=re.compile("^(demo|second)$"))
+    expect(jobs.locator("h3")).to_have_text(["second", "demo"])
+    page.keyboard.press("Escape")
+    expect(control(page, "prompt")).to_have_value("a blue wall")
+    shutil.rmtree(server.folder / "plugins" / "second")
+
+
 def test_five_quick_presses_are_five_jobs(create, server):
     page = create("paint", "five")
     for _ in range(5):

@@ -60,8 +60,9 @@ function Workshop({ job, gone }: { job: JobType; gone: boolean }) {
   const inputs = {
     job, inputs: draft.inputs, problem, onChange: (given: typeof draft.inputs) => setDraft(job.full, { inputs: given }),
   };
+  const keep = () => chooseJob(job.full); // from now on no other job is the one to begin with
   const submit = () => {
-    chooseJob(job.full);
+    keep();
     void recall(job).then(() => run(job, useForms.getState().drafts[job.full] ?? EMPTY)); // who is quick gets the example, too
   };
   useKeys({ "ctrl+enter": ["Run the job of the form", submit] }, "Create");
@@ -70,13 +71,17 @@ function Workshop({ job, gone }: { job: JobType; gone: boolean }) {
   }, [Boolean(known)]);
   useEffect(() => () => setProblem(job.full, null), [job.full]);
   useEffect(() => {
-    const paste = (event: ClipboardEvent) => takePasted(event, job);
+    const paste = (event: ClipboardEvent) => {
+      keep();
+      takePasted(event, job);
+    };
     document.addEventListener("paste", paste);
     return () => document.removeEventListener("paste", paste);
   }, [job]);
   return (
     <form
       className={css.workshop} aria-label={`Form of ${job.name}`} noValidate
+      onInput={keep} onDropCapture={keep}
       onSubmit={(event) => {
         event.preventDefault();
         submit();
@@ -91,7 +96,11 @@ function Workshop({ job, gone }: { job: JobType; gone: boolean }) {
       <div ref={fields} className={css.fields}>
         <JobInputs {...inputs} only="needed" />
         <JobForm
-          job={job} params={draft.params} problem={problem} onChange={(params) => setDraft(job.full, { params })}
+          job={job} params={draft.params} problem={problem}
+          onChange={(params) => {
+            keep();
+            setDraft(job.full, { params });
+          }}
         />
         <JobInputs {...inputs} only="optional" />
         <HowToRun job={job} />
