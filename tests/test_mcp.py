@@ -16,6 +16,7 @@ import jsonschema
 import PIL.Image
 import pytest
 import requests
+from anyio.from_thread import start_blocking_portal
 from mcp import Client, MCPError, types
 from mcp.client.stdio import StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
@@ -101,9 +102,16 @@ def run(coroutine):
     return asyncio.run(asyncio.wait_for(coroutine, 120))
 
 
-EVERYWHERE = pytest.mark.parametrize(
-    "how, mode", [("http", "legacy"), ("http", "2026-07-28"), ("stdio", "legacy"), ("stdio", "2026-07-28")]
-)
+WAYS = [("http", "legacy"), ("http", "2026-07-28"), ("stdio", "legacy"), ("stdio", "2026-07-28")]
+
+
+@pytest.fixture(scope="module", params=WAYS, ids="-".join)
+def talk(server, request):
+    """talk(function) returns what the coroutine function does with a client whose session is kept: by stdio, to begin
+    one takes a second."""
+    with start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(session(server, *request.param)) as client:
+            yield lambda function: portal.call(function, client)
 
 
 def png(width, height, color="red"):
@@ -120,13 +128,11 @@ def ids(result):
     return [each["id"] for each in result.structured_content["artifacts"]]
 
 
-@EVERYWHERE
-def test_every_announced_job_is_a_tool_with_its_schema(server, how, mode):
-    async def listed():
-        async with session(server, how, mode) as client:
-            return {tool.name: tool for tool in (await client.list_tools()).tools}
+def test_every_announced_job_is_a_tool_with_its_schema(talk):
+    async def listed(client):
+        return {tool.name: tool for tool in (await client.list_tools()).tools}
 
-    tools = run(listed())
+    tools = talk(listed)
     jobs = {"studio-paint", "studio-turn", "studio-beside", "studio-count", "studio-length"}
     assert jobs | {"choices", "submit", "job", "cancel", "artifact"} <= tools.keys()
     side = tools["studio-paint"].input_schema["properties"]["side"]
@@ -157,17 +163,15 @@ def test_names_of_tools_are_never_those_of_others():
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name) for name in names)
 
 
-@EVERYWHERE
-def test_pictures_come_back_as_pictures_and_go_in_by_id_uri_or_whole(server, how, mode):
-    async def painted():
-        async with session(server, how, mode) as client:
-            first = await client.call_tool("studio-paint", {"color": "blue", "side": 4})
-            assert picture(first.content[0]).getpixel((3, 3)) == (0, 0, 255)
-            about = first.structured_content["artifacts"][0]
-            given = [about["id"], about["uri"], png(2, 4), f"data:image/png;base64,{png(9, 4)}"]
-            return about, (await client.call_tool("studio-beside", {"images": given})).structured_content
+def test_pictures_come_back_as_pictures_and_go_in_by_id_uri_or_whole(talk):
+    async def painted(client):
+        first = await client.call_tool("studio-paint", {"color": "blue", "side": 4})
+        assert picture(first.content[0]).getpixel((3, 3)) == (0, 0, 255)
+        about = first.structured_content["artifacts"][0]
+        given = [about["id"], about["uri"], png(2, 4), f"data:image/png;base64,{png(9, 4)}"]
+        return about, (await client.call_tool("studio-beside", {"images": given})).structured_content
 
-    about, beside = run(painted())
+    about, beside = talk(painted)
     assert beside["artifacts"][0]["value"] == {"widths": [4, 4, 2, 9]}
     assert (about["kind"], about["width"], about["mime"]) == ("image", 4, "image/png")
     assert requests.get(about["url"]).content.startswith(b"\x89PNG")  # by a person, without the token
@@ -218,18 +222,16 @@ def test_errors_say_what_to_mend(server):
     assert error["code"] == "unknown_artifact"
 
 
-@EVERYWHERE
-def test_long_jobs_report_progress_that_only_grows(server, how, mode):
+def test_long_jobs_report_progress_that_only_grows(talk):
     told = []
 
     async def progress(done, total, message):
         told.append((done, total, message))
 
-    async def counted():
-        async with session(server, how, mode) as client:
-            return await client.call_tool("studio-count", {"n": 30}, progress_callback=progress)
+    async def counted(client):
+        return await client.call_tool("studio-count", {"n": 30}, progress_callback=progress)
 
-    assert run(counted()).content[0].text == "counted to 30"
+    assert talk(counted).content[0].text == "counted to 30"
     steps = [done for done, _, _ in told]
     assert len(steps) > 3 and steps == sorted(set(steps))
     assert told[-1][1] == 30 and re.fullmatch(r"counting: \d+ of 30", told[-1][2])
@@ -271,22 +273,21 @@ def states(server, name, **options):
         return [job.state for job in client.jobs(limit=1000) if job.record["name"] == name]
 
 
-@pytest.mark.parametrize("how, mode", [("http", "legacy"), ("http", "2026-07-28"), ("stdio", "legacy")])
-def test_to_cancel_the_call_cancels_its_job(server, how, mode):
-    async def cancelled():
-        async with session(server, how, mode) as client:
-            began = asyncio.Event()
+@pytest.mark.parametrize("talk", WAYS[:3], indirect=True, ids="-".join)
+def test_to_cancel_the_call_cancels_its_job(server, talk):
+    async def cancelled(client):
+        began = asyncio.Event()
 
-            async def progress(done, total, message):
-                began.set() if done else None
+        async def progress(done, total, message):
+            began.set() if done else None
 
-            call = asyncio.create_task(client.call_tool("studio-count", {"n": 50_000}, progress_callback=progress))
-            await began.wait()
-            call.cancel()  # sends notifications/cancelled; since 2026-07-28, over HTTP, it hangs up
-            while "running" in await asyncio.to_thread(states, server, "studio.count"):
-                await asyncio.sleep(0.05)
+        call = asyncio.create_task(client.call_tool("studio-count", {"n": 50_000}, progress_callback=progress))
+        await began.wait()
+        call.cancel()  # sends notifications/cancelled; since 2026-07-28, over HTTP, it hangs up
+        while "running" in await asyncio.to_thread(states, server, "studio.count"):
+            await asyncio.sleep(0.05)
 
-    run(cancelled())
+    talk(cancelled)
     assert states(server, "studio.count")[0] == "cancelled"
 
 
@@ -448,7 +449,7 @@ def test_who_has_no_token_or_comes_from_elsewhere_is_kept_out(server):
 PLUGIN = "class New(Plugin):\n    @job()\n    def greet(self) -> Text:\n        return 'hello'\n"
 
 
-@EVERYWHERE
+@pytest.mark.parametrize("how, mode", WAYS)
 def test_a_plugin_that_comes_while_the_server_runs_is_told_and_callable(server, how, mode):
     name = f"new_{how}_{mode[:4]}"
     heard = threading.Event()
