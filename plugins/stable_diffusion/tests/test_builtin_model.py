@@ -1,13 +1,14 @@
-"""The built-in model means what it says: 100 fixed prompts drawn through the plugin and scored."""
+"""The built-in model means what it says: fixed prompts are drawn through the plugin and scored."""
 
 import importlib
 from collections import Counter
 
 import pytest
 
-# What the shipped weights reach, less a small margin (see builtin/README.md for the scores).
-BOUNDS = {"background": 98, "colour": 97, "shape": 93, "right": 92}
-POSITIONED = 30  # of 32
+PLAIN, PLACED = 40, 16  # of the 100 and 32 prompts whose scores are in builtin/README.md: a picture takes 0.3 s
+# What the shipped weights reach, less a small margin.
+BOUNDS = {"background": 39, "colour": 39, "shape": 36, "right": 36}
+POSITIONED = 15
 
 
 @pytest.fixture(scope="session")
@@ -17,7 +18,7 @@ def training():
 
 @pytest.fixture(scope="session")
 def drawn(plugin, tmp_path_factory, training):
-    """(prompt, picture) of all prompts, drawn by concurrent jobs as a busy server would."""
+    """(prompt, picture) of the prompts, drawn by concurrent jobs as a busy server would."""
     from concurrent.futures import ThreadPoolExecutor
 
     from sd import TextToImage
@@ -34,7 +35,7 @@ def drawn(plugin, tmp_path_factory, training):
         params = TextToImage(prompt=prompt.text, seed=seed, cfg_scale=5, sampler="DPM++ 2M", steps=10)
         return prompt, next(iter(plugin.txt2img(params, context))).value
 
-    prompts = [*training.prompts(), *training.position_prompts()]
+    prompts = [*training.prompts()[:PLAIN], *training.position_prompts()[:PLACED]]
     with ThreadPoolExecutor(8) as pool:
         return list(pool.map(draw, enumerate(prompts)))
 
@@ -49,8 +50,8 @@ def test_the_metric_finds_drawn_pictures_right(training):
 
 
 @pytest.mark.slow
-def test_pictures_show_what_100_prompts_say(drawn, training):
-    scores = [training.score(picture, prompt) for prompt, picture in drawn[:100]]
+def test_pictures_show_what_prompts_say(drawn, training):
+    scores = [training.score(picture, prompt) for prompt, picture in drawn[:PLAIN]]
     reached = {name: sum(getattr(score, name) for score in scores) for name in BOUNDS}
     print(reached)
     assert all(reached[name] >= bound for name, bound in BOUNDS.items()), reached
@@ -58,5 +59,5 @@ def test_pictures_show_what_100_prompts_say(drawn, training):
 
 @pytest.mark.slow
 def test_objects_are_where_the_prompt_puts_them(drawn, training):
-    reached = sum(training.score(picture, prompt).position for prompt, picture in drawn[100:])
+    reached = sum(training.score(picture, prompt).position for prompt, picture in drawn[PLAIN:])
     assert reached >= POSITIONED, reached
