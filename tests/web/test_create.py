@@ -65,6 +65,13 @@ class Paint(Params):
     prompt: str = param("", widget="textarea", examples=["a red wall"], order=1, help="What it shows.")
     seed: int = param(-1, widget="seed", help="Which.")
 
+class Branch(pydantic.BaseModel):
+    title: str = ""
+    branches: "list[Branch]" = []
+
+class Tree(Params):
+    top: Branch = param(Branch(), help="What all others are part of.")
+
 class Demo(Plugin):
     @job()
     def paint(self, params: Paint, ctx: Context) -> Image:
@@ -75,6 +82,11 @@ class Demo(Plugin):
     @job()
     def echo(self, params: All) -> Json:
         """Return the parameters."""
+        return params.model_dump()
+
+    @job()
+    def plant(self, params: Tree) -> Json:
+        """Plant a tree."""
         return params.model_dump()
 
     @job()
@@ -220,6 +232,16 @@ def test_values_arrive_as_they_were_entered(create):
         "styles": [], "sides": ["up", "right"], "tags": ["a", "b"], "point": {"x": 4}, "extra": {"a": [1]},
         "layers": [{"title": "", "kind": "soft", "blur": 9, "share": 1}], "separator": "\n",
     }  # fmt: skip
+
+
+def test_what_contains_itself_is_written_as_json(create, server):
+    page = create("plant", "tree")
+    control(page, "title").fill("trunk")
+    control(page, "branches").fill('[{"title": "twig"}]')
+    run(page)
+    assert output(page) == {"top": {"title": "trunk", "branches": [{"title": "twig", "branches": []}]}}
+    page.goto(f"{server.url}/#/manage/defaults")
+    expect(page.get_by_role("heading", name="Defaults")).to_be_visible()
 
 
 def test_fields_show_where_their_condition_holds_and_only_then_count(create, server):

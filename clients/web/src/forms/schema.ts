@@ -11,32 +11,36 @@ export const words = (name: string): string => name.charAt(0).toUpperCase() + na
 export const same = (a: unknown, b: unknown): boolean => a === b || JSON.stringify(a) === JSON.stringify(b);
 
 /** A schema without references, and with `nullable` instead of "or null". */
-export function resolve(schema: Schema, definitions: Record<string, Schema> = {}): Field {
+export function resolve(schema: Schema, definitions: Record<string, Schema> = {}, inside: Schema[] = []): Field {
   const { $ref, anyOf, allOf, ...own } = schema;
   const ui = own.ui ?? {};
-  if ($ref) return { ...resolve(definitions[$ref.split("/").pop()!], definitions), ...own, ui };
-  if (Array.isArray(allOf) && allOf.length === 1) return { ...resolve(allOf[0], definitions), ...own, ui };
-  const some = (anyOf ?? []).map((each) => resolve(each, definitions));
+  if ($ref) {
+    const named = definitions[$ref.split("/").pop()!];
+    if (!named || inside.includes(named)) return { ...own, ui }; // what contains itself is written as JSON
+    return { ...resolve(named, definitions, [...inside, named]), ...own, ui };
+  }
+  const inner = (each: Schema) => resolve(each, definitions, inside);
+  if (Array.isArray(allOf) && allOf.length === 1) return { ...inner(allOf[0]), ...own, ui };
+  const some = (anyOf ?? []).map(inner);
   const real = some.filter(({ type }) => type !== "null");
   if (real.length === 1) return { ...real[0], ...own, ui, nullable: some.length > 1 };
   if ("const" in own) return { ...own, ui, enum: [own.const] };
   if (anyOf) return { ...own, ui, type: undefined };
-  const inner = (each: Schema) => resolve(each, definitions);
   return {
     ...own,
     ui,
     ...(own.items && { items: inner(own.items) }),
-    ...(own.properties && { properties: fieldsOf(own, definitions) }),
+    ...(own.properties && { properties: fieldsOf(own, definitions, inside) }),
   };
 }
 
 const fieldsCache = new WeakMap<Schema, Record<string, Field>>();
 
 /** The fields of an object's schema, in the order in which they are shown. */
-export function fieldsOf(schema: Schema, definitions = schema.$defs): Record<string, Field> {
+export function fieldsOf(schema: Schema, definitions = schema.$defs, inside: Schema[] = []): Record<string, Field> {
   let fields = fieldsCache.get(schema);
   if (!fields) {
-    const found = Object.entries(schema.properties ?? {}).map(([name, each]) => [name, resolve(each, definitions)] as const);
+    const found = Object.entries(schema.properties ?? {}).map(([name, each]) => [name, resolve(each, definitions, inside)] as const);
     found.sort(([, a], [, b]) => (a.ui.order ?? 1e9) - (b.ui.order ?? 1e9));
     fieldsCache.set(schema, (fields = Object.fromEntries(found)));
   }
@@ -52,7 +56,7 @@ export function completed(fields: Record<string, Field>, values: Values): Values
 /** Without what is not given or equals its default. */
 export function changed(fields: Record<string, Field>, values: Values): Values {
   const given = Object.entries(values).filter(([name, value]) => {
-    const field = fields[name];
+    const field = Object.hasOwn(fields, name) && fields[name];
     return value !== undefined && !(field && "default" in field && same(field.default, value));
   });
   return Object.fromEntries(given);
@@ -72,7 +76,7 @@ const truthy = (value: unknown): boolean => (Array.isArray(value) ? value.length
 export function toSend(schema: Schema, values: Values): Values {
   const fields = fieldsOf(schema);
   const all = completed(fields, values);
-  const shown = Object.entries(changed(fields, values)).filter(([name]) => name in fields && counts(fields[name], all));
+  const shown = Object.entries(changed(fields, values)).filter(([name]) => Object.hasOwn(fields, name) && counts(fields[name], all));
   return Object.fromEntries(shown.map(([name, value]) => [name, withoutHidden(fields[name], value)]));
 }
 
@@ -81,7 +85,7 @@ function withoutHidden(field: Field, value: unknown): unknown {
   if (!inner || !Array.isArray(value)) return value;
   return value.map((each: Values) => {
     const all = completed(inner, each);
-    return Object.fromEntries(Object.entries(each).filter(([name]) => name in inner && counts(inner[name], all)));
+    return Object.fromEntries(Object.entries(each).filter(([name]) => Object.hasOwn(inner, name) && counts(inner[name], all)));
   });
 }
 

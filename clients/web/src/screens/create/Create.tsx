@@ -2,6 +2,7 @@
 
 import { useEffect, useRef } from "react";
 
+import { Guarded } from "../../app/Guarded";
 import { chooseJob, setDraft, useForms } from "../../app/intents";
 import { useKeys } from "../../app/keys";
 import { JobForm } from "../../forms/JobForm";
@@ -95,13 +96,15 @@ function Workshop({ job, gone }: { job: JobType; gone: boolean }) {
       )}
       <div ref={fields} className={css.fields}>
         <JobInputs {...inputs} only="needed" />
-        <JobForm
-          job={job} params={draft.params} problem={problem}
-          onChange={(params) => {
-            keep();
-            setDraft(job.full, { params });
-          }}
-        />
+        <Guarded>
+          <JobForm
+            job={job} params={draft.params} problem={problem}
+            onChange={(params) => {
+              keep();
+              setDraft(job.full, { params });
+            }}
+          />
+        </Guarded>
         <JobInputs {...inputs} only="optional" />
         <HowToRun job={job} />
       </div>

@@ -3,6 +3,7 @@
 import type { ComponentType } from "react";
 import { Link } from "wouter";
 
+import { Guarded } from "../../app/Guarded";
 import { Empty } from "../../ui/Empty";
 import { About } from "./About";
 import { Defaults } from "./Defaults";
@@ -40,7 +41,7 @@ export default function Manage({ params }: { params: { part?: string; id?: strin
       </nav>
       <div className={css.part}>
         <h1>{part?.title ?? "Manage"}</h1>
-        {part ? <part.show id={params.id} /> : <Empty title="There is no such part">Choose one above.</Empty>}
+        {part ? <Guarded key={part.name}><part.show id={params.id} /></Guarded> : <Empty title="There is no such part">Choose one above.</Empty>}
       </div>
     </div>
   );
