@@ -5,7 +5,7 @@ import textwrap
 
 import pytest
 
-from core.errors import Conflict
+from core.errors import Conflict, Internal
 from core.ops import toml
 from core.ops.config import tomllib
 from tests.serving import serve, wait_until
@@ -222,6 +222,14 @@ def test_what_is_written_has_the_rights_of_the_file_and_never_more(tmp_path, mon
     monkeypatch.setattr(os, "fsync", lambda file: meanwhile.append(os.fstat(file).st_mode & 0o777))
     toml.change(path, CHANGES)
     assert meanwhile == [0o600] and path.stat().st_mode & 0o777 == mode
+
+
+def test_what_keeps_it_from_being_written_is_told(tmp_path):
+    path = tmp_path / "config.toml"
+    (tmp_path / "config.toml.new").mkdir()
+    with pytest.raises(Internal, match="cannot write .*config.toml: "):
+        toml.change(path, CHANGES)
+    assert not path.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Changes values in a TOML file that people edit, too: their comments, their order and all else in it stay."""
 
+import contextlib
 import copy
 import os
 from pathlib import Path
@@ -109,7 +110,8 @@ def _write(path: Path, text: str) -> None:
             new.chmod(path.stat().st_mode)
         new.replace(path)
     except OSError as error:
-        new.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            new.unlink()
         raise Internal(
             f"cannot write {path}: {error}.", hint="Free some disk space, or check its permissions."
         ) from error
