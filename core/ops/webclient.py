@@ -194,7 +194,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 def _version(program: str) -> str:
     """What it prints as its version; nothing if it does not run."""
     try:
-        done = subprocess.run([program, "--version"], capture_output=True, text=True, timeout=60)
+        done = subprocess.run(
+            [program, "--version"], capture_output=True, encoding="utf-8", errors="replace", timeout=60
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""

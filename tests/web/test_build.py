@@ -140,7 +140,7 @@ def test_versions_of_node_that_suffice():
     assert suffices("v22.1.0", "22.1.0") and not suffices("v22.1.0", "~22.1.0")  # is not understood
 
 
-@pytest.mark.parametrize("problem", ["no npm", "npm does not run", "old node", "no node"])
+@pytest.mark.parametrize("problem", ["no npm", "npm does not run", "old node", "no text of node", "no node"])
 def test_without_a_node_that_suffices_one_comes_from_pypi(npm, root, envs, monkeypatch, problem):
     monkeypatch.setenv("PATH", str(npm.folder))
     broken = {"no npm": "npm", "no node": "node"}.get(problem)
@@ -148,7 +148,8 @@ def test_without_a_node_that_suffices_one_comes_from_pypi(npm, root, envs, monke
         (npm.folder / broken).unlink()
     else:
         file = npm.folder / ("npm" if problem.startswith("npm") else "node")
-        file.write_text("#!/bin/sh\nexit 1\n" if problem.startswith("npm") else "#!/bin/sh\necho v18.1.0\n")
+        does = {"npm does not run": "exit 1", "old node": "echo v18.1.0", "no text of node": r"printf '\377\n'"}[problem]
+        file.write_text(f"#!/bin/sh\n{does}\n")
     asked = []
 
     def ensure_lock(path, *_):
