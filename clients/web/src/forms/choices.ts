@@ -4,6 +4,8 @@ import { useEffect } from "react";
 import { create } from "zustand";
 
 import { client, onEvent, sentence } from "../server/client";
+import { atLeisure } from "../server/leisure";
+import { useServer } from "../server/store";
 
 interface List {
   names: string[];
@@ -18,9 +20,18 @@ const useLists = create<Record<string, List>>(() => ({}));
 export function useChoices(list: string | undefined): List {
   const known = useLists((lists) => (list ? lists[list] : undefined));
   useEffect(() => {
-    if (list && !useLists.getState()[list]) void readChoices(list);
+    if (list && !useLists.getState()[list]) void readInTime(list);
   }, [list]);
   return known ?? NOTHING;
+}
+
+/** What a plugin has to list is asked for in time, or by whoever goes there. */
+async function readInTime(list: string): Promise<void> {
+  useLists.setState({ [list]: NOTHING });
+  const job = list.startsWith("call/") && list.slice("call/".length);
+  const plugin = Object.values(useServer.getState().catalogue).find(({ name, full }) => [name, full].includes(job || ""))?.plugin;
+  if (plugin) await atLeisure(plugin);
+  if (useLists.getState()[list] === NOTHING) await readChoices(list);
 }
 
 export async function readChoices(list: string): Promise<void> {

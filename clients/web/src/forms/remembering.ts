@@ -1,7 +1,7 @@
 // What was in the forms, after a reload and for each session; where nothing is known, what the session was last submitted.
 
 import { type Draft, setDraft, useForms } from "../app/intents";
-import { call } from "../server/client";
+import { call, onEvent } from "../server/client";
 import { memorise, rememberedJson } from "../server/memory";
 import { useServer } from "../server/store";
 import type { ArtifactRecord, JobType, Values } from "../server/types";
@@ -46,13 +46,18 @@ useServer.subscribe((server) => {
 
 let memorised: Promise<Record<string, Values>> | undefined;
 
+const readMemorised = (): Promise<Record<string, Values>> =>
+  (memorised ??= call("session", { id: session }).then(({ session: known }) => known.memorised ?? {}));
+
+// Before there is a form: the first Run waits for it.
+onEvent(({ type }) => void (type === "connected" && readMemorised().catch(() => undefined)));
+
 /** Fills the form of a job that this browser has no values for: with the session's last ones, else with an example. */
 export async function recall(job: JobType): Promise<void> {
   if (useForms.getState().drafts[job.full]) return;
   if (useServer.getState().connection.state !== "online") return; // asked again when it is back
-  memorised ??= call("session", { id: session }).then(({ session: known }) => known.memorised ?? {});
   const of = session;
-  const values = await memorised.catch(() => ({}) as Record<string, Values>);
+  const values = await readMemorised().catch(() => ({}) as Record<string, Values>);
   if (of !== session || useForms.getState().drafts[job.full]) return;
   setDraft(job.full, { params: values[job.full] ?? examples(job), inputs: {} });
 }

@@ -3,6 +3,7 @@
 import { useEffect, useState } from "react";
 
 import { call } from "../server/client";
+import { atLeisure } from "../server/leisure";
 import { useServer } from "../server/store";
 import type { Values } from "../server/types";
 import { useForm } from "./context";
@@ -27,6 +28,8 @@ export function useTokens(counts: string | undefined, text: string): Counted | u
     if (!params || !counter || !online) return setCounted(undefined);
     let wanted = true; // until there is a newer text
     const ask = async () => {
+      await atLeisure(counter.plugin);
+      if (!wanted) return;
       const { outputs } = await call("call", { job: counter.full, params: JSON.parse(params) });
       if (wanted) setCounted(outputs[0] as Counted);
     };

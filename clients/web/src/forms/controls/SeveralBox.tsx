@@ -2,7 +2,7 @@
 
 import { X } from "lucide-react";
 
-import { useChoices } from "../choices";
+import { readChoices, useChoices } from "../choices";
 import type { Field } from "../schema";
 import type { ControlProps } from "../ValueField";
 import { Combobox } from "./Combobox";
@@ -11,14 +11,15 @@ import { Kept, useKept } from "./Kept";
 
 export function SeveralBox({ id, field, value, onChange, described }: ControlProps<string[]>) {
   const chosen = value ?? [];
-  const { names, state } = useChoices(field.ui.choices_from);
+  const list = field.ui.choices_from;
+  const { names, state } = useChoices(list);
   const kept = useKept(field);
   const allowed = (field.items as Field | undefined)?.enum as string[] | undefined;
   const offered = allowed ?? names;
   const left = offered.filter((name) => !chosen.includes(name));
   const gone = (name: string) => field.ui.choices_from !== undefined && state === "here" && !names.includes(name);
   return (
-    <div className={css.several}>
+    <div className={css.several} onFocus={() => state === "reading" && list && void readChoices(list)}>
       {chosen.length > 0 && (
         <ul className={css.chips}>
           {chosen.map((name, index) => (

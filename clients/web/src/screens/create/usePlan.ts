@@ -5,6 +5,7 @@ import { useEffect, useState } from "react";
 import type { Draft } from "../../app/intents";
 import { toSend } from "../../forms/schema";
 import { call } from "../../server/client";
+import { atLeisure } from "../../server/leisure";
 import { useServer } from "../../server/store";
 import type { JobType, Plan } from "../../server/types";
 
@@ -18,8 +19,13 @@ export function usePlan(job: JobType, draft: Draft): Plan | null {
     setPlan(null);
     if (!request) return;
     let wanted = true;
-    const ask = () => call<{ plan: Plan }>("plan", JSON.parse(request));
-    const timer = setTimeout(() => ask().then(({ plan: made }) => wanted && setPlan(made), () => undefined), PAUSE_MS);
+    const ask = async () => {
+      if (job.plans || job.program) await atLeisure(job.plugin); // others are planned without their plugin
+      if (!wanted) return;
+      const { plan: made } = await call<{ plan: Plan }>("plan", JSON.parse(request));
+      if (wanted) setPlan(made);
+    };
+    const timer = setTimeout(() => void ask().catch(() => undefined), PAUSE_MS);
     return () => {
       wanted = false; // what the server refuses is said when it is submitted
       clearTimeout(timer);
