@@ -3,6 +3,7 @@
 import { create } from "zustand";
 import { navigate } from "wouter/use-hash-location";
 
+import { fieldWith } from "../forms/schema";
 import { call } from "../server/client";
 import { memorise, remembered } from "../server/memory";
 import { useServer } from "../server/store";
@@ -60,8 +61,7 @@ export function fittingInputs(job: string, artifacts: ArtifactRecord[]): [name: 
 export async function reuse(record: JobRecord, seed?: number): Promise<void> {
   const type = useServer.getState().catalogue[record.name];
   if (!type) throw new Error(`No plugin announces ${record.name} just now.`);
-  const properties = Object.entries(type.params.properties ?? {});
-  const seeded = properties.find(([, { ui }]) => ui?.widget === "seed")?.[0];
+  const seeded = fieldWith(type.params, "seed");
   const params = { ...record.params, ...(seeded && seed !== undefined && { [seeded]: seed }) };
   const inputs = await inputsOf(record.inputs);
   openForm(record.name, params, inputs);

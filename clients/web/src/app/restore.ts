@@ -3,6 +3,7 @@
 import { call, client, sentence } from "../server/client";
 import { useServer } from "../server/store";
 import type { ArtifactRecord, JobRecord, JobType, Values } from "../server/types";
+import { jobTitle } from "../ui/format";
 import { type Given, inputsOf, openForm, reuse } from "./intents";
 
 const NOTES = 3; // told at once
@@ -36,7 +37,7 @@ async function fromSource({ source }: ArtifactRecord): Promise<string | null> {
     if (!artifact.job) return null;
     const { job } = await call<{ job: JobRecord }>("job", { id: artifact.job });
     await reuse(job, artifact.facts.seed);
-    return `This is a result of ${named(job.name)}; its form is here again.`;
+    return `This is a result of ${jobTitle(job.name)}; its form is here again.`;
   } catch {
     return null; // its job or an input is not there any more: maybe the file itself tells
   }
@@ -79,7 +80,6 @@ async function open(job: string, { params, inputs }: Form, notes: string[]): Pro
   }
   openForm(job, params, found);
   const more = notes.length > NOTES ? [`And ${notes.length - NOTES} more.`] : [];
-  return [`The picture tells that ${named(job)} made it; its form is here.`, ...notes.slice(0, NOTES), ...more].join(" ");
+  return [`The picture tells that ${jobTitle(job)} made it; its form is here.`, ...notes.slice(0, NOTES), ...more].join(" ");
 }
 
-const named = (job: string): string => job.split(".").at(-1)!.replaceAll("_", " ");

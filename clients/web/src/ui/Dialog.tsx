@@ -13,6 +13,9 @@ interface Props {
   actions?: ReactNode;
 }
 
+/** The `ref` of what has the focus when its dialog opens: that looks for the attribute, which React's autoFocus does not set. */
+export const firstToFocus = (element: HTMLElement | null): void => element?.setAttribute("autofocus", "");
+
 /** Shown for as long as it is rendered. */
 export function Dialog({ title, onClose, children, actions }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);

@@ -1,12 +1,14 @@
 // Which job is to go on with results: all that take them, by plugin, found by typing.
 
-import { type KeyboardEvent, useRef, useState } from "react";
+import { useRef, useState } from "react";
 
 import { fittingInputs, sendTo } from "../app/intents";
 import { words } from "../forms/schema";
 import { useServer } from "../server/store";
 import type { ArtifactRecord, JobType } from "../server/types";
-import { Dialog } from "./Dialog";
+import { Dialog, firstToFocus } from "./Dialog";
+import { jobTitle } from "./format";
+import { hasWords, walk } from "./search";
 import css from "./SendTo.module.css";
 
 export function SendTo({ artifacts, onClose }: { artifacts: ArtifactRecord[]; onClose: () => void }) {
@@ -24,25 +26,15 @@ export function JobChoice({ artifacts, onChosen }: { artifacts: ArtifactRecord[]
   const [search, setSearch] = useState("");
   const list = useRef<HTMLDivElement>(null);
   const takers = Object.values(catalogue).filter(({ full }) => fittingInputs(full, artifacts).length);
-  const wanted = search.toLowerCase().split(/\s+/);
-  const found = takers.filter(({ full, title, help }) =>
-    wanted.every((word) => `${words(full)} ${title} ${help}`.toLowerCase().includes(word)),
-  );
+  const found = takers.filter(({ full, title, help }) => hasWords(`${words(full)} ${title} ${help}`, search));
   const plugins = [...new Set(found.map(({ title }) => title))];
   const choose = (job: JobType, input?: string) => {
     onChosen();
     sendTo(job.full, artifacts, input);
   };
-  const move = (event: KeyboardEvent) => {
-    const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!by) return;
-    event.preventDefault();
-    const buttons = [...list.current!.querySelectorAll("button")];
-    buttons[Math.max(0, buttons.indexOf(document.activeElement as HTMLButtonElement) + by)]?.focus();
-  };
   if (!takers.length) return <p>No job of any plugin takes {artifacts.length === 1 ? `a result of the kind ${artifacts[0].kind}` : "all of these"}.</p>;
   return (
-    <div className={css.choice} onKeyDown={move}>
+    <div className={css.choice} onKeyDown={(event) => walk(event, list.current!)}>
       <input
         type="search"
         value={search}
@@ -65,9 +57,6 @@ export function JobChoice({ artifacts, onChosen }: { artifacts: ArtifactRecord[]
   );
 }
 
-/** The dialog looks for the attribute, which React's autoFocus does not set. */
-const firstToFocus = (field: HTMLInputElement | null) => field?.setAttribute("autofocus", "");
-
 interface TakerProps {
   job: JobType;
   artifacts: ArtifactRecord[];
@@ -80,7 +69,7 @@ function Taker({ job, artifacts, onChoose }: TakerProps) {
   return (
     <div className={css.taker}>
       <button type="button" onClick={() => onChoose(job)}>
-        <b>{job.name.replaceAll("_", " ")}</b>
+        <b>{jobTitle(job.full)}</b>
         <span>{single ? `Runs once for each. ${job.help}` : job.help}</span>
       </button>
       {others.map(([input]) => (

@@ -1,4 +1,4 @@
-// Numbers as people read them: sizes, times, durations.
+// Numbers and names as people read them: sizes, times, durations, jobs.
 
 const UNITS = ["bytes", "KB", "MB", "GB", "TB"];
 
@@ -24,3 +24,9 @@ export function duration(seconds: number): string {
   if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
+
+/** "make larger" of "plugin.make_larger". */
+export const jobTitle = (name: string): string => name.slice(name.indexOf(".") + 1).replaceAll("_", " ");
+
+/** What a plugin names as an address, where it is one of the web: nothing else may become a link. */
+export const webAddress = (text: string | undefined): string | undefined => (/^https?:/.test(text ?? "") ? text : undefined);

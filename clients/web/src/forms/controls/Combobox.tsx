@@ -3,6 +3,7 @@
 import { ChevronsUpDown } from "lucide-react";
 import { type KeyboardEvent, useId, useLayoutEffect, useRef, useState } from "react";
 
+import { hasWords } from "../../ui/search";
 import css from "./Combobox.module.css";
 
 const MOST_SHOWN = 200;
@@ -28,7 +29,7 @@ export function Combobox({ id, names, value, onChoose, none, placeholder, free, 
   const [active, setActive] = useState(0);
   const box = useRef<HTMLInputElement>(null);
   const list = useId();
-  const fitting = typed === null ? [] : narrowed(names, typed === value ? "" : typed);
+  const fitting = typed === null ? [] : names.filter((name) => hasWords(name, typed === value ? "" : typed));
   const offered = [...(none !== undefined && (!typed || typed === value) ? [""] : []), ...fitting.slice(0, MOST_SHOWN)];
   const open = typed !== null;
   const show = (text: string) => {
@@ -110,10 +111,4 @@ function beside({ left, top, bottom, width }: DOMRect): Partial<CSSStyleDeclarat
     left: `${left}px`, minWidth: `${width}px`, maxHeight: `${Math.min(MOST_ROOM, (below ? innerHeight - bottom : top) - 12)}px`,
     top: below ? `${bottom + 2}px` : "auto", bottom: below ? "auto" : `${innerHeight - top + 2}px`,
   };
-}
-
-/** Those that have all the words that are typed. */
-function narrowed(names: string[], typed: string): string[] {
-  const words = typed.toLowerCase().split(/\s+/).filter(Boolean);
-  return words.length ? names.filter((name) => words.every((word) => name.toLowerCase().includes(word))) : names;
 }

@@ -1,11 +1,14 @@
 // The jobs there are, to be searched and put on the canvas.
 
 import { FileUp, Type } from "lucide-react";
-import { type KeyboardEvent, useId, useMemo, useRef, useState } from "react";
+import { useId, useMemo, useRef, useState } from "react";
 
 import { fits } from "../../app/intents";
 import { useServer } from "../../server/store";
 import type { JobType } from "../../server/types";
+import { firstToFocus } from "../../ui/Dialog";
+import { jobTitle } from "../../ui/format";
+import { hasWords, walk } from "../../ui/search";
 import css from "./JobList.module.css";
 import { type Catalogue, outputOf, portOf } from "./graph";
 import { useEditor } from "./editor";
@@ -38,24 +41,12 @@ export function JobList({ fitting, onChoose, autoFocus }: Props) {
   const id = useId();
   const [search, setSearch] = useState("");
   const entries = useEntries(fitting);
-  const found = entries.filter(({ name, help, group }) =>
-    search.toLowerCase().split(/\s+/).every((word) => `${name} ${group} ${help}`.toLowerCase().includes(word)));
+  const found = entries.filter(({ name, help, group }) => hasWords(`${name} ${group} ${help}`, search));
   const groups = [...new Set(found.map(({ group }) => group))];
-  const move = (event: KeyboardEvent, by: number) => {
-    const buttons = [...list.current!.querySelectorAll("button")];
-    event.preventDefault();
-    buttons[buttons.indexOf(document.activeElement as HTMLButtonElement) + by]?.focus();
-  };
   return (
-    <div
-      className={css.jobs} ref={list}
-      onKeyDown={(event) => {
-        if (event.key === "ArrowDown") move(event, 1);
-        if (event.key === "ArrowUp") move(event, -1);
-      }}
-    >
+    <div className={css.jobs} ref={list} onKeyDown={(event) => walk(event, list.current!)}>
       <input
-        type="search" value={search} placeholder="Search jobs" aria-label="Search jobs" autoFocus={autoFocus} aria-controls={id}
+        type="search" value={search} placeholder="Search jobs" aria-label="Search jobs" ref={autoFocus ? firstToFocus : undefined} aria-controls={id}
         onChange={({ target }) => setSearch(target.value)}
         onKeyDown={({ key }) => key === "Enter" && found[0] && onChoose(found[0].choice)}
       />
@@ -108,8 +99,8 @@ function given(jobs: JobType[]): Entry[] {
   return kinds.has("text") ? [...files, text] : files;
 }
 
-const entryOf = ({ full, name, help, title, inputs, output }: JobType): Entry => ({
-  choice: { job: full }, name: name.replaceAll("_", " "), help: help.split("\n")[0], group: title, gives: output.kind,
+const entryOf = ({ full, help, title, inputs, output }: JobType): Entry => ({
+  choice: { job: full }, name: jobTitle(full), help: help.split("\n")[0], group: title, gives: output.kind,
   takes: Object.values(inputs).filter(({ optional }) => !optional).map(({ kind }) => kind),
 });
 

@@ -5,12 +5,13 @@ import { Play, TriangleAlert } from "lucide-react";
 import { memo } from "react";
 
 import { fits } from "../../app/intents";
+import { sentence } from "../../server/client";
 import { useServer } from "../../server/store";
 import css from "./Node.module.css";
 import { type FlowNode, type JobNode as Shown, changes, outputOf, typeOf } from "./graph";
 import { InputPort, OutputPort } from "./Ports";
 import { NodeState } from "./NodeState";
-import { problemText, run, useRuns } from "./runs";
+import { run, useRuns } from "./runs";
 
 const MOST_CHANGES = 4; // told on the node
 
@@ -49,7 +50,7 @@ export const JobNode = memo(function JobNode({ id, data }: NodeProps<Shown>) {
           {changed.length > MOST_CHANGES && <div><dt>and {changed.length - MOST_CHANGES} more</dt></div>}
         </dl>
       )}
-      {problem && <p className={css.problem} role="alert">{problemText(problem)}</p>}
+      {problem && <p className={css.problem} role="alert">{sentence(problem)}</p>}
       <NodeState id={id} />
     </div>
   );

@@ -1,15 +1,16 @@
 // How the latest run of a node is: state, how far, what it looks like, results.
 
 import { Check, FileText, RotateCcw, X } from "lucide-react";
-import { useEffect, useState } from "react";
 
 import { openResult } from "../../app/intents";
+import { review } from "../../app/results";
 import type { ArtifactRecord, JobRecord } from "../../server/types";
 import { duration } from "../../ui/format";
 import { isPicture, pictureUrl, thumbnailUrl } from "../../ui/pictures";
+import { useText } from "../../ui/text";
 import css from "./Node.module.css";
 import { useEditor } from "./editor";
-import { type Standing, review, useStanding } from "./runs";
+import { type Standing, useStanding } from "./runs";
 
 const MOST_PICTURES = 4;
 const LONGEST_PEEK = 160;
@@ -53,10 +54,10 @@ export function Result({ artifact, node, awaited }: { artifact: ArtifactRecord; 
       </button>
       {awaited && (
         <span className={css.picking}>
-          <button type="button" className="nodrag" aria-pressed={artifact.review === "picked"} aria-label={`Pick ${name}`} onClick={() => void review(artifact, "picked")}>
+          <button type="button" className="nodrag" aria-pressed={artifact.review === "picked"} aria-label={`Pick ${name}`} onClick={() => void review([artifact.id], "picked")}>
             <Check size={14} aria-hidden="true" />
           </button>
-          <button type="button" className="nodrag" aria-pressed={artifact.review === "rejected"} aria-label={`Reject ${name}`} onClick={() => void review(artifact, "rejected")}>
+          <button type="button" className="nodrag" aria-pressed={artifact.review === "rejected"} aria-label={`Reject ${name}`} onClick={() => void review([artifact.id], "rejected")}>
             <X size={14} aria-hidden="true" />
           </button>
         </span>
@@ -67,14 +68,8 @@ export function Result({ artifact, node, awaited }: { artifact: ArtifactRecord; 
 
 /** The beginning of a text; of others what they are. */
 export function Peek({ artifact }: { artifact: ArtifactRecord }) {
-  const [text, setText] = useState("");
   const isText = ["text", "json"].includes(artifact.kind);
-  const url = pictureUrl(artifact);
-  useEffect(() => {
-    const reading = new AbortController();
-    if (isText) fetch(url, { signal: reading.signal }).then((answer) => answer.text()).then((all) => setText(all.slice(0, LONGEST_PEEK)), () => undefined);
-    return () => reading.abort();
-  }, [isText, url]);
+  const { text } = useText(isText ? pictureUrl(artifact) : null, LONGEST_PEEK);
   return <span className={css.peek}>{text || <><FileText size={14} aria-hidden="true" /> {artifact.name ?? artifact.kind}</>}</span>;
 }
 

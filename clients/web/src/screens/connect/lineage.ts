@@ -1,5 +1,6 @@
 // How a result was made, as a flow: its job, the jobs that its inputs are from, and so on.
 
+import { fieldWith } from "../../forms/schema";
 import { call } from "../../server/client";
 import { useServer } from "../../server/store";
 import type { ArtifactRecord, JobRecord, Reference } from "../../server/types";
@@ -37,7 +38,7 @@ class Making {
     if (known || this.#byJob.size === MOST) return known;
     const { job } = await call<{ job: JobRecord }>("job", { id });
     const type = typeOf(this.catalogue, job.name);
-    const [seeded] = Object.entries(type?.params.properties ?? {}).find(([, { ui }]) => ui?.widget === "seed") ?? [];
+    const seeded = type && fieldWith(type.params, "seed");
     const params = { ...job.params, ...(seeded && seed !== undefined && { [seeded]: seed }) };
     const node = this.#add(type?.name ?? job.name, { type: "job", data: { job: type?.full ?? job.name, params, more: {} } });
     this.#byJob.set(id, node);

@@ -5,10 +5,11 @@ import { useShallow } from "zustand/react/shallow";
 import { useEffect } from "react";
 
 import { complain, say } from "../../app/notices";
-import { call, client, sentence } from "../../server/client";
+import { fieldWith } from "../../forms/schema";
+import { call, client } from "../../server/client";
 import { memorise, rememberedJson } from "../../server/memory";
 import { UNFINISHED, merge, readOutputs, useServer } from "../../server/store";
-import type { ArtifactRecord, ErrorBody, JobRecord, Progress, Schema, Values } from "../../server/types";
+import type { ArtifactRecord, ErrorBody, JobRecord, Progress, Values } from "../../server/types";
 import { randomKey, useEditor } from "./editor";
 import { jobsOf } from "./file";
 import { type Graph, typeOf, upstream } from "./graph";
@@ -95,16 +96,15 @@ function part({ nodes, wires }: Graph, upTo: string): Graph {
 /** The parameters with a seed drawn where chance begins; of each further round, the next seed. */
 function seeded(job: { job: string; params?: Values }, round: number, before: number[], drawn: number[]): Values {
   const params = { ...job.params };
-  const properties = typeOf(useServer.getState().catalogue, job.job)?.params.properties ?? {};
-  const name = Object.keys(properties).find((each) => isSeed(properties[each]));
+  const schema = typeOf(useServer.getState().catalogue, job.job)?.params;
+  const name = schema && fieldWith(schema, "seed");
   if (!name) return params;
-  const given = params[name] ?? properties[name].default;
+  const { default: usual, maximum = LARGEST_SEED } = schema.properties![name];
+  const given = params[name] ?? usual;
   if (typeof given === "number" && given !== -1) return { ...params, [name]: given + round };
-  drawn[round] = before[round] ?? Math.floor(Math.random() * Math.min(properties[name].maximum ?? LARGEST_SEED, LARGEST_SEED));
+  drawn[round] = before[round] ?? Math.floor(Math.random() * Math.min(maximum, LARGEST_SEED));
   return { ...params, [name]: drawn[round] };
 }
-
-const isSeed = ({ ui }: Schema): boolean => ui?.widget === "seed";
 
 /** What is wrong, by the node it is about: fields are "jobs.3.steps". */
 function byNode(error: ErrorBody, nodes: string[]): Runs["problems"] {
@@ -236,9 +236,3 @@ async function readJob(id: string): Promise<void> {
     if ((error as ErrorBody).code === "not_found") note(null);
   }
 }
-
-/** What a person says of results: those that wait for it go on. */
-export const review = (artifact: ArtifactRecord, state: ArtifactRecord["review"]): Promise<void> =>
-  call("review", { ids: [artifact.id], state }).then(() => undefined, complain);
-
-export const problemText = (problem: ErrorBody): string => sentence(problem);

@@ -7,6 +7,7 @@ import { complain } from "../../app/notices";
 import { useServer } from "../../server/store";
 import type { Reference, Values } from "../../server/types";
 import { CopyButton } from "../../ui/CopyButton";
+import { jobTitle } from "../../ui/format";
 import css from "./Stage.module.css";
 import { useSubmitting } from "./submitting";
 
@@ -21,7 +22,7 @@ export function Answer({ answer }: { answer: { job: string; outputs: unknown[] }
   return (
     <div className={css.answer}>
       <header>
-        <h2>{answer.job.split(".")[1]}</h2>
+        <h2>{jobTitle(answer.job)}</h2>
         <button type="button" className="quiet" onClick={close} aria-label="Close the answer"><X size={16} aria-hidden="true" /></button>
       </header>
       {answer.outputs.map((output, index) => <Output key={index} output={output} />)}

@@ -6,7 +6,8 @@ import { chooseJob } from "../../app/intents";
 import { memorise, rememberedJson } from "../../server/memory";
 import { useServer } from "../../server/store";
 import type { JobType } from "../../server/types";
-import { Dialog } from "../../ui/Dialog";
+import { Dialog, firstToFocus } from "../../ui/Dialog";
+import { hasWords, walk } from "../../ui/search";
 import css from "./Head.module.css";
 
 const MOST_RECENT = 4;
@@ -29,19 +30,15 @@ export function JobChooser({ present, onClose }: { present: string; onClose: () 
     onClose();
   };
   const press = (event: KeyboardEvent) => {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    const all = [...list.current!.querySelectorAll("button")];
-    if (event.key === "Enter" && event.target instanceof HTMLInputElement) all[0]?.click();
+    if (event.key === "Enter" && event.target instanceof HTMLInputElement) list.current!.querySelector("button")?.click();
     if (event.key === "Enter") event.stopPropagation();
-    if (!step) return;
-    event.preventDefault();
-    all[Math.max(0, all.indexOf(document.activeElement as HTMLButtonElement) + step)]?.focus();
+    walk(event, list.current!);
   };
   return (
     <Dialog title="Choose a job" onClose={onClose}>
       <div onKeyDown={press}>
         <input
-          type="search" autoFocus value={search} placeholder="Search" aria-label="Search jobs"
+          type="search" ref={firstToFocus} value={search} placeholder="Search" aria-label="Search jobs"
           onChange={({ target }) => setSearch(target.value)}
         />
         <div ref={list} className={css.list}>
@@ -66,7 +63,7 @@ export function JobChooser({ present, onClose }: { present: string; onClose: () 
 }
 
 const matches = ({ full, help, title }: JobType, search: string): boolean =>
-  search.toLowerCase().split(/\s+/).every((word) => `${full} ${help} ${title}`.toLowerCase().includes(word));
+  hasWords(`${full} ${help} ${title}`, search);
 
 function grouped(jobs: JobType[], first: string[]): [string, JobType[]][] {
   const late = first.map((name) => jobs.find(({ full }) => full === name)).filter((job) => job !== undefined);

@@ -2,8 +2,7 @@
 
 import { Link } from "wouter";
 
-import { complain } from "../../app/notices";
-import { call } from "../../server/client";
+import { pause } from "../../app/jobs";
 import { useServer } from "../../server/store";
 import type { JobRecord } from "../../server/types";
 import css from "./Stage.module.css";
@@ -20,7 +19,7 @@ export function Queue({ waiting }: { waiting: JobRecord[] }) {
       {paused && (
         <>
           {" "}· The queue is paused.
-          <button type="button" onClick={() => call("queue", { action: "resume" }).catch(complain)}>Resume</button>
+          <button type="button" onClick={() => void pause(false)}>Resume</button>
         </>
       )}
     </p>

@@ -2,9 +2,8 @@
 
 import { SkipForward, Square, X } from "lucide-react";
 
-import { complain } from "../../app/notices";
+import { cancel, keep, skip } from "../../app/jobs";
 import { words } from "../../forms/schema";
-import { call } from "../../server/client";
 import { useServer } from "../../server/store";
 import type { JobRecord, Progress } from "../../server/types";
 import { duration } from "../../ui/format";
@@ -14,7 +13,6 @@ export function Running({ job }: { job: JobRecord }) {
   const progress = useServer((server) => server.progress[job.id]);
   const preview = useServer((server) => server.previews[job.id]);
   const several = useServer(({ catalogue }) => catalogue[job.name]?.output.list);
-  const act = (event: string, more = {}) => call(event, { id: job.id, ...more }).catch(complain);
   return (
     <>
       <div className={css.picture}>
@@ -24,16 +22,16 @@ export function Running({ job }: { job: JobRecord }) {
         <progress aria-label={`Progress of ${job.name}`} max={1} value={shareOf(progress)} />
         <p role="status">{textOf(progress)}</p>
         {several && (
-          <button type="button" title="Leave this one and go on with the next" onClick={() => act("skip")}>
+          <button type="button" title="Leave this one and go on with the next" onClick={() => void skip(job.id)}>
             <SkipForward size={16} aria-hidden="true" /> Skip
           </button>
         )}
         {several && (
-          <button type="button" title="Stop, and keep what there is" onClick={() => act("cancel", { keep_partial: true })}>
+          <button type="button" title="Stop, and keep what there is" onClick={() => void keep(job.id)}>
             <Square size={14} aria-hidden="true" /> Stop
           </button>
         )}
-        <button type="button" title="Stop, and keep nothing" onClick={() => act("cancel")}>
+        <button type="button" title="Stop, and keep nothing" onClick={() => void cancel(job.id)}>
           <X size={16} aria-hidden="true" /> Cancel
         </button>
       </div>

@@ -4,9 +4,11 @@ import { ArrowRight, Check, Eye, Maximize2, ThumbsDown, X } from "lucide-react";
 import { useEffect, useState } from "react";
 
 import { openResult } from "../../app/intents";
+import { cancel } from "../../app/jobs";
 import { useKeys } from "../../app/keys";
 import { complain } from "../../app/notices";
-import { call, sentence } from "../../server/client";
+import { review } from "../../app/results";
+import { sentence } from "../../server/client";
 import { readOutputs, UNFINISHED, useServer } from "../../server/store";
 import type { ArtifactRecord, JobRecord } from "../../server/types";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
@@ -83,7 +85,7 @@ function Unfinished({ record, picture }: { record: JobRecord; picture: string })
   const isOver = !UNFINISHED.includes(record.state);
   const stop = () => {
     if (isOver) setMade(picture, ({ jobs }) => ({ jobs: jobs.filter((id) => id !== record.id) }));
-    else call("cancel", { id: record.id }).catch(complain);
+    else void cancel(record.id);
   };
   const state = record.error && isOver ? sentence(record.error) : record.state;
   return (
@@ -101,12 +103,7 @@ function Unfinished({ record, picture }: { record: JobRecord; picture: string })
 
 function Actions({ result, mayCarry, goOn, compare }: { result: ArtifactRecord } & Pick<Props, "mayCarry" | "goOn" | "compare">) {
   const [keep, setKeep] = useState(false);
-  const [review, setReview] = useState(result.review);
-  const judge = (wanted: "picked" | "rejected") => {
-    const state = review === wanted ? "new" : wanted;
-    setReview(state);
-    call("review", { ids: [result.id], state }).catch(complain);
-  };
+  const judge = (wanted: "picked" | "rejected") => void review([result.id], result.review === wanted ? "new" : wanted);
   const hold = { onPointerDown: () => compare(true), onPointerUp: () => compare(false), onPointerLeave: () => compare(false), onBlur: () => compare(false) };
   return (
     <div className={css.actions}>
@@ -116,8 +113,8 @@ function Actions({ result, mayCarry, goOn, compare }: { result: ArtifactRecord }
       >
         <Eye size={16} aria-hidden="true" /> Hold to compare
       </button>
-      <button type="button" aria-pressed={review === "picked"} onClick={() => judge("picked")} aria-label="Pick" title="Pick"><Check size={16} aria-hidden="true" /></button>
-      <button type="button" aria-pressed={review === "rejected"} onClick={() => judge("rejected")} aria-label="Reject" title="Reject"><ThumbsDown size={16} aria-hidden="true" /></button>
+      <button type="button" aria-pressed={result.review === "picked"} onClick={() => judge("picked")} aria-label="Pick" title="Pick"><Check size={16} aria-hidden="true" /></button>
+      <button type="button" aria-pressed={result.review === "rejected"} onClick={() => judge("rejected")} aria-label="Reject" title="Reject"><ThumbsDown size={16} aria-hidden="true" /></button>
       <button type="button" onClick={() => openResult(result.id)} aria-label="Open among the results" title="Open among the results"><Maximize2 size={16} aria-hidden="true" /></button>
       {mayCarry && (
         <label>

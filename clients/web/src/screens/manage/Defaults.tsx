@@ -10,7 +10,7 @@ import { useServer } from "../../server/store";
 import type { ErrorBody, JobType, Override } from "../../server/types";
 import { Empty } from "../../ui/Empty";
 import css from "./Defaults.module.css";
-import { useWhyNot } from "./rights";
+import { useWhyNot } from "../../app/rights";
 import { type Changes, type Settings, useSettings } from "./settings";
 
 const BOUNDS = ["minimum", "maximum", "step"] as const;

@@ -10,6 +10,7 @@ import type { LogLine } from "../../server/types";
 import { CopyButton } from "../../ui/CopyButton";
 import { Empty } from "../../ui/Empty";
 import { clock, moment } from "../../ui/format";
+import { hasWords } from "../../ui/search";
 import css from "./LogPane.module.css";
 
 const SERVER = "server"; // in place of a job: the server's own lines
@@ -118,7 +119,7 @@ function Text({ text }: { text: string }) {
 const isOf = (line: LogLine, id?: string): boolean => !id || (id === SERVER ? !line.job : line.job === id);
 
 const contains = ({ text, name, job }: LogLine, words: string): boolean =>
-  `${text} ${name ?? ""} ${job ?? ""}`.toLowerCase().includes(words.toLowerCase());
+  hasWords(`${text} ${name ?? ""} ${job ?? ""}`, words);
 
 const asText = ({ time, job, name, text }: LogLine): string =>
   `${new Date(time * 1000).toISOString()} ${job ? `${name ?? "job"} ${job}` : SERVER}: ${text.trimEnd()}`;

@@ -4,12 +4,13 @@ import { Check, ExternalLink } from "lucide-react";
 import { useEffect, useState } from "react";
 
 import { complain } from "../../app/notices";
-import { call, client } from "../../server/client";
+import { call, onEvent } from "../../server/client";
 import { useServer } from "../../server/store";
 import type { JobType, ModelFetchable, ModelFile, ModelKind } from "../../server/types";
 import { CopyButton } from "../../ui/CopyButton";
 import { Empty } from "../../ui/Empty";
-import { moment, size } from "../../ui/format";
+import { moment, size, webAddress } from "../../ui/format";
+import { hasWords } from "../../ui/search";
 import css from "./Models.module.css";
 
 const MOST_SHOWN = 200; // files of a kind; more are found by a search
@@ -19,8 +20,8 @@ export function Models() {
   const [words, setWords] = useState("");
   if (!kinds) return <Empty title="One moment …" />;
   if (!kinds.length) return <Empty title="No plugin uses models">Those that do say here which kinds, and where to put the files.</Empty>;
-  const found = kinds.map((kind) => ({ ...kind, files: kind.files.filter(({ name }) => has(name, words)) }));
-  const shown = found.filter(({ files, kind, fetchable }) => !words || files.length || has(kind, words) || fetchable.some(({ id }) => has(id, words)));
+  const found = kinds.map((kind) => ({ ...kind, files: kind.files.filter(({ name }) => hasWords(name, words)) }));
+  const shown = found.filter(({ files, kind, fetchable }) => !words || files.length || hasWords(kind, words) || fetchable.some(({ id }) => hasWords(id, words)));
   return (
     <>
       <p className={css.lead}>A file that is put into one of these folders is there within seconds, without a restart.</p>
@@ -31,8 +32,6 @@ export function Models() {
   );
 }
 
-const has = (text: string, words: string): boolean => text.toLowerCase().includes(words.toLowerCase());
-
 /** All kinds, those that are asked for by forms but have no folder yet, too; anew when files or plugins come and go. */
 function useKinds(): ModelKind[] | undefined {
   const catalogue = useServer((server) => server.catalogue);
@@ -42,7 +41,7 @@ function useKinds(): ModelKind[] | undefined {
     if (!online) return;
     const read = () => call<{ kinds: ModelKind[] }>("models").then(({ kinds }) => setListed(kinds), complain);
     void read();
-    return client.onEvent(({ type }) => void (type === "models" && read()));
+    return onEvent(({ type }) => void (type === "models" && read()));
   }, [online, catalogue]);
   if (!listed) return undefined;
   const known = new Set(listed.map(({ kind }) => kind));
@@ -107,7 +106,7 @@ function Fetchable({ folder, model }: { folder: string; model: ModelFetchable })
         <span className={css.there}><Check size={14} aria-hidden="true" /> there</span>
       ) : (
         <span>
-          <a href={model.url} target="_blank" rel="noreferrer">Download <ExternalLink size={12} aria-hidden="true" /></a>
+          <a href={webAddress(model.url)} target="_blank" rel="noreferrer">Download <ExternalLink size={12} aria-hidden="true" /></a>
           <span className={css.soft}> and put it there as <code>{folder}{name}</code></span>
         </span>
       )}

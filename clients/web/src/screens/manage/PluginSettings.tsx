@@ -7,7 +7,7 @@ import { JobForm } from "../../forms/JobForm";
 import { same, words } from "../../forms/schema";
 import type { ErrorBody, JobType, Plugin, Values } from "../../server/types";
 import css from "./Manage.module.css";
-import { useWhyNot } from "./rights";
+import { useWhyNot } from "../../app/rights";
 import type { Changes } from "./settings";
 
 interface Props {

@@ -8,6 +8,7 @@ import { useServer } from "../../server/store";
 import type { Announced, Plugin } from "../../server/types";
 import { CopyButton } from "../../ui/CopyButton";
 import { Empty } from "../../ui/Empty";
+import { webAddress } from "../../ui/format";
 import css from "./Manage.module.css";
 import { PluginSettings } from "./PluginSettings";
 import { useSettings } from "./settings";
@@ -76,7 +77,7 @@ function Refusal({ title, error }: { title: string; error: string }) {
 }
 
 function About({ plugin }: { plugin: Plugin }) {
-  const home = /^https?:/.test(plugin.homepage ?? "") ? plugin.homepage : undefined;
+  const home = webAddress(plugin.homepage);
   const said = [plugin.name, plugin.author, plugin.licence].filter(Boolean);
   return (
     <p className={css.soft}>

@@ -4,14 +4,13 @@ import { Pause, Play } from "lucide-react";
 import { useEffect } from "react";
 import { Link } from "wouter";
 
-import { complain } from "../../app/notices";
-import { call } from "../../server/client";
+import { pause } from "../../app/jobs";
 import { readJobsSoon, useServer } from "../../server/store";
 import type { Worker } from "../../server/types";
 import { Empty } from "../../ui/Empty";
 import { size } from "../../ui/format";
 import css from "./Manage.module.css";
-import { useAdmin } from "./rights";
+import { useAdmin } from "../../app/rights";
 
 const LOOK_MS = 3000; // workers come and go without an event
 
@@ -37,13 +36,12 @@ export function Workers() {
 
 function PauseSwitch({ paused, queued }: { paused: boolean; queued: number }) {
   const admin = useAdmin();
-  const act = () => call("queue", { action: paused ? "resume" : "pause" }).then(readJobsSoon, complain);
   const Icon = paused ? Play : Pause;
   return (
     <div className={css.bar}>
       <p>{paused ? "The queue is paused." : "The queue runs."} {queued} {queued === 1 ? "job is" : "jobs are"} queued.</p>
       {admin && (
-        <button type="button" onClick={act} title={paused ? undefined : "Running jobs finish; no other begins"}>
+        <button type="button" onClick={() => void pause(!paused)} title={paused ? undefined : "Running jobs finish; no other begins"}>
           <Icon size={16} aria-hidden="true" /> {paused ? "Resume" : "Pause"}
         </button>
       )}

@@ -9,13 +9,14 @@ import { words } from "../../forms/schema";
 import { call, sentence } from "../../server/client";
 import type { ArtifactRecord, ErrorBody } from "../../server/types";
 import { Empty } from "../../ui/Empty";
+import { jobTitle } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
-import { review } from "./actions";
+import { review } from "../../app/results";
 import css from "./Compare.module.css";
 import { useGallery } from "./gallery";
 import { Stage } from "./Stage";
 import { FITTED, useView, type Viewing, zoomed } from "./view";
-import { jobTitle, shown } from "./words";
+import { shown } from "./words";
 
 const STEP = 1.25; // of the zoom keys
 const LETTERS = "ABCD";

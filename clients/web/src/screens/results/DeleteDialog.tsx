@@ -3,9 +3,9 @@
 import { useState } from "react";
 
 import type { ArtifactRecord } from "../../server/types";
-import { Dialog } from "../../ui/Dialog";
+import { Dialog, firstToFocus } from "../../ui/Dialog";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
-import { remove } from "./actions";
+import { remove } from "../../app/results";
 import css from "./DeleteDialog.module.css";
 
 const SHOWN = 8;
@@ -14,9 +14,6 @@ interface Props {
   artifacts: ArtifactRecord[];
   onClose: (deleted: boolean) => void;
 }
-
-/** The dialog looks for the attribute, which React's autoFocus does not set. */
-const firstToFocus = (button: HTMLButtonElement | null) => button?.setAttribute("autofocus", "");
 
 export function DeleteDialog({ artifacts, onClose }: Props) {
   const [busy, setBusy] = useState(false);

@@ -6,10 +6,11 @@ import { sentence } from "../../server/client";
 import type { ArtifactRecord } from "../../server/types";
 import { useAsked } from "../../ui/asked";
 import { Empty } from "../../ui/Empty";
+import { jobTitle } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
 import { graphOf, NODE, type Relative } from "./lineage";
 import css from "./LineageGraph.module.css";
-import { aboutOf, jobTitle } from "./words";
+import { aboutOf } from "./words";
 
 const COLUMN = 12; // shown of one column at first, and more with every wish
 const LIMIT = 1000; // that the server tells

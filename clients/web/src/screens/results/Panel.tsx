@@ -9,11 +9,11 @@ import { useServer } from "../../server/store";
 import type { ArtifactRecord, JobRecord } from "../../server/types";
 import { useAsked } from "../../ui/asked";
 import { CopyButton } from "../../ui/CopyButton";
-import { duration, moment, size } from "../../ui/format";
+import { duration, moment, size, jobTitle } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
 import type { Relative } from "./lineage";
 import css from "./Panel.module.css";
-import { aboutOf, jobTitle, shown, told } from "./words";
+import { aboutOf, shown, told } from "./words";
 
 const RELATIVES = 12; // shown of each kind
 const SHORT = 60; // characters of a fact that is told at once

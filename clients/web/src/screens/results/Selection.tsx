@@ -6,7 +6,7 @@ import { useState } from "react";
 import { useKeys } from "../../app/keys";
 import type { ArtifactRecord } from "../../server/types";
 import { SendTo } from "../../ui/SendTo";
-import { download, review } from "./actions";
+import { download, review } from "../../app/results";
 import { DeleteDialog } from "./DeleteDialog";
 import { activate, chosen, neighbour, selectNone, useGallery } from "./gallery";
 import css from "./Selection.module.css";

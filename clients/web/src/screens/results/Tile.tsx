@@ -5,11 +5,11 @@ import { memo, type MouseEvent, useRef, useState } from "react";
 
 import type { ArtifactRecord } from "../../server/types";
 import { isPicture, pictureUrl, thumbnailUrl } from "../../ui/pictures";
-import { review } from "./actions";
+import { review } from "../../app/results";
 import { activate, hasJustCome, selectTo, toggle, useGallery } from "./gallery";
 import css from "./Gallery.module.css";
 import { aboutOf } from "./words";
-import { useText } from "./text";
+import { useText } from "../../ui/text";
 
 const STEPS = [192, 384, 768]; // sizes of thumbnails, few, so that they are found again
 const LONG_PRESS_MS = 450;

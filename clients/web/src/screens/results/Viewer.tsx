@@ -4,22 +4,23 @@ import { ArrowLeft, Brush, ChevronLeft, ChevronRight, Copy, Download, FilePen, G
 import { type ReactNode, useEffect, useState } from "react";
 import { navigate } from "wouter/use-hash-location";
 
-import { openAsFlow } from "../../app/intents";
+import { openAsFlow, openPainter } from "../../app/intents";
 import { useKeys } from "../../app/keys";
 import { onEvent, sentence } from "../../server/client";
+import { useServer } from "../../server/store";
 import type { ArtifactRecord, ErrorBody } from "../../server/types";
 import { useAsked } from "../../ui/asked";
 import { Empty } from "../../ui/Empty";
 import { Menu } from "../../ui/Menu";
 import { isPicture, pictureUrl } from "../../ui/pictures";
 import { SendTo } from "../../ui/SendTo";
-import { again, canPaint, copyPicture, download, paint, reuseForm, review } from "./actions";
+import { again, canPaint, copyPicture, download, reuseForm, review } from "../../app/results";
 import { DeleteDialog } from "./DeleteDialog";
 import { neighbour, useGallery } from "./gallery";
 import { LineageGraph } from "./LineageGraph";
 import { Panel } from "./Panel";
 import { Stage } from "./Stage";
-import { useText } from "./text";
+import { useText } from "../../ui/text";
 import { FITTED, moved, useView, zoomed } from "./view";
 import css from "./Viewer.module.css";
 
@@ -80,6 +81,7 @@ function Shown({ artifact, onClose }: { artifact: ArtifactRecord; onClose: () =>
   const toggle = (state: "picked" | "rejected") => void review([id], artifact.review === state ? "new" : state);
   const whole = () => setView((now) => ({ ...now, zoom: (now.zoom / scale) || 1 }));
   const picture = isPicture(artifact);
+  const catalogue = useServer((server) => server.catalogue);
   usePreload(before, after);
   useKeys(
     {
@@ -118,7 +120,7 @@ function Shown({ artifact, onClose }: { artifact: ArtifactRecord; onClose: () =>
         <span className={css.gap} />
         {artifact.job && <Act icon={FilePen} name="Reuse form" keys="R" onClick={() => void reuseForm(artifact)} />}
         {artifact.job && <Act icon={RefreshCw} name="Again" keys="N" onClick={() => void again(artifact)} />}
-        {canPaint(artifact) && <Act icon={Brush} name="Inpaint" onClick={() => paint(artifact)} />}
+        {canPaint(artifact, catalogue) && <Act icon={Brush} name="Inpaint" onClick={() => openPainter(artifact)} />}
         <Act icon={Send} name="Send to" keys="S" onClick={() => setSending(true)} />
         <Act icon={GitFork} name="Lineage" keys="L" pressed={lineage} onClick={() => setLineage(!lineage)} />
         {lineage && artifact.job && <Act icon={Waypoints} name="As a flow" onClick={() => openAsFlow(artifact.id)} />}

@@ -1,7 +1,6 @@
 // What results and their parameters are called in words.
 
 import { same, words } from "../../forms/schema";
-import { useServer } from "../../server/store";
 import type { ArtifactRecord, JobType, Schema, Values } from "../../server/types";
 
 const KINDS: Record<string, string> = { image: "Picture", json: "JSON" };
@@ -15,9 +14,6 @@ export function aboutOf({ kind, name, facts, review, job, idx }: ArtifactRecord)
   ];
   return parts.filter(Boolean).join(", ");
 }
-
-/** "plugin.sd_upscale" is "sd upscale". */
-export const jobTitle = (name: string): string => name.split(".").at(-1)!.replaceAll("_", " ");
 
 export const shown = (value: unknown): string => {
   if (value === true) return "yes";
@@ -53,10 +49,4 @@ export function told(params: Values, type: JobType | undefined): Told {
     changed: rest.filter(([name, value]) => !known[name] || !same(value, known[name].default)),
     groups: [...groups].sort(([a], [b]) => Number(Boolean(a)) - Number(Boolean(b))),
   };
-}
-
-/** The parameter that is a seed, by its widget. */
-export function seedOf(job: string): string | undefined {
-  const properties = useServer.getState().catalogue[job]?.params.properties ?? {};
-  return Object.entries(properties).find(([, { ui }]) => ui?.widget === "seed")?.[0];
 }

@@ -9,9 +9,10 @@ import { useServer } from "../../server/store";
 import type { JobRecord, LogLine } from "../../server/types";
 import { CopyButton } from "../../ui/CopyButton";
 import { Dialog } from "../../ui/Dialog";
-import { retry } from "./actions";
+import { retry } from "../../app/jobs";
+import { jobTitle } from "../../ui/format";
 import css from "./Details.module.css";
-import { shortName } from "./words";
+
 
 export function Details({ job, onClose }: { job: JobRecord; onClose: () => void }) {
   const text = useLog(job.id);
@@ -25,7 +26,7 @@ export function Details({ job, onClose }: { job: JobRecord; onClose: () => void 
     </>
   );
   return (
-    <Dialog title={`Why ${shortName(job.name)} failed`} onClose={onClose} actions={actions}>
+    <Dialog title={`Why ${jobTitle(job.name)} failed`} onClose={onClose} actions={actions}>
       {error && <p className={css.message}>{error.message}</p>}
       {error?.hint && <p className={css.message}>{error.hint}</p>}
       <dl className={css.facts}>

@@ -8,12 +8,12 @@ import { reuse } from "../../app/intents";
 import { complain } from "../../app/notices";
 import { useServer, wantOutputs } from "../../server/store";
 import type { ArtifactRecord, JobRecord } from "../../server/types";
-import { clock, duration } from "../../ui/format";
+import { clock, duration, jobTitle } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
-import { retry } from "./actions";
+import { retry } from "../../app/jobs";
 import { Details } from "./Details";
 import css from "./Ended.module.css";
-import { shortName, summary } from "./words";
+import { summary } from "./words";
 
 const PAGE = 20;
 const SHOWN = 6; // results in a row
@@ -44,7 +44,7 @@ const EndedRow = memo(function EndedRow({ job, onDetails }: { job: JobRecord; on
       {state !== "failed" && <Results job={job} />}
       <div className={css.what}>
         <p className={css.name}>
-          <b>{shortName(name)}</b>
+          <b>{jobTitle(name)}</b>
           <span title={said}>{said}</span>
         </p>
         {state === "failed" && error && (
@@ -59,10 +59,10 @@ const EndedRow = memo(function EndedRow({ job, onDetails }: { job: JobRecord; on
       </div>
       <div className={css.actions}>
         {state === "failed" && <button type="button" onClick={() => onDetails(job)}>Details</button>}
-        <button type="button" className={state === "failed" ? undefined : "quiet"} onClick={() => retry(id)} aria-label={`${state === "done" ? "Make anew" : "Retry"}: ${shortName(name)} ${said}`} title={state === "done" ? "Make anew" : "Retry"}>
+        <button type="button" className={state === "failed" ? undefined : "quiet"} onClick={() => retry(id)} aria-label={`${state === "done" ? "Make anew" : "Retry"}: ${jobTitle(name)} ${said}`} title={state === "done" ? "Make anew" : "Retry"}>
           <RotateCcw size={16} aria-hidden="true" /> {state === "failed" && "Retry"}
         </button>
-        <button type="button" className={state === "failed" ? undefined : "quiet"} onClick={() => reuse(job).catch(complain)} aria-label={`Open in form: ${shortName(name)} ${said}`} title="Open in form">
+        <button type="button" className={state === "failed" ? undefined : "quiet"} onClick={() => reuse(job).catch(complain)} aria-label={`Open in form: ${jobTitle(name)} ${said}`} title="Open in form">
           <FilePenLine size={16} aria-hidden="true" /> {state === "failed" && "Open in form"}
         </button>
       </div>

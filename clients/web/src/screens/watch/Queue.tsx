@@ -11,11 +11,12 @@ import { useLayoutEffect, useRef, useState } from "react";
 import { say } from "../../app/notices";
 import { useServer } from "../../server/store";
 import type { JobRecord } from "../../server/types";
-import { moveBeside } from "./actions";
+import { moveBeside } from "../../app/jobs";
 import { lane } from "./lists";
+import { jobTitle } from "../../ui/format";
 import css from "./Queue.module.css";
 import { QueueRow } from "./QueueRow";
-import { shortName } from "./words";
+
 
 const ROW = 60; // pixels
 const HELP = `To move a job, press space, then the arrow keys, then space again at its new place. Escape leaves it where it was.`;
@@ -111,7 +112,7 @@ function move(jobs: JobRecord[], id: string, over: string): void {
 /** What a screen reader says. `moved` keeps that a job that was picked up has left its place. */
 function announcements(jobs: JobRecord[], moved: { current: boolean }): Announcements {
   const place = (id: string | number) => jobs.findIndex((job) => job.id === id) + 1;
-  const name = (id: string | number) => shortName(jobs.find((job) => job.id === id)?.name ?? "the job");
+  const name = (id: string | number) => jobTitle(jobs.find((job) => job.id === id)?.name ?? "the job");
   return {
     onDragStart: ({ active }) => `Picked up ${name(active.id)}, which is number ${place(active.id)} of ${jobs.length}.`,
     onDragOver: ({ active, over }) => {

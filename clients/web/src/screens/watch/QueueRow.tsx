@@ -11,9 +11,10 @@ import { useServer } from "../../server/store";
 import type { JobRecord } from "../../server/types";
 import { Menu } from "../../ui/Menu";
 import { useNow } from "../../ui/useNow";
-import { cancel, hold, release, toEnd } from "./actions";
+import { cancel, hold, release, toEnd } from "../../app/jobs";
+import { jobTitle } from "../../ui/format";
 import css from "./Queue.module.css";
-import { about, attempt, shortName, summary, waitsFor } from "./words";
+import { about, attempt, summary, waitsFor } from "./words";
 
 interface Props {
   job: JobRecord;
@@ -29,7 +30,7 @@ export const QueueRow = memo(function QueueRow({ job, place, places, top, select
   const type = useServer((server) => server.catalogue[name]);
   const { attributes, listeners, setNodeRef, transform, transition, isDragging } = useSortable({ id });
   const said = summary(job, type);
-  const label = `${shortName(name)}${said ? `: ${said}` : ""}`;
+  const label = `${jobTitle(name)}${said ? `: ${said}` : ""}`;
   return (
     <li
       ref={setNodeRef} className={css.row} data-dragging={isDragging || undefined} data-selected={selected || undefined}
@@ -46,7 +47,7 @@ export const QueueRow = memo(function QueueRow({ job, place, places, top, select
       <span className={css.place} aria-hidden="true">{place + 1}</span>
       <div className={css.what}>
         <p className={css.name}>
-          <b>{shortName(name)}</b>
+          <b>{jobTitle(name)}</b>
           <span title={said}>{said}</span>
         </p>
         <p className={css.when}>

@@ -6,12 +6,12 @@ import { Link } from "wouter";
 
 import { useServer, wantOutputs } from "../../server/store";
 import type { ArtifactRecord, JobRecord } from "../../server/types";
-import { duration } from "../../ui/format";
+import { duration, jobTitle } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
 import { useNow } from "../../ui/useNow";
-import { cancel, keep, skip } from "./actions";
+import { cancel, keep, skip } from "../../app/jobs";
 import css from "./RunningCard.module.css";
-import { about, attempt, shortName, summary } from "./words";
+import { about, attempt, summary } from "./words";
 
 const NONE: ArtifactRecord[] = [];
 const SHOWN = 12; // results on a card, the newest
@@ -26,7 +26,7 @@ export const RunningCard = memo(function RunningCard({ job, parts }: { job: JobR
       <Media job={job} part={parts?.find(({ state }) => state === "running")?.id} />
       <div className={css.body}>
         <header>
-          <h3 id={`running-${id}`}>{shortName(name)}</h3>
+          <h3 id={`running-${id}`}>{jobTitle(name)}</h3>
           <span className={css.session} title={`Session ${session}`}>{session}</span>
         </header>
         {said && <p className={css.summary} title={said}>{said}</p>}
@@ -47,7 +47,7 @@ function Media({ job: { id, name }, part }: { job: JobRecord; part?: string }) {
   return (
     <div className={css.media}>
       <div className={css.preview}>
-        {shown ? <img src={shown} alt={preview ? `Preview of ${shortName(name)}` : "The newest result"} /> : <span className={css.nothing} />}
+        {shown ? <img src={shown} alt={preview ? `Preview of ${jobTitle(name)}` : "The newest result"} /> : <span className={css.nothing} />}
       </div>
       {strip.length > 0 && (
         <ul className={css.strip} aria-label="Finished so far">
@@ -107,7 +107,7 @@ function Part({ part }: { part: JobRecord }) {
   const share = progress?.total ? ` ${Math.floor((100 * progress.step) / progress.total)} %` : "";
   return (
     <li>
-      <b>{shortName(part.name)}</b>
+      <b>{jobTitle(part.name)}</b>
       <span className={css.partSummary} title={summary(part, type)}>{summary(part, type)}</span>
       <span>{part.state}{part.state === "running" && share}</span>
     </li>

@@ -6,13 +6,14 @@ import { Link } from "wouter";
 
 import { useKeys } from "../../app/keys";
 import { complain } from "../../app/notices";
+import { useAdmin } from "../../app/rights";
 import { toggleTelling, useTelling } from "../../app/title";
 import { call } from "../../server/client";
 import { lookAtQueue, merge, useServer } from "../../server/store";
 import type { JobRecord } from "../../server/types";
 import { Dialog } from "../../ui/Dialog";
 import { Empty } from "../../ui/Empty";
-import { cancelAll, each, pause } from "./actions";
+import { cancelAll, each, pause } from "../../app/jobs";
 import { Ended } from "./Ended";
 import { useLists } from "./lists";
 import { Queue } from "./Queue";
@@ -114,11 +115,9 @@ function Bells() {
   );
 }
 
-const mayPause = (rights: string[] | undefined): boolean => !!rights?.includes("admin");
-
 function PauseButton() {
   const paused = useServer((server) => server.queue.paused);
-  const may = mayPause(useServer((server) => server.hello?.rights));
+  const may = useAdmin();
   const act = () => void pause(!paused);
   useKeys(may ? { p: [paused ? "Resume the queue" : "Pause the queue", act] } : {}, "Watch");
   const Icon = paused ? Play : Pause;
@@ -134,7 +133,7 @@ function PauseButton() {
 
 function Paused() {
   const paused = useServer((server) => server.queue.paused);
-  const may = mayPause(useServer((server) => server.hello?.rights));
+  const may = useAdmin();
   if (!paused) return null;
   return (
     <p className={css.paused} role="status">

@@ -1,6 +1,7 @@
 // Jobs in words: what a person would know one by, how long it takes, what it waits for.
 
 import type { JobRecord, JobType, Wait } from "../../server/types";
+import { jobTitle } from "../../ui/format";
 
 /** 130 is "about 2 min": nobody wants to see it jump. */
 export function about(seconds: number): string {
@@ -11,9 +12,6 @@ export function about(seconds: number): string {
   const rest = Math.round((minutes % 60) / 5) * 5;
   return `about ${Math.floor(minutes / 60)} h${rest ? ` ${rest} min` : ""}`;
 }
-
-/** "upscale" of "image_tools.upscale". */
-export const shortName = (name: string): string => name.slice(name.indexOf(".") + 1).replaceAll("_", " ");
 
 /** The prompt, or what was set otherwise than usual. */
 export function summary({ params }: JobRecord, type: JobType | undefined): string {
@@ -40,7 +38,7 @@ export function waitsFor({ state, waits_for: waits = [] }: JobRecord, jobs: Reco
 
 function named({ job, state }: Wait, jobs: Record<string, JobRecord>): string {
   const known = jobs[job!];
-  return known ? `${shortName(known.name)}, which is ${known.state}` : `a job that is ${state}`;
+  return known ? `${jobTitle(known.name)}, which is ${known.state}` : `a job that is ${state}`;
 }
 
 /** How often it was begun, if that is worth a word. */

@@ -1,9 +1,9 @@
 // What people do with jobs. Each is sent again after a broken connection, and none is done twice.
 
-import { complain, say } from "../../app/notices";
-import { call, client } from "../../server/client";
-import { merge, placeBeside, readJobsSoon, useServer } from "../../server/store";
-import type { JobRecord } from "../../server/types";
+import { complain, say } from "./notices";
+import { call, client } from "../server/client";
+import { merge, placeBeside, readJobsSoon, useServer } from "../server/store";
+import type { JobRecord, Values } from "../server/types";
 
 const AT_ONCE = 8; // requests
 const PAGE = 1000;
@@ -27,9 +27,10 @@ export const toEnd = (id: string, to: "front" | "back"): Promise<void> => send("
 /** Not sent twice: the second time it would be the next picture's turn. */
 export const skip = (id: string): Promise<void> => client.call("skip", { id }, { repeat: false }).then(() => undefined, failed);
 
-export const retry = (id: string): Promise<void> =>
-  call<{ job: JobRecord }>("retry", { id, client_ref: crypto.getRandomValues(new Uint32Array(4)).join("-") }).then(
-    ({ job }) => (merge(job), readJobsSoon(), say("Queued again.")), complain,
+/** Once more, with other parameters where some are given. Sent again, it is the same one: the reference tells. */
+export const retry = (id: string, params?: Values): Promise<void> =>
+  call<{ job: JobRecord }>("retry", { id, params, client_ref: crypto.getRandomValues(new Uint32Array(4)).join("-") }).then(
+    ({ job }) => (merge(job), readJobsSoon(), say(params ? "Queued again, with a new seed." : "Queued again.")), complain,
   );
 
 export function pause(paused: boolean): Promise<void> {

@@ -1,12 +1,13 @@
-// What can be done with results, from the gallery, the full view and the keyboard.
+// What can be done with results, on every screen that shows some.
 
-import { openPainter, reuse } from "../../app/intents";
-import { complain, say } from "../../app/notices";
-import { call } from "../../server/client";
-import { useServer } from "../../server/store";
-import type { ArtifactRecord, JobRecord } from "../../server/types";
-import { isPicture, pictureUrl } from "../../ui/pictures";
-import { seedOf } from "./words";
+import { fieldWith } from "../forms/schema";
+import { call } from "../server/client";
+import { useServer } from "../server/store";
+import type { ArtifactRecord, JobRecord, JobType } from "../server/types";
+import { isPicture, pictureUrl } from "../ui/pictures";
+import { reuse } from "./intents";
+import { retry } from "./jobs";
+import { complain, say } from "./notices";
 
 const AT_ONCE = 500; // ids that the server takes in one call
 const BETWEEN_MS = 350; // downloads that follow faster are dropped by browsers
@@ -15,7 +16,7 @@ function* portions(ids: string[]): Generator<string[]> {
   for (let at = 0; at < ids.length; at += AT_ONCE) yield ids.slice(at, at + AT_ONCE);
 }
 
-/** Says what one thinks of results; the event tells the gallery. */
+/** Says what one thinks of results; the event tells all that show them. */
 export async function review(ids: string[], state: ArtifactRecord["review"]): Promise<void> {
   try {
     for (const some of portions(ids)) await call("review", { ids: some, state });
@@ -37,7 +38,7 @@ export async function remove(ids: string[]): Promise<boolean> {
 }
 
 const SUFFIXES: Record<string, string> = { image: "png", mask: "png", text: "txt", json: "json", audio: "wav", video: "mp4" };
-export type Format = "original" | "jpeg" | "webp";
+type Format = "original" | "jpeg" | "webp";
 
 export async function download(artifacts: ArtifactRecord[], format: Format = "original"): Promise<void> {
   for (const [at, artifact] of artifacts.entries()) {
@@ -80,7 +81,7 @@ async function png(artifact: ArtifactRecord): Promise<Blob> {
 }
 
 /** The job that made a result; null for uploads and where it is not known any more. */
-export async function makerOf({ job }: ArtifactRecord): Promise<JobRecord | null> {
+async function makerOf({ job }: ArtifactRecord): Promise<JobRecord | null> {
   if (!job) return null;
   return (await call<{ job: JobRecord }>("job", { id: job })).job;
 }
@@ -99,22 +100,19 @@ export async function again(artifact: ArtifactRecord): Promise<void> {
   try {
     const record = await makerOf(artifact);
     if (!record) return;
-    const seed = seedOf(record.name);
-    const fresh = useServer.getState().catalogue[record.name]?.params.properties?.[seed ?? ""]?.default;
-    await call("retry", { id: record.id, ...(seed && { params: { [seed]: fresh } }) });
-    say(seed ? "Queued again, with a new seed." : "Queued again.");
+    const schema = useServer.getState().catalogue[record.name]?.params;
+    const seed = schema && fieldWith(schema, "seed");
+    await retry(record.id, seed ? { [seed]: schema.properties![seed].default } : undefined);
   } catch (error) {
     complain(error);
   }
 }
 
 /** Whether any job takes a picture together with a mask. */
-export function canPaint(artifact: ArtifactRecord): boolean {
+export function canPaint(artifact: ArtifactRecord, catalogue: Record<string, JobType>): boolean {
   if (!isPicture(artifact)) return false;
-  return Object.values(useServer.getState().catalogue).some(({ inputs }) => {
+  return Object.values(catalogue).some(({ inputs }) => {
     const kinds = Object.values(inputs).map(({ kind }) => kind);
     return kinds.includes("image") && kinds.includes("mask");
   });
 }
-
-export const paint = (artifact: ArtifactRecord): void => openPainter(artifact);

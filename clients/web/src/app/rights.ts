@@ -1,6 +1,6 @@
 // Whether this person may change the server, and what is said to who may not.
 
-import { useServer } from "../../server/store";
+import { useServer } from "../server/store";
 
 export const useAdmin = (): boolean => useServer(({ hello }) => hello?.rights.includes("admin") ?? false);
 
