@@ -387,3 +387,23 @@ def test_jobs_of_any_plugin_can_be_painted_for(visit):
         expect(page.get_by_role("button", name="Result 2", exact=True)).to_be_visible()
         with server.client() as client:
             assert client.artifacts(limit=1)[0].record["facts"]["height"] == 112
+
+
+def test_a_pasted_picture_is_put_on_the_easel_and_nowhere_else(visit, artist, client):
+    data = io.BytesIO()
+    PIL.Image.new("RGB", (64, 48), "teal").save(data, "PNG")
+    before = client.call("artifacts", {"limit": 1})["total"]
+    page = visit(artist, "/draw")
+    page.get_by_role("button", name="Choose a picture").wait_for()
+    page.evaluate(
+        """bytes => {
+            const clipboardData = new DataTransfer();
+            clipboardData.items.add(new File([new Uint8Array(bytes)], "teal.png", { type: "image/png" }));
+            const event = new ClipboardEvent("paste", { bubbles: true, cancelable: true, clipboardData });
+            document.body.dispatchEvent(event);
+        }""",
+        list(data.getvalue()),
+    )
+    expect(page.get_by_role("application", name="Picture of 64 by 48 pixels")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert client.call("artifacts", {"limit": 1})["total"] == before + 1

@@ -7,6 +7,7 @@ import { navigate } from "wouter/use-hash-location";
 import { client } from "../server/client";
 import type { ArtifactRecord } from "../server/types";
 import { Dialog } from "../ui/Dialog";
+import { pastedFiles } from "../ui/files";
 import { isPicture, thumbnailUrl } from "../ui/pictures";
 import { JobChoice } from "../ui/SendTo";
 import css from "./DropAnywhere.module.css";
@@ -110,8 +111,8 @@ function useFiles(onOver: (over: boolean) => void, onFiles: (files: File[]) => v
         else complain(new Error("That is no file. Drop files, not folders or texts."));
       },
       paste: (event) => {
-        const files = [...(event.clipboardData?.files ?? [])];
-        if (event.defaultPrevented || !files.length) return;
+        const files = pastedFiles(event);
+        if (!files.length) return;
         event.preventDefault();
         latest.current(files);
       },

@@ -77,6 +77,7 @@ async function png(artifact: ArtifactRecord): Promise<Blob> {
   const bitmap = await createImageBitmap(blob);
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   canvas.getContext("2d")!.drawImage(bitmap, 0, 0);
+  bitmap.close();
   return canvas.convertToBlob({ type: "image/png" });
 }
 

@@ -7,6 +7,7 @@ import { fits, type Given, setDraft, useForms } from "../app/intents";
 import { say } from "../app/notices";
 import { byField } from "../server/client";
 import type { ArtifactRecord, ErrorBody, JobType, Port } from "../server/types";
+import { pastedFiles } from "../ui/files";
 import { isPicture, thumbnailUrl } from "../ui/pictures";
 import css from "./JobInputs.module.css";
 import { ResultPicker } from "./ResultPicker";
@@ -163,7 +164,7 @@ const typedIn = (given: Given[]): string => given.map((item) => ("text" in item 
 
 /** Files that are pasted on the page go to the first input that takes such, the empty ones first. */
 export function takePasted(event: ClipboardEvent, job: JobType): void {
-  const files = [...(event.clipboardData?.files ?? [])];
+  const files = pastedFiles(event);
   const kind = (file: File) => file.type.split("/")[0];
   const ports = Object.entries(job.inputs).filter(([, port]) => files.some((file) => fits(kind(file), port.kind)));
   const before = () => useForms.getState().drafts[job.full]?.inputs ?? {};

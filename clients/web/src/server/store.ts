@@ -305,7 +305,8 @@ const received: Record<string, (body: any) => void> = {
     if (!body.job) return;
     const outputs = batch.own("outputs");
     const rest = (outputs[body.job] ?? []).filter(({ id }) => id !== body.id);
-    told.set(body.id, ++clock);
+    if (body.deleted) told.delete(body.id);
+    else told.set(body.id, ++clock);
     outputs[body.job] = body.deleted ? rest : [...rest, body].sort((a, b) => a.idx - b.idx);
   },
   progress(body) {

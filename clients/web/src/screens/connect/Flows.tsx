@@ -5,6 +5,7 @@ import { useRef, useState } from "react";
 
 import { complain, say } from "../../app/notices";
 import { Dialog } from "../../ui/Dialog";
+import { saveText } from "../../ui/files";
 import css from "./Flows.module.css";
 import { begin, fileOf, forget, openSaved, rename, useEditor } from "./editor";
 import { openFile } from "./uploading";
@@ -77,9 +78,6 @@ function Saved({ name, isShown, onOpen }: { name: string; isShown: boolean; onOp
 
 function download(): void {
   const state = useEditor.getState();
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([`${JSON.stringify(fileOf(state), null, 2)}\n`], { type: "application/json" }));
-  link.download = `${state.name.trim().replace(/[/\\:*?"<>|]/g, "_") || "flow"}.json`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  const name = state.name.trim().replace(/[/\\:*?"<>|]/g, "_") || "flow";
+  saveText(`${JSON.stringify(fileOf(state), null, 2)}\n`, `${name}.json`, "application/json");
 }

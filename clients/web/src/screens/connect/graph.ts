@@ -97,7 +97,7 @@ export function ordered({ nodes, wires }: Graph): JobNode[] {
   return placed;
 }
 
-/** A local name that no node has yet: "txt2img", "txt2img 2". */
+/** A local name that no node has yet: "draw", "draw 2". */
 export function freshId(wanted: string, taken: Iterable<string>): string {
   const used = new Set(taken);
   const base = wanted.replace(/ \d+$/, "");

@@ -52,8 +52,12 @@ function OnEasel({ id, ...rest }: { id: string } & Omit<StudioProps, "easel">) {
   const [easel, setEasel] = useState<Easel | ErrorBody | null>(null);
   useEffect(() => {
     let isGone = false;
-    openEasel(id).then((opened) => isGone || setEasel(opened), (error) => isGone || setEasel(error));
-    return () => void (isGone = true);
+    const opening = openEasel(id);
+    opening.then((opened) => isGone || setEasel(opened), (error) => isGone || setEasel(error));
+    return () => {
+      isGone = true;
+      opening.then(({ bitmap }) => bitmap.close(), () => undefined); // it is large
+    };
   }, [id]);
   if (!easel) return <Empty title="Opening the picture …" />;
   if (!("mask" in easel)) {

@@ -4,13 +4,14 @@ import { Maximize, Minus, Plus } from "lucide-react";
 import { useEffect, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 
 import { type Binding, useKeys } from "../../app/keys";
+import { type Size, useSize } from "../../ui/useSize";
 import { useBrush } from "./brush";
 import css from "./Draw.module.css";
 import type { Easel } from "./easel";
 import { joined, type Area } from "./mask";
 import { drawMask, type Look } from "./overlay";
 import { useTools } from "./tools";
-import { fitted, placed, zoomed, type Size, type View } from "./view";
+import { fitted, placed, zoomed, type View } from "./view";
 
 interface Props {
   easel: Easel;
@@ -79,15 +80,10 @@ const percent = ({ scale }: View): string => `${Math.round(scale * devicePixelRa
 
 /** Where the picture lies. It stays fitted while the window changes, until somebody zooms or moves it. */
 function useView(stage: React.RefObject<HTMLDivElement | null>, area: Area, margin: number, fits: string) {
-  const [size, setSize] = useState<Size>({ width: 0, height: 0 });
+  const size = useSize(stage);
   const [chosen, setChosen] = useState<{ view: View; fits: string } | null>(null);
   const [home, setHome] = useState(area);
   const known = useRef(fits);
-  useLayoutEffect(() => {
-    const watch = new ResizeObserver(([{ contentRect }]) => setSize({ width: contentRect.width, height: contentRect.height }));
-    watch.observe(stage.current!);
-    return () => watch.disconnect();
-  }, [stage]);
   if (known.current !== fits) {
     known.current = fits;
     setHome(area);

@@ -4,10 +4,10 @@ import { ImagePlus } from "lucide-react";
 import { useEffect, useRef, useState, type DragEvent } from "react";
 
 import { openPainter } from "../../app/intents";
-import { isTyping } from "../../app/keys";
 import { complain } from "../../app/notices";
 import { call, client } from "../../server/client";
 import type { ArtifactRecord } from "../../server/types";
+import { pastedFiles } from "../../ui/files";
 import { thumbnailUrl } from "../../ui/pictures";
 import css from "./Draw.module.css";
 
@@ -23,11 +23,13 @@ async function open(file: File): Promise<void> {
 export function useArrivals() {
   useEffect(() => {
     const pasted = (event: ClipboardEvent) => {
-      const file = [...(event.clipboardData?.files ?? [])].find(({ type }) => type.startsWith("image/"));
-      if (file && !isTyping(event.target)) open(file).catch(complain);
+      const file = pastedFiles(event).find(({ type }) => type.startsWith("image/"));
+      if (!file) return;
+      event.preventDefault(); // elsewhere in the page a picture restores its form
+      open(file).catch(complain);
     };
-    window.addEventListener("paste", pasted);
-    return () => window.removeEventListener("paste", pasted);
+    document.addEventListener("paste", pasted); // before the page's own, which hears at the window
+    return () => document.removeEventListener("paste", pasted);
   }, []);
   return {
     onDragOver: (event: DragEvent) => event.dataTransfer.types.includes("Files") && event.preventDefault(),

@@ -82,6 +82,7 @@ export async function loadMask(mask: PaintedMask, blob: Blob): Promise<void> {
   const bitmap = await createImageBitmap(blob);
   const context = new OffscreenCanvas(mask.width, mask.height).getContext("2d", { willReadFrequently: true })!;
   context.drawImage(bitmap, 0, 0, mask.width, mask.height);
+  bitmap.close();
   const { data } = context.getImageData(0, 0, mask.width, mask.height);
   const bytes = new Uint8Array(mask.bytes.length);
   for (let at = 0; at < bytes.length; at++) {

@@ -1,5 +1,6 @@
 // Where on the screen a picture lies: zoom and pan.
 
+import type { Size } from "../../ui/useSize";
 import type { Area, Point } from "./mask";
 
 /** A pixel of the picture at p is shown at p * scale + (x, y), in CSS pixels. */
@@ -7,11 +8,6 @@ export interface View {
   scale: number;
   x: number;
   y: number;
-}
-
-export interface Size {
-  width: number;
-  height: number;
 }
 
 const [SMALLEST, LARGEST] = [0.02, 32];

@@ -9,6 +9,7 @@ import { readLines, useServer } from "../../server/store";
 import type { LogLine } from "../../server/types";
 import { CopyButton } from "../../ui/CopyButton";
 import { Empty } from "../../ui/Empty";
+import { saveText } from "../../ui/files";
 import { clock, moment } from "../../ui/format";
 import { hasWords } from "../../ui/search";
 import css from "./LogPane.module.css";
@@ -29,7 +30,7 @@ export function LogPane({ id }: { id?: string }) {
         <JobChoice chosen={id} lines={all} />
         <input type="search" placeholder="Filter" aria-label="Filter the lines" value={words} onChange={(event) => setWords(event.target.value)} />
         <CopyButton text={whole} what="these lines" />
-        <button type="button" className="quiet" onClick={() => save(whole())} aria-label="Save these lines as a file" title="Save these lines as a file">
+        <button type="button" className="quiet" onClick={() => saveText(`${whole()}\n`, "stable-core.log", "text/plain")} aria-label="Save these lines as a file" title="Save these lines as a file">
           <Download size={16} aria-hidden="true" />
         </button>
       </div>
@@ -123,9 +124,3 @@ const contains = ({ text, name, job }: LogLine, words: string): boolean =>
 
 const asText = ({ time, job, name, text }: LogLine): string =>
   `${new Date(time * 1000).toISOString()} ${job ? `${name ?? "job"} ${job}` : SERVER}: ${text.trimEnd()}`;
-
-function save(text: string): void {
-  const href = URL.createObjectURL(new Blob([`${text}\n`], { type: "text/plain" }));
-  Object.assign(document.createElement("a"), { href, download: "stable-core.log" }).click();
-  URL.revokeObjectURL(href);
-}

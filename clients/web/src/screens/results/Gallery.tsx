@@ -4,6 +4,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { type CSSProperties, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 
 import { useKeys } from "../../app/keys";
+import { useSize } from "../../ui/useSize";
 import { activate, follow, readMore, selectAll, selectNone, selectTo, toggle, useGallery } from "./gallery";
 import css from "./Gallery.module.css";
 import { GAP, type Row, rowAt, rowsOf, vertical } from "./layout";
@@ -25,7 +26,7 @@ interface Props {
 export function Gallery({ shown, onOpen }: Props) {
   const { artifacts, fresh, active, selected, size } = useGallery();
   const box = useRef<HTMLDivElement>(null);
-  const width = useWidth(box);
+  const width = useShownWidth(box);
   const rows = useMemo(() => rowsOf(artifacts, fresh, width, size), [artifacts, fresh, width, size]);
   const virtualizer = useVirtualizer({
     count: rows.length,
@@ -131,22 +132,12 @@ const rowStyle = (row: Row | undefined, start: number): CSSProperties => ({
   transform: `translateY(${start}px)`,
 });
 
-/** The width inside of an element, as it changes. */
-function useWidth(box: React.RefObject<HTMLDivElement | null>): number {
-  const [width, setWidth] = useState(0);
-  useLayoutEffect(() => {
-    const element = box.current!;
-    const measure = () => {
-      const style = getComputedStyle(element);
-      const inside = element.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
-      if (inside > 0) setWidth(Math.floor(inside));
-    };
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    measure();
-    return () => observer.disconnect();
-  }, []);
-  return width;
+/** The width for rows: what it was before, while the gallery is hidden. */
+function useShownWidth(box: React.RefObject<HTMLDivElement | null>): number {
+  const now = Math.floor(useSize(box).width);
+  const before = useRef(now);
+  if (now > 0) before.current = now;
+  return before.current;
 }
 
 /** Keeps what one looks at in its place while rows come, go and change above it. */

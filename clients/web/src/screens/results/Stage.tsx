@@ -1,11 +1,12 @@
 // A picture that one zooms and moves: by wheel, pinch, drag and double click; a swipe goes on to the next.
 
 import { ImageOff } from "lucide-react";
-import { type ReactNode, useEffect, useLayoutEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useRef, useState } from "react";
 
 import type { ArtifactRecord } from "../../server/types";
 import { Empty } from "../../ui/Empty";
 import { pictureUrl, thumbnailUrl } from "../../ui/pictures";
+import { useSize } from "../../ui/useSize";
 import css from "./Stage.module.css";
 import { aboutOf } from "./words";
 import { FITTED, moved, type Viewing, zoomed } from "./view";
@@ -61,20 +62,6 @@ export function Stage({ artifact, view, setView, onSwipe, onScale, children }: P
       {children}
     </div>
   );
-}
-
-function useSize(box: React.RefObject<HTMLDivElement | null>) {
-  const [size, setSize] = useState({ width: 0, height: 0 });
-  useLayoutEffect(() => {
-    const element = box.current;
-    if (!element) return;
-    const measure = () => setSize({ width: element.clientWidth, height: element.clientHeight });
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    measure();
-    return () => observer.disconnect();
-  }, []);
-  return size;
 }
 
 interface Gesture extends Viewing {

@@ -16,7 +16,7 @@ import { isPicture, pictureUrl } from "../../ui/pictures";
 import { SendTo } from "../../ui/SendTo";
 import { again, canPaint, copyPicture, download, reuseForm, review } from "../../app/results";
 import { DeleteDialog } from "./DeleteDialog";
-import { neighbour, useGallery } from "./gallery";
+import { neighbour, readAhead, useGallery } from "./gallery";
 import { LineageGraph } from "./LineageGraph";
 import { Panel } from "./Panel";
 import { Stage } from "./Stage";
@@ -83,6 +83,7 @@ function Shown({ artifact, onClose }: { artifact: ArtifactRecord; onClose: () =>
   const picture = isPicture(artifact);
   const catalogue = useServer((server) => server.catalogue);
   usePreload(before, after);
+  useEffect(() => readAhead(id), [id]);
   useKeys(
     {
       escape: ["Back to the gallery", () => (lineage ? setLineage(false) : onClose())],

@@ -7,6 +7,7 @@ import { memorise, remembered } from "../../server/memory";
 import type { ArtifactRecord, ErrorBody } from "../../server/types";
 
 const PAGE = 250;
+const AHEAD = 10; // results before the last one, older ones are asked for
 const ARRIVAL_MS = 900; // how long a new result slides in
 export const SIZES = { min: 90, max: 420 };
 
@@ -50,7 +51,7 @@ export const useGallery = create<Gallery>(() => ({
 }));
 
 const { getState: now, setState: set } = useGallery;
-const arrivals = new Map<string, number>();
+const arrivals = new Set<string>();
 let asked = 0; // what an answer belongs to: older ones do not count any more
 
 export const isNarrowed = ({ session, ...filter }: Filter): boolean =>
@@ -110,7 +111,12 @@ async function readPage(): Promise<void> {
 }
 
 /** Whether it came only just now, so that it may slide in. */
-export const hasJustCome = (id: string): boolean => Date.now() - (arrivals.get(id) ?? 0) < ARRIVAL_MS;
+export const hasJustCome = (id: string): boolean => arrivals.has(id);
+
+function arrives(id: string): void {
+  arrivals.add(id);
+  setTimeout(() => arrivals.delete(id), ARRIVAL_MS);
+}
 
 function matches({ session, review, kind, origin, search }: Filter, artifact: ArtifactRecord): boolean {
   const text = [artifact.name, artifact.facts.prompt, artifact.facts.infotext].join("\n").toLowerCase();
@@ -128,7 +134,7 @@ function take(artifact: ArtifactRecord & { deleted?: boolean }): void {
   const at = artifacts.findIndex(({ id }) => id === artifact.id);
   const belongs = !artifact.deleted && matches(filter, artifact);
   if (at < 0 && belongs) {
-    arrivals.set(artifact.id, Date.now());
+    arrives(artifact.id);
     set({ artifacts: [artifact, ...artifacts], fresh: fresh + 1, total: now().total + 1 });
   } else if (at >= 0 && belongs) {
     set({ artifacts: artifacts.with(at, artifact) });
@@ -157,8 +163,12 @@ function drop(at: number): void {
 export function neighbour(id: string, by: number): ArtifactRecord | undefined {
   const { artifacts } = now();
   const at = artifacts.findIndex((artifact) => artifact.id === id);
-  if (at + by >= artifacts.length - 10) void readMore();
   return at < 0 ? undefined : artifacts[at + by];
+}
+
+/** Reads older ones where a result is one of the last that are here. */
+export function readAhead(id: string): void {
+  if (now().artifacts.slice(-AHEAD).some((artifact) => artifact.id === id)) void readMore();
 }
 
 export const activate = (active: string | null): void => set({ active });
