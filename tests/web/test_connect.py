@@ -79,12 +79,16 @@ def connect(visit, server):
     return open_screen
 
 
-def open_file(page, flow, name="made.json"):
+def choose_file(page, flow, name="made.json"):
     page.get_by_role("button", name="Flows").click()
     content = json.dumps(flow).encode()
     page.get_by_label("File of a flow").set_input_files(
         {"name": name, "mimeType": "application/json", "buffer": content}
     )
+
+
+def open_file(page, flow):
+    choose_file(page, flow)
     expect(page.get_by_role("dialog")).to_be_hidden()
 
 
@@ -286,6 +290,22 @@ def test_jobs_that_nobody_announces_stay_as_they_are(connect, tmp_path):
         page.get_by_role("button", name="Download this flow").click()
     kept = json.loads(download.value.path().read_text())["jobs"][1]
     assert kept == gone | {"inputs": {"image": [{"job": "paint"}]}}
+
+
+@pytest.mark.parametrize("wrong", [{"id": 5}, {"params": None}, {"params": [1]}, {"inputs": {"image": [{"of": 1}]}}])
+def test_a_file_with_wrong_types_is_refused_and_nothing_changes(connect, wrong):
+    page = connect([PAINT])
+    choose_file(page, [PAINT | wrong])
+    expect(page.get_by_text("This is no flow: what it says of demo.paint is not of the right types.")).to_be_visible()
+    expect(page.locator(".react-flow__node")).to_have_count(1)
+
+
+def test_places_and_circles_that_make_no_sense_keep_no_flow_from_being_shown(connect):
+    canvas = {"positions": {"turn": ["far", None]}, "given": {"a": 5, "b": {"kind": "text", "text": {}, "to": []}}}
+    circle = TURN | {"inputs": {"image": {"job": TURN["id"]}}}
+    page = connect({"jobs": [circle], "canvas": canvas})
+    expect(page.locator(".react-flow__node")).to_have_count(1)
+    expect(node(page, TURN["id"])).to_be_visible()
 
 
 def test_a_dropped_picture_becomes_a_node(connect):

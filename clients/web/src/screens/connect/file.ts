@@ -65,10 +65,13 @@ function referenceOf(source: FlowNode, { data }: Wire): Reference | undefined {
 export function readFlow(text: string, catalogue: Catalogue): Graph & { name?: string } {
   const found = parsed(text);
   const jobs = Array.isArray(found) ? found : (found.jobs ?? (found.job ? [found] : undefined));
-  const isFlow = Array.isArray(jobs) && jobs.every((each) => typeof each?.job === "string");
-  if (!isFlow) throw new Error('This is no flow: a file with "jobs", each with a "job".');
+  if (!Array.isArray(jobs) || !jobs.every((each) => typeof each?.job === "string")) {
+    throw new Error('This is no flow: a file with "jobs", each with a "job".');
+  }
+  const wrong = jobs.find((each) => !isJob(each));
+  if (wrong) throw new Error(`This is no flow: what it says of ${wrong.job.slice(0, 100)} is not of the right types.`);
   if ((found.version ?? VERSION) > VERSION) throw new Error(`This flow is of version ${found.version}; this page reads up to ${VERSION}.`);
-  return { ...graphOf(jobs, found.canvas ?? {}, catalogue), name: typeof found.name === "string" ? found.name : undefined };
+  return { ...graphOf(jobs, canvasOf(found.canvas), catalogue), name: typeof found.name === "string" ? found.name : undefined };
 }
 
 function parsed(text: string): any {
@@ -79,8 +82,31 @@ function parsed(text: string): any {
   }
 }
 
-function graphOf(jobs: FileJob[], canvas: Partial<FlowFile["canvas"]>, catalogue: Catalogue): Graph {
-  const { positions = {}, given = {} } = canvas;
+type Table = Record<string, any>;
+const FARTHEST = 1e6; // pixels
+const isTable = (value: unknown): value is Table => typeof value === "object" && value !== null && !Array.isArray(value);
+const isText = (value: unknown): boolean => value === undefined || typeof value === "string";
+const isReference = (item: any): boolean => item == null || typeof item === "string" || typeof item.job === "string";
+const isPlace = (at: unknown): boolean =>
+  Array.isArray(at) && at.length === 2 && at.every((side) => Number.isFinite(side) && Math.abs(side) < FARTHEST);
+
+function isJob({ id, params = {}, inputs = {} }: Table): boolean {
+  return isText(id) && isTable(params) && isTable(inputs) && Object.values(inputs).flat().every(isReference);
+}
+
+function isGiven(each: unknown): boolean {
+  return isTable(each) && typeof each.kind === "string" && [each.text, each.artifact, each.results, each.name].every(isText)
+    && Array.isArray(each.to) && each.to.every((end) => typeof end === "string");
+}
+
+/** Without what is not of the right types: the flow is the same. */
+function canvasOf(canvas: any): FlowFile["canvas"] {
+  const those = (of: unknown, fits: (value: unknown) => boolean) =>
+    Object.fromEntries(Object.entries(isTable(of) ? of : {}).filter(([, value]) => fits(value)));
+  return { positions: those(canvas?.positions, isPlace), given: those(canvas?.given, isGiven) };
+}
+
+function graphOf(jobs: FileJob[], { positions, given }: FlowFile["canvas"], catalogue: Catalogue): Graph {
   const at = (id: string) => ({ x: positions[id]?.[0] ?? 0, y: positions[id]?.[1] ?? 0 });
   const nodes: FlowNode[] = [];
   const ids = () => [...nodes.map(({ id }) => id), ...jobs.flatMap(({ id }) => id ?? []), ...Object.keys(given)];

@@ -13,7 +13,7 @@ export function arranged({ nodes, wires }: Graph): FlowNode[] {
   for (const node of nodes) (columns[depth.get(node.id)!] ??= []).push(node);
   const row = new Map<string, number>();
   const placed = new Map<string, FlowNode>();
-  for (const [x, column] of columns.entries()) {
+  for (const [x, column = []] of columns.entries()) { // in a circle, which a file may hold, nothing comes first
     const sources = new Map(column.map(({ id }) => [id, mean(sourcesOf(wires, id).map((each) => row.get(each) ?? 0))]));
     column.sort((a, b) => sources.get(a.id)! - sources.get(b.id)!);
     const height = column.reduce((sum, node) => sum + heightOf(node) + GAP.y, -GAP.y);
