@@ -32,7 +32,7 @@ export function useKeys(bindings: Bindings, where: string, inDialog = false): vo
 }
 
 /** "ctrl+shift+arrowup" for a key press; the shift of characters ("?", "A") is in the character. */
-export function keyOf({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent): string {
+function keyOf({ key, ctrlKey, metaKey, altKey, shiftKey }: KeyboardEvent): string {
   const character = key.length === 1;
   const command = ctrlKey || metaKey;
   const held = [command && "ctrl", altKey && "alt", shiftKey && (!character || command) && "shift"].filter(Boolean);

@@ -4,7 +4,7 @@ import { create } from "zustand";
 
 import { sentence } from "../server/client";
 
-export interface Notice {
+interface Notice {
   id: number;
   text: string;
   kind: "error" | "done";

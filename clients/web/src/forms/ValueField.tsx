@@ -36,7 +36,7 @@ export function ValueField({ schema, formData, onChange, fieldPathId, name }: Fi
   );
 }
 
-export function controlOf(field: Field): React.ComponentType<ControlProps> {
+function controlOf(field: Field): React.ComponentType<ControlProps> {
   const { type, ui, nullable } = field;
   const items = field.items as Field | undefined;
   const offered = Array.isArray(items?.enum) && items.enum.every((each) => typeof each === "string");

@@ -4,7 +4,7 @@ import type { Reference, Values } from "../../server/types";
 import { type Catalogue, type FlowNode, type Given, type Graph, type Wire, freshId, ordered, portOf, typeOf, wireOf } from "./graph";
 import { arranged } from "./layout";
 
-export const VERSION = 1;
+const VERSION = 1;
 
 interface FileJob {
   id?: string;

@@ -5,7 +5,7 @@ import type { JobType } from "../../server/types";
 import { type Catalogue, type FlowNode, type Graph, type Wire, freshId, wireOf } from "./graph";
 import { arranged } from "./layout";
 
-export interface Starter {
+interface Starter {
   title: string;
   help: string;
   graph: Graph;

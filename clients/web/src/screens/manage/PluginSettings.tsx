@@ -77,7 +77,7 @@ const asJob = ({ name, title, settings }: Plugin): JobType => ({
 });
 
 /** The error with the names of the form's fields, where the server names the whole way to them. */
-export function atFields(error: ErrorBody, prefix: string): ErrorBody {
+function atFields(error: ErrorBody, prefix: string): ErrorBody {
   const short = (field?: string | null) => (field?.startsWith(prefix) ? field.slice(prefix.length) : field);
   const errors = error.errors?.map((each) => ({ ...each, field: short(each.field)! }));
   const { code, message, hint } = error;

@@ -6,7 +6,7 @@ export const GAP = 6;
 const NARROWEST = 0.5; // width by height; what is beyond is cut
 const WIDEST = 2.5;
 
-export interface Cell {
+interface Cell {
   artifact: ArtifactRecord;
   /** Its place among all. */
   index: number;

@@ -5,7 +5,7 @@ import { useMemo } from "react";
 import { UNFINISHED, useServer } from "../../server/store";
 import type { JobRecord } from "../../server/types";
 
-export interface Lists {
+interface Lists {
   running: JobRecord[];
   /** As they will run, then those that wait. */
   upcoming: JobRecord[];
