@@ -10,7 +10,7 @@ import css from "./controls.module.css";
 import { Kept, useKept } from "./Kept";
 
 export function SeveralBox({ id, field, value, onChange, described }: ControlProps<string[]>) {
-  const chosen = value ?? [];
+  const chosen = Array.isArray(value) ? value : []; // a plugin may have changed what it takes since
   const list = field.ui.choices_from;
   const { names, state } = useChoices(list);
   const kept = useKept(field);
