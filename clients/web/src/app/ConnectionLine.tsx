@@ -1,15 +1,17 @@
 // How the connection and the server are: silent while all is well, calm when it is not.
 
 import { X } from "lucide-react";
-import { type FormEvent, useEffect, useState } from "react";
+import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 
-import { sentence, unlock, useCalls } from "../server/client";
+import { call, sentence, unlock, useCalls } from "../server/client";
 import { beginAnew, type Connection, useServer } from "../server/store";
-import type { ErrorBody } from "../server/types";
+import type { ErrorBody, LogLine } from "../server/types";
 import { useNow } from "../ui/useNow";
 import css from "./ConnectionLine.module.css";
 
 const PATIENCE_MS = 1500; // what is over sooner need not be said
+const ASK_MS = 2000; // no event tells how far an installation is
+const LINES = 20; // among them, one that tells of it
 
 export function ConnectionLine() {
   const connection = useServer((server) => server.connection);
@@ -52,13 +54,13 @@ function Waiting({ since, again }: { since: number; again?: number }) {
 }
 
 /** Said when it takes longer than usual. */
-function Late({ text }: { text: string }) {
+function Late({ text, children }: { text: string; children?: ReactNode }) {
   const [late, setLate] = useState(false);
   useEffect(() => {
     const timer = setTimeout(() => setLate(true), PATIENCE_MS);
     return () => clearTimeout(timer);
   }, []);
-  return late ? <p className={css.line} role="status">{text}</p> : null;
+  return late ? <p className={css.line} role="status">{text}{children}</p> : null;
 }
 
 function Refused({ error }: { error: ErrorBody }) {
@@ -113,8 +115,30 @@ function Trouble() {
 
 function Installing() {
   const plugins = useServer((server) => server.plugins);
-  const names = plugins.filter(({ status }) => status === "installing").map(({ name, title }) => title ?? name);
+  const installed = plugins.filter(({ status }) => status === "installing");
+  const names = installed.map(({ name, title }) => title ?? name);
   if (!names.length) return null;
   const [whose, are] = names.length === 1 ? ["Its", "it is"] : ["Their", "they are"];
-  return <Late key={names.join()} text={`Being installed: ${names.join(", ")}. ${whose} jobs appear as soon as ${are} ready.`} />;
+  return (
+    <Late key={names.join()} text={`Being installed: ${names.join(", ")}. ${whose} jobs appear as soon as ${are} ready.`}>
+      <HowFar plugins={installed.map(({ name }) => name).join()} />
+    </Late>
+  );
+}
+
+/** What the server said last of an installation: gigabytes take minutes. Read aloud would be too much. */
+function HowFar({ plugins }: { plugins: string }) {
+  const [text, setText] = useState("");
+  useEffect(() => {
+    const ask = async () => {
+      const { lines } = await call<{ lines: LogLine[] }>("logs", { limit: LINES });
+      const said = lines.findLast(({ job, name = "" }) => !job && plugins.split(",").includes(name))?.text.trim() ?? "";
+      setText(said === "installing" ? "" : said); // is what the line begins with
+    };
+    const askAgain = () => void ask().catch(() => undefined); // who may not read the log is told no more
+    askAgain();
+    const timer = setInterval(askAgain, ASK_MS);
+    return () => clearInterval(timer);
+  }, [plugins]);
+  return <span className={css.soft} aria-hidden="true">{text}</span>;
 }
