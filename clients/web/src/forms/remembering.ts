@@ -63,7 +63,7 @@ export async function recall(job: JobType): Promise<void> {
 }
 
 /** So that a newcomer need not know what to write. */
-function examples(job: JobType): Values {
+export function examples(job: JobType): Values {
   const given = Object.entries(fieldsOf(job.params)).filter(([, { examples: some }]) => Array.isArray(some) && some.length);
   return Object.fromEntries(given.map(([name, { examples: some }]) => [name, (some as unknown[])[0]]));
 }

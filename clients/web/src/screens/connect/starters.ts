@@ -1,6 +1,7 @@
 // Flows to begin with, made from what is announced: whatever makes something, and what takes that.
 
 import { fits } from "../../app/intents";
+import { examples } from "../../forms/remembering";
 import type { JobType } from "../../server/types";
 import { type Catalogue, type FlowNode, type Graph, type Wire, freshId, wireOf } from "./graph";
 import { arranged } from "./layout";
@@ -43,7 +44,7 @@ function flows(first: JobType, second: JobType): Starter[] {
 }
 
 const job = (type: JobType): { node: FlowNode; input?: string } => ({
-  node: { id: type.name, type: "job", position: { x: 0, y: 0 }, data: { job: type.full, params: {}, more: {} } },
+  node: { id: type.name, type: "job", position: { x: 0, y: 0 }, data: { job: type.full, params: examples(type), more: {} } },
   input: needed(type)[0]?.[0],
 });
 
