@@ -343,12 +343,12 @@ def test_calls_wait_for_a_server_that_comes_back(picture):
 
 def test_a_server_with_a_new_token_ends_the_wait():
     with serve({"demo": DEMO}) as server, server.client() as client:
+        heard = []
+        client.on_event(lambda type, data: heard.append((type, data.get("code"))))
         job = client.submit("count", {"n": 1000, "delay": 0.05})
         server.kill()
         (server.folder / "config/stable-core/token").unlink()
         server.start()
-        heard = []
-        client.on_event(lambda type, data: heard.append((type, data.get("code"))))
         with pytest.raises(sdk.Unauthorized):
             job.wait(timeout=30)
         wait_until(lambda: ("refused", "unauthorized") in heard)

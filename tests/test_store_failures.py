@@ -112,9 +112,11 @@ def test_a_disk_that_fills_up_refuses_submits_and_work_goes_on_when_there_is_spa
         known = {job["id"] for job in wire.call("jobs", {"limit": 1000})["jobs"]}
         with pytest.raises(AssertionError):
             wire.ended(running, seconds=4)  # how it ended is kept by its worker
+        assert wire.call("queue")["problem"] == refused
         (data / "filler").unlink()
         ended, later = wire.ended(running, queued)
         assert ended["state"] == "failed" and "disk" in ended["error"]["message"]  # there was no place for its result
         assert wire.text(later["outputs"][0]) == "queued"
         wire.ended(*known)
         assert {job["id"] for job in wire.call("jobs", {"limit": 1000})["jobs"]} == known
+        assert "problem" not in wire.call("queue")

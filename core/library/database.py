@@ -75,6 +75,7 @@ class Database:
         self._path, self._power_safe, self._run_blocking, self._publish = path, power_safe, run_blocking, publish
         self._lock, self._reading = threading.Lock(), threading.Lock()
         self._arrivals: collections.deque[Arrival] = collections.deque()
+        self.problem: Internal | None = None  # why nothing could be written when it was last tried
         try:
             self._db, self._reader = open_pair(path, power_safe)
         except (sqlite3.Error, OSError) as error:
@@ -93,7 +94,7 @@ class Database:
 
     def _commit(self, group: list[Arrival]) -> None:
         """Each change in a savepoint of its own, so that its error is nobody else's; one commit for all."""
-        results, events, pause = [], [], Pause()
+        results, events, pause, before = [], [], Pause(), self._db.total_changes
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for each in group:
@@ -109,11 +110,13 @@ class Database:
                     self._db.execute("ROLLBACK TO change")
                 self._db.execute("RELEASE change")
             self._run_blocking(self._db.execute, "COMMIT") if self._power_safe else self._db.execute("COMMIT")
+            if self._db.total_changes > before:  # who looks whether there is something to write proves nothing
+                self.problem = None
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            failure = Internal(f"the queue could not be written: {error}.", hint=HINT)
-            results, events = [(None, failure)] * len(group), []
+            self.problem = Internal(f"the queue could not be written: {error}.", hint=HINT)
+            results, events = [(None, self.problem)] * len(group), []
         for each, (each.result, each.error) in zip(group, results, strict=True):
             each.done = True
         for event in events:

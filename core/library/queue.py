@@ -134,11 +134,12 @@ class Queue:
             self._scheduler.paused = paused
             self._scheduler.dispatch({*self._catalogue.plugins})
         queued = self._store.all("SELECT count(*) AS jobs FROM jobs WHERE state = 'queued'")[0]["jobs"]
+        problem = self._store.problem
         return {
             "paused": self._scheduler.paused,
             "queued": queued,
             "workers": [_about(worker, owner) for worker in list(self._pool.workers.values())],
-        }
+        } | ({"problem": problem.wire()} if problem else {})
 
 
 def _about(worker: Worker, owner: str) -> Row:

@@ -90,7 +90,7 @@ def find(root: Path, envs_dir: Path) -> Path | None:
     try:
         sizes = json.loads((folder / FILES).read_text("utf-8"))
         whole = all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):  # a list of files that is none, too
         return None
     with contextlib.suppress(OSError):
         os.utime(folder)  # it is in use again, so not among the old ones

@@ -268,6 +268,7 @@ class QueueAnswer(Answer):
     paused: bool
     queued: int
     workers: list[WorkerRecord]
+    problem: Problem | None = Field(None, description="Why nothing can be stored just now: a full disk, say.")
 
 
 class AttachAnswer(Answer):

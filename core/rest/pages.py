@@ -1,5 +1,6 @@
 """Pages: the full one at / once it is built, the plain one until then and at /plain/; a locked one without a token."""
 
+import mimetypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,7 @@ FOR_GOOD = "public, max-age=31536000, immutable"  # of a file whose name changes
 
 def mount(app: flask.Flask, web: WebClient, api: Callable[[], Api]) -> None:
     """Add the routes. `api()` has the Guard."""
+    mimetypes.init()  # else the first file that is sent reads the system's lists, which takes a tenth of a second
 
     def guard() -> Guard:
         return api().guard

@@ -5,6 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from clients.python import Internal
 from tests.cable import Cable
 from tests.serving import serve, wait_until
 from tests.test_store_failures import fill_up, small_disk
@@ -145,4 +146,26 @@ def test_a_full_disk_is_said_and_goes_when_there_is_space(tmp_path, web, visit):
             wait_until(refused)
             (data / "filler").unlink()
             ended(page, "something").get_by_role("button", name="Retry").click()
+            expect(said).to_have_count(0)
+
+
+def test_a_full_disk_that_keeps_jobs_from_running_is_said_to_who_asks_for_nothing(visit, tmp_path):
+    with small_disk(tmp_path / "data", "6m") as data, serve({"demo": DEMO}, data=data, web="auto") as server:
+        with server.client() as client:
+            client.run("paint", steps=1)
+            page = visit(server, "/watch")
+            client.queue("pause")
+            fill_up(data)
+
+            def refused():
+                try:
+                    client.submit("paint", {"steps": 1})
+                except Internal:
+                    return True
+
+            wait_until(refused)
+            said = page.locator("[data-state=trouble]").filter(has_text="Free some disk space")
+            expect(said).to_be_visible()
+            (data / "filler").unlink()
+            client.queue("resume")
             expect(said).to_have_count(0)

@@ -38,12 +38,14 @@ async def submit(translated: drawing.Translated, client: AsyncClient) -> list[As
         return await client.flow(translated.jobs)
     except InvalidParams as error:
         bad = error.errors or [{"field": error.field, "message": error.message}]
-        raise RequestValidationError([refusal(each) for each in bad]) from error
+        told = {each["loc"]: each for each in map(refusal, bad)}  # once, however many jobs they are
+        raise RequestValidationError([*told.values()]) from error
 
 
 def refusal(bad: dict[str, Any]) -> dict[str, Any]:
-    """One of FastAPI's, for an error of ours: jobs of a flow say jobs.0.params.steps."""
+    """One of FastAPI's, for an error of ours: jobs of a flow say jobs.0.steps, or jobs.0.params."""
     names = [part for part in str(bad["field"] or "").split(".") if part]
-    names = names[names.index("params") + 1 :] if "params" in names else names
+    names = names[2:] if names[:1] == ["jobs"] else names
+    names = names[1:] if names[:1] == ["params"] else names
     place = [fields.FIELDS.get(names[0], names[0]), *names[1:]] if names else []
     return {"type": "value_error", "loc": ("body", *place), "msg": bad["message"]}

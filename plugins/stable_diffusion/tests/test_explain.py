@@ -87,7 +87,7 @@ def test_the_second_pass_has_a_schedule_of_its_own(tokenizer):
 def test_an_empty_prompt_is_one_empty_chunk(tokenizer, count):
     (part,) = explain("", 1, None, tokenizer, Wording(), {})["parts"]
     assert part["schedule"] == [{"until": 1, "text": "", "attention": [["", 1.0]], "tokens": 0, "chunks": 1}]
-    assert count("") == {"tokens": 0, "chunks": 1, "warnings": []}
+    assert count("") == {"tokens": 0, "limit": 75, "chunks": 1, "warnings": []}
 
 
 def test_wording_and_embeddings_count(tokenizer, count):
@@ -112,7 +112,7 @@ def test_where_a_long_prompt_is_split_is_told(count):
 
 
 def test_a_text_split_by_its_writer_needs_no_warning(count):
-    assert count("a BREAK b") == {"tokens": 2, "chunks": 2, "warnings": []}
+    assert count("a BREAK b") == {"tokens": 2, "limit": 150, "chunks": 2, "warnings": []}
 
 
 def test_an_embedding_that_begins_a_chunk_is_shown_as_dots(count):

@@ -102,6 +102,8 @@ function Locked() {
 /** What keeps the server from doing what it is asked: a full disk, a full queue. Goes when it does something again. */
 function Trouble() {
   const trouble = useCalls((calls) => calls.trouble);
+  const problem = useServer(({ queue }) => queue.problem); // goes by itself
+  if (problem) return <p className={css.line} data-state="trouble" role="alert">{sentence(problem)}</p>;
   if (!trouble) return null;
   return (
     <p className={css.line} data-state="trouble" role="alert">

@@ -18,6 +18,7 @@ const NEWEST = 100; // jobs that are read besides
 const SETTLE_MS = 250; // many events are one reading
 const REST = 4; // times as long as a reading took, nothing is read
 const SAID_SECONDS = 6; // that events were caught up on
+const SILENT_MS = 4000; // without an event, though jobs are unfinished
 const AGAIN_SECONDS = [1, 2, 3, 5, 8, 10]; // until the first connection is tried again
 
 export type Connection =
@@ -44,7 +45,7 @@ interface Known {
   previews: Record<string, string>;
   /** Results by job, in order. */
   outputs: Record<string, ArtifactRecord[]>;
-  queue: { paused: boolean; queued: number; workers: Worker[] };
+  queue: { paused: boolean; queued: number; workers: Worker[]; problem?: ErrorBody };
   lines: LogLine[];
   session: string;
 }
@@ -82,6 +83,7 @@ export function chooseSession(name: string): void {
 /** Connects, reads what there is, and follows it from then on. A server that is not there yet is tried again. */
 export function begin(attempt = 0): void {
   client.onEvent(({ type, data }) => {
+    heardAt = Date.now();
     if (type !== "refused" || data.code !== "unreachable") return received[type]?.(data);
     const seconds = AGAIN_SECONDS[Math.min(attempt, AGAIN_SECONDS.length - 1)];
     const { connection } = known();
@@ -154,6 +156,15 @@ async function readJobs(): Promise<void> {
     restUntil = Date.now() + REST * (Date.now() - began);
   }
 }
+
+let heardAt = 0;
+
+// No event can tell that the server cannot store anything, on a full disk say: it is asked when nothing happens.
+setInterval(() => {
+  const { connection, unfinished, queue } = known();
+  const stands = unfinished > 0 && Date.now() - heardAt > SILENT_MS;
+  if (connection.state === "online" && (stands || queue.problem)) readJobsSoon();
+}, SILENT_MS);
 
 /** Jobs that are unfinished here, but not in the whole queue: nobody has told how they ended. */
 async function askAfter(upcoming: JobRecord[], asked: number): Promise<void> {

@@ -119,8 +119,7 @@ function Text({ text }: { text: string }) {
 
 const isOf = (line: LogLine, id?: string): boolean => !id || (id === SERVER ? !line.job : line.job === id);
 
-const contains = ({ text, name, job }: LogLine, words: string): boolean =>
-  hasWords(`${text} ${name ?? ""} ${job ?? ""}`, words);
+const contains = ({ text, name }: LogLine, words: string): boolean => hasWords(`${text} ${name ?? ""}`, words);
 
 const asText = ({ time, job, name, text }: LogLine): string =>
   `${new Date(time * 1000).toISOString()} ${job ? `${name ?? "job"} ${job}` : SERVER}: ${text.trimEnd()}`;
