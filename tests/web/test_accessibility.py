@@ -51,8 +51,7 @@ class Busy(Plugin):
 '''
 SCREENS = ["/", "/watch", "/results", "/draw", "/connect"]
 SCREENS += [f"/manage/{part}" for part in ("plugins", "models", "defaults", "workers", "log", "about")]
-LOOKS = {"empty": [(1440, "light"), (390, "dark")]}
-LOOKS["full"] = [*LOOKS["empty"], (1440, "dark"), (390, "light")]
+LOOKS = {"empty": [(1440, "light"), (390, "dark")], "full": [(1440, "dark"), (390, "light")]}
 SERIOUS = ("serious", "critical")
 REACHED = "a[href], button, input, select, textarea, summary, [tabindex]"
 

@@ -133,6 +133,7 @@ def test_a_flow_of_two_nodes_is_built_and_draws_with_the_model(visit, artist, il
         ("txt2img", "a red circle on a blue background"),
         ("img2img", "a yellow star on a blue background"),
     ):
+        page.wait_for_timeout(400)  # the view moves to what was opened
         node(page, name).locator("strong").click()
         page.get_by_label("Prompt", exact=True).fill(prompt)
         page.get_by_label("Steps", exact=True).last.fill("4")
