@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 
 from core.errors import InvalidParams, PluginError, TooLarge, UnknownJob
+from core.library.near import did_you_mean
 
 MAX_PARAMS = 1_000_000  # bytes of JSON
 SMALL_PARAMS = 10_000  # are checked in less than a few milliseconds
@@ -78,9 +79,8 @@ class Fields:
             raise TooLarge(f"{self._of}: {whats} take {size:,} bytes, the limit is {MAX_PARAMS:,}. Upload large data.")
         known, errors = self._schema.get("properties", {}), []
         for name in [name[:100] for name in sorted(values.keys() - known.keys())[:MAX_ERRORS]]:
-            near = difflib.get_close_matches(name, known, n=1)
-            allowed = f"Did you mean {near[0]}?" if near else f"Known are {', '.join(known) or 'none'}."
-            errors.append({"field": name, "message": f"{name} is not a {self._what}. {allowed}"})
+            allowed = did_you_mean(name, known) or f" Known are {', '.join(known) or 'none'}."
+            errors.append({"field": name, "message": f"{name} is not a {self._what}.{allowed}"})
         complete = {name: schema["default"] for name, schema in known.items() if "default" in schema} | values
         given = {name: complete[name] for name in known if name in complete}
         found = (_innermost(error) for error in itertools.islice(self._validator.iter_errors(given), MAX_ERRORS))
