@@ -34,7 +34,7 @@ class Running:
         before_start(folder)
         for name, source in plugins.items():
             self.write_plugin(name, source)
-        own = {name: folder / name for name in ("data", "outputs", "models")}
+        own = {name: folder / name for name in ("data", "outputs", "models", "packages")}
         mode = os.environ.get("STABLE_CORE_TEST_ASYNC_MODE", "eventlet")
         given = own | {"plugins": [folder / "plugins"], "environments": ROOT / ".envs", "async_mode": mode}
         given |= {"web": "off"} | settings  # no test has npm start that does not ask for it

@@ -83,7 +83,7 @@ function received(event, body) {
 
 async function readPlugins() {
   const { plugins } = await socket.call("plugins");
-  const others = plugins.filter(({ status }) => status !== "ready");
+  const others = plugins.filter(({ status }) => status === "installing" || status === "refused");
   installing = new Set(plugins.filter(({ status }) => status === "installing").map(({ name }) => name));
   $("plugins").replaceChildren(
     ...others.map(({ name, status, error }) =>

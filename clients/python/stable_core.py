@@ -1374,7 +1374,7 @@ class PluginRecord(TypedDict):
     """A plugin; `error` says why it was refused."""
 
     name: str
-    status: Literal["installing", "ready", "refused"]
+    status: Literal["installing", "ready", "disabled", "refused"]
     error: str | None
     jobs: list[AnnouncedJob]
     settings: dict[str, Any]

@@ -22,7 +22,7 @@ MEND = "Once its files are mended, it is there again."
 
 @dataclass
 class PluginInfo:
-    """A plugin folder. `status`: installing, ready, refused (then `error` says why), or removed."""
+    """A plugin folder. `status`: installing, ready, disabled, refused (then `error` says why), or removed."""
 
     name: str
     folder: Path
@@ -45,7 +45,7 @@ class PluginInfo:
     def wire(self) -> dict[str, Any]:
         keys = ("version", "title", "description", "author", "licence", "homepage")
         about = {key: self.manifest[key] for key in keys if key in self.manifest}
-        jobs = [] if self.status == "refused" else self.jobs
+        jobs = [] if self.status in ("refused", "disabled") else self.jobs
         more = {"jobs": jobs, "settings": self.settings_schema, "notes": self.notes}
         return {**self.brief(), **more, **about}
 
@@ -188,6 +188,9 @@ class Catalogue:
             job = self.jobs[matches[0]]
             if job.plugin.status == "refused":
                 raise PluginError(f"{job.plugin.name} is refused: {job.plugin.error}", hint=MEND)
+            if job.plugin.status == "disabled":
+                command = f"python3 server.py plugins enable {job.plugin.name}"
+                raise PluginError(f"{job.plugin.name} is disabled.", hint=f"The admin enables it: {command}")
             return job
         if matches:
             raise UnknownJob(f"{name!r} is announced by several plugins: say {' or '.join(matches)}.", field="job")

@@ -40,6 +40,7 @@ class Config(pydantic.BaseModel):
     export_quality: int = Field(80, ge=1, le=100, description="Of jpeg and webp: 100 is best and largest.")
     models: Path = Field(ROOT / "models", description="Folder of model files, a subfolder for each kind.")
     plugins: list[Path] = Field([ROOT / "plugins"], description="Folders that hold plugins.")
+    packages: Path = Field(ROOT / "packages", description="Folder of the plugins that were installed.")
     environments: Path = Field(ROOT / ".envs", description="Folder of the plugins' Python environments.")
     torch_backend: str = Field(
         "auto",

@@ -51,12 +51,14 @@ class Manifest(pydantic.BaseModel):
     models: list[DeclaredModel] = []
 
 
-def stamps(roots: list[Path]) -> tuple[dict[Path, str], float]:
-    """All packages in plugin folders, with a hash of what is in each that changes whenever a file comes, goes or is
-    written; and how many seconds of a processor it took to look. Names that begin with a dot do not count."""
+def stamps(roots: list[Path], packages: dict[str, Path]) -> tuple[dict[Path, str], float]:
+    """All packages in plugin folders and the installed ones, with a hash of what is in each that changes whenever a
+    file comes, goes or is written; and how many seconds of a processor it took to look. Names that begin with a dot do
+    not count."""
     started = time.thread_time()
-    found = sorted(path.with_name("plugin.toml") for root in roots for path in root.glob("[!.]*/__init__.py"))
-    return {path.parent: stamp(path.parent) for path in found}, time.thread_time() - started
+    found = sorted(path.parent for root in roots for path in root.glob("[!.]*/__init__.py"))
+    found += [folder for folder in packages.values() if (folder / "__init__.py").is_file()]
+    return {folder: stamp(folder) for folder in found}, time.thread_time() - started
 
 
 def stamp(folder: Path) -> str:

@@ -16,6 +16,7 @@ from core.library.near import did_you_mean
 from core.library.reuse import note_anew
 from core.ops import discovery
 from core.ops.config import Config
+from core.ops.packages.registry import Registry
 from core.ops.settings import Settings
 from core.scheduler import Scheduler
 from core.workers import Pool
@@ -35,6 +36,8 @@ class Plugins:
     ):  # fmt: skip
         self._config, self._catalogue, self._store = config, catalogue, store
         self._scheduler, self._pool, self._sio, self._run_blocking = scheduler, pool, sio, run_blocking
+        self._registry = Registry(config.packages)
+        self._places: set[Path] = set()  # where plugins are to be loaded from
         self._seen: dict[Path, tuple[str, float]] = {}  # by folder: its stamp, and since when it is that
         self._starting: set[Path] = set()  # what `load_all` has not come to yet
         self._loading: set[Path] = set()
@@ -44,7 +47,7 @@ class Plugins:
 
     def discover(self) -> None:
         """Find all plugins; what is installed and described is there from the first moment."""
-        for folder, stamp in discovery.stamps(self._config.plugins)[0].items():
+        for folder, stamp in self._stamps()[0].items():
             info = self._place(folder)
             info.stamp = stamp
             self.load(info, print, install=False)
@@ -74,7 +77,7 @@ class Plugins:
         """See which folders have come, changed or gone, and are quiet since."""
         if time.monotonic() < self._rests_until:
             return
-        stamps, seconds = self._run_blocking(discovery.stamps, self._config.plugins)
+        stamps, seconds = self._run_blocking(self._stamps)
         self._rests_until = time.monotonic() + RESTS * seconds
         known = {info.folder: info for info in self._catalogue.plugins.values()}
         self._seen = {folder: seen for folder, seen in self._seen.items() if folder in stamps or folder in known}
@@ -85,10 +88,20 @@ class Plugins:
             if moment - self._seen[folder][1] < QUIET_SECONDS or folder in self._starting | self._loading:
                 continue
             if stamp == "gone":
-                self._remove(known[folder])
+                if folder.name not in {other.name for other in stamps.keys() - known.keys()}:  # another release comes
+                    self._remove(known[folder])
             elif (folder not in known or known[folder].stamp != stamp) and len(self._loading) < AT_ONCE:
                 self._loading.add(folder)
                 self._sio.start_background_task(self._load, folder)
+
+    def _stamps(self) -> tuple[dict[Path, str], float]:
+        """Those of all plugins; one that is disabled or enabled has another stamp than before."""
+        found, seconds = discovery.stamps(self._config.plugins, self._registry.folders())
+        self._places = {*found}
+        return {folder: stamp + " disabled" * self._disabled(folder) for folder, stamp in found.items()}, seconds
+
+    def _disabled(self, folder: Path) -> bool:
+        return folder.name in self._registry.read().disabled
 
     def _load(self, folder: Path) -> None:
         """Load a plugin that has come or changed. From the moment it is read, nothing runs that was meant for the files
@@ -96,10 +109,12 @@ class Plugins:
         known, shipped = self._at(folder), self._catalogue.shipped_models()
         by_itself = not known or known.stamp != FOLLOWS
         try:
-            stamp = self._run_blocking(discovery.stamp, folder)
+            disabled = self._disabled(folder)
+            stamp = self._run_blocking(discovery.stamp, folder) + " disabled" * disabled
             if known:
                 known.stamp = stamp
-                if known.status == "ready" and self._run_blocking(discovery.same_code, known, self._config):
+                ready = known.status == "ready" and not disabled
+                if ready and self._run_blocking(discovery.same_code, known, self._config):
                     return
             info = self._place(folder)
             info.stamp = stamp
@@ -168,8 +183,14 @@ class Plugins:
     def _place(self, folder: Path) -> PluginInfo:
         """The plugin of a folder, with what its plugin.toml says now, in the catalogue: under its name, or as refused
         under its folder if another one has the name."""
-        info = self._at(folder) or PluginInfo(discovery.printable(folder.name), folder)
+        name = discovery.printable(folder.name)
+        before = (each for each in self._catalogue.plugins.values() if each.name == name)
+        left = next((each for each in before if each.folder not in self._places), None)  # by a release to the next
+        info = self._at(folder) or left or PluginInfo(name, folder)
+        info.folder = folder
         discovery.read_manifest(info)
+        if info.status == "installing" and self._disabled(folder):
+            info.status = "disabled"
         others = {name: other for name, other in self._catalogue.plugins.items() if other is not info}
         key = info.name
         if other := others.get(info.name):
@@ -204,7 +225,8 @@ class Plugins:
 def said(info: PluginInfo) -> Iterator[str]:
     """The lines about a plugin that the server prints."""
     jobs = ", ".join(job["name"] for job in info.jobs) or "no jobs yet"
-    yield f"plugin    {info.name}: {jobs}" if info.status == "ready" else f"refused   {info.name}: {info.error}"
+    lines = {"ready": f"plugin    {info.name}: {jobs}", "disabled": f"disabled  {info.name}"}
+    yield lines.get(info.status, f"refused   {info.name}: {info.error}")
     for note in info.notes:
         yield f"          {note}"
 

@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 def patch() -> None:
     """Make waiting cooperative if async_mode says so, which has to be known before anything else is imported. What is
-    wrong with the settings is said later."""
+    wrong with the settings is said later. `plugins` and `--console` are no servers, and end here."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
+    if sys.argv[1:2] == ["plugins"]:
+        from core.ops.packages import command
+
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.exit(command.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--async-mode")
     parser.add_argument("--console", action="store_true")
@@ -47,8 +52,9 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     from core.ops.config import Config
 
     parser = argparse.ArgumentParser(
-        prog="server.py", description="stable-core: a job server for AI art.", allow_abbrev=False
-    )
+        prog="server.py", description="stable-core: a job server for AI art.", allow_abbrev=False,
+        epilog="server.py plugins --help: install, test, update and switch off plugins.",
+    )  # fmt: skip
     parser.add_argument("--demo", action="store_true", help="draw one picture with the built-in model, then stop")
     parser.add_argument("--prompt", help='what the demo draws; default: "a red circle on a blue background"')
     parser.add_argument("--out", type=Path, help="where the demo writes the picture; default: demo.png")

@@ -165,7 +165,7 @@ class AnnouncedJob(Said):
 
 class PluginBrief(Said):
     name: str
-    status: Literal["installing", "ready", "refused"]
+    status: Literal["installing", "ready", "disabled", "refused"]
     error: str | None = Field(description="Why it was refused.")
 
 
@@ -469,7 +469,7 @@ class QueueEvent(Numbered):
 class PluginsEvent(Numbered, PluginBrief):
     """A plugin has come or changed, became ready, was refused, or is gone."""
 
-    status: Literal["installing", "ready", "refused", "removed"]
+    status: Literal["installing", "ready", "disabled", "refused", "removed"]
 
 
 class ModelsEvent(Numbered):

@@ -79,7 +79,7 @@ export interface JobType extends Announced {
 
 export interface Plugin {
   name: string;
-  status: "installing" | "ready" | "refused";
+  status: "installing" | "ready" | "disabled" | "refused";
   error: string | null;
   jobs: Announced[];
   settings: Schema;

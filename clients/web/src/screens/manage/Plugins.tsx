@@ -13,7 +13,7 @@ import css from "./Manage.module.css";
 import { PluginSettings } from "./PluginSettings";
 import { useSettings } from "./settings";
 
-const ORDER = ["refused", "installing", "ready"]; // what needs somebody comes first
+const ORDER = ["refused", "installing", "ready", "disabled"]; // what needs somebody comes first
 
 export function Plugins() {
   const { settings, configure } = useSettings();
