@@ -2,7 +2,6 @@
 
 import difflib
 import itertools
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import jsonschema
 
 from core.errors import InvalidParams, PluginError, TooLarge, UnknownJob
 from core.library.near import did_you_mean
+from core.library.plain import json_size
 
 MAX_PARAMS = 1_000_000  # bytes of JSON
 SMALL_PARAMS = 10_000  # are checked in less than a few milliseconds
@@ -72,11 +72,11 @@ class Fields:
         """`values` with the defaults filled in; raises InvalidParams with all bad fields, or TooLarge."""
         whats = f"{self._what}s"
         try:
-            size = len(json.dumps(values, allow_nan=False))
+            size = json_size(values, MAX_PARAMS)
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidParams(f"{self._of}: {whats} must be JSON without NaN or infinity: {error}.") from error
         if size > MAX_PARAMS:
-            raise TooLarge(f"{self._of}: {whats} take {size:,} bytes, the limit is {MAX_PARAMS:,}. Upload large data.")
+            raise TooLarge(f"{self._of}: {whats} take too many bytes, the limit is {MAX_PARAMS:,}. Upload large data.")
         known, errors = self._schema.get("properties", {}), []
         for name in [name[:100] for name in sorted(values.keys() - known.keys())[:MAX_ERRORS]]:
             allowed = did_you_mean(name, known) or f" Known are {', '.join(known) or 'none'}."

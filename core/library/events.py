@@ -19,6 +19,7 @@ from core.library.inventory import inventory
 from core.library.lineage import Lineage, parents
 from core.library.listing import KindName, Listing, artifacts, sessions
 from core.library.models import Models
+from core.library.plain import json_size
 from core.library.retention import Retention
 from core.library.review import Review, owned
 from core.library.upcoming import upcoming
@@ -107,6 +108,9 @@ class Library:
         """Open a session, made if need be; give it a name, remember parameters by job name. What is submitted in a
         session is remembered by itself; the latest counts."""
         given = {self._full_name(job): params for job, params in (memorised or {}).items()}
+        too_large = TooLarge(f"a session remembers at most {MAX_PARAMS:,} bytes.", field="memorised")
+        if json_size(given, MAX_PARAMS) > MAX_PARAMS:  # by itself, before the others wait for a transaction
+            raise too_large
 
         def change(tx: Transaction) -> Row:
             row = {"id": id, "owner": owner, "name": id, "created": now(), "memorised": {}, "memorised_at": {}}
@@ -115,7 +119,7 @@ class Library:
             row |= {"name": name or row["name"], "memorised": row["memorised"] | given}
             row["memorised_at"] = row["memorised_at"] | dict.fromkeys(given, new_id())
             if len(json.dumps(row["memorised"])) > MAX_PARAMS:
-                raise TooLarge(f"a session remembers at most {MAX_PARAMS:,} bytes.", field="memorised")
+                raise too_large
             if row != old:
                 tx.insert("sessions", row, "OR REPLACE")
                 tx.event("session", {key: row[key] for key in ("id", "name", "created")}, row | {"session": id})

@@ -19,6 +19,7 @@ MAX_VALUES = 300_000  # in one message: reading more at once would stop the othe
 ENVELOPE = 1_000  # bytes, and more than the values, that are around what is sent
 LARGE = 1_000_000  # characters of a message
 compact = json.JSONEncoder(separators=(",", ":")).encode  # made once: json.dumps makes one for each call
+SMALL = 10_000  # bytes of JSON are written in less than a millisecond
 LONG = 4  # a list that is written piece by piece
 MAX_DEPTH = 64
 MAX_ERRORS = 50  # told at once
@@ -78,6 +79,27 @@ def too_large(message: dict[str, Any], limit: int) -> str | None:
 
 def too_many_values() -> TooLarge:
     return TooLarge(f"the message holds more than {MAX_VALUES:,} values. Send several, or upload large data.")
+
+
+def json_size(value: Any, most: int) -> int:
+    """Bytes of its JSON, found without stopping the others; some number over `most` if it has more. Raises ValueError
+    for NaN and infinity, TypeError and RecursionError as json.dumps does."""
+    layer, least, pause = [value], 0, Pause()
+    while layer and least <= most:
+        below: list[Any] = []
+        for item in layer:
+            pause()
+            least += 1 + (len(item) if isinstance(item, str) else 0)
+            if isinstance(item, dict):
+                below += [*item.keys(), *item.values()]
+            elif isinstance(item, list | tuple):
+                below += item
+        layer = below
+    if least > most:
+        return least
+    if least <= SMALL:
+        return len(json.dumps(value, allow_nan=False))
+    return sum(map(len, fairly(json.JSONEncoder(allow_nan=False).iterencode(value))))
 
 
 class Oversized(dict):

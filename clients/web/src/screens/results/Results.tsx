@@ -1,7 +1,7 @@
 // The Results screen: the gallery, and over it one result in full or several side by side, by the address.
 
 import { Images } from "lucide-react";
-import { useCallback, useEffect } from "react";
+import { useCallback, useEffect, useState } from "react";
 import { useParams } from "wouter";
 import { navigate } from "wouter/use-hash-location";
 
@@ -19,16 +19,21 @@ import { Viewer } from "./Viewer";
 let cameFromHere = false; // then the browser's way back leads to the gallery
 
 export default function Results() {
-  const ids = useParams().id?.split(",").filter(Boolean) ?? [];
+  const { id: address } = useParams();
+  const [closed, setClosed] = useState<string>(); // the browser goes back later, but the next key is the gallery's
+  const ids = address === closed ? [] : (address?.split(",").filter(Boolean) ?? []);
   const open = useCallback((id: string) => {
     cameFromHere = true;
+    setClosed(undefined);
     navigate(`/results/${id}`);
   }, []);
   const close = useCallback(() => {
+    setClosed(address);
     if (cameFromHere) history.back();
     else navigate("/results", { replace: true });
     cameFromHere = false;
-  }, []);
+  }, [address]);
+  useEffect(() => setClosed(undefined), [address]);
   const [first] = ids;
   useEffect(() => {
     if (first) activate(first);
