@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from tests import __main__ as of_tests
 from tests import tiny
 from tests.__main__ import code_lines, run
 
+PYTEST = [sys.executable, "-m", "pytest", "-q"]
 SERVER = """
 import sys, time
 from pathlib import Path
@@ -212,6 +214,39 @@ def test_code_lines_leave_out_blanks_comments_and_docstrings(tmp_path):
 def test_counts_of_a_run_are_those_of_pytest(tmp_path):
     file = tmp_path / "test_some.py"
     file.write_text("import pytest\ndef test_a(): pass\ndef test_b(): assert 0\ndef test_c(): pytest.skip('why')\n")
-    assert run(lambda: [sys.executable, "-m", "pytest", "-q", str(file)], []) == (1, 1, 1)
+    assert run(PYTEST, [str(file)], []) == (1, 1, 1, [])
     file.write_text("import nothing_of_that_name\n")
-    assert run(lambda: [sys.executable, "-m", "pytest", "-q", str(file)], []) == (0, 1, 0)
+    assert run(PYTEST, [str(file)], []) == (0, 1, 0, [])
+
+
+UNSTEADY = """
+import pathlib, pytest
+
+def first_time(name):
+    file = pathlib.Path(__file__).with_name(name)
+    new = not file.exists()
+    file.touch()
+    return new
+
+@pytest.fixture(params=["a::b[c]"])
+def ends_badly():
+    yield
+    assert not first_time("fixture"), "it hung"
+
+def test_steady(): pass
+def test_fixture(ends_badly): pass
+def test_broken(): assert 0
+class TestIn:
+    def test_chance(self): assert not first_time("chance")
+"""
+
+
+def test_what_fails_in_a_whole_run_is_run_again_and_counted_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(of_tests, "ROOT", tmp_path)
+    monkeypatch.setattr(of_tests, "LANES", [])  # they take seconds to start
+    (tmp_path / "test_some.py").write_text(UNSTEADY)
+    passed, failed, _, unsteady = run(PYTEST, ["test_some.py"], ["-p", "no:schemathesis"], whole=True)
+    assert (passed, failed) == (1, 1)
+    hung, chance = unsteady
+    assert hung.startswith("test_some.py::test_fixture[a::b[c]]: ") and "it hung" in hung
+    assert chance.startswith("test_some.py::TestIn::test_chance: ") and "assert not True" in chance
