@@ -9,6 +9,7 @@ from core.library.near import did_you_mean
 from core.ops import config
 from core.ops.bootstrap import InstallError
 from core.ops.config import Config
+from core.ops.conformance.command import add_test
 from core.ops.packages.registry import Registry
 
 
@@ -17,7 +18,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="server.py plugins", description=__doc__, allow_abbrev=False)
     made.add_argument("--config", type=Path, help="settings file; default: config.toml beside server.py")
     actions = made.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for add in (add_enable, add_disable):
+    for add in (add_enable, add_disable, add_test):
         add(actions)
     return made
 

@@ -1,0 +1,461 @@
+"""The claims that a plugin is tested for, one after the other, by a client of a real server."""
+
+import contextlib
+import itertools
+import json
+import math
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from clients import python as client
+from core.errors import CoreError
+from core.ops.config import ROOT
+from core.ops.conformance import values
+from core.ops.conformance.manifest import Test
+from core.ops.conformance.private import Private
+from core.ops.conformance.report import Report
+from core.types import KINDS
+
+Row = dict[str, Any]
+UNTYPED = {"plugin_error", "worker_died", "timeout", "internal"}  # codes of what a plugin should have said itself
+NEEDS = {"model_not_found": "it needs a model", "unknown_job": "it needs a job of another plugin"}
+IMPORT_SECONDS, IMPORT_LIMIT = 2, 60  # of a processor; until it is given up
+QUICK_SECONDS = 20  # for all jobs together
+COLD_SECONDS = 90  # for a worker to start and to load its first model
+STOP_SECONDS = 10  # beside cancel_grace_seconds
+SHORT_SECONDS = 0.2  # a job that is done sooner can hardly be caught running
+AGAIN = 3  # times that an equal job is run
+KEPT_BYTES = 64_000_000  # by which memory may grow meanwhile
+SHOWN = 3  # failures of one claim
+
+
+@dataclass
+class Run:
+    """How one run of a job has ended: done, failed, cancelled, refused before it was stored, or cut short by us."""
+
+    params: Row
+    inputs: Row
+    state: str = "refused"
+    seconds: float = 0.0
+    code: str = ""
+    message: str = ""
+    outputs: list[tuple[str, Any]] = field(default_factory=list)  # kind and bytes; of a light job the values
+    metrics: Row = field(default_factory=dict)
+    progress: list[Row] = field(default_factory=list)
+    attempt: int = 0
+
+
+class Kit:
+    """`folder` is the plugin's, `grace` the seconds that a job has to stop."""
+
+    def __init__(
+        self, server: Private, folder: Path, name: str, test: Test, report: Report, quick: bool, grace: float
+    ):  # fmt: skip
+        self._server, self._client, self._folder = server, server.client, folder
+        self._name, self._test, self._report, self._quick, self._grace = name, test, report, quick, grace
+        self._progress: dict[str, list[Row]] = {}
+        self._longest: tuple[float, str, Row, Row] | None = None  # of all jobs that are not light
+        self._client.on_event(self._heard)
+        self._jobs: list[Row] = []
+
+    def _heard(self, event: str, body: Row) -> None:
+        if event == "progress":
+            self._progress.setdefault(body["id"], []).append(body)
+
+    def describes_itself(self) -> bool:
+        plugin = next((each for each in self._client.plugins() if each["name"] == self._name), None)
+        if not plugin or plugin["status"] != "ready":
+            why = plugin["error"] if plugin else "it has no __init__.py"
+            self._report.fails("describes itself", str(why).rstrip("."))
+            return False
+        self._jobs = plugin["jobs"]
+        many = f"{len(self._jobs)} job{'s' * (len(self._jobs) != 1)}"
+        self._report.passes(f"describes itself: {many}")
+        if not self._quick and (silent := [job["name"] for job in self._jobs if not job["help"]]):
+            self._report.fails("says what its jobs are for", f"{', '.join(silent)}", "Write docstrings.")
+        if unknown := self._test.jobs.keys() - {job["name"] for job in self._jobs}:
+            names = ", ".join(sorted(unknown))
+            self._report.fails("[test] names its jobs", f"it has no {names}", "Correct plugin.toml.")
+        return True
+
+    def imports_lightly(self, python: Path) -> None:
+        claim, answer = "imports lightly", self._server.scratch / "importing.json"
+        command = [python, "-B", "-m", "core.ops.conformance.importing", self._folder, answer]
+        try:
+            done = subprocess.run(
+                command, cwd=ROOT, timeout=IMPORT_LIMIT, capture_output=True, stdin=subprocess.DEVNULL, text=True
+            )
+        except subprocess.TimeoutExpired:
+            return self._report.fails(claim, f"it takes longer than {IMPORT_LIMIT} s")
+        if done.returncode:
+            return self._report.fails(claim, (done.stderr.splitlines() or ["it ends the process"])[-1][:500])
+        found = json.loads(answer.read_text("utf-8"))
+        if found["heavy"]:
+            hint = "Import them inside the functions that use them."
+            return self._report.fails(claim, f"importing it imports {', '.join(found['heavy'])}", hint)
+        if found["did"]:
+            hint = "Do that in load() or in the job."
+            return self._report.fails(claim, f"importing it {'; '.join(found['did'])}", hint)
+        if found["seconds"] > IMPORT_SECONDS:
+            return self._report.fails(claim, f"it takes {found['seconds']:.1f} s of a processor")
+        self._report.passes(f"{claim}, writes nothing, uses no network", found["seconds"])
+
+    def try_jobs(self) -> None:
+        deadline, late = time.monotonic() + QUICK_SECONDS, []
+        for about in self._jobs:
+            if skip := self._test.of(about["name"]).skip:
+                self._report.leaves(about["name"], skip)
+            elif self._quick and time.monotonic() > deadline:
+                late.append(about["name"])
+            else:
+                self._try(about, deadline)
+        if late:
+            self._report.leaves(", ".join(late), f"the {QUICK_SECONDS} s for all jobs are over")
+
+    def _try(self, about: Row, deadline: float) -> None:
+        job, test = about["name"], self._test.of(about["name"])
+        params = values.Parameters(about["params"], self._choices, test.params)
+        self._refuses(about, params)
+        inputs = {name: self._first_input(name, port, test.inputs) for name, port in about["inputs"].items()}
+        inputs = {name: given for name, given in inputs.items() if given}
+        first = self._run(about, params.base(), inputs, max(deadline - time.monotonic(), 5) if self._quick else None)
+        if not self._runs(about, first):
+            return
+        if self._quick:
+            return
+        runs = [first, *self._valid(about, params, inputs), *self._all_inputs(about, first, test.inputs)]
+        self._tells_progress(about, runs)
+        if about["light"]:
+            return
+        self._repeats(about, first)
+        slowest = max(runs, key=lambda run: run.seconds)
+        self._longest = max(
+            self._longest or (0, "", {}, {}), (first.seconds, job, first.params, first.inputs), key=lambda each: each[0]
+        )
+        self._cancels(about, slowest)
+
+    def _runs(self, about: Row, run: Run) -> bool:
+        """Whether it makes sense to go on with it."""
+        claim = f"{about['name']}: runs"
+        if run.state == "done" and not (problem := _problem(about, run)):
+            self._report.passes(f"{claim}, returns {_wanted(about['output'])}", run.seconds)
+            return True
+        if run.state == "done":
+            self._report.fails(claim, problem, "Return what the method's annotation says.")
+        elif run.state == "cut":
+            hint = f"say smaller parameters in [test.jobs.{about['name']}.params] of plugin.toml"
+            self._report.leaves(claim, f"it is not done in {run.seconds:.0f} s; {hint}")
+            return not self._quick
+        elif run.code in NEEDS:
+            self._report.leaves(claim, f"{NEEDS[run.code]}: {run.message}")
+        elif run.code in UNTYPED or run.code == "type_mismatch":
+            self._report.fails(claim, f"{run.code}: {run.message}")
+        else:
+            hint = f"say others in [test.jobs.{about['name']}] of plugin.toml"
+            self._report.leaves(claim, f"it refuses what was made up for it ({run.message}); {hint}")
+        return False
+
+    def _refuses(self, about: Row, params: values.Parameters) -> None:
+        claim, wrong, newest = f"{about['name']}: refuses what is not allowed", [], self._newest()
+        tried = 0
+        for name, given in params.invalid():
+            tried += 1
+            if (code := self._submitted(about, given, {})) != "invalid_params":
+                wrong.append(f"{name}={_short(given.get(name))} is answered with {code}")
+        for name, port in about["inputs"].items():
+            kind = "audio" if port["kind"] != "audio" else "image"
+            tried += 1
+            code = self._submitted(about, params.base(), {name: self._upload(kind, 0)})
+            if code not in ("type_mismatch", "invalid_params"):  # the second if others are missing
+                wrong.append(f"{kind} for {name} is answered with {code}")
+        if self._newest() != newest:
+            wrong.append("a job was made nevertheless")
+        if wrong:
+            self._report.fails(claim, "; ".join(wrong[:SHOWN]))
+        else:
+            self._report.passes(f"{claim}: {tried} bad values")
+
+    def _submitted(self, about: Row, params: Row, inputs: Row) -> str:
+        """The code of the error that it is answered with, or "no error"; then it is cancelled before it runs."""
+        try:
+            if about["light"]:
+                self._client.light(self._full(about), params, inputs)
+            else:
+                self._client.submit(self._full(about), params, inputs, hold=True).cancel()
+            return "no error"
+        except client.ServerError as error:
+            return error.code
+
+    def _valid(self, about: Row, params: values.Parameters, inputs: Row) -> list[Run]:
+        """Edges of each parameter and mixtures, for as long as the test may take."""
+        claim, deadline = f"{about['name']}: takes all that it announces", time.monotonic() + self._test.seconds
+        sets = iter(params.valid())
+        runs: list[Run] = []
+        while (left := deadline - time.monotonic()) > 0:
+            chunk = list(itertools.islice(sets, max(1, min(about["concurrency"], 8))))
+            if not chunk:
+                break
+            runs += self._run_all(about, [(each, inputs) for each in chunk], left)
+        if runs:
+            self._judge(claim, about, params.base(), runs, sum(1 for _ in sets))
+        hostile = [self._run(about, given, inputs) for _, given in params.names_of_files()]
+        if found := [run for run in hostile if run.state == "done"]:
+            name = next(name for name, value in found[0].params.items() if value == values.HOSTILE)
+            hint = f"Ask ctx.models.path for it; it was {values.HOSTILE}."
+            self._report.fails(f"{about['name']}: no name leads out of the models", f"{name} did", hint)
+        return runs
+
+    def _all_inputs(self, about: Row, first: Run, given: Row) -> list[Run]:
+        claim, tried = f"{about['name']}: takes all that its inputs may be", []
+        for name, port in about["inputs"].items():
+            for number in range(len(values.inputs(port["kind"]))):
+                if number == 0 and name in first.inputs:
+                    continue
+                tried.append((first.params, first.inputs | {name: [self._upload(port["kind"], number)]}))
+            if port["list"]:
+                tried.append((first.params, first.inputs | {name: [self._upload(port["kind"], 0)] * 2}))
+        deadline, runs = time.monotonic() + self._test.seconds, []
+        for each in tried:
+            if (left := deadline - time.monotonic()) < 0:
+                break
+            runs += self._run_all(about, [each], left)
+        if runs:
+            self._judge(claim, about, first.params, runs, len(tried) - len(runs))
+        return runs
+
+    def _judge(self, claim: str, about: Row, base: Row, runs: list[Run], left: int) -> None:
+        """Each of the runs has to be done, with outputs as announced, or refused in words of the plugin's own."""
+        bad = []
+        for run in runs:
+            other = {key: value for key, value in run.params.items() if base.get(key, base) != value}
+            given = [f"{key}={_short(value)}" for key, value in other.items()] or [", ".join(run.inputs) or "defaults"]
+            if problem := _problem(about, run) if run.state == "done" else run.code in UNTYPED and run.message:
+                bad.append(f"with {' '.join(given)[:200]}: {problem}")
+        if bad:
+            hint = "Raise InvalidParams, BadImage ... for what cannot be done."
+            return self._report.fails(claim, "; ".join(bad[:SHOWN]), hint)
+        states = [run.state for run in runs]
+        told = f"{len(runs)} tried, {states.count('done')} done"
+        refused = states.count("failed") + states.count("refused")
+        for many, what in ((refused, "refused"), (states.count("cut"), "cut short"), (left, "not begun in time")):
+            told += f", {many} {what}" * bool(many)
+        self._report.passes(f"{claim}: {told}")
+
+    def _tells_progress(self, about: Row, runs: list[Run]) -> None:
+        claim, told = f"{about['name']}: progress grows and is finite", [run for run in runs if run.progress]
+        if problems := [problem for run in told if (problem := _crooked(run.progress))]:
+            self._report.fails(claim, problems[0])
+        elif told:
+            self._report.passes(claim)
+
+    def _repeats(self, about: Row, first: Run) -> None:
+        """Equal jobs give equal results where that is promised, and memory does not grow from run to run."""
+        hints = (schema.get("ui", {}) for schema in about["params"].get("properties", {}).values())
+        seeded = any(hint.get("widget") == "seed" for hint in hints)
+        if first.state != "done" or first.seconds > self._test.seconds / AGAIN:
+            return
+        runs = [self._run(about, first.params, first.inputs) for _ in range(AGAIN)]
+        if any(run.state != "done" for run in runs):
+            ended = next(run for run in runs if run.state != "done")
+            return self._report.fails(f"{about['name']}: runs again", f"the same job is {ended.state}: {ended.message}")
+        if about["reuse"] or seeded:
+            claim = f"{about['name']}: " + ("equal jobs give" if about["reuse"] else "the same seed gives")
+            if any(run.outputs != first.outputs for run in runs):
+                hint = ", or take off reuse=True" * about["reuse"]
+                self._report.fails(f"{claim} equal results", "two runs differ", f"Draw all chance from a seed{hint}.")
+            else:
+                self._report.passes(f"{claim} equal results")
+        grown = runs[-1].metrics.get("memory_bytes", 0) - runs[0].metrics.get("memory_bytes", 0)
+        if grown > KEPT_BYTES:
+            many = f"{grown / 1e6:.0f} MB in {AGAIN - 1} equal runs"
+            self._report.fails(f"{about['name']}: keeps no memory", many, "Does something hold on to results?")
+
+    def _cancels(self, about: Row, slowest: Run) -> None:
+        claim = f"{about['name']}: cancel is bounded"
+        workers = {process.pid for process in self._server.workers()}
+        job = self._begin(about["name"], slowest.params, slowest.inputs, slowest.seconds)
+        started = time.monotonic()
+        try:
+            job.cancel()
+            _end(job, STOP_SECONDS + self._grace)
+        except client.Conflict:
+            return self._report.leaves(claim, f"it is done too soon ({slowest.seconds:.2f} s)")
+        except TimeoutError:
+            return self._report.fails(claim, f"it still runs after {time.monotonic() - started:.0f} s")
+        if job.state != "cancelled":
+            return self._report.leaves(claim, f"it was {job.state} before it was told")
+        seconds = time.monotonic() - started
+        if workers - {process.pid for process in self._server.workers()}:
+            hint = "Call ctx.raise_if_cancelled() in its loop."
+            return self._report.fails(claim, f"its worker had to be killed after {seconds:.0f} s", hint)
+        self._report.passes(claim, seconds)
+
+    def survives_a_crash(self) -> None:
+        """Its worker is killed in the middle of a job: that runs again, and the next one as if nothing had been."""
+        claim = "a killed worker costs nothing"
+        if self._quick or not self._longest:
+            return
+        seconds, name, params, inputs = self._longest
+        job = self._begin(name, params, inputs, seconds)
+        for process in self._server.workers():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        other = self._submit(name, params, inputs)
+        try:
+            for each in (job, other):
+                _end(each, COLD_SECONDS + 3 * seconds)
+        except TimeoutError:
+            return self._report.fails(claim, f"{name} was not done again in {COLD_SECONDS + 3 * seconds:.0f} s")
+        if bad := [each for each in (job, other) if each.state != "done"]:
+            return self._report.fails(claim, f"{name} is {bad[0].state} afterwards: {bad[0].error}")
+        again = job.refresh().record["attempt"] > 1
+        told = "ran again" if again else "is too quick to be caught, the next one ran"
+        self._report.passes(f"{claim}: {name} {told}")
+
+    def ends(self) -> None:
+        """With the server, and nothing of it stays behind. The last claim: the server is gone then."""
+        if self._quick:
+            return
+        there = [each for worker in self._server.workers() for each in (worker, *worker.children(recursive=True))]
+        used = sum(each.memory_info().rss for each in there)
+        self._server.end()
+        gone, alive = psutil.wait_procs(there, timeout=STOP_SECONDS / 2)
+        alive = [each for each in alive if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+        if alive:
+            names = ", ".join(f"{each.name()} ({each.pid})" for each in alive)
+            self._report.fails("ends with the server", f"{names} stays", "End in unload() what load() has started.")
+        elif there:
+            self._report.passes(f"ends with the server: its memory is free again ({used / 1e6:.0f} MB)")
+
+    def _full(self, about: Row) -> str:
+        return f"{self._name}.{about['name']}"
+
+    def _choices(self, source: str) -> list[str]:
+        with contextlib.suppress(client.ServerError):
+            return self._client.choices(source)
+        return []
+
+    def _newest(self) -> str | None:
+        return next((job.id for job in self._client.jobs(limit=1)), None)
+
+    def _upload(self, kind: str, number: int) -> str:
+        _, content = values.inputs(kind)[number]
+        return self._client.upload(content, kind=kind).id
+
+    def _first_input(self, name: str, port: Row, given: Row) -> list[str]:
+        if name in given:
+            paths = [given[name]] if isinstance(given[name], str) else given[name]
+            return [self._client.upload(self._folder / path, kind=port["kind"]).id for path in paths]
+        return [] if port["optional"] else [self._upload(port["kind"], 0)]
+
+    def _run(self, about: Row, params: Row, inputs: Row, seconds: float | None = None) -> Run:
+        return self._run_all(about, [(params, inputs)], seconds or COLD_SECONDS + self._test.seconds)[0]
+
+    def _run_all(self, about: Row, wanted: list[tuple[Row, Row]], seconds: float) -> list[Run]:
+        """Beside each other, as far as the job allows; those that are not done in time are cancelled."""
+        runs, jobs, deadline = [Run(*each) for each in wanted], {}, time.monotonic() + seconds
+        for number, run in enumerate(runs):
+            try:
+                if about["light"]:
+                    self._call(about, run)
+                else:
+                    jobs[number] = self._submit(about["name"], run.params, run.inputs)
+            except client.ServerError as error:
+                run.code, run.message = error.code, str(error)
+        for number, job in jobs.items():
+            self._follow(job, runs[number], deadline)
+        return runs
+
+    def _call(self, about: Row, run: Run) -> None:
+        started = time.monotonic()
+        found = self._client.light(self._full(about), run.params, run.inputs)
+        run.state, run.seconds = "done", time.monotonic() - started
+        run.outputs = [(about["output"]["kind"], value) for value in found]
+
+    def _follow(self, job: client.Job, run: Run, deadline: float) -> None:
+        try:
+            _end(job, max(deadline - time.monotonic(), 0.1))
+            cut = False
+        except TimeoutError:
+            cut = True
+            with contextlib.suppress(client.Conflict):  # it is done just now
+                job.cancel()
+            _end(job, STOP_SECONDS + self._grace)
+        record = job.refresh().record
+        run.state = "cut" if cut and job.state == "cancelled" else job.state
+        run.metrics, run.attempt = record.get("metrics") or {}, record["attempt"]
+        run.seconds = (record["finished"] or 0) - (record["started"] or record["finished"] or 0)
+        run.progress = self._progress.pop(job.id, [])
+        if job.error and run.state != "cut":
+            run.code, run.message = job.error.code, str(job.error)
+        if run.state == "done":
+            run.outputs = [(each.kind, each.bytes()) for each in job.outputs]
+
+    def _submit(self, name: str, params: Row, inputs: Row) -> client.Job:
+        return self._client.submit(f"{self._name}.{name}", params, inputs, fresh=True, embed_metadata="none")
+
+    def _begin(self, name: str, params: Row, inputs: Row, seconds: float) -> client.Job:
+        """A job that runs since a third of the time that it takes, if it takes that long."""
+        job = self._submit(name, params, inputs)
+        with contextlib.suppress(TimeoutError):
+            for _ in job.events(COLD_SECONDS):
+                if job.state == "running" or job.state in client.TERMINAL:
+                    break
+        if seconds > SHORT_SECONDS:
+            time.sleep(min(seconds / 3, 2))
+        return job
+
+
+def _end(job: client.Job, seconds: float) -> None:
+    """Wait for it; raises TimeoutError."""
+    for _ in job.events(seconds):
+        pass
+
+
+def _problem(about: Row, run: Run) -> str | None:
+    """What is wrong with the outputs of a run that is done."""
+    kind = about["output"]["kind"]
+    if wrong := {found for found, _ in run.outputs} - {kind}:
+        return f"it returns {', '.join(wrong)} in place of {kind}"
+    if about["light"]:
+        if kind == "text" and not all(isinstance(value, str) for _, value in run.outputs):
+            return "it returns something else than text"
+        return None
+    if not about["output"]["list"] and not run.outputs:
+        return "it returns nothing"
+    for _, data in run.outputs:
+        try:
+            KINDS[kind].decode(data)
+        except CoreError as error:
+            return str(error)
+    return None
+
+
+def _crooked(told: list[Row]) -> str | None:
+    """What is wrong with the progress of a job."""
+    before: Row = {}
+    for each in told:
+        step, total, phase = each["step"], each["total"], each["phase"]
+        if not all(isinstance(number, int | float) and math.isfinite(number) for number in (step, total)):
+            return f"step {step!r} of {total!r} in {phase!r}"
+        if not 0 <= step <= total:
+            return f"step {step} of {total} in {phase!r}"
+        same = before and (before["phase"], before["total"]) == (phase, total)
+        if same and step < before["step"] < total and step > 0:  # the next picture begins at 0 again
+            return f"after step {before['step']} comes {step} of {total} in {phase!r}"
+        before = each
+    return None
+
+
+def _wanted(port: Row) -> str:
+    return f"a list of {port['kind']}" if port["list"] else port["kind"]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:40]}... ({len(text)} characters)"
