@@ -89,7 +89,7 @@ class Plugin:
 
 def job(
     *, affinity: str | None = None, concurrency: int | None = None, light: bool = False, program: bool = False,
-    memory: int = 0, reuse: bool = False,
+    memory: int = 0, reuse: bool = False, converts: bool = False,
 ) -> Callable[[Callable], Callable]:  # fmt: skip
     """Mark a method as an announced job.
 
@@ -99,12 +99,14 @@ def job(
     record. A `program` submits other jobs with `ctx.submit` and waits for them with `ctx.gather`. Both run in a
     process of the plugin's own on the CPU, without `load`. `memory`: bytes that the device should have free; what
     was measured counts more. `reuse`: equal parameters, inputs and models give equal results, unless a
-    parameter with the widget "seed" is -1; so a job that equals one that is done is given its results, and not run."""
+    parameter with the widget "seed" is -1; so a job that equals one that is done is given its results, and not run.
+    `converts`: it turns one thing into the same thing of another type, cheaply and exactly; the server puts it between
+    two jobs that would not fit. It has one input and defaults for all parameters, and `reuse` goes without saying."""
 
     def mark(function: Callable) -> Callable:
         jobs_at_once = concurrency or (8 if program else 1)
         options = {"affinity": affinity, "concurrency": jobs_at_once, "light": light, "program": program}
-        function.__job__ = options | {"memory": memory, "reuse": reuse}
+        function.__job__ = options | {"memory": memory, "reuse": reuse or converts, "converts": converts}
         return function
 
     return mark

@@ -13,13 +13,15 @@ from core.errors import Cancelled, Conflict, InvalidParams, QueueFull
 from core.jobs import PRIORITIES, Row, Store, Transaction, new_id, now
 from core.library.catalogue import Catalogue, JobType
 from core.library.checking import Checked, check_all
+from core.library.converting import insert
 from core.library.families import cancel_children, cancel_family
-from core.library.inputs import Inputs
+from core.library.inputs import Inputs, References
 from core.library.ranks import rank_of_new
 from core.library.waiting import After, settle
 from core.ops.config import Config
 
 LOOK_AHEAD = 4  # ranks that a warm job may overtake
+CONVERTER = {"id": None, "client_ref": None, "key": None, "hold": False, "fresh": False}  # unlike what it is put before
 GLANCE = "id, name, plugin, class, rank, warmth, queued, attempt, alone, low_memory"  # what decides who runs next
 
 
@@ -52,22 +54,30 @@ class Scheduler:
         embed_metadata.
         An input is an artifact's id, {"job": id or local name of an earlier one, "index": k}, or a list of these;
         with "review": "picked" in it, it takes what a person has picked of that job's outputs, and waits for that.
+        What does not fit goes through a converter, if there is exactly one: `converters` of a record are these jobs.
         Those of a program, which has the `lease`, also have parent and key."""
         checked = check_all(self._catalogue, requests, flow)
         rows = self._store.write(lambda tx: self._add_all(tx, checked, owner, lease))
-        self.dispatch({row["plugin"] for row in rows})
+        names = [name for row in rows for name in (row["name"], *(row.get("converters") or {}).values())]
+        self.dispatch({name.partition(".")[0] for name in names})
         return rows
 
     def _add_all(self, tx: Transaction, checked: list[Checked], owner: str, lease: str | None) -> list[Row]:
         if lease and not tx.one("SELECT id FROM jobs WHERE state = 'running' AND lease = ? AND cancel IS NULL", lease):
             raise Cancelled("the program was cancelled, or runs elsewhere.")
         new, inputs, rows = 0, Inputs(tx, self._catalogue, owner), []
+
+        def add(request: Row, job: JobType, params: Row, references: References) -> Row:
+            converters = insert(references, lambda by, given: add(request | CONVERTER, by, by.check({}), given))
+            unfinished = inputs.unfinished(references)
+            row = self._add(tx, request, job, params, references, unfinished, owner)
+            return row | {"converters": converters or None}
+
         for place, request, job, params, given in checked:
             references = inputs.check(job, given, place)
             known, name = self._known(tx, request, owner), request.get("id")
-            unfinished = [] if known else inputs.unfinished(references)
-            new += not known
-            rows.append(known or self._add(tx, request, job, params, references, unfinished, owner))
+            rows.append(known or add(request, job, params, references))
+            new += 0 if known else 1 + len(rows[-1]["converters"] or ())
             if name in inputs.local:
                 raise InvalidParams(f"two jobs of the flow are called {name!r}.", field=f"{place}id")
             inputs.local[name or rows[-1]["id"]] = rows[-1]

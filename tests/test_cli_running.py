@@ -163,6 +163,8 @@ def test_uploads_lineage_comparison_and_deletion(cli, tmp_path):
     assert re.search(r"seed +1 +2", cli("compare", a, b).stdout) and upload in cli("lineage", stdin=turned).stdout
     assert cli("compare", stdin=f"{a}\n{b}").stdout == cli("compare", a, b).stdout
     assert "compare: takes 2 artifacts, got 1." in cli("compare", stdin=a).stderr
+    assert re.search(r"turn +image", cli("accepts", upload).stdout) and "why not" not in cli("accepts", upload).stdout
+    assert re.search(r"paint +It takes no input\.", cli("accepts", upload, "--why-not").stdout)
     assert "there is nobody to ask" in cli("delete", stdin=a).stderr
     assert cli("delete", "--yes", stdin=a).stdout == f"delete  {a}\n"
     assert "there is no artifact" in cli("download", a).stderr

@@ -267,12 +267,16 @@ def test_what_cannot_be_uploaded_is_refused_by_name(run):
 
 
 def test_light_jobs_and_plans_are_answered_at_once(run):
-    light, plan, choices, queue = run("""
+    light, plan, choices, queue, accepts = run("""
         say(await client.light("length", { word: "w" }, { text: "four" }));
         say(await client.plan("count", { n: 5 }));
         say((await caught(client.choices("nonsense"))).code);
         say((await client.queue()).paused);
+        say((await client.accepts(await client.upload("a text"))).jobs);
     """)
+    assert {"kind": "text", "list": False, "optional": False, "needs": []} in [
+        each["inputs"].get("text") for each in accepts
+    ]
     assert light == [{"length": 4, "word": "w"}]
     assert plan["params"] == {"n": 5, "delay": 0.01, "word": "counted"} and plan["count"] == 1
     assert (choices, queue) == ("not_found", False)

@@ -305,7 +305,7 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
         "plan": {"job": "say"}, "call": {"job": "length"},
         "retry": {"id": done}, "choices": {"list": "models/vae"}, "artifact": {"id": artifact},
         "session": {"id": "documented", "memorised": {"say": {}}}, "review": {"ids": [artifact], "state": "picked"},
-        "lineage": {"id": artifact}, "compare": {"a": artifact, "b": artifact},
+        "lineage": {"id": artifact}, "accepts": {"id": artifact}, "compare": {"a": artifact, "b": artifact},
         "delete": {"ids": [artifact]},
         "skip": {"id": running},
         "attach": {"plugin": "demo", "device": "cpu"}, "detach": {"plugin": "demo", "device": "cpu"},

@@ -26,6 +26,9 @@ def add(command: Command) -> None:
     takes_ids(tracing, "ARTIFACT")
     directions = ("ancestors", "descendants", "siblings")
     tracing.add_argument("--direction", choices=directions, default="ancestors", help="Default: ancestors.")
+    asking = command("accepts", accepts, "Show which jobs take an artifact.")
+    takes_ids(asking, "ARTIFACT")
+    asking.add_argument("--why-not", action="store_true", help="Also show the other jobs, and why they do not.")
     comparing = command("compare", compare, "Show in what two artifacts differ.")
     takes_ids(comparing, "ARTIFACT")
     listing = command("sessions", sessions, "List sessions, the newest first.")
@@ -75,6 +78,26 @@ def lineage(client: Client, flags: argparse.Namespace) -> int:
         for row in found["artifacts"]
     ]  # fmt: skip
     show.table(rows, ["from"], f"It has no {flags.direction}.")
+    return 0
+
+
+def accepts(client: Client, flags: argparse.Namespace) -> int:
+    (id,) = exactly(1, flags)
+    found = client.accepts(id)
+    if wants_json(flags):
+        return dump({key: value for key, value in found.items() if key != "ok"})
+    rows = [
+        {
+            "job": job["job"], "as": name, "through": port.get("converter"), "needs also": ", ".join(port["needs"]),
+            "": "light" if job["light"] else "",
+        }
+        for job in found["jobs"]
+        for name, port in job["inputs"].items()
+    ]  # fmt: skip
+    show.table(rows, [], f"No job takes {found['kind']}.")
+    if flags.why_not:
+        show.out.print()
+        show.table([{"other job": each["job"], "why not": each["reason"]} for each in found["others"]], ["why not"], "")
     return 0
 
 

@@ -46,6 +46,10 @@ const SUFFIXES = { image: ".png", mask: ".png", text: ".txt", json: ".json", aud
 /** @typedef {{ name: string, status: string, jobs: Announcement[], [more: string]: any }} PluginRecord */
 /** What a submit would make. @typedef {{ params: Record<string, any>, count: number | null,
  *   eta_seconds?: number | null, [more: string]: any }} Plan */
+/** `needs`: the other inputs that have to be given. @typedef {{ kind: string, list: boolean, optional: boolean,
+ *   help?: string, converter?: string, needs: string[] }} AcceptingPort */
+/** @typedef {{ kind: string, jobs: { job: string, light: boolean, inputs: Record<string, AcceptingPort> }[],
+ *   others: { job: string, reason: string }[] }} Accepts */
 /** @typedef {{ format?: "jpeg" | "webp", quality?: number }} Conversion */
 /** Ends the waiting, not the job. @typedef {{ signal?: AbortSignal }} Abortable */
 /** @typedef {{ onProgress?: (progress: Progress) => void, onPreview?: (jpeg: Uint8Array) => void }
@@ -487,6 +491,14 @@ export class Client {
    * @param {Abortable} [options] @returns {Promise<Plan>} */
   async plan(job, params, inputs, { signal } = {}) {
     return (await this.#light("plan", job, params, inputs, signal)).plan;
+  }
+
+  /** Which jobs take a result or an upload, at which inputs, as it is or through a converter that the server puts in
+   * between; and why the others do not.
+   * @param {string | Artifact} artifact @param {Abortable} [options] @returns {Promise<Accepts>} */
+  async accepts(artifact, { signal } = {}) {
+    const id = typeof artifact === "string" ? artifact : artifact.id;
+    return /** @type {any} */ (await this.call("accepts", { id }, { signal }));
   }
 
   /** What a light job returns, at once and without the queue: texts and JSON values.

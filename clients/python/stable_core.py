@@ -516,6 +516,13 @@ class Client:
         """What a submit would make, without making it: params as they would be used, count, outputs, eta_seconds."""
         return self._light("plan", job, params, inputs)["plan"]
 
+    def accepts(self, artifact: str | Artifact) -> Accepts:
+        """Which jobs take a result or an upload, at which inputs, as it is or through a converter that the server puts
+        in between; and why the others do not."""
+        id = artifact if isinstance(artifact, str) else artifact.id
+        answer: Any = self.call("accepts", {"id": id})
+        return answer
+
     def light(self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None) -> list[Any]:
         """What a light job returns, at once and without the queue: texts and JSON values."""
         return self._light("call", job, params, inputs)["outputs"]
@@ -1137,6 +1144,9 @@ class AsyncClient:
     async def plan(self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None) -> Plan:
         return await self._run(self._client.plan, job, params, inputs)
 
+    async def accepts(self, artifact: str | AsyncArtifact) -> Accepts:
+        return await self._run(self._client.accepts, artifact if isinstance(artifact, str) else artifact._artifact)
+
     async def light(
         self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None
     ) -> list[Any]:
@@ -1321,6 +1331,7 @@ class JobRecord(TypedDict):
     position: NotRequired[int]
     eta_seconds: NotRequired[float]
     waits_for: NotRequired[list[dict[str, str]]]
+    converters: NotRequired[dict[str, str]]
 
 
 class ArtifactRecord(TypedDict):
@@ -1401,6 +1412,7 @@ class AnnouncedJob(TypedDict):
     program: bool
     memory: int
     reuse: bool
+    converts: bool
     plans: bool
 
 
@@ -1411,6 +1423,32 @@ class Port(TypedDict):
     list: bool
     optional: bool
     help: NotRequired[str]
+
+
+class AcceptingPort(Port):
+    """An input that takes a result, maybe through a `converter`; `needs` are the others that have to be given then."""
+
+    converter: NotRequired[str]
+    needs: list[str]
+
+
+class AcceptingJob(TypedDict):
+    job: str
+    light: bool
+    inputs: dict[str, AcceptingPort]
+
+
+class OtherJob(TypedDict):
+    job: str
+    reason: str
+
+
+class Accepts(TypedDict):
+    """Which jobs take a result, and why the others do not."""
+
+    kind: Kind
+    jobs: list[AcceptingJob]
+    others: list[OtherJob]
 
 
 class Plan(TypedDict):

@@ -12,6 +12,7 @@ from core.api import Handler, Name
 from core.artifacts import Blobs
 from core.errors import InvalidParams, NotFound, PluginError, TooLarge, UnknownJob
 from core.jobs import TERMINAL, Row, State, Store, Transaction, new_id, now, wire
+from core.library.accepting import Accepting
 from core.library.arrivals import Arrivals
 from core.library.catalogue import MAX_PARAMS, Catalogue
 from core.library.fair import Pause
@@ -54,6 +55,7 @@ class Library:
         self.handlers: list[Handler] = [
             self.jobs, self.artifact, self.artifacts, self.sessions, self.session, self.choices, self.models,
             *review.handlers, *Lineage(config, store, run_blocking).handlers, *self._retention.handlers,
+            *Accepting(store, catalogue).handlers,
         ]  # fmt: skip
 
     def maintain(self) -> None:

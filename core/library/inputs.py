@@ -9,6 +9,7 @@ from core.errors import CoreError, DependencyFailed, InvalidParams, NotFound, Ty
 from core.jobs import TERMINAL, Row, Store, Transaction
 from core.library.catalogue import Catalogue, JobType
 from core.library.checking import placed
+from core.library.converting import Converted, converter
 from core.types import fits
 
 References = dict[str, list[Any]]
@@ -20,10 +21,11 @@ class Inputs:
     def __init__(self, tx: Transaction | Store, catalogue: Catalogue, owner: str):
         self._tx, self._catalogue, self._owner = tx, catalogue, owner
         self.local: dict[str, Row] = {}
+        self._converters: dict[tuple[str, str, str], JobType] = {}  # by job, and the kinds given and wanted
 
     def check(self, job: JobType, inputs: References, place: str = "") -> References:
-        """The references with local names replaced; raises if one does not exist or does not fit. `place` as in
-        core/library/checking.py."""
+        """The references with local names replaced, those that one converter makes fit as Converted; raises if one does
+        not exist or does not fit. `place` as in core/library/checking.py."""
         try:
             return {name: [self._check(job, name, item) for item in items] for name, items in inputs.items()}
         except CoreError as error:
@@ -46,8 +48,17 @@ class Inputs:
             raise UnknownArtifact(text, field=name)
         wanted = job.about["inputs"][name]["kind"]
         if not fits(source["kind"], wanted):
-            raise TypeMismatch(f"{job.name}: {name} takes {wanted}, this is {source['kind']}.", field=name)
+            return Converted(item, self._converter(job, name, source["kind"], wanted))
         return item
+
+    def _converter(self, job: JobType, name: str, given: str, wanted: str) -> JobType:
+        key = (job.name, given, wanted)
+        try:
+            self._converters[key] = self._converters.get(key) or converter(self._catalogue, given, wanted, job)
+        except TypeMismatch as error:
+            text = f"{job.name}: {name} takes {wanted}, this is {given}. {error}"
+            raise TypeMismatch(text, field=name, hint=error.extra["hint"]) from None
+        return self._converters[key]
 
     def unfinished(self, inputs: References) -> list[str]:
         """The jobs that have to end first, and the artifacts that have to be reviewed. Raises DependencyFailed if a job

@@ -16,6 +16,7 @@ from core.jobs import Row, Store, new_id
 from core.library import plain
 from core.library.catalogue import Catalogue, JobType, PluginInfo
 from core.library.children import SIDE
+from core.library.converting import Converted
 from core.library.forecast import mean_seconds
 from core.library.inputs import Inputs, look_up
 from core.library.results import outcome
@@ -88,6 +89,10 @@ class Light:
         complete, given = job.check(params or {}), job.check_inputs(inputs or {})
         checks = Inputs(self._store, self._catalogue, owner)
         references = checks.check(job, given)
+        for name, item in [(name, item) for name, items in references.items() for item in items]:
+            if isinstance(item, Converted):
+                text = f"{job.name}: {name} does not take this, but what {item.by.name} makes of it."
+                raise Conflict(text, field=name, hint=f"Submit {item.by.name} first, and plan with its result.")
         if waits := checks.unfinished(references):
             raise Conflict(f"job {waits[0]}, whose result is needed, has not ended yet. Ask again when it has.")
         return complete, references

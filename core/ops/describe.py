@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from core.errors import InvalidParams, PluginError, TypeMismatch, UnknownJob
+from core.library.converting import unfit
 from core.library.models import Models
 from core.plugin import Context, Params, Plugin
 from core.types import KINDS, Kind, Text
@@ -109,7 +110,7 @@ def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
         inputs, output, _, context_name, params_class = signature(function)
         if options["light"] and (options["program"] or output["kind"] not in ("text", "json")):
             raise InvalidParams(f"job {name}: a light job returns Text or Json, and is no program.")
-        if options["reuse"] and (options["light"] or options["program"]):
+        if options["reuse"] and not options["converts"] and (options["light"] or options["program"]):
             raise InvalidParams(f"job {name}: reuse is for jobs that run on a device; those of a program are reused.")
         if options["program"] and not context_name:
             raise InvalidParams(f"job {name}: a program needs an argument `ctx: Context`, to submit jobs with.")
@@ -118,6 +119,8 @@ def describe(plugin: type[Plugin]) -> list[dict[str, Any]]:
             raise InvalidParams(f"job {name}: affinity names {options['affinity']}, which is not a parameter.")
         help = inspect.cleandoc(function.__doc__ or "")
         about = {"name": name, "help": help, "inputs": inputs, "output": output, "params": schema}
+        if options["converts"] and (problem := unfit(about | options)):
+            raise InvalidParams(f"job {name} cannot be a converter: {problem}.")
         jobs.append(about | options | {"plans": plugin.plan is not Plugin.plan})
     if not jobs and not hasattr(plugin, "announce"):
         raise InvalidParams(f"{plugin.__name__} announces no job. Mark a method with @job().")

@@ -17,6 +17,7 @@ import pydantic
 
 from core.errors import CoreError, InvalidParams
 from core.library.catalogue import Catalogue, Fields, PluginInfo
+from core.library.converting import unfit
 from core.library.models import Models
 from core.ops import environments
 from core.ops.config import ROOT, Config, tomllib
@@ -220,10 +221,13 @@ def _checked(job: Any) -> dict[str, Any]:
         ports = [*job["inputs"].values(), job["output"]]
         kinds = {port["kind"] for port in ports}
         numbers = int(job["concurrency"]) >= 1 and int(job["memory"]) >= 0
-        flags = {type(job[flag]) for flag in ("light", "program", "plans", "reuse")} == {bool}
+        job.setdefault("converts", False)  # not known when it was described
+        flags = {type(job[flag]) for flag in ("light", "program", "plans", "reuse", "converts")} == {bool}
         if not (job["name"].isidentifier() and kinds <= KINDS.keys() and numbers and flags):
             raise ValueError(f"{job['name']!r} has a bad name, type, concurrency or memory")
         jsonschema.Draft202012Validator.check_schema(job["params"])
+        if job["converts"] and (problem := unfit(job)):
+            raise ValueError(f"{job['name']} cannot be a converter: {problem}")
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError, jsonschema.SchemaError) as error:
         raise InvalidParams(f"it announces a job that makes no sense: {error}.") from error
     return job

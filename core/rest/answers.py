@@ -73,6 +73,10 @@ class JobRecord(Said):
     worker: str | None = None
     cancel: Literal["discard", "keep"] | None = Field(None, description="What it was asked for, if it was.")
     error: Problem | None = None
+    converters: dict[str, str] | None = Field(
+        None,
+        description="Jobs by id, with their names, that were put before it, as an input did not fit: when it is new.",
+    )
     metrics: dict[str, float | str | None] | None = Field(
         None, description="Seconds and bytes; `reused_from` is the job that has made the results."
     )
@@ -160,6 +164,7 @@ class AnnouncedJob(Said):
     program: bool = Field(description="Submits other jobs.")
     memory: int = Field(description="Bytes that the device should have free.")
     reuse: bool = Field(description="Equal jobs have equal results, which are given again.")
+    converts: bool = Field(description="The server puts it between two jobs that would not fit.")
     plans: bool = Field(description="Its plugin can tell of each output in a `plan`.")
 
 
@@ -307,6 +312,30 @@ class LineageAnswer(Answer):
     more: bool = Field(description="There are more than `limit`.")
 
 
+class AcceptingPort(PortRecord):
+    converter: str | None = Field(
+        None, description="The job through which it gets there, put in between by the server."
+    )
+    needs: list[str] = Field(description="The other inputs that have to be given.")
+
+
+class AcceptingJob(Said):
+    job: str = Field(description="plugin.job")
+    light: bool = Field(description="For `call`; others are for `submit`.")
+    inputs: dict[str, AcceptingPort] = Field(description="Those that take it.")
+
+
+class OtherJob(Said):
+    job: str
+    reason: str = Field(description="Why it does not take it.")
+
+
+class AcceptsAnswer(Answer):
+    kind: KindName
+    jobs: list[AcceptingJob]
+    others: list[OtherJob]
+
+
 class CompareAnswer(Answer):
     jobs: list[str | None] = Field(description="The names of both jobs.")
     changed: dict[str, list[Any]] = Field(description="Parameters that differ: [of a, of b].")
@@ -416,6 +445,7 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "review": ArtifactsAnswer,
     "delete": DeleteAnswer,
     "lineage": LineageAnswer,
+    "accepts": AcceptsAnswer,
     "compare": CompareAnswer,
     "sessions": SessionsAnswer,
     "session": SessionAnswer,

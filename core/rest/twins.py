@@ -63,6 +63,7 @@ TWINS = (
     Twin("review", "POST", "/review"),
     Twin("delete", "POST", "/delete"),
     Twin("lineage", "GET", "/artifacts/{id}/lineage"),
+    Twin("accepts", "GET", "/artifacts/{id}/accepts"),
     Twin("compare", "GET", "/compare"),
     Twin("sessions", "GET", "/sessions"),
     Twin("session", "PATCH", "/sessions/{id}"),

@@ -1,9 +1,10 @@
 """Small changes to texts: the shortest useful plugin, and one that is not about pictures."""
 
+import json
 from collections.abc import Iterator
 from typing import Literal
 
-from core.plugin import Context, Params, Plugin, Text, job, param
+from core.plugin import Context, InvalidParams, Json, Params, Plugin, Text, job, param
 
 
 class EditParams(Params):
@@ -34,3 +35,16 @@ class TextTools(Plugin):
             ctx.raise_if_cancelled()
             yield part
             ctx.progress(number, len(parts), "split")
+
+    @job(converts=True, concurrency=8)
+    def from_json(self, value: Json) -> Text:
+        """Write a JSON value as text; one that is a text stays as it is."""
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
+
+    @job(converts=True, concurrency=8)
+    def to_json(self, text: Text) -> Json:
+        """Read a text that is JSON, as a value."""
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise InvalidParams(f"this text is no JSON: {str(error)[:200]}.", field="text") from error

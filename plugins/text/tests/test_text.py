@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from core.ops.describe import describe, load_plugin
-from core.plugin import Cancelled, Context
+from core.plugin import Cancelled, Context, InvalidParams
 
 FOLDER = Path(__file__).resolve().parents[1]
 
@@ -62,7 +62,33 @@ def test_split_stops_when_it_is_cancelled(kind, context):
 
 
 def test_it_announces_text_to_text_and_text_to_texts(kind):
-    edit, split = describe(kind)
+    edit, split, *converters = describe(kind)
+    assert [each["name"] for each in converters if each["converts"]] == ["from_json", "to_json"]
     assert (edit["name"], edit["output"]["list"]) == ("edit", False)
     assert (split["name"], split["output"]["list"]) == ("split", True)
     assert edit["inputs"] == split["inputs"] == {"text": {"kind": "text", "list": False, "optional": False}}
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        ("a cat", "a cat"),
+        ({"a": ["é", 1.5, None]}, '{\n  "a": [\n    "é",\n    1.5,\n    null\n  ]\n}'),
+        (True, "true"),
+        ([], "[]"),
+    ],
+)
+def test_json_becomes_the_text_that_it_is_or_is_written_as(kind, value, text):
+    assert kind(FOLDER).from_json(value) == text
+
+
+@pytest.mark.parametrize("value", [{"a": ["é", 1.5, None]}, True, [], 12])
+def test_what_was_written_is_read_as_it_was(kind, value):
+    plugin = kind(FOLDER)
+    assert plugin.to_json(plugin.from_json(value)) == value
+
+
+@pytest.mark.parametrize("text", ["", "a cat", "{", "[" * 100_000])
+def test_a_text_that_is_no_json_is_refused(kind, text):
+    with pytest.raises(InvalidParams, match="this text is no JSON: "):
+        kind(FOLDER).to_json(text)
