@@ -41,6 +41,9 @@ class Config(pydantic.BaseModel):
     models: Path = Field(ROOT / "models", description="Folder of model files, a subfolder for each kind.")
     plugins: list[Path] = Field([ROOT / "plugins"], description="Folders that hold plugins.")
     packages: Path = Field(ROOT / "packages", description="Folder of the plugins that were installed.")
+    plugin_indexes: list[str] = Field(
+        [], description='Lists that plugins are found in by name: git or .json addresses, ["https://.../plugins.git"].'
+    )
     environments: Path = Field(ROOT / ".envs", description="Folder of the plugins' Python environments.")
     torch_backend: str = Field(
         "auto",

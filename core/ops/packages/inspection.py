@@ -9,7 +9,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 from packaging.requirements import InvalidRequirement, Requirement
@@ -20,13 +20,9 @@ from core.ops.config import tomllib
 from core.ops.discovery import API_VERSION, Manifest, printable
 from core.ops.packages import findings
 from core.ops.packages.findings import KINDS, Finding
+from core.ops.packages.sources import NAME
 
-NAME = r"[A-Za-z0-9_-]{1,60}"
 VERSION = r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,40}"
-LEFT_OUT = {
-    ".git", "__pycache__", ".venv", ".pytest_cache", ".ruff_cache", ".mypy_cache", ".hypothesis", "node_modules",
-    ".DS_Store",
-}  # fmt: skip
 MAX_FILES, MAX_MANIFEST = 20_000, 1_000_000
 MACHINE_CODE = {
     b"\x7fELF": "a program or library for Linux", b"MZ": "a program or library for Windows",
@@ -64,11 +60,20 @@ LICENCES = (  # how their texts begin to be recognised, the most telling first
 FINE_IN_TESTS = {"programs", "internals", "paths", "secrets", "outside", "network"}
 
 
+def _plain(text: str) -> str:
+    if printable(text) != text:
+        raise ValueError("has signs that cannot be printed")
+    return text
+
+
+Text = Annotated[str, pydantic.Field(max_length=1000), pydantic.AfterValidator(_plain)]
+
+
 class JobSeen(pydantic.BaseModel):
     """A job as it is written; types in the words of the code: "list[Image]"."""
 
-    inputs: dict[str, str]
-    output: str
+    inputs: dict[Text, Text] = {}
+    output: Text
     light: bool = False
     program: bool = False
 
@@ -142,13 +147,13 @@ class Report(pydantic.BaseModel):
 
 
 def files(folder: Path) -> dict[str, Path]:
-    """What a package consists of, sorted: all files by their path inside, "/" between its parts. Caches and .git do
-    not belong to it, and must not be copied: compiled code in them would be run instead of what was looked at."""
+    """What a package consists of, sorted: all files by their path inside, "/" between its parts. Names that begin with
+    a dot do not count, nor does __pycache__: the code in it would be run instead of what was looked at."""
     found = {}
     for inside, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in LEFT_OUT]
+        folders[:] = [name for name in folders if not name.startswith(".") and name != "__pycache__"]
         linked = [name for name in folders if Path(inside, name).is_symlink()]
-        for name in [*linked, *(name for name in names if name not in LEFT_OUT)]:
+        for name in [*linked, *(name for name in names if not name.startswith("."))]:
             found[Path(inside, name).relative_to(folder).as_posix()] = Path(inside, name)
     return dict(sorted(found.items(), key=lambda item: os.fsencode(item[0])))
 
@@ -237,8 +242,8 @@ def _manifest(found: dict[str, Path], report: Report) -> dict[str, Any]:
             report.errors.append(f"plugin.toml: {key} has to be a text of at most 2,000 signs.")
         else:
             setattr(report, key, printable(" ".join(value.split())))
-    if not re.fullmatch(NAME, report.name):
-        report.errors.append("plugin.toml: name has to be 1 to 60 letters, digits, _ and -.")
+    if not NAME.fullmatch(report.name):
+        report.errors.append("plugin.toml: name has to be 1 to 64 letters, digits, _ and -.")
     if not re.fullmatch(VERSION, report.version):
         report.errors.append('plugin.toml: version has to be like "1.2.0", with letters, digits and .+_- only.')
     api = manifest.get("api")
@@ -271,7 +276,7 @@ def _environment(folder: Path, manifest: dict[str, Any], found: dict[str, Path],
     if not isinstance(settings, dict):
         return
     report.shares = printable(str(settings["share"])) if "share" in settings else None
-    if report.shares is not None and not re.fullmatch(NAME, report.shares):
+    if report.shares is not None and not NAME.fullmatch(report.shares):
         report.errors.append(f"plugin.toml: environment.share is {report.shares!r}, which is no name of a plugin.")
     report.download = printable(str(settings.get("download", "")))[:200]
     named = settings.get("requirements", "requirements.txt")

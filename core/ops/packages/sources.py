@@ -150,7 +150,7 @@ def fetch(source: Source, into: Path, say: Say, held: Any = None) -> Fetched:
         if source.kind == "download":
             path = into / "download.zip"
             say(f"Fetching {source.place}.")
-            _download(source.place, path)
+            download(source.place, path)
         _from_zip(path, source.within, content)
     folder = into / name_of(content.folder)
     content.folder.rename(folder)
@@ -315,7 +315,8 @@ def _check_directory(path: Path) -> None:
         raise TooLarge(f"{path.name} lists far too many files.")
 
 
-def _download(url: str, target: Path) -> None:
+def download(url: str, target: Path, limit: int = MAX_FETCHED) -> None:
+    """Raises CoreError."""
     import requests
 
     try:
@@ -327,8 +328,8 @@ def _download(url: str, target: Path) -> None:
             total = 0
             for block in answer.iter_content(1 << 18):
                 total += len(block)
-                if total > MAX_FETCHED:
-                    raise TooLarge(f"{url} is larger than {size(MAX_FETCHED)}, which is the limit.")
+                if total > limit:
+                    raise TooLarge(f"{url} is larger than {size(limit)}, which is the limit.")
                 file.write(block)
     except requests.RequestException as error:
         raise NotFound(f"{url} cannot be fetched: {error}") from error
@@ -357,6 +358,21 @@ def _from_git(source: Source, repository: Path, content: Content, held: Any) -> 
         raise NotFound(f"{source.place} has moved on from {source.ref} a moment ago. Try again.")
     git.unpack(commit, source.within, content)
     return commit
+
+
+def file_of(source: Source, name: str, repository: Path, limit: int) -> bytes:
+    """One file of a git repository, fetched into the new folder `repository`. Raises CoreError."""
+    git = Git(repository, None)
+    refs = git.refs(source.place)
+    wanted = _ref_name(source.ref, refs) if refs else None
+    if not wanted:
+        raise NotFound(f"{source.place} has no {source.ref or 'commit'}.")
+    git.run("init", "--quiet", "--bare", "--template=", *git.format(refs), str(repository), at=None)
+    git.run("fetch", "--quiet", "--no-tags", "--no-recurse-submodules", "--depth=1", "--", source.place, wanted)
+    path = f"FETCH_HEAD:{source.within}/{name}" if source.within else f"FETCH_HEAD:{name}"
+    if int(git.run("cat-file", "-s", path)) > limit:
+        raise TooLarge(f"{name} of {source.place} is larger than {size(limit)}.")
+    return git.run("cat-file", "blob", path)
 
 
 def _ref_name(ref: str | None, refs: dict[str, str]) -> str | None:
