@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import platform
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -72,15 +73,16 @@ def ensure_lock(path: Path, envs_dir: Path, say: Say = bootstrap.say) -> Path:
     return install(Recipe(path.stem, path, path), envs_dir, say)
 
 
-def lock(plugin_dir: Path) -> Path:
+def lock(plugin_dir: Path, keep: bool = False) -> Path:
     """Write a plugin's requirements.lock: exact versions and hashes for all systems, Python 3.10 and newer.
 
-    requirements-override.txt, where there is one, replaces what dependencies ask for."""
+    requirements-override.txt, where there is one, replaces what dependencies ask for. With `keep`, versions in the lock
+    that there is stay where they can."""
     recipe = recipe_of(plugin_dir)
     if recipe.requirements == WORKER:
         raise InstallError(f"{plugin_dir.name} has no requirements of its own: it uses {recipe.lock.name}.")
     with naming(recipe.name):
-        compile_lock(sources(recipe.requirements), recipe.lock)
+        compile_lock(sources(recipe.requirements), recipe.lock, keep=keep)
     return recipe.lock
 
 
@@ -100,9 +102,9 @@ def recipe_of(plugin_dir: Path, backend: str = "auto") -> Recipe:
     with naming(plugin_dir.name):
         settings = environment_settings(plugin_dir)
         if other := settings.get("share"):
-            plugin_dir = plugin_dir.parent / other
+            plugin_dir = beside(plugin_dir, other)
             if not plugin_dir.is_dir():
-                raise InstallError(f"it shares the environment of {other!r}, and there is no such plugin beside it.")
+                raise InstallError(f"it shares the environment of {other!r}, and there is no such plugin.")
             settings = environment_settings(plugin_dir)
             if "share" in settings:
                 raise InstallError(f"it shares the environment of {other!r}, which shares another's. Name that.")
@@ -116,14 +118,27 @@ def recipe_of(plugin_dir: Path, backend: str = "auto") -> Recipe:
         return Recipe("worker", WORKER.with_suffix(".lock"), WORKER, download="11 MB")
 
 
+def beside(plugin_dir: Path, other: str) -> Path:
+    """The folder of another plugin: in the same folder, installed as this one is, or one of the repository's."""
+    from core.ops.packages.registry import Registry  # this module itself works before anything is installed
+
+    installed = Registry(plugin_dir.parents[2]).folders() if len(plugin_dir.parents) > 2 else {}
+    places = [plugin_dir.parent / other, installed.get(other), ROOT / "plugins" / other]
+    return next((place for place in places if place and (place / "plugin.toml").is_file()), plugin_dir.parent / other)
+
+
 def environment_settings(plugin_dir: Path) -> dict[str, Any]:
+    return manifest(plugin_dir).get("environment", {})
+
+
+def manifest(plugin_dir: Path) -> dict[str, Any]:
     try:
         import tomllib
     except ModuleNotFoundError:  # Python 3.10
         import tomli as tomllib
     path = plugin_dir / "plugin.toml"
     try:
-        return tomllib.loads(path.read_text("utf-8")).get("environment", {}) if path.exists() else {}
+        return tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InstallError(f"{path} is not TOML: {error}") from error
 
@@ -194,12 +209,16 @@ def sources(requirements: Path) -> list[Path]:
     return [requirements, WORKER] + ([override] if override.exists() else [])
 
 
-def compile_lock(paths: list[Path], output: Path, *options: str, universal: bool = True, held: Any = None) -> None:
+def compile_lock(
+    paths: list[Path], output: Path, *options: str, universal: bool = True, held: Any = None, keep: bool = False
+) -> None:
     options += ("--universal", "--python-version", "3.10") if universal else ("--python", sys.executable)
     for path in paths:
         options += ("--overrides", str(path)) if path.stem.endswith("-override") else (str(path),)
     part = output.with_name(output.name + ".part")
-    part.unlink(missing_ok=True)  # versions in an existing file would be preferred to newer ones
+    part.unlink(missing_ok=True)  # versions in an existing file are preferred to newer ones
+    if keep and output.exists():
+        shutil.copy(output, part)
     try:
         uv("pip", "compile", "--generate-hashes", "--no-annotate", "--no-header", "-o", str(part), *options, held=held)
         names = ", ".join(path.name for path in paths)

@@ -14,6 +14,8 @@ from core.ops import bootstrap
 if TYPE_CHECKING:
     from server import Server
 
+ADDRESS = "address"  # a file in the data folder
+
 
 def patch() -> None:
     """Make waiting cooperative if async_mode says so, which has to be known before anything else is imported. What is
@@ -138,6 +140,7 @@ def greet(server: "Server") -> int:
     from core.api import VERSION
     from core.ops.plugins import said
 
+    (server.config.data / ADDRESS).write_text(server.address)  # for commands, while it holds the lock of that folder
     print(f"stable-core {VERSION}  {server.address}/?token={server.token}", flush=True)
     print(f"devices   {', '.join(server.pool.devices)}")
     print(f"outputs   {server.config.outputs}")

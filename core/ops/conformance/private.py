@@ -71,7 +71,7 @@ def server(folder: Path, name: str, config: Config, own_models: bool) -> Iterato
     with tempfile.TemporaryDirectory(prefix="stable-core-test-", ignore_cleanup_errors=True) as made:
         root = Path(made).resolve()
         share = environments.environment_settings(folder).get("share")
-        for each, source in {name: folder, **({share: folder.parent / share} if share else {})}.items():
+        for each, source in {name: folder, **({share: environments.beside(folder, share)} if share else {})}.items():
             _link(source, root / "plugins" / each)
         for kind in config.models.glob("*/") if own_models else ():
             for path in kind.iterdir():

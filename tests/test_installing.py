@@ -1,0 +1,208 @@
+"""Plugins are installed, updated and taken back beside a server that runs; what fails or is killed changes nothing."""
+
+import contextlib
+import io
+import json
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from core.ops.packages import command
+from core.ops.packages.registry import Registry
+from tests.serving import HEADER, ROOT, serve, wait_until
+from tests.wire import Wire
+
+SAY = """
+class {title}Settings(Params):
+    language: str = param("english", help="Of all words.")
+
+class {title}(Plugin):
+    settings: {title}Settings
+
+    @job()
+    def {name}(self, params: Params) -> Text:
+        return {code}
+"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    with serve({}) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def its_token(server, own_environment, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(server.folder / "config"))
+
+
+@pytest.fixture
+def wire(server):
+    with Wire(server) as wire:
+        yield wire
+
+
+def plugins(server, *words, answer=None):
+    """A command in this process: what it prints, and its exit code."""
+    out, err, before = io.StringIO(), io.StringIO(), sys.stdin
+    sys.stdin = io.StringIO(answer or "")
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = command.main(["--config", str(server.folder / "config.toml"), *map(str, words)])
+    finally:
+        sys.stdin = before
+    return SimpleNamespace(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+def did(server, *words):
+    answer = plugins(server, *words)
+    assert answer.code == 0, answer.err
+    return answer.out
+
+
+def source(server, name, version, code=None, requirements=None, toml=""):
+    """A plugin's folder, which is written anew; its job says the version, or what `code` gives."""
+    folder = server.folder / "sources" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    text = f'name = "{name}"\nversion = "{version}"\napi = 1\nlicence = "MIT"\n{toml}'
+    (folder / "plugin.toml").write_text(text)
+    (folder / "__init__.py").write_text(HEADER + SAY.format(title=name.title(), name=name, code=code or f'"{version}"'))
+    if requirements:
+        (folder / "requirements.txt").write_text(requirements)
+    return folder
+
+
+def about(wire, name):
+    return next((each for each in wire.call("plugins")["plugins"] if each["name"] == name), {"status": "none"})
+
+
+def runs(wire, name, version, job=None):
+    """Once the server has that release: whether its job gives what it should."""
+    wait_until(lambda: (about(wire, name)["status"], about(wire, name).get("version")) == ("ready", version))
+    ended = wire.ended(job or wire.submit(name))
+    assert ended["state"] == "done", ended
+    return wire.text(ended["outputs"][0]) == version
+
+
+def left(server, name):
+    """The releases on disk, and what else is in the folder of packages."""
+    folder = server.folder / "packages"
+    other = {path.name for path in folder.rglob("*") if ".staging" in path.parts and path.name != ".staging"} - {
+        ".lock"
+    }
+    return sorted(path.name.split("-")[0] for path in folder.glob(f"{name}/*")), other
+
+
+def test_a_plugin_is_installed_updated_taken_back_and_removed_while_the_server_runs(server, wire):
+    folder = source(server, "tell", "1.0")
+    out = did(server, "install", folder, "--yes")
+    assert "plugin    tell 1.0\nlicence   MIT\n" in out and "\ninstall   tell 1.0 (1.0-" in out
+    assert runs(wire, "tell", "1.0")
+    held = wire.submit("tell", hold=True)
+    source(server, "tell", "2.0")
+    assert "\nupdate    1.0 -> 2.0\n" in did(server, "update", "tell", "--yes")
+    assert runs(wire, "tell", "2.0")
+    wire.call("release", {"id": held})
+    assert runs(wire, "tell", "2.0", held)
+
+    source(server, "tell", "3.0", code="[][0]")
+    failed = plugins(server, "update", "tell", "--yes")
+    assert failed.code == 1 and "IndexError" in failed.err and "tell 2.0 (2.0-" in failed.err
+    assert left(server, "tell") == (["1.0", "2.0"], set())
+    assert runs(wire, "tell", "2.0")
+
+    assert did(server, "rollback", "tell").startswith("rollback  tell 1.0 (1.0-")
+    assert runs(wire, "tell", "1.0")
+    assert "has no release before" in plugins(server, "rollback", "tell").err
+    assert "  runs\n" in did(server, "info", "tell") and did(server, "list").startswith("installed tell ")
+    did(server, "rollback", "tell", "--to", "2.0")
+    assert runs(wire, "tell", "2.0")
+
+    job = wire.submit("tell", hold=True)
+    assert did(server, "uninstall", "tell", "--yes").endswith("remove    tell\n")
+    wait_until(lambda: about(wire, "tell")["status"] == "none")
+    assert left(server, "tell") == ([], set()) and wire.call("job", {"id": job})["job"]["state"] == "held"
+
+
+def test_what_is_different_is_shown_before_an_update_and_who_says_no_keeps_what_there_is(server):
+    did(server, "install", source(server, "differ", "1.0"), "--yes")
+    folder = source(server, "differ", "2.0", code="str(eval('3'))")
+    (folder / "plugin.toml").write_text((folder / "plugin.toml").read_text().replace("MIT", "GPL-3.0"))
+    code = (folder / "__init__.py").read_text().replace("def differ", "def other")
+    (folder / "__init__.py").write_text(code)
+    answer = plugins(server, "update", "differ", answer="n\n")
+    lines = answer.out.splitlines()
+    assert "changed   licence: MIT -> GPL-3.0" in lines and "gone      job differ" in lines
+    assert any(line.startswith("new       job other") for line in lines)
+    assert any(line.startswith("new       warning: __init__.py:") for line in lines)
+    assert Registry(server.folder / "packages").read().plugins["differ"].release.version == "1.0"
+    assert "nobody was there" in plugins(server, "update", "differ").err
+    wrong = plugins(server, "update", "differ", "--yes", "--hash", "0" * 64)
+    assert wrong.code == 1 and "this is not what was looked at" in wrong.err
+    assert left(server, "differ") == (["1.0"], set())
+    did(server, "uninstall", "differ", "--yes")
+
+
+def test_who_would_take_another_one_s_place_is_refused(server):
+    (server.folder / "plugins" / "mine").mkdir(parents=True)
+    (server.folder / "plugins" / "mine" / "__init__.py").touch()
+    refused = plugins(server, "install", source(server, "mine", "1.0"), "--yes")
+    assert refused.code == 1 and "there is a plugin mine in" in refused.err
+    did(server, "install", source(server, "Case", "1.0"), "--yes")
+    assert "differs from case in capitals only" in plugins(server, "install", source(server, "case", "1"), "--yes").err
+    source(server, "Case", "1.0", toml='x = "')
+    broken = plugins(server, "update", "Case", "--yes")
+    assert broken.code == 1 and "plugin.toml" in broken.err
+    assert "is installed." in plugins(server, "rollback", "tale").err
+    did(server, "uninstall", "Case", "--yes")
+
+
+def test_settings_count_at_once_where_a_server_runs(server, wire):
+    did(server, "install", source(server, "poet", "1.0", code="self.settings.language"), "--yes")
+    wait_until(lambda: about(wire, "poet")["status"] == "ready")
+    assert did(server, "settings", "poet") == 'language = "english"  # Of all words.\n'
+    assert did(server, "settings", "poet", "language=3") == 'language = "3"  # Of all words.\n'
+    assert wire.text(wire.ended(wire.submit("poet"))["outputs"][0]) == "3"
+    assert "did you mean" in plugins(server, "settings", "poet", "langage=latin").err.lower()
+    did(server, "settings", "poet", "language=")
+    assert wire.call("settings")["plugin_settings"] == {}
+    did(server, "uninstall", "poet", "--yes")
+
+
+@pytest.fixture(scope="module")
+def dying():
+    """Carries out a command, and kills it before the step that is named; the steps that it began."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.dying"], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+
+    def carry_out(server, *words, before=None):
+        line = [["--config", str(server.folder / "config.toml"), *map(str, words)], before]
+        process.stdin.write(json.dumps(line) + "\n")
+        process.stdin.flush()
+        code, steps = json.loads(process.stdout.readline())
+        assert code == (0 if before is None else -9)
+        return steps
+
+    yield carry_out
+    process.stdin.close()
+    process.wait()
+
+
+def some(steps, but=3):
+    """Every third step until the test begins, then its end and all of the switch."""
+    private = [at for at, (_, what) in enumerate(steps) if "stable-core-test-" in what or not what.startswith("/")]
+    return [*range(0, private[0], but), private[0], *range(private[-1] + 1, len(steps) - 2)] if private else [0]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX")
+def test_killed_at_any_step_of_an_installation_or_update_a_working_state_is_left(server, wire, dying):
+    folder = source(server, "live", "1.0")
+    for at in some(dying(server, "install", folder, "--yes")):
+        if "live" in Registry(server.folder / "packages").read().plugins:
+            did(server, "uninstall", "live", "--yes")
+        dying(server, "install", folder, "--yes", before=at)
+        wait_until(lambda: about(wire, "live")["status"] in ("none", "ready"))
