@@ -23,6 +23,7 @@ from core.ops import bootstrap, discovery, environments
 from core.ops.config import Config
 from core.ops.conformance import selftest
 from core.ops.packages import sources
+from core.ops.packages.indexes import Entry, Indexes, is_name, verify
 from core.ops.packages.inspection import Report, inspect
 from core.ops.packages.registry import Installed, Registry, Release
 from core.ops.packages.sources import Fetched, Source
@@ -34,12 +35,21 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Wanted:
-    """What to install. `hash`, where it is known, is that of the content; `name` the one it was asked for by, if that
-    is looked up in an index."""
+    """What to install: the content with the `hash`, if that is known; `entry`, if an index says what it has to be."""
 
     source: Source
     hash: str | None = None
-    name: str | None = None
+    entry: Entry | None = None
+
+
+def look_up(text: str, ref: str | None, hash: str | None, config: Config) -> Wanted:
+    """What somebody means by a source or a name. Raises CoreError."""
+    if not is_name(text):
+        return Wanted(sources.parse(text, ref), hash)
+    if ref:
+        raise InvalidParams(f"{text} is looked up in an index, which has versions and no refs: say {text}@VERSION.")
+    entry = Indexes(config).find(text)
+    return Wanted(entry.source, hash, entry)
 
 
 class Installer:
@@ -56,14 +66,19 @@ class Installer:
         self.tidy()
         with self._staged() as (place, held):
             fetched = sources.fetch(wanted.source, place / "fetched", self._say, held)
-            source = wanted.name or fetched.source
-            return self._bring(replace(fetched, source=source), place, wanted.hash, only)
+            if wanted.entry:  # an update looks that up again
+                fetched = replace(fetched, source=wanted.entry.name, ref=None)
+            return self._bring(fetched, place, only, wanted)
 
     def update(self, name: str, ref: str | None = None, hash: str | None = None) -> Release | None:
         """Bring in the newest of where a plugin came from, or what `ref` names there."""
         release = self._installed(name).release
         self._say(f"Looking for what is new of {name} in {release.source}.")
-        return self.install(Wanted(self._newest(name, release, ref), hash), only=name)
+        if is_name(release.source):
+            wanted = look_up(release.source, ref, hash, self._config)
+        else:
+            wanted = Wanted(self._newest(name, release, ref), hash)
+        return self.install(wanted, only=name)
 
     def relock(self, name: str) -> Release | None:
         """The release that runs with the newest packages that its requirements allow, as a release of its own."""
@@ -75,7 +90,7 @@ class Installer:
             self._say(f"Locking the requirements of {name}.")
             environments.lock(fetched.folder)
             fetched = Fetched(fetched.folder, release.source, release.ref, release.commit)
-            return self._bring(fetched, place, None, name)
+            return self._bring(fetched, place, name)
 
     def rollback(self, name: str, to: str | None = None) -> Release:
         """Switch to the release before the one that runs, or to the release or version `to`."""
@@ -142,14 +157,19 @@ class Installer:
                     with contextlib.suppress(OSError):
                         folder.rmdir()
 
-    def _bring(self, fetched: Fetched, place: Path, hash: str | None, only: str | None) -> Release | None:
+    def _bring(self, fetched: Fetched, place: Path, only: str | None, wanted: Wanted | None = None) -> Release | None:
         """Look at what was fetched, show it, ask, and make it the release that runs."""
         report = inspect(fetched.folder)
         name = report.name
         before = self._registry.read().plugins.get(name)
         for line in report.lines():
             self._show(line)
-        self._check(report, fetched, hash, only)
+        self._check(report, fetched.source, only)
+        if wanted and wanted.entry:
+            verify(wanted.entry, report)
+        if wanted and wanted.hash and report.hash != wanted.hash:
+            text = f"this is not what was looked at: its hash is {report.hash}, and {wanted.hash} was asked for."
+            raise Conflict(text, hint="Look at what has changed before you install it.")
         release = _release(report, fetched)
         if before and before.active == release.id:
             self._say(f"{name} {release.version} with this content is installed already.")
@@ -179,15 +199,12 @@ class Installer:
                 raise
         return release
 
-    def _check(self, report: Report, fetched: Fetched, hash: str | None, only: str | None) -> None:
+    def _check(self, report: Report, source: str, only: str | None) -> None:
         name = report.name
         if report.errors:
             raise InvalidParams(f"{name or 'it'} cannot be installed: {' '.join(report.errors)}")
         if only and name != only:
-            raise Conflict(f"{fetched.source} is the plugin {name} now, and not {only} any more.")
-        if hash and report.hash != hash:
-            text = f"this is not what was looked at: its hash is {report.hash}, and {hash} was asked for."
-            raise Conflict(text, hint="Look at what has changed before you install it.")
+            raise Conflict(f"{source} is the plugin {name} now, and not {only} any more.")
         for root in self._config.plugins:
             if (root / name / "__init__.py").exists():
                 hint = "Move that folder away first, or give one of them another name."

@@ -13,9 +13,8 @@ from core.library.catalogue import Catalogue, Fields, PluginInfo
 from core.library.near import did_you_mean
 from core.ops import bootstrap, discovery, environments, processes, toml
 from core.ops.config import Config
-from core.ops.packages import sources
 from core.ops.packages.inspection import inspect
-from core.ops.packages.installing import Installer, Wanted
+from core.ops.packages.installing import Installer, look_up
 from core.ops.packages.registry import Registry, Release
 from core.ops.start import ADDRESS
 from core.ops.tokens import read_token
@@ -26,7 +25,9 @@ Run = Callable[[argparse.Namespace, Config, Registry], None]
 
 def add_all(actions: Actions) -> None:
     install_ = _action(actions, "install", install, "fetch a plugin, show what is in it, ask, and install it")
-    install_.add_argument("source", help="folder, .zip, git address (@TAG or @COMMIT after it), or name in an index")
+    install_.add_argument(
+        "source", help="folder, .zip, git address (@TAG or @COMMIT after it), or NAME[@VERSION] in an index"
+    )
     _options(install_)
     update_ = _action(actions, "update", update, "the newest of what is installed; it is shown what is different")
     update_.add_argument("name", nargs="*", help="plugins; all that are installed if none is named")
@@ -61,7 +62,7 @@ def _options(action: argparse.ArgumentParser) -> None:
 
 
 def install(arguments: argparse.Namespace, config: Config, registry: Registry) -> None:
-    wanted = Wanted(sources.parse(arguments.source, arguments.ref), arguments.hash)
+    wanted = look_up(arguments.source, arguments.ref, arguments.hash, config)
     _did("install", _installer(arguments, config, registry).install(wanted), registry)
 
 
