@@ -66,10 +66,11 @@ def test_a_model_that_is_a_folder_is_told_whole_and_lists_are_told_by_their_path
     assert (birds["name"], birds["size_bytes"]) == ("animals/birds.txt", 3)
 
 
-def test_what_a_plugin_says_where_to_fetch_is_told_and_not_fetched(kinds):
+def test_what_can_be_fetched_is_told_and_not_fetched(kinds):
     (large,), (there,) = kinds["checkpoint"]["fetchable"], kinds["upscaler"]["fetchable"]
     assert large == {
         "id": "checkpoint/large.safetensors", "url": "https://models.example/large.safetensors",
-        "size_bytes": 4_000_000_000, "licence": "MIT", "there": False,
+        "size_bytes": 4_000_000_000, "licence": "MIT", "there": False, "plugin": "art", "sha256": None, "part_bytes": 0,
+        "fetch": None,
     }  # fmt: skip
     assert there["there"] and there["licence"] is None and there["size_bytes"] is None

@@ -98,6 +98,8 @@ def kinds(models):
             told.append(body["kinds"])
 
     class Catalogue:
+        extra_models = ()
+
         def renew(self):
             pass
 

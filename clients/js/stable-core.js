@@ -599,6 +599,13 @@ export class Client {
     return (await this.call("models")).kinds;
   }
 
+  /** Have a model fetched that a plugin names, under the licence that `models` tells; or go on with it. The event fetching
+   * tells how far it is.
+   * @param {string} id @param {string | null} [licence] @param {string} [plugin] @returns {Promise<Record<string, any>>} */
+  async fetchModel(id, licence = null, plugin) {
+    return (await this.call("fetch_model", { id, licence, plugin })).fetch;
+  }
+
   /** The admin's own defaults and bounds beside those that plugins declare, and the settings of plugins.
    * @returns {Promise<Record<string, any>>} */
   async settings() {
@@ -655,7 +662,7 @@ export class Client {
   }
 
   /** Call `listener({type, data})` for each event from now on, in order, also where no job of ours is concerned: job,
-   * artifact, session, queue, plugins, models, progress, preview, log, as the protocol describes them, and resync, when
+   * artifact, session, queue, plugins, models, fetching, progress, preview, log, as the protocol describes them, and resync, when
    * some were missed while there was no connection. Of the connection itself: lost; connected, after the events that it
    * had `missed` (so many) and was told now, with `resync` where not all are kept; and refused, with the error, after
    * which nothing comes. Call what is returned to hear no more.

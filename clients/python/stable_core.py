@@ -609,6 +609,12 @@ class Client:
         kinds: list[ModelKind] = self.call("models")["kinds"]
         return kinds
 
+    def fetch_model(self, id: str, licence: str | None = None, *, plugin: str | None = None) -> Fetch:
+        """Have a model fetched that a plugin names, under the licence that `models` tells; or go on with it. The event
+        `fetching` tells how far it is."""
+        fetch: Fetch = self.call("fetch_model", {"id": id, "licence": licence, "plugin": plugin})["fetch"]
+        return fetch
+
     def settings(self) -> Settings:
         """The admin's own defaults and bounds beside those that plugins declare, and the settings of plugins."""
         answer: Any = self.call("settings")
@@ -1208,6 +1214,9 @@ class AsyncClient:
     async def models(self) -> list[ModelKind]:
         return await self._run(self._client.models)
 
+    async def fetch_model(self, id: str, licence: str | None = None, *, plugin: str | None = None) -> Fetch:
+        return await self._run(lambda: self._client.fetch_model(id, licence, plugin=plugin))
+
     async def settings(self) -> Settings:
         return await self._run(self._client.settings)
 
@@ -1477,14 +1486,29 @@ class ModelFile(TypedDict):
     source: str
 
 
+class Fetch(TypedDict):
+    """How far the fetch of a model is: queued, running, done, failed (then `error` says why) or cancelled."""
+
+    id: str
+    state: str
+    phase: str
+    done_bytes: int
+    total_bytes: int | None
+    error: dict[str, Any] | None
+
+
 class FetchableModel(TypedDict):
     """A model that a plugin names; `there` once a file of that name is."""
 
     id: str
+    plugin: str
     url: str
     size_bytes: int | None
     licence: str | None
+    sha256: str | None
     there: bool
+    part_bytes: int
+    fetch: Fetch | None
 
 
 class ModelKind(TypedDict):

@@ -31,7 +31,10 @@ class Arrivals:
 
     def _kinds(self) -> dict[str, set[str]]:
         _, kinds = self._inside(str(self._folder))
-        return {os.path.basename(kind): {*self._names(kind, set())} for kind in kinds}
+        found = {os.path.basename(kind): {*self._names(kind, set())} for kind in kinds}
+        for extra in self._catalogue.extra_models:
+            found[extra["kind"]] = found.get(extra["kind"], set()) | {*self._names(extra["path"], set())}
+        return found
 
     def _names(self, folder: str, seen: set[str]) -> Iterator[str]:
         if (real := os.path.realpath(folder)) in seen:  # links may lead in a circle

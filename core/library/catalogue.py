@@ -155,10 +155,13 @@ class Catalogue:
         self._run_blocking = run_blocking
         self.plugins: dict[str, PluginInfo] = {}  # by name; replaced whole, as the jobs are
         self.jobs: dict[str, JobType] = {}  # by plugin.job; replaced whole
+        self.extra_models: list[dict[str, Any]] = []  # folders of other apps
+        self.fetches: dict[str, dict[str, Any]] = {}  # models that are or were fetched, by kind/name
         self.renew: Callable[[], None] = lambda: None  # look for models that make jobs; set by core/ops/plugins.py
 
     def shipped_models(self) -> list[dict[str, Any]]:
-        return [model for info in self.plugins.values() for model in info.models()]
+        """What core/library/models.py has to know of models that are not in the user's own folder."""
+        return [model for info in self.plugins.values() for model in info.models()] + self.extra_models
 
     def announce(self, plugin: PluginInfo) -> None:
         """Replace what a plugin announces by its `jobs`, all at once."""

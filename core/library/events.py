@@ -135,9 +135,8 @@ class Library:
         return {"session": row}
 
     def models(self, owner: str) -> Row:
-        """The files in models/ and the models of plugins, by kind, and those that a plugin says where to fetch."""
-        plugins = list(self._catalogue.plugins.values())
-        return {"kinds": self._run_blocking(inventory, self._config.models, plugins)}
+        """The files in models/, in folders of other apps, and of plugins, by kind; and those that can be fetched."""
+        return {"kinds": self._run_blocking(inventory, self._config.models, self._catalogue)}
 
     def _full_name(self, job: str) -> str:
         try:

@@ -1,43 +1,53 @@
-"""Which models there are, by kind, with size and source, and which a plugin says where to fetch."""
+"""Which models there are, by kind, with size and source, and which can be fetched."""
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from core.jobs import Row
-from core.library.catalogue import PluginInfo
+from core.library.catalogue import Catalogue
+from core.library.declared import DeclaredModel, fetchable
 from core.library.models import Models
 
 LISTS = {".txt", ".csv", ".yaml"}  # files that are no models, but are chosen from: wildcards, styles
 
 
-def inventory(folder: Path, plugins: Iterable[PluginInfo]) -> list[Row]:
+def inventory(folder: Path, catalogue: Catalogue) -> list[Row]:
     """All kinds, by name. Reads folders: for a thread of its own."""
-    plugins = list(plugins)
-    sources = {(model["kind"], model["name"]): info.name for info in plugins for model in info.models()}
-    declared = [model for info in plugins for model in info.manifest.get("models", [])]
-    fetchable = [model for model in declared if "url" in model and "path" not in model]
-    models = Models(folder, [model for info in plugins for model in info.models()])
-    kinds = {model["kind"] for model in declared}
+    plugins, models = list(catalogue.plugins.values()), Models(folder, catalogue.shipped_models())
+    wanted = [(info.name, model) for info in plugins if info.manifest for model in fetchable(info.manifest)]
+    kinds = {model.kind for _, model in wanted} | {model["kind"] for model in models.shipped if "name" in model}
     with contextlib.suppress(OSError):
         kinds |= {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
-    return [_kind(kind, folder, models, sources, fetchable) for kind in sorted(kinds)]
+    kinds |= {each["kind"] for each in catalogue.extra_models if os.path.isdir(each["path"])}
+    shipped = {Path(model["path"]): info.name for info in plugins for model in info.models()}
+    return [_kind(kind, models, shipped, wanted, catalogue) for kind in sorted(kinds)]
 
 
-def _kind(kind: str, folder: Path, models: Models, sources: dict[tuple[str, str], str], fetchable: list[Row]) -> Row:
+def _kind(
+    kind: str, models: Models, shipped: dict[Path, str], wanted: list[tuple[str, DeclaredModel]], catalogue: Catalogue
+) -> Row:
+    def source(path: Path) -> str:
+        if path in shipped or path.is_relative_to(models.folder):
+            return shipped.get(path, "folder")
+        return next((each["source"] for each in catalogue.extra_models if path.is_relative_to(each["path"])), "folder")
+
     found = models.entries(kind)
-    files = [about for name, path in found.items() for about in _about(name, path, sources.get((kind, name), "folder"))]
-    files += [
-        about for name, path in _lists(folder / kind, {*found.values()}) for about in _about(name, path, "folder")
-    ]
-    wanted = [
-        {"id": f"{kind}/{model['name']}", "there": model["name"] in found}
-        | {key: model.get(key) for key in ("url", "size_bytes", "licence")}
-        for model in fetchable
-        if model["kind"] == kind
-    ]
-    return {"kind": kind, "files": sorted(files, key=lambda each: each["name"].lower()), "fetchable": wanted}
+    lists = dict(_lists(models.folder / kind, {*found.values()}))
+    files = [about for name, path in (found | lists).items() for about in _about(name, path, source(path))]
+    offers = [_offer(plugin, each, found, models.folder, catalogue) for plugin, each in wanted if each.kind == kind]
+    return {"kind": kind, "files": sorted(files, key=lambda each: each["name"].lower()), "fetchable": offers}
+
+
+def _offer(plugin: str, model: DeclaredModel, found: dict[str, Path], folder: Path, catalogue: Catalogue) -> Row:
+    target = folder / model.id
+    part = target.with_name(f".{target.name}.part")
+    return {
+        "id": model.id, "plugin": plugin, "url": model.address, "size_bytes": model.size_bytes,
+        "licence": model.licence, "sha256": model.sha256, "there": model.name in found or target.is_file(),
+        "part_bytes": part.stat().st_size if part.is_file() else 0, "fetch": catalogue.fetches.get(model.id),
+    }  # fmt: skip
 
 
 def _about(name: str, path: Path, source: str) -> Iterator[Row]:

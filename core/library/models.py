@@ -1,7 +1,8 @@
-"""Where model files are: the user's `models/KIND/` folders and what plugins ship or declare in plugin.toml."""
+"""Where model files are: the user's `models/KIND/` folders, what plugins ship, and folders of other apps."""
 
 import contextlib
 import difflib
+import fnmatch
 import os
 import re
 from pathlib import Path
@@ -15,17 +16,23 @@ WEIGHTS = {".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".onnx"}
 class Models:
     """Model names are POSIX-style and the same on every system: `checkpoint` `portraits/v2.safetensors`.
 
-    A folder with a model_index.json or config.json is one model. `shipped` are the [[models]] tables of all
-    plugins, each with an absolute `path`."""
+    A folder with a model_index.json or config.json is one model. `shipped` is what is elsewhere, each with a `kind` and
+    an absolute `path`: the [[models]] tables of all plugins, and whole folders, which have no `name` (apps.py). Of
+    several models of one name, that of the user's own folder counts, then a plugin's, then the first app's."""
 
     def __init__(self, folder: Path, shipped: list[dict[str, Any]]):
         self.folder, self.shipped = folder, shipped
 
     def entries(self, kind: str) -> dict[str, Path]:
         """Name to path of all models of one kind, read from disk now: new files need no restart."""
-        found = {entry["name"]: Path(entry["path"]) for entry in self.shipped if entry["kind"] == kind}
+        elsewhere = [entry for entry in self.shipped if entry["kind"] == kind]
+        found = {entry["name"]: Path(entry["path"]) for entry in elsewhere if "name" in entry}
         if re.fullmatch(r"\w[\w.-]*", kind):  # not a way out of the folder
             self._scan(self.folder / kind, self.folder / kind, found, set())
+        for entry in (entry for entry in elsewhere if "name" not in entry):
+            theirs: dict[str, Path] = {}
+            self._scan(Path(entry["path"]), Path(entry["path"]), theirs, set())
+            found = {name: path for name, path in theirs.items() if _fits(path.name, entry)} | found
         return found
 
     def _scan(self, folder: Path, root: Path, found: dict[str, Path], seen: set[Path]) -> None:
@@ -33,7 +40,7 @@ class Models:
         if (real := folder.resolve()) in seen:
             return
         seen.add(real)
-        for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+        for path in sorted(folder.glob("[!.]*")) if folder.is_dir() else []:  # what is being fetched has a dot
             # Only real files: reading a pipe or a device would never end.
             if (path.suffix.lower() in WEIGHTS and os.path.isfile(path)) or any(
                 (path / f"{stem}.json").is_file() for stem in ("model_index", "config")
@@ -52,5 +59,12 @@ class Models:
         near = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or sorted(found)[:5]
         raise ModelNotFound(
             f"there is no {kind} model {name!r}." + (f" Did you mean {', '.join(near)}?" if near else ""),
-            hint=f"Put model files into {self.folder / kind}; they are found without a restart.",
+            hint=f"Put model files into {self.folder / kind}; they are found without a restart. "
+            "What plugins name to be fetched: python3 server.py plugins models",
         )
+
+
+def _fits(name: str, entry: dict[str, Any]) -> bool:
+    """Whether a file is of the kind that the folder is looked into for."""
+    name = name.lower()
+    return fnmatch.fnmatchcase(name, entry.get("only", "*")) and not fnmatch.fnmatchcase(name, entry.get("but", ""))

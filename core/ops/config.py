@@ -8,6 +8,7 @@ import pydantic
 from pydantic import AfterValidator, Field
 
 from core.errors import InvalidParams
+from core.library.apps import ExtraModels
 from core.library.naming import DEFAULT, PLACEHOLDERS, check_pattern
 
 if sys.version_info >= (3, 11):
@@ -39,6 +40,9 @@ class Config(pydantic.BaseModel):
     )
     export_quality: int = Field(80, ge=1, le=100, description="Of jpeg and webp: 100 is best and largest.")
     models: Path = Field(ROOT / "models", description="Folder of model files, a subfolder for each kind.")
+    extra_model_paths: list[ExtraModels] = Field(
+        [], description='Folders of other apps, read in place: [{"app": "a1111", "path": "/home/me/stable-diffusion"}].'
+    )
     plugins: list[Path] = Field([ROOT / "plugins"], description="Folders that hold plugins.")
     packages: Path = Field(ROOT / "packages", description="Folder of the plugins that were installed.")
     plugin_indexes: list[str] = Field(

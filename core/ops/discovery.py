@@ -18,6 +18,7 @@ import pydantic
 from core.errors import CoreError, InvalidParams
 from core.library.catalogue import Catalogue, Fields, PluginInfo
 from core.library.converting import unfit
+from core.library.declared import DeclaredModel
 from core.library.models import Models
 from core.ops import environments
 from core.ops.config import ROOT, Config, tomllib
@@ -28,17 +29,6 @@ DESCRIBE_SECONDS, OF_MODELS_SECONDS = 30, 180  # that a plugin has to describe i
 BOUNDS = ("minimum", "maximum")
 OVERRIDABLE = ("default", *BOUNDS, "step")  # of a parameter, in config.toml
 SAY_WHAT_THEY_ARE = {".json", ".py"}  # files of a model; the others are its weights, long in coming
-
-
-class DeclaredModel(pydantic.BaseModel):
-    """One that the plugin ships, at `path`, or one to be fetched from `url`."""
-
-    kind: str
-    name: str
-    path: str | None = None
-    url: str | None = None
-    size_bytes: int | None = None
-    licence: str | None = None
 
 
 class Manifest(pydantic.BaseModel):

@@ -10,12 +10,14 @@ import socketio
 
 from core.errors import CoreError
 from core.jobs import Store
+from core.library import apps
 from core.library.catalogue import Catalogue, PluginInfo
 from core.library.models import Models
 from core.library.near import did_you_mean
 from core.library.reuse import note_anew
 from core.ops import discovery
 from core.ops.config import Config
+from core.ops.packages.fetches import Fetches
 from core.ops.packages.registry import Registry
 from core.ops.settings import Settings
 from core.scheduler import Scheduler
@@ -43,7 +45,11 @@ class Plugins:
         self._loading: set[Path] = set()
         self._rests_until = 0.0
         self.note: Callable[[str, str], None] = lambda plugin, text: None  # for whoever reads logs; set by the server
-        self.handlers = Settings(config, catalogue, self.configured, run_blocking).handlers
+        catalogue.extra_models = apps.folders(config.extra_model_paths)
+        self.handlers = [
+            *Settings(config, catalogue, self.configured, run_blocking).handlers,
+            *Fetches(config, catalogue, store, sio, run_blocking).handlers,
+        ]
 
     def discover(self) -> None:
         """Find all plugins; what is installed and described is there from the first moment."""
@@ -59,6 +65,9 @@ class Plugins:
         known = self._catalogue.plugins
         for name in sorted(self._config.plugin_settings.keys() - known.keys()):
             say(f"config.toml has settings for {name}, which is no plugin.{did_you_mean(name, known)}")
+        for each in self._config.extra_model_paths:
+            if not each.path.is_dir():
+                say(f"{each.path} of extra_model_paths is not there (now).")
         for info in list(known.values()):
             self.load(info, say)
             self._starting.discard(info.folder)

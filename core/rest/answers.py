@@ -361,21 +361,40 @@ class ModelFile(Said):
     name: str
     size_bytes: int
     modified: float = Field(description="Of a folder, its newest file.")
-    source: str = Field(description='"folder", or the plugin that ships it.')
+    source: str = Field(description='"folder", the plugin that ships it, or "in place: APP" of extra_model_paths.')
+
+
+class Fetch(Said):
+    """How far the fetch of a model is; when it has ended, the next one goes on from there."""
+
+    id: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    phase: str = Field(description="What is being done; at the end how it was: fetched, shared with another file ...")
+    done_bytes: int
+    total_bytes: int | None
+    error: Problem | None
 
 
 class FetchableModel(Said):
     id: str = Field(description="kind/name.")
+    plugin: str
     url: str
     size_bytes: int | None
     licence: str | None
+    sha256: str | None
     there: bool
+    part_bytes: int = Field(description="What is there of it, from where a fetch goes on.")
+    fetch: Fetch | None = Field(description="The last one since the start of the server.")
+
+
+class FetchAnswer(Answer):
+    fetch: Fetch
 
 
 class ModelKind(Said):
     kind: str
     files: list[ModelFile]
-    fetchable: list[FetchableModel] = Field(description="What a plugin names with an address. Nothing is fetched.")
+    fetchable: list[FetchableModel] = Field(description="What plugins name; the admin has it fetched with fetch_model.")
 
 
 class ModelsAnswer(Answer):
@@ -450,6 +469,7 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "sessions": SessionsAnswer,
     "session": SessionAnswer,
     "models": ModelsAnswer,
+    "fetch_model": FetchAnswer,
     "settings": SettingsAnswer,
     "configure": SettingsAnswer,
     "logs": LogsAnswer,
@@ -503,9 +523,13 @@ class PluginsEvent(Numbered, PluginBrief):
 
 
 class ModelsEvent(Numbered):
-    """Files of models have come or gone: lists that were asked for with `choices` may be other ones now."""
+    """Files of models have come or gone, or one is fetched: lists that `choices` has told may be other ones now."""
 
     kinds: list[str] = Field(description="Whose: the list of each is models/KIND.")
+
+
+class FetchingEvent(Fetch):
+    """How far the fetch of a model is; not stored."""
 
 
 class NextOutput(Said):
@@ -547,6 +571,7 @@ EVENTS: dict[str, type[Said]] = {  # what the server sends
     "queue": QueueEvent,
     "plugins": PluginsEvent,
     "models": ModelsEvent,
+    "fetching": FetchingEvent,
     "progress": ProgressEvent,
     "preview": PreviewEvent,
     "log": LogEvent,

@@ -68,6 +68,7 @@ TWINS = (
     Twin("sessions", "GET", "/sessions"),
     Twin("session", "PATCH", "/sessions/{id}"),
     Twin("models", "GET", "/models"),
+    Twin("fetch_model", "POST", "/models/fetch"),
     Twin("settings", "GET", "/settings"),
     Twin("configure", "PATCH", "/settings"),
     Twin("logs", "GET", "/logs"),

@@ -1,0 +1,373 @@
+"""Fetches a model that a plugin names: goes on where it stopped, and compares it with its hash before it is a model.
+
+`python -m core.ops.packages.fetching` does it for a server, in a process of its own. What is not whole yet is a file
+whose name begins with a dot, beside the place of the model; a second file says of what it is a part."""
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from core.errors import Conflict, CoreError, Forbidden, Internal, NotFound, Timeout, TooLarge
+from core.library.declared import DeclaredModel
+from core.library.exports import FICLONE
+from core.library.models import Models
+from core.ops import bootstrap, ending
+
+BLOCK, HASHED = 1 << 16, 1 << 20  # bytes: what a line that breaks may cost; what is hashed at once
+SPARE = 100_000_000  # bytes that are left free on the disk
+TRIES = 5  # without a byte more, before it is given up
+CONNECT_SECONDS, SILENT_SECONDS = 20, 60
+NOTES = ".fetched.json"  # in the folder of models: what is known of those that were fetched or compared
+Tell = Callable[[str, int, int | None], None]  # what is being done, how many bytes of it are, of how many
+Notes = dict[str, dict[str, Any]]
+
+
+@dataclass
+class Remote:
+    """What is known of the file where it comes from."""
+
+    url: str
+    size: int | None
+    sha256: str | None
+    headers: dict[str, str] = field(default_factory=dict)
+    etag: str | None = None
+
+
+def fetch(model: DeclaredModel, models: Models, tell: Tell) -> str:
+    """Returns what was done: "there already", "shared with FILE" or "fetched". Raises CoreError with the way out."""
+    target = models.folder / model.kind / model.name
+    try:
+        with _alone(models.folder, tell):
+            return _fetch(model, models, target, tell)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            text = f"the disk of {target.parent} is full; what was fetched of {model.id} is kept."
+            raise TooLarge(text, hint="Free some space, then fetch it again: it goes on from there.") from error
+        raise Internal(f"{model.id} cannot be written: {error}.") from error
+
+
+def _fetch(model: DeclaredModel, models: Models, target: Path, tell: Tell) -> str:
+    if target.exists():
+        if model.size_bytes not in (None, target.stat().st_size) and target.is_file():
+            text = f"{target} is there, and has {target.stat().st_size:,} bytes instead of {model.size_bytes:,}."
+            raise Conflict(text, hint="Nothing was changed. Move it elsewhere, then fetch the model again.")
+        return "there already"
+    remote = _on_hub(model) if model.repo else Remote(model.url, model.size_bytes, model.sha256)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part, notes = part_of(target), _read_notes(models.folder)
+    twin = _twin(remote, models, notes, tell)
+    if twin:
+        _forget(part)
+        _share(twin, part)
+        digest = remote.sha256
+    else:
+        _download(model, remote, part, tell)
+        digest = _sha256(part, lambda done: tell("check", done, part.stat().st_size))
+    if remote.sha256 not in (None, digest):
+        _forget(part)
+        text = f"{model.id} is not the file that was named: its sha256 is {digest} instead of {remote.sha256}."
+        hint = "Nothing of it was kept. If it is so again, it was changed where it comes from: ask the plugin's author."
+        raise Conflict(text, hint=hint)
+    os.replace(part, target)
+    _forget(part)
+    notes[str(target)] = _note(target, digest) | {"from": model.address, "licence": model.licence}
+    _write_notes(models.folder, notes)
+    return f"shared with {twin}" if twin else "fetched"
+
+
+def part_of(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
+
+
+def _of(part: Path) -> Path:
+    return part.with_name(f"{part.name}.of")
+
+
+def _forget(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _of(part).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path, tell: Tell) -> Iterator[None]:
+    """One model after the other: two at once would only share the line, and both take the disk's last bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".fetch.lock").open("a+") as lock:
+        while not bootstrap.try_lock(lock):
+            tell("wait for another fetch", 0, None)
+            time.sleep(0.5)
+        yield
+
+
+def _on_hub(model: DeclaredModel) -> Remote:
+    """What the hub says of the file; that of one commit, so that all parts are of one file."""
+    os.environ.pop("HF_HUB_OFFLINE", None)  # that is for plugins
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+    from huggingface_hub.utils import build_hf_headers
+
+    page = f"{model.address.split('/resolve/')[0]}"
+    try:
+        about = get_hf_file_metadata(hf_hub_url(model.repo, model.file, revision=model.revision))
+    except GatedRepoError as error:
+        text = f"{model.repo} is only for people who have accepted its terms on the hub."
+        hint = f"Accept them at {page}, make a token at huggingface.co/settings/tokens, and set it as HF_TOKEN."
+        raise Forbidden(text, hint=hint) from error
+    except RepositoryNotFoundError as error:
+        hint = "If it is private, set HF_TOKEN to a token that may read it."
+        raise NotFound(f"the hub has no {model.repo} that you may see ({page}).", hint=hint) from error
+    except (EntryNotFoundError, RevisionNotFoundError) as error:
+        raise NotFound(f"{model.repo} on the hub has no {model.file} at {model.revision} ({page}).") from error
+    except (HfHubHTTPError, OSError) as error:
+        raise _unreachable(model, error) from error
+    except Exception as error:  # those of its HTTP library, which is another one from version to version
+        if "httpx" not in type(error).__module__ and "httpcore" not in type(error).__module__:
+            raise
+        raise _unreachable(model, error) from error
+    hashed = about.etag if re.fullmatch("[0-9a-f]{64}", about.etag or "") else None
+    for what, said, named in (("sha256", hashed, model.sha256), ("size in bytes", about.size, model.size_bytes)):
+        if None not in (said, named) and said != named:
+            hint = "Nothing was fetched. Name the commit as revision in plugin.toml, or ask the plugin's author."
+            text = f"the hub has another {model.file} than {model.id} is to be: {what} {said} instead of {named}."
+            raise Conflict(text, hint=hint)
+    url = hf_hub_url(model.repo, model.file, revision=about.commit_hash or model.revision)
+    return Remote(url, about.size or model.size_bytes, model.sha256 or hashed, build_hf_headers())
+
+
+def _twin(remote: Remote, models: Models, notes: Notes, tell: Tell) -> Path | None:
+    """A file on this machine that is the same. Those of the same size are hashed, once."""
+    tops = [models.folder, *(Path(entry["path"]) for entry in models.shipped)]
+    for path in _files(tops) if remote.sha256 else ():
+        with contextlib.suppress(OSError):
+            about = path.stat()
+            noted = notes.get(str(path), {})
+            if noted.get("stamp") != [about.st_mtime_ns, about.st_size]:
+                if about.st_size != remote.size:
+                    continue
+                digest = _sha256(
+                    path, lambda done, all=about.st_size, name=path.name: tell(f"compare {name}", done, all)
+                )
+                noted = notes[str(path)] = _note(path, digest)
+            if noted["sha256"] == remote.sha256:
+                return path
+    return None
+
+
+def _files(tops: list[Path]) -> Iterator[Path]:
+    for top in tops:
+        if top.is_file():
+            yield top
+        for place, folders, names in os.walk(top):
+            folders[:] = sorted(each for each in folders if not each.startswith("."))
+            yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _share(source: Path, part: Path) -> None:
+    """The bytes once on the disk, under two names: a reflink where the file system can, else a hard link, for nobody
+    writes into weights, and deleting either leaves the other. A copy between disks."""
+    try:
+        import fcntl
+
+        with source.open("rb") as theirs, part.open("wb") as ours:
+            fcntl.ioctl(ours.fileno(), FICLONE, theirs.fileno())
+    except (ImportError, OSError):
+        part.unlink(missing_ok=True)
+        try:
+            os.link(source.resolve(), part)
+        except OSError:
+            _check_space(part, source.stat().st_size)
+            shutil.copyfile(source, part)
+
+
+def _download(model: DeclaredModel, remote: Remote, part: Path, tell: Tell) -> None:
+    """All of the file into `part`, which may have some of it."""
+    fails, session = 0, requests.Session()
+    _keep_what_fits(remote, part)
+    while True:
+        had = _size(part)
+        try:
+            return _go_on(model, remote, part, session, tell)
+        except requests.exceptions.InvalidSchema as error:
+            raise Conflict(f"{model.id} leads to an address that is not of the web: {error}.") from error
+        except requests.RequestException as error:
+            fails = 1 if _size(part) > had else fails + 1
+            if fails > TRIES:
+                raise _unreachable(model, error) from error
+            tell(f"try again in {2 ** (fails - 1)} s", _size(part), remote.size)
+            time.sleep(2 ** (fails - 1))
+
+
+def _keep_what_fits(remote: Remote, part: Path) -> None:
+    """Drop what is part of another file, or of nobody knows what."""
+    with contextlib.suppress(OSError, ValueError):
+        of = json.loads(_of(part).read_text("utf-8"))
+        if of["sha256"] == remote.sha256 and (remote.sha256 or (of["url"] == remote.url and of["etag"])):
+            remote.etag = of["etag"]
+            return
+    _forget(part)
+
+
+def _go_on(model: DeclaredModel, remote: Remote, part: Path, session: requests.Session, tell: Tell) -> None:
+    have = _size(part)
+    if have and have == remote.size:
+        return
+    headers = remote.headers | {"Accept-Encoding": "identity"}
+    if have:
+        headers["Range"] = f"bytes={have}-"
+        if not remote.sha256:
+            headers["If-Range"] = remote.etag or ""
+    with session.get(remote.url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, SILENT_SECONDS)) as answer:
+        if answer.status_code == 416:
+            if answer.headers.get("Content-Range") == f"bytes */{have}":
+                return
+            _forget(part)
+            raise requests.ConnectionError("the part that is there is of another file")
+        _check_answer(model, remote, answer)
+        if answer.status_code != 206 or not answer.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            if answer.status_code == 206:
+                raise requests.ConnectionError("another part came than was asked for")
+            have = 0
+        length = answer.headers.get("Content-Length")
+        total = have + int(length) if length and length.isdigit() else remote.size
+        if remote.size is not None and total != remote.size:
+            text = f"{model.address} has {total:,} bytes instead of the {remote.size:,} that {model.id} is to have."
+            raise Conflict(text, hint="Nothing was fetched. Ask the plugin's author.")
+        _check_space(part, (total or have) - have)
+        if not have:
+            remote.etag = _strong(answer.headers.get("ETag"))
+            of = {"sha256": remote.sha256, "url": remote.url, "etag": remote.etag}
+            _of(part).write_text(json.dumps(of), "utf-8")
+        with part.open("ab" if have else "wb") as file:
+            for block in answer.iter_content(BLOCK):
+                have += len(block)
+                if total is not None and have > total:
+                    raise Conflict(f"{model.address} sends more than the {total:,} bytes that were told.")
+                file.write(block)
+                tell("fetch", have, total)
+            file.flush()
+            os.fsync(file.fileno())
+    if total is not None and have < total:
+        raise requests.ConnectionError(f"it ended after {have:,} of {total:,} bytes")
+
+
+def _check_answer(model: DeclaredModel, remote: Remote, answer: requests.Response) -> None:
+    code, kind = answer.status_code, answer.headers.get("Content-Type", "")
+    where = f"{model.address} answers {code} {answer.reason}"
+    if code in (408, 425, 429) or code >= 500:
+        raise requests.ConnectionError(where)
+    if code in (401, 403):
+        raise Forbidden(
+            f"{where}: it is not for everybody.", hint=f"Fetch it in a browser, and put it into models/{model.kind}."
+        )
+    if code not in (200, 206):
+        raise NotFound(f"{where}: it is not there (any more).", hint="Ask the plugin's author for another address.")
+    if not remote.sha256 and urlsplit(answer.url).scheme != "https":
+        raise Conflict(f"{model.address} leads to {answer.url[:200]}, where anybody on the way may change it.")
+    if kind.startswith("text/html"):
+        hint = f"It may ask people to log in. Fetch it in a browser, and put it into models/{model.kind}."
+        raise Conflict(f"{model.address} answers with a web page instead of a file.", hint=hint)
+    if answer.headers.get("Content-Encoding", "identity") != "identity":
+        raise Conflict(f"{model.address} packs the file although it was asked not to; it could not be compared.")
+
+
+def _check_space(part: Path, needed: int) -> None:
+    free = shutil.disk_usage(part.parent).free
+    if free < needed + SPARE:
+        text = f"the disk of {part.parent} has {bootstrap.size(free)} free, and {bootstrap.size(needed)} are to come."
+        raise TooLarge(text, hint="Free some space, or move the folder to a larger disk and leave a link in its place.")
+
+
+def _unreachable(model: DeclaredModel, error: Exception) -> Timeout:
+    text = f"{model.address} cannot be reached: {' '.join(str(error).split())[:300]}"
+    return Timeout(
+        text, hint="Check the network, and the proxy (HTTPS_PROXY). Fetch it again: it goes on where it was."
+    )
+
+
+def _strong(etag: str | None) -> str | None:
+    """One that promises the same bytes."""
+    return etag if etag and etag.startswith('"') else None
+
+
+def _size(part: Path) -> int:
+    return part.stat().st_size if part.exists() else 0
+
+
+def _sha256(path: Path, tell: Callable[[int], None]) -> str:
+    digest, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while block := file.read(HASHED):
+            digest.update(block)
+            done += len(block)
+            tell(done)
+    return digest.hexdigest()
+
+
+def _note(path: Path, digest: str) -> dict[str, Any]:
+    about = path.stat()
+    return {"sha256": digest, "stamp": [about.st_mtime_ns, about.st_size]}
+
+
+def _read_notes(folder: Path) -> Notes:
+    """Nothing if they are damaged: they only save time."""
+    with contextlib.suppress(OSError, ValueError):
+        notes = json.loads((folder / NOTES).read_text("utf-8"))
+        return {
+            path: about for path, about in notes.items() if {"sha256", "stamp"} <= about.keys() and Path(path).exists()
+        }
+    return {}
+
+
+def _write_notes(folder: Path, notes: Notes) -> None:
+    new = folder / f"{NOTES}.new"
+    new.write_text(json.dumps(notes, indent=1), "utf-8")
+    os.replace(new, folder / NOTES)
+
+
+def main() -> None:
+    """Told what to fetch by a line of JSON on stdin; prints lines of JSON that say how far it is. Ends with stdin."""
+    asked = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=ending.end_with_stdin, args=([],), daemon=True).start()
+    last = 0.0
+
+    def tell(phase: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last > 0.25 or done == total:
+            last = time.monotonic()
+            print(
+                json.dumps({"state": "running", "phase": phase, "done_bytes": done, "total_bytes": total}), flush=True
+            )
+
+    try:
+        models = Models(Path(asked["folder"]), asked["shipped"])
+        how = fetch(DeclaredModel.model_validate(asked["model"]), models, tell)
+        ended: dict[str, Any] = {"state": "done", "phase": how}
+    except CoreError as error:
+        ended = {"state": "failed", "error": error.wire()}
+    print(json.dumps(ended), flush=True)
+    os._exit(0)  # not held up by the thread that reads stdin
+
+
+if __name__ == "__main__":
+    main()
