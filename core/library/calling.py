@@ -10,12 +10,14 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+import pydantic
+
 from core.artifacts import Blobs
 from core.errors import CoreError, Internal, OutOfMemory, PluginError, TooLarge, TypeMismatch
 from core.library import plain
 from core.library.children import Artifact, Children, Rehearsal, Waiting
 from core.ops.describe import function_of, signature
-from core.plugin import Context, Plugin, Result
+from core.plugin import Context, Params, Plugin, Result
 from core.types import KINDS, Image, fits
 
 MAX_FACTS = 1_000_000  # bytes of JSON
@@ -56,7 +58,7 @@ def plan(plugin: Plugin, message: dict[str, Any], context: Context) -> dict[str,
     """What the job in `message` would make; a program is run with nobody listening until it gathers."""
     _, _, _, _, params_class = signature(_function(plugin, message))
     items = {name: [Artifact(**item) for item in found] for name, found in message["inputs"].items()}
-    planned = plugin.plan(message["name"].split(".")[1], params_class(**message["params"]), items) or {}
+    planned = plugin.plan(message["name"].split(".")[1], _params(params_class, message), items) or {}
     if message["program"]:
         rehearsal = Rehearsal()
         context._children = Children(rehearsal.ask)
@@ -67,6 +69,14 @@ def plan(plugin: Plugin, message: dict[str, Any], context: Context) -> dict[str,
             pass
         planned = {"jobs": rehearsal.requests} | planned
     return json.loads(KINDS["json"].encode(planned, {}))
+
+
+def _params(params_class: type[Params], message: dict[str, Any]) -> Params:
+    """Validators of a plugin's own, which no schema tells of, may refuse them: raises InvalidParams."""
+    try:
+        return params_class(**message["params"])
+    except pydantic.ValidationError as error:
+        raise plain.invalid(error) from error
 
 
 def _function(plugin: Plugin, message: dict[str, Any]) -> Any:
@@ -82,7 +92,7 @@ def _calls(
     ports, port, params_name, context_name, params_class = signature(_function(plugin, message))
     arguments: dict[str, Any] = {}
     if params_name:
-        arguments[params_name] = params_class(**message["params"])
+        arguments[params_name] = _params(params_class, message)
     if context_name:
         arguments[context_name] = context
     calls = [arguments]
