@@ -89,12 +89,14 @@ class Plugins:
         stamps, seconds = self._run_blocking(self._stamps)
         self._rests_until = time.monotonic() + RESTS * seconds
         known = {info.folder: info for info in self._catalogue.plugins.values()}
+        links = self._registry.read().links.values()  # who works on one waits for it, and saves whole files
         self._seen = {folder: seen for folder, seen in self._seen.items() if folder in stamps or folder in known}
         for folder in {**stamps, **known}:
             stamp, moment = stamps.get(folder, "gone"), time.monotonic()
             if self._seen.get(folder, ("", 0))[0] != stamp:
                 self._seen[folder] = stamp, moment
-            if moment - self._seen[folder][1] < QUIET_SECONDS or folder in self._starting | self._loading:
+            quiet = 0 if folder in links else QUIET_SECONDS
+            if moment - self._seen[folder][1] < quiet or folder in self._starting | self._loading:
                 continue
             if stamp == "gone":
                 if folder.name not in {other.name for other in stamps.keys() - known.keys()}:  # another release comes

@@ -28,8 +28,10 @@ IMPORT_SECONDS, IMPORT_LIMIT = 2, 60  # of a processor; until it is given up
 QUICK_SECONDS = 20  # for all jobs together
 COLD_SECONDS = 90  # for a worker to start and to load its first model
 STOP_SECONDS = 10  # beside cancel_grace_seconds
+KILLED = "its worker was stopped"  # as core/ops/watchdog.py says it
 SHORT_SECONDS = 0.2  # a job that is done sooner can hardly be caught running
 AGAIN = 3  # times that an equal job is run
+BAIT = "outside.safetensors"
 KEPT_BYTES = 64_000_000  # by which memory may grow meanwhile
 SHOWN = 3  # failures of one claim
 
@@ -128,12 +130,13 @@ class Kit:
             return
         if self._quick:
             return
-        runs = [first, *self._valid(about, params, inputs), *self._all_inputs(about, first, test.inputs)]
+        runs = [first, *self._valid(about, params, first), *self._all_inputs(about, first, test.inputs)]
+        self._stays_inside(about, params, first.inputs)
         self._tells_progress(about, runs)
         if about["light"]:
             return
         self._repeats(about, first)
-        slowest = max(runs, key=lambda run: run.seconds)
+        slowest = max((run for run in runs if run.state in ("done", "cut")), key=lambda run: run.seconds)
         self._longest = max(
             self._longest or (0, "", {}, {}), (first.seconds, job, first.params, first.inputs), key=lambda each: each[0]
         )
@@ -191,24 +194,34 @@ class Kit:
         except client.ServerError as error:
             return error.code
 
-    def _valid(self, about: Row, params: values.Parameters, inputs: Row) -> list[Run]:
+    def _valid(self, about: Row, params: values.Parameters, first: Run) -> list[Run]:
         """Edges of each parameter and mixtures, for as long as the test may take."""
         claim, deadline = f"{about['name']}: takes all that it announces", time.monotonic() + self._test.seconds
         sets = iter(params.valid())
         runs: list[Run] = []
+        beside = max(1, min(about["concurrency"], 8)) if first.seconds < 1 else 1
         while (left := deadline - time.monotonic()) > 0:
-            chunk = list(itertools.islice(sets, max(1, min(about["concurrency"], 8))))
+            chunk = list(itertools.islice(sets, beside))
             if not chunk:
                 break
-            runs += self._run_all(about, [(each, inputs) for each in chunk], left)
+            most = max(self._test.seconds / 4, 3 * first.seconds)
+            runs += self._run_all(about, [(each, first.inputs) for each in chunk], min(left, most))
         if runs:
             self._judge(claim, about, params.base(), runs, sum(1 for _ in sets))
-        hostile = [self._run(about, given, inputs) for _, given in params.names_of_files()]
-        if found := [run for run in hostile if run.state == "done"]:
-            name = next(name for name, value in found[0].params.items() if value == values.HOSTILE)
-            hint = f"Ask ctx.models.path for it; it was {values.HOSTILE}."
-            self._report.fails(f"{about['name']}: no name leads out of the models", f"{name} did", hint)
         return runs
+
+    def _stays_inside(self, about: Row, params: values.Parameters, inputs: Row) -> None:
+        """A name with a path out of the folder of models is answered as one that is unknown."""
+        claim = f"{about['name']}: no name leads out of the models"
+        (self._server.scratch / BAIT).write_bytes(b"no weights")
+        unknown = params.names_of_models(f"no/such/{BAIT}")
+        found = []
+        for (name, given), (_, hostile) in zip(unknown, params.names_of_models(f"../../{BAIT}"), strict=True):
+            runs = [self._run(about, each, inputs) for each in (given, hostile)]
+            if runs[0].code != runs[1].code:
+                found.append(f"{name} = ../../{BAIT} is answered with {runs[1].code or runs[1].state}")
+        if found:
+            self._report.fails(claim, "; ".join(found), "Ask ctx.models.path for files.")
 
     def _all_inputs(self, about: Row, first: Run, given: Row) -> list[Run]:
         claim, tried = f"{about['name']}: takes all that its inputs may be", []
@@ -240,6 +253,8 @@ class Kit:
             hint = "Raise InvalidParams, BadImage ... for what cannot be done."
             return self._report.fails(claim, "; ".join(bad[:SHOWN]), hint)
         states = [run.state for run in runs]
+        if {*states} <= {"cut"}:
+            return self._report.leaves(claim, f"nothing was done within {self._test.seconds:.0f} s")
         told = f"{len(runs)} tried, {states.count('done')} done"
         refused = states.count("failed") + states.count("refused")
         for many, what in ((refused, "refused"), (states.count("cut"), "cut short"), (left, "not begun in time")):
@@ -262,7 +277,9 @@ class Kit:
         runs = [self._run(about, first.params, first.inputs) for _ in range(AGAIN)]
         if any(run.state != "done" for run in runs):
             ended = next(run for run in runs if run.state != "done")
-            return self._report.fails(f"{about['name']}: runs again", f"the same job is {ended.state}: {ended.message}")
+            if ended.code in UNTYPED:
+                self._report.fails(f"{about['name']}: runs again", f"the same job is {ended.state}: {ended.message}")
+            return  # what it makes there is there already, say
         if about["reuse"] or seeded:
             claim = f"{about['name']}: " + ("equal jobs give" if about["reuse"] else "the same seed gives")
             if any(run.outputs != first.outputs for run in runs):
@@ -277,7 +294,6 @@ class Kit:
 
     def _cancels(self, about: Row, slowest: Run) -> None:
         claim = f"{about['name']}: cancel is bounded"
-        workers = {process.pid for process in self._server.workers()}
         job = self._begin(about["name"], slowest.params, slowest.inputs, slowest.seconds)
         started = time.monotonic()
         try:
@@ -290,7 +306,7 @@ class Kit:
         if job.state != "cancelled":
             return self._report.leaves(claim, f"it was {job.state} before it was told")
         seconds = time.monotonic() - started
-        if workers - {process.pid for process in self._server.workers()}:
+        if KILLED in str(job.error):
             hint = "Call ctx.raise_if_cancelled() in its loop."
             return self._report.fails(claim, f"its worker had to be killed after {seconds:.0f} s", hint)
         self._report.passes(claim, seconds)
@@ -369,6 +385,8 @@ class Kit:
                 run.code, run.message = error.code, str(error)
         for number, job in jobs.items():
             self._follow(job, runs[number], deadline)
+            if about["program"]:  # its record does not count what it waits for
+                runs[number].seconds = time.monotonic() - deadline + seconds
         return runs
 
     def _call(self, about: Row, run: Run) -> None:
@@ -393,6 +411,8 @@ class Kit:
         run.progress = self._progress.pop(job.id, [])
         if job.error and run.state != "cut":
             run.code, run.message = job.error.code, str(job.error)
+        elif run.state == "cut" and record["attempt"] > 1:
+            run.state, run.code, run.message = "failed", "worker_died", "its worker died under it"
         if run.state == "done":
             run.outputs = [(each.kind, each.bytes()) for each in job.outputs]
 
@@ -400,14 +420,15 @@ class Kit:
         return self._client.submit(f"{self._name}.{name}", params, inputs, fresh=True, embed_metadata="none")
 
     def _begin(self, name: str, params: Row, inputs: Row, seconds: float) -> client.Job:
-        """A job that runs since a third of the time that it takes, if it takes that long."""
+        """A job that is in the middle: it has told of progress, or runs for a third of the time that it takes."""
         job = self._submit(name, params, inputs)
         with contextlib.suppress(TimeoutError):
             for _ in job.events(COLD_SECONDS):
                 if job.state == "running" or job.state in client.TERMINAL:
                     break
-        if seconds > SHORT_SECONDS:
-            time.sleep(min(seconds / 3, 2))
+        deadline = time.monotonic() + min(seconds / 3, 2)
+        while seconds > SHORT_SECONDS and time.monotonic() < deadline and job.id not in self._progress:
+            time.sleep(0.02)
         return job
 
 

@@ -19,6 +19,7 @@ class Report:
 
     def fails(self, claim: str, what: str, hint: str = "") -> None:
         """`hint` is what to do about it."""
+        what = what.rstrip(".")
         self.failed.append(f"{claim}: {what}")
         self._line("failed", f"{claim}: {what}. {hint}".rstrip())
 

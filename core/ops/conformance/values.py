@@ -16,10 +16,10 @@ import PIL.Image
 
 Schema = dict[str, Any]
 MIXTURES = 8
+FAR = 8  # times the default
 SEED = 1234  # in place of chance
 LONGEST = 2_000  # characters of a generated text
 TEXT = "a red circle, 日本語 é 🎨"
-HOSTILE = "../../../../etc/passwd"
 SIZE = (64, 48)
 FILM = Path(__file__).with_name("sample.mp4")
 
@@ -39,13 +39,22 @@ class Parameters:
         return needed | {name: seed for name, seed in seeds.items() if self._fits(name, seed)} | self._given
 
     def valid(self) -> Iterator[dict[str, Any]]:
-        """The base with one parameter at an edge; first one edge of each, then the next. Mixtures last."""
+        """The base with one parameter at an edge: first one edge of each, then the next. Then mixtures, and at last the
+        edges that are far from what is usual, which may take long."""
         free = {name: self._values(name) for name in self._known if name not in self._given}
-        for row in itertools.zip_longest(*([(name, value) for value in values] for name, values in free.items())):
+        near = {name: [value for value in values if not self._far(name, value)] for name, values in free.items()}
+        for row in itertools.zip_longest(*([(name, value) for value in values] for name, values in near.items())):
             yield from (self.base() | {name: value} for name, value in filter(None, row))
         chance = random.Random(SEED)
         for _ in range(MIXTURES if len(free) > 1 else 0):
-            yield self.base() | {name: chance.choice(values) for name, values in free.items() if values}
+            yield self.base() | {name: chance.choice(values) for name, values in near.items() if values}
+        for name, values in free.items():
+            yield from (self.base() | {name: value} for value in values if value not in near[name])
+
+    def _far(self, name: str, value: Any) -> bool:
+        usual = self._known[name].get("default")
+        numbers = all(isinstance(each, int | float) for each in (value, usual))
+        return numbers and abs(value) > FAR * max(abs(usual), 1)
 
     def invalid(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """(parameter, values that are to be refused because of it)."""
@@ -56,11 +65,11 @@ class Parameters:
             for value in [each for each in _odd(self._resolved(schema)) if not self._fits(name, each)][:3]:
                 yield name, self.base() | {name: value}
 
-    def names_of_files(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(parameter, values with a path out of the folder of models, where they name one)."""
-        for name, schema in self._known.items():
-            if _ui(schema).get("choices_from", "").startswith("models/") and self._fits(name, HOSTILE):
-                yield name, self.base() | {name: HOSTILE}
+    def names_of_models(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(parameter, the base with `name` there), for each parameter that is the name of a model."""
+        for each, schema in self._known.items():
+            if _ui(schema).get("choices_from", "").startswith("models/") and self._fits(each, name):
+                yield each, self.base() | {each: name}
 
     def _values(self, name: str) -> list[Any]:
         schema = self._known[name]
