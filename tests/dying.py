@@ -1,10 +1,12 @@
 """Runs `server.py plugins` commands and kills them (kill -9) before a step that is asked for: `python -m tests.dying`.
 
-A step is whatever changes files or starts a process. Each line of stdin is a list: [words, step or null]; the answer is
-the list of the steps that were begun. Each command runs in a fork, so what it imports is there already."""
+A step is whatever changes files or starts a process. Each line of stdin is a list: [words, step], where the step is a
+number, a part of its description, or null; the answer has the exit code and the steps that were begun. Each command
+runs in a fork, so what it imports is there already."""
 
 import json
 import os
+import re
 import signal
 import sys
 
@@ -23,10 +25,10 @@ def run(words, last, log):
         writes = event == "open" and isinstance(values[0], str) and values[2] & (os.O_WRONLY | os.O_RDWR)
         if not writes and event not in CHANGES:
             return
-        if steps == last:
+        about = str(values[1] if event == "subprocess.Popen" else values[0])
+        if steps == last or (isinstance(last, str) and re.search(last, f"{event} {about}")):
             os.kill(os.getpid(), signal.SIGKILL)
         steps += 1
-        about = str(values[1] if event == "subprocess.Popen" else values[0])
         os.write(log, json.dumps([event, about]).encode() + b"\n")
 
     sys.addaudithook(count)

@@ -3,12 +3,14 @@
 import contextlib
 import io
 import json
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
 
 import pytest
 
+from core.ops import environments
 from core.ops.packages import command
 from core.ops.packages.registry import Registry
 from tests.serving import HEADER, ROOT, serve, wait_until
@@ -172,10 +174,15 @@ def test_settings_count_at_once_where_a_server_runs(server, wire):
 
 
 @pytest.fixture(scope="module")
-def dying():
+def dying(server):
     """Carries out a command, and kills it before the step that is named; the steps that it began."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.dying"], cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "tests.dying"],
+        cwd=ROOT,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"XDG_CONFIG_HOME": str(server.folder / "config")},
     )
 
     def carry_out(server, *words, before=None):
@@ -187,22 +194,78 @@ def dying():
         return steps
 
     yield carry_out
-    process.stdin.close()
-    process.wait()
+    process.communicate()
 
 
-def some(steps, but=3):
-    """Every third step until the test begins, then its end and all of the switch."""
-    private = [at for at, (_, what) in enumerate(steps) if "stable-core-test-" in what or not what.startswith("/")]
-    return [*range(0, private[0], but), private[0], *range(private[-1] + 1, len(steps) - 2)] if private else [0]
+def installed(server, name):
+    plugin = Registry(server.folder / "packages").read().plugins.get(name)
+    return plugin and plugin.release.version
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 and fork are POSIX")
-def test_killed_at_any_step_of_an_installation_or_update_a_working_state_is_left(server, wire, dying):
+def test_killed_at_any_moment_an_installation_an_update_and_a_rollback_leave_a_working_state(server, wire, dying):
     folder = source(server, "live", "1.0")
-    for at in some(dying(server, "install", folder, "--yes")):
-        if "live" in Registry(server.folder / "packages").read().plugins:
-            did(server, "uninstall", "live", "--yes")
-        dying(server, "install", folder, "--yes", before=at)
-        wait_until(lambda: about(wire, "live")["status"] in ("none", "ready"))
+
+    def killed(words, before, after, *later):
+        """At every third step up to the test, and before those named, of which the last is after the switch."""
+        steps = [about for _, about in dying(server, *words)]
+        early = next((at for at, about in enumerate(steps) if "stable-core-test-" in about), len(steps) - 2)
+        dying(server, *(["rollback", "live", "--to", before] if before else ["uninstall", "live", "--yes"]))
+        for at in (*range(1, early, 3), *later):
+            dying(server, *words, before=at)
+            state, _ = installed(server, "live"), plugins(server, "uninstall", "nothing")  # the next command tidies up
+            assert (state, left(server, "live")[1]) == (after if at == later[-1] else before, set())
+            assert state is None or Registry(server.folder / "packages").folders()["live"].is_dir()
+
+    switch = ("open .*/.installed.json", "os.rename .*/.installed.json")
+    killed(["install", folder, "--yes"], None, "1.0", "server.py", *switch, "rmtree .*/.staging/")
+    assert left(server, "live")[0] == ["1.0"] and runs(wire, "live", "1.0")
+    source(server, "live", "2.0")
+    killed(["update", "live", "--yes"], "1.0", "2.0", "server.py", *switch, "rmtree .*/.staging/")
+    assert left(server, "live")[0] == ["1.0", "2.0"] and runs(wire, "live", "2.0")
+    killed(["rollback", "live", "--to", "1.0"], "2.0", "2.0", *switch)
+    did(server, "rollback", "live")
+    assert runs(wire, "live", "1.0")
+    for at in range(1, 16, 2):
+        if installed(server, "live"):
+            dying(server, "uninstall", "live", "--yes", before=at)
+    plugins(server, "uninstall", "nothing")
+    assert (installed(server, "live"), *left(server, "live")) == (None, [], set())
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_plugins_with_contradictory_pins_run_side_by_side_and_chain(server, wire):
+    """Also where the first installation is killed while uv makes the environment."""
+    say = "f\"{__import__('idna').__version__}\""
+    one = source(server, "early", "1", say, "idna==2.10\n")
+    two = source(server, "late", "1", say.replace('f"', 'f"{text}, '), "idna==3.7\n")
+    (two / "__init__.py").write_text((two / "__init__.py").read_text().replace("late(self", "late(self, text: Text"))
+    command = [sys.executable, "server.py", "plugins", "--config", str(server.folder / "config.toml"), "install"]
+    process = subprocess.Popen([*command, str(one), "--yes"], cwd=ROOT, text=True, stderr=subprocess.PIPE)
+    assert any(line.startswith("Making the environment of early") for line in process.stderr)
+    process.kill()
+    process.communicate()
+    assert installed(server, "early") is None
+
+    did(server, "install", one, "--yes")
+    did(server, "install", two, "--yes")
+    wait_until(lambda: about(wire, "early")["status"] == about(wire, "late")["status"] == "ready")
+    flow = [{"as": "a", "job": "early"}, {"job": "late", "inputs": {"text": "a"}}]
+    ended = wire.ended(wire.call("flow", {"jobs": flow})["jobs"][1]["id"])
+    assert wire.text(ended["outputs"][0]) == "2.10, 3.7"
+    environments = {path.name for path in (ROOT / ".envs").glob("early-*")}
+    did(server, "uninstall", "early", "--yes")
+    did(server, "uninstall", "late", "--yes")
+    assert environments - {path.name for path in (ROOT / ".envs").glob("early-*")}
+
+
+@pytest.mark.network
+def test_what_the_worker_cannot_run_is_refused_in_the_resolver_s_words_with_a_way_out(server):
+    refused = plugins(server, "install", source(server, "old", "1", requirements="pydantic<2\n"), "--yes")
+    assert refused.code == 1 and left(server, "old") == ([], set())
+    assert "Because you require pydantic<2 and pydantic>=2" in refused.err and "import pydantic.v1" in refused.err
+    folder = source(server, "older", "1", requirements="torch==2.2.2\n")
+    environments.lock(folder)  # what it weighs is not fetched here
+    assert "\ntorch==2.2.2" in (folder / "requirements.lock").read_text()
