@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -238,6 +239,9 @@ def test_killed_at_any_moment_an_installation_an_update_and_a_rollback_leave_a_w
 @pytest.mark.network
 def test_plugins_with_contradictory_pins_run_side_by_side_and_chain(server, wire):
     """Also where the first installation is killed while uv makes the environment."""
+    made = lambda: {*(ROOT / ".envs").glob("early-*/"), *(ROOT / ".envs").glob("late-*/")}  # noqa: E731
+    for folder in made():  # of a run that failed
+        shutil.rmtree(folder)
     say = "f\"{__import__('idna').__version__}\""
     one = source(server, "early", "1", say, "idna==2.10\n")
     two = source(server, "late", "1", say.replace('f"', 'f"{text}, '), "idna==3.7\n")
@@ -252,13 +256,13 @@ def test_plugins_with_contradictory_pins_run_side_by_side_and_chain(server, wire
     did(server, "install", one, "--yes")
     did(server, "install", two, "--yes")
     wait_until(lambda: about(wire, "early")["status"] == about(wire, "late")["status"] == "ready")
-    flow = [{"as": "a", "job": "early"}, {"job": "late", "inputs": {"text": "a"}}]
+    flow = [{"id": "a", "job": "early"}, {"job": "late", "inputs": {"text": {"job": "a"}}}]
     ended = wire.ended(wire.call("flow", {"jobs": flow})["jobs"][1]["id"])
     assert wire.text(ended["outputs"][0]) == "2.10, 3.7"
-    environments = {path.name for path in (ROOT / ".envs").glob("early-*")}
+    assert len(made()) == 2
     did(server, "uninstall", "early", "--yes")
     did(server, "uninstall", "late", "--yes")
-    assert environments - {path.name for path in (ROOT / ".envs").glob("early-*")}
+    assert made() == set()
 
 
 @pytest.mark.network
@@ -269,3 +273,31 @@ def test_what_the_worker_cannot_run_is_refused_in_the_resolver_s_words_with_a_wa
     folder = source(server, "older", "1", requirements="torch==2.2.2\n")
     environments.lock(folder)  # what it weighs is not fetched here
     assert "\ntorch==2.2.2" in (folder / "requirements.lock").read_text()
+
+
+def test_an_update_takes_the_highest_tag_and_a_commit_stays_what_it_is(server):
+    folder = source(server, "tagged", "1.0")
+    git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b.example"]
+
+    def commit(version):
+        source(server, "tagged", version)
+        for words in (["add", "--all"], ["commit", "--quiet", "--message=x"], ["tag", f"v{version}"]):
+            subprocess.run([*git, *words], check=True)
+
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    commit("1.0")
+    assert "install   tagged 1.0" in did(server, "install", f"{folder.as_uri()}@v1.0", "--yes")
+    assert "installed already" in plugins(server, "update", "tagged", "--yes").err
+    for version in ("1.9", "1.10", "2.0rc1", "0.5"):
+        commit(version)
+    assert "update    tagged 1.10" in did(server, "update", "--yes")
+    release = Registry(server.folder / "packages").read().plugins["tagged"].release
+    assert (release.ref, len(release.commit), release.source) == ("v1.10", 40, folder.as_uri())
+    did(server, "update", "tagged", "--yes", "--ref", release.commit)
+    stays = plugins(server, "update", "tagged", "--yes")
+    assert stays.code == 1 and "which stays what it is. Say what to take instead: --ref TAG." in stays.err
+    did(server, "update", "tagged", "--yes", "--ref", "v1.10")
+    subprocess.run([*git, "tag", "-d", "v1.10"], check=True, capture_output=True)
+    gone = plugins(server, "update", "tagged", "--yes")
+    assert gone.code == 1 and "no tag, branch or commit 'v1.10'" in gone.err
+    did(server, "uninstall", "tagged", "--yes")

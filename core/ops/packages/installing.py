@@ -28,6 +28,7 @@ from core.ops.packages.inspection import Report, inspect
 from core.ops.packages.registry import Installed, Registry, Release
 from core.ops.packages.sources import Fetched, Source
 
+RELEASE = re.compile(r".+-[0-9a-f]{12}")  # else it is nothing that was put there here
 KEEP = 3  # releases of a plugin: the one that runs and those to go back to
 LET_GO_SECONDS = 10  # that the workers of a server which runs have to leave an environment that is removed
 Say = Callable[[str], None]
@@ -151,7 +152,7 @@ class Installer:
                 installed = self._registry.read().plugins.get(folder.name)
                 kept = {release.id for release in installed.releases} if installed else set()
                 for release in folder.iterdir():
-                    if release.name not in kept:
+                    if release.name not in kept and RELEASE.fullmatch(release.name):
                         self._drop(release / folder.name)
                 if not kept:
                     with contextlib.suppress(OSError):
@@ -173,6 +174,10 @@ class Installer:
         release = _release(report, fetched)
         if before and before.active == release.id:
             self._say(f"{name} {release.version} with this content is installed already.")
+            with self._registry.change(self._say) as state:  # updates come from where it was asked for last
+                place = {"source": fetched.source, "ref": fetched.ref, "commit": fetched.commit}
+                if name in state.plugins:
+                    vars(state.plugins[name].release).update(place)
             return None
         old = self._registry.place(name, before.active) if before else None
         known = inspect(old) if old else None
@@ -197,6 +202,7 @@ class Installer:
                 if before:
                     self._say(f"{name} {before.release.version} ({before.active}) stays what runs.")
                 raise
+        self.tidy()  # the releases that nobody goes back to any more
         return release
 
     def _check(self, report: Report, source: str, only: str | None) -> None:
@@ -266,8 +272,6 @@ class Installer:
                 order = [*others, installed.release]
             order.append(release)
             state.plugins[name] = Installed(active=release.id, releases=order[-KEEP:])
-        for each in order[:-KEEP]:
-            self._drop(self._registry.place(name, each.id))
 
     def _forget(self, name: str, release: Release) -> None:
         installed = self._registry.read().plugins.get(name)
