@@ -110,6 +110,15 @@ def test_every_file_beside_the_kernel_is_listed():
         assert named == {path.name for path in ROOT.glob(f"core/{folder}/*.py")} - {"__init__.py"}, folder
 
 
+def test_every_action_on_plugins_is_named_and_no_other():
+    from core.ops.packages import command
+
+    text = (ROOT / "docs/packages.md").read_text("utf-8").replace("`server.py plugins ...`", "Action")
+    rows = table("Install, update and take back plugins", text.replace("# Install", "\n## Install", 1))
+    actions = next(action.choices for action in command.parser()._actions if action.dest == "action")
+    assert {word.split()[0] for row in rows for word in quoted(row[0])} == actions.keys()
+
+
 def test_settings_that_are_named_exist():
     for document in DOCUMENTS:
         for name in re.findall(r"`(\w+) = [^`]*`", document.read_text("utf-8")):

@@ -13,6 +13,7 @@ from core.library.catalogue import Catalogue, Fields, PluginInfo
 from core.library.near import did_you_mean
 from core.ops import bootstrap, discovery, environments, processes, toml
 from core.ops.config import Config
+from core.ops.packages.indexes import Indexes, lines
 from core.ops.packages.inspection import inspect
 from core.ops.packages.installing import Installer, look_up
 from core.ops.packages.registry import Registry, Release
@@ -40,7 +41,7 @@ def add_all(actions: Actions) -> None:
     uninstall_.add_argument("--yes", action="store_true", help="do not ask")
     _action(actions, "list", list_, "all plugins: installed, disabled, in folders, under development")
     info_ = _action(actions, "info", info, "what is in a plugin, and its releases")
-    info_.add_argument("name", help="name of a plugin")
+    info_.add_argument("name", help="of a plugin that is here, or in an index")
     settings_ = _action(actions, "settings", settings, "show or set what a plugin lets you set")
     settings_.add_argument("name")
     settings_.add_argument("change", nargs="*", metavar="SETTING=VALUE", help="SETTING= gives back the plugin's own")
@@ -104,6 +105,9 @@ def list_(arguments: argparse.Namespace, config: Config, registry: Registry) -> 
 
 
 def info(arguments: argparse.Namespace, config: Config, registry: Registry) -> None:
+    if arguments.name not in _places(config, registry) and config.plugin_indexes:
+        print("\n".join(lines(Indexes(config).find(arguments.name))))
+        return
     what, folder = _place(arguments.name, config, registry)
     print("\n".join(inspect(folder).lines()))
     print(f"{what:<9} {folder}" + "  (disabled)" * (arguments.name in registry.read().disabled))
