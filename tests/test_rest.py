@@ -307,7 +307,7 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
         "session": {"id": "documented", "memorised": {"say": {}}}, "review": {"ids": [artifact], "state": "picked"},
         "lineage": {"id": artifact}, "accepts": {"id": artifact}, "compare": {"a": artifact, "b": artifact},
         "delete": {"ids": [artifact]},
-        "skip": {"id": running},
+        "skip": {"id": running}, "package": {"action": "refresh"},
         "attach": {"plugin": "demo", "device": "cpu"}, "detach": {"plugin": "demo", "device": "cpu"},
     }  # fmt: skip
     wire.call("queue", {"action": "pause"})

@@ -48,6 +48,11 @@ class Config(pydantic.BaseModel):
     plugin_indexes: list[str] = Field(
         [], description='Lists that plugins are found in by name: git or .json addresses, ["https://.../plugins.git"].'
     )
+    install_over_api: bool = Field(
+        False,
+        description="Whether the admin may install plugins over the API, and not only at this machine's command line: "
+        "then whoever has the admin's token can run code here.",
+    )
     environments: Path = Field(ROOT / ".envs", description="Folder of the plugins' Python environments.")
     torch_backend: str = Field(
         "auto",

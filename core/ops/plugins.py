@@ -18,6 +18,7 @@ from core.library.reuse import note_anew
 from core.ops import discovery
 from core.ops.config import Config
 from core.ops.packages.fetches import Fetches
+from core.ops.packages.managing import Packages
 from core.ops.packages.registry import Registry
 from core.ops.settings import Settings
 from core.scheduler import Scheduler
@@ -48,6 +49,7 @@ class Plugins:
         catalogue.extra_models = apps.folders(config.extra_model_paths)
         self.handlers = [
             *Settings(config, catalogue, self.configured, run_blocking).handlers,
+            *Packages(config, store, sio, run_blocking, lambda name, line: self.note(name, line)).handlers,
             *Fetches(config, catalogue, store, sio, run_blocking).handlers,
         ]
 

@@ -419,6 +419,127 @@ class SettingsAnswer(Answer):
     file: str | None = Field(None, description="Where they are kept; for the admin.")
 
 
+class ReleaseRecord(Said):
+    id: str
+    version: str
+    hash: str = Field(description="Of its content.")
+    source: str = Field(description="What was asked for: an address, a folder, a name in an index.")
+    ref: str | None = None
+    commit: str | None = None
+    licence: str | None = None
+    installed_at: float
+
+
+class PackageRecord(Said):
+    """A plugin that was installed."""
+
+    name: str
+    active: str = Field(description="The id of the release that runs.")
+    releases: list[ReleaseRecord] = Field(description="The newest last.")
+    newer: str | None = Field(None, description="The version that its index has by now.")
+
+
+class JobSeenRecord(Said):
+    inputs: dict[str, str] = Field(description="Types by name, as they are written.")
+    output: str
+    light: bool
+    program: bool
+
+
+class AvailablePackage(Said):
+    """What an index has: the newest version of a plugin."""
+
+    name: str
+    version: str
+    repo: str
+    within: str
+    commit: str
+    hash: str
+    api: int
+    licence: str
+    publisher: str
+    title: str
+    description: str
+    homepage: str
+    size_bytes: int
+    download: str
+    jobs: dict[str, JobSeenRecord]
+    withdrawn: str
+
+
+class IndexRecord(Said):
+    address: str
+    title: str
+    notes: list[str] = Field(description="What cannot be read of it, and why.")
+
+
+class FindingRecord(Said):
+    """Something in a plugin's code for a person to look at."""
+
+    kind: str
+    where: str = Field(description="file:line.")
+    text: str
+
+
+class PackageReport(Said):
+    """What is in a plugin, before any of it runs."""
+
+    name: str
+    version: str
+    api: int | None
+    title: str
+    description: str
+    licence: str
+    author: str
+    homepage: str
+    hash: str
+    size_bytes: int
+    files: int
+    jobs: dict[str, JobSeenRecord]
+    jobs_from: list[str]
+    models: list[dict[str, Any]]
+    requirements: list[str]
+    packages: dict[str, str]
+    locked: bool
+    shares: str | None
+    download: str
+    errors: list[str] = Field(description="Why it cannot be installed.")
+    warnings: list[FindingRecord]
+    source: str
+    ref: str | None = None
+    commit: str | None = None
+    changes: list[str] = Field(description="Of an update: what is different.")
+    lines: list[str] = Field(description="All this as text.")
+
+
+class PackageRunBrief(Said):
+    id: str
+    action: str
+    what: str = Field(description="The plugin, or its source.")
+    state: Literal["running", "done", "failed"]
+    error: Problem | None
+
+
+class PackageRun(PackageRunBrief):
+    lines: list[str] = Field(description="What it has written, the newest last.")
+    report: PackageReport | None = Field(description="Of `inspect`.")
+
+
+class PackagesAnswer(Answer):
+    install_over_api: bool = Field(description="Whether the config allows to install over the API.")
+    packages: list[PackageRecord]
+    disabled: list[str]
+    linked: list[str] = Field(description="Plugins that somebody develops in a folder of their own.")
+    available: list[AvailablePackage]
+    total: int = Field(description="Of those that are available.")
+    indexes: list[IndexRecord]
+    run: PackageRun | None = Field(description="The last command.")
+
+
+class PackageAnswer(Answer):
+    run: PackageRunBrief
+
+
 class LogLine(Said):
     time: float
     job: str | None = Field(None, description="The job that wrote it; without one the server says it of a plugin.")
@@ -472,6 +593,8 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "fetch_model": FetchAnswer,
     "settings": SettingsAnswer,
     "configure": SettingsAnswer,
+    "packages": PackagesAnswer,
+    "package": PackageAnswer,
     "logs": LogsAnswer,
     "subscribe": SubscribeAnswer,
 }
@@ -522,6 +645,10 @@ class PluginsEvent(Numbered, PluginBrief):
     status: Literal["installing", "ready", "disabled", "refused", "removed"]
 
 
+class PackageEvent(Numbered, PackageRunBrief):
+    """A command about a plugin has begun or ended; for the admin. What it writes comes as `log` with its id."""
+
+
 class ModelsEvent(Numbered):
     """Files of models have come or gone, or one is fetched: lists that `choices` has told may be other ones now."""
 
@@ -558,7 +685,7 @@ class PreviewEvent(Said):
 
 
 class LogEvent(Said):
-    """A line that a job wrote."""
+    """A line that a job wrote, or, for the admin, a command about a plugin."""
 
     id: str
     text: str
@@ -570,6 +697,7 @@ EVENTS: dict[str, type[Said]] = {  # what the server sends
     "session": SessionEvent,
     "queue": QueueEvent,
     "plugins": PluginsEvent,
+    "package": PackageEvent,
     "models": ModelsEvent,
     "fetching": FetchingEvent,
     "progress": ProgressEvent,

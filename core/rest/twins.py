@@ -71,6 +71,8 @@ TWINS = (
     Twin("fetch_model", "POST", "/models/fetch"),
     Twin("settings", "GET", "/settings"),
     Twin("configure", "PATCH", "/settings"),
+    Twin("packages", "GET", "/packages"),
+    Twin("package", "POST", "/packages"),
     Twin("logs", "GET", "/logs"),
 )
 STREAMED = {"subscribe": "/events"}  # what has no twin but a stream: core/rest/stream.py

@@ -12,7 +12,7 @@ from core.ops.config import Config
 from core.ops.conformance.command import add_test
 from core.ops.packages import lifecycle
 from core.ops.packages.developing import add_dev
-from core.ops.packages.keeping import add_index, add_search
+from core.ops.packages.keeping import add_index, add_inspect, add_search
 from core.ops.packages.models import add_fetch, add_models
 from core.ops.packages.registry import Registry
 
@@ -23,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--config", type=Path, help="settings file; default: config.toml beside server.py")
     actions = made.add_subparsers(dest="action", required=True, metavar="ACTION")
     for add in (
-        lifecycle.add_all, add_enable, add_disable, add_test, add_dev, add_search, add_index, add_models, add_fetch,
+        lifecycle.add_all, add_enable, add_disable, add_test, add_dev, add_inspect, add_search, add_index, add_models,
+        add_fetch,
     ):  # fmt: skip
         add(actions)
     return made

@@ -73,13 +73,15 @@ class Installer:
 
     def update(self, name: str, ref: str | None = None, hash: str | None = None) -> Release | None:
         """Bring in the newest of where a plugin came from, or what `ref` names there."""
+        return self.install(self.newest(name, ref, hash), only=name)
+
+    def newest(self, name: str, ref: str | None = None, hash: str | None = None) -> Wanted:
+        """What an update of a plugin would bring in."""
         release = self._installed(name).release
         self._say(f"Looking for what is new of {name} in {release.source}.")
         if is_name(release.source):
-            wanted = look_up(release.source, ref, hash, self._config)
-        else:
-            wanted = Wanted(self._newest(name, release, ref), hash)
-        return self.install(wanted, only=name)
+            return look_up(release.source, ref, hash, self._config)
+        return Wanted(self._newest(name, release, ref), hash)
 
     def relock(self, name: str) -> Release | None:
         """The release that runs with the newest packages that its requirements allow, as a release of its own."""

@@ -1,4 +1,4 @@
-"""For who looks for plugins in indexes, and for who keeps one: python3 server.py plugins search, index ..."""
+"""For who looks for plugins, and for who keeps an index: python3 server.py plugins search, inspect, index ..."""
 
 import argparse
 import json
@@ -13,8 +13,9 @@ from core.ops import bootstrap
 from core.ops.config import Config
 from core.ops.discovery import API_VERSION
 from core.ops.packages import indexes, sources
-from core.ops.packages.indexes import Entry, Indexes
+from core.ops.packages.indexes import Entry, Indexes, verify
 from core.ops.packages.inspection import JobSeen, Report, inspect
+from core.ops.packages.installing import Installer, changes, look_up
 from core.ops.packages.registry import Registry
 
 
@@ -22,6 +23,17 @@ def add_search(actions: "argparse._SubParsersAction") -> None:
     action = actions.add_parser("search", help="find plugins in the indexes that are set")
     action.add_argument("words", nargs="*", help="all have to occur: in name, description, publisher, or jobs (Image)")
     action.set_defaults(run=lambda arguments, config, registry: search(arguments.words, config, registry))
+
+
+def add_inspect(actions: "argparse._SubParsersAction") -> None:
+    action = actions.add_parser("inspect", help="show what is in a plugin; nothing of it is run")
+    action.add_argument("source", help="folder, .zip, git address (@TAG or @COMMIT after it), or name in an index")
+    action.add_argument(
+        "--update", action="store_true", help="what an update of the installed plugin SOURCE would bring"
+    )
+    action.add_argument("--ref", help="tag, branch or commit of a git repository")
+    action.add_argument("--json", action="store_true", help="print all that was found, as JSON")
+    action.set_defaults(run=lambda arguments, config, registry: show(arguments, config, registry))
 
 
 def add_index(actions: "argparse._SubParsersAction") -> None:
@@ -42,6 +54,25 @@ def add_index(actions: "argparse._SubParsersAction") -> None:
     checking.set_defaults(
         run=lambda arguments, config, registry: check(arguments.file, arguments.fetch, arguments.base)
     )
+
+
+def show(arguments: argparse.Namespace, config: Config, registry: Registry) -> dict[str, Any]:
+    """Print and return what is there. Raises CoreError."""
+    if arguments.update:
+        looking = Installer(config, registry, bootstrap.say, print, lambda question: False)
+        wanted = looking.newest(arguments.source, arguments.ref)
+        before = registry.place(arguments.source, registry.read().plugins[arguments.source].active)
+    else:
+        wanted, before = look_up(arguments.source, arguments.ref, None, config), None
+    report, commit = _look(wanted.source)
+    if wanted.entry:
+        verify(wanted.entry, report)
+    different = list(changes(inspect(before), report)) if before else []
+    lines = [*report.lines(), *([f"commit    {commit}"] if commit else []), *different]
+    about = {"source": wanted.entry.name if wanted.entry else str(wanted.source), "ref": wanted.source.ref}
+    told = report.model_dump(mode="json") | about | {"commit": commit, "changes": different, "lines": lines}
+    print(json.dumps(told, indent=1) if arguments.json else "\n".join(lines))
+    return told
 
 
 def search(words: list[str], config: Config, registry: Registry) -> None:
@@ -170,9 +201,9 @@ def _shown(value: Any) -> str:
     return str(value)
 
 
-def _look(source: sources.Source) -> tuple[Report, str]:
-    """What is there, and the commit."""
+def _look(source: sources.Source) -> tuple[Report, str | None]:
+    """What is there, and the commit, of a git repository."""
     say: Callable[[str], None] = bootstrap.say
     with tempfile.TemporaryDirectory(prefix="stable-core-") as folder:
         fetched = sources.fetch(source, Path(folder, "plugin"), say)
-        return inspect(fetched.folder), str(fetched.commit)
+        return inspect(fetched.folder), fetched.commit
