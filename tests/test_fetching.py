@@ -1,16 +1,10 @@
 """Models that plugins name are fetched whole or not at all, go on where they stopped, and are once on the disk."""
 
-import contextlib
-import hashlib
-import http.server
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
@@ -19,78 +13,14 @@ from core.library.declared import DeclaredModel
 from core.library.models import Models
 from core.ops.packages import fetching
 from tests.serving import ROOT, serve, wait_until
+from tests.site import COMMIT, DATA, SHA, plugin, site
 from tests.wire import Wire
-
-DATA = bytes(range(256)) * 4096 * 4  # 4 MiB
-SHA = hashlib.sha256(DATA).hexdigest()
-COMMIT = "c" * 40
-
-
-class Web(http.server.BaseHTTPRequestHandler):
-    """A web server and a hub. `said` has what was asked for; `break_after` bytes the line breaks, each time."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_HEAD(self):
-        self.answer(body=False)
-
-    def do_GET(self):
-        self.answer(body=True)
-
-    def answer(self, body):
-        self.server.said.append((self.command, self.path, self.headers))
-        hub = re.fullmatch(r"/(\w+/\w+)/resolve/(\w+)/(.+)", self.path)
-        if hub:
-            return self.answer_as_hub(*hub.groups(), body)
-        code, data = self.server.files.get(self.path.partition("?")[0], (404, b"not there"))
-        start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        etag, tag = self.server.etag, self.headers.get("If-Range")
-        first = int(start[1]) if start and code == 200 and self.server.resumes and tag in (None, etag) else 0
-        self.send_response(206 if first else code)
-        if first:
-            self.send_header("Content-Range", f"bytes {first}-{len(data) - 1}/{len(data)}")
-        if etag:
-            self.send_header("ETag", etag)
-        self.send_header("Content-Type", self.server.kind)
-        self.send_header("Content-Length", str(len(data) - first))
-        self.end_headers()
-        with contextlib.suppress(OSError):
-            for at in range(first, min(len(data), first + self.server.break_after) if body else 0, 1 << 16):
-                self.wfile.write(data[at : at + (1 << 16)])
-                if self.server.seconds_a_block:
-                    time.sleep(self.server.seconds_a_block)
-            if body and first + self.server.break_after < len(data):
-                self.connection.close()
-                self.close_connection = True
-
-    def answer_as_hub(self, repo, revision, file, body):
-        code, data = self.server.files.get(f"/{repo}/{file}", (404, b""))
-        errors = {403: "GatedRepo", 401: "RepoNotFound", 404: "EntryNotFound"}
-        self.send_response(302 if code == 200 else code)
-        if code in errors:
-            self.send_header("X-Error-Code", errors[code])
-        if code == 200:  # large files are elsewhere
-            self.send_header("Location", f"http://localhost:{self.server.server_port}/{repo}/{file}?signed")
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("X-Linked-Etag", f'"{hashlib.sha256(data).hexdigest()}"')
-            self.send_header("X-Linked-Size", str(len(data)))
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *args):
-        pass
 
 
 @pytest.fixture
 def web():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Web) as server:
-        server.daemon_threads = True
-        server.files, server.said, server.etag, server.resumes = {"/a.safetensors": (200, DATA)}, [], '"1"', True
-        server.break_after, server.seconds_a_block, server.kind = 1 << 30, 0, "application/octet-stream"
-        server.url = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    with site() as server:
         yield server
-        server.shutdown()
 
 
 @pytest.fixture
@@ -278,19 +208,6 @@ def test_a_model_that_would_go_elsewhere_is_refused(wrong, text):
     DeclaredModel(**right)
     with pytest.raises(ValueError, match=text):
         DeclaredModel(**right | wrong)
-
-
-def plugin(web, **more):
-    values = {"kind": "lora", "name": "a.safetensors", "url": f"{web.url}/a.safetensors", "sha256": SHA}
-    values |= {"size_bytes": len(DATA), "licence": "MIT"} | more
-    table = "\n[[models]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
-
-    def write(folder):
-        (folder / "plugins" / "art").mkdir(parents=True)
-        (folder / "plugins" / "art" / "plugin.toml").write_text(f'name = "art"\nversion = "1"\napi = 1\n{table}')
-        (folder / "plugins" / "art" / "__init__.py").write_text("from core.plugin import *\nclass Art(Plugin): ...\n")
-
-    return write
 
 
 def test_the_admin_has_a_model_fetched_and_everybody_sees_it(web):

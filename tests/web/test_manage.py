@@ -1,9 +1,12 @@
 """The Manage screen in a real browser: plugins and what is wrong with them, settings, models, defaults, the log."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
 from tests.serving import serve
+from tests.site import plugin, site
 
 pytestmark = pytest.mark.browser
 GUEST = "a-long-token-of-a-guest"
@@ -149,6 +152,25 @@ def test_a_model_file_that_comes_is_listed_without_a_reload(server, visit):
     )
     page.get_by_label("Search models").fill("landscape")
     expect(page.get_by_text("No model has that name")).to_be_visible()
+
+
+def test_a_model_that_a_plugin_names_is_fetched_when_its_licence_is_accepted(server, visit):
+    with site() as hub:
+        hub.seconds_a_block = 0.05
+        plugin(hub)(server.folder)
+        page, guest = visit(server, "/manage/models"), visit(server, "/manage/models", token=GUEST)
+        page.get_by_role("button", name="Fetch a.safetensors").click()
+        expect(page.get_by_role("dialog")).to_contain_text("LicenceMIT")
+        page.get_by_role("button", name="Accept and fetch").click()
+        expect(guest.get_by_text(re.compile("fetch .* of 4.2 MB"))).to_be_visible()
+        page.get_by_role("button", name="Stop fetching a.safetensors").click()
+        expect(guest.get_by_text("of it are there")).to_be_visible()
+        expect(guest.get_by_role("button", name="Fetch a.safetensors")).to_have_count(0)
+        hub.seconds_a_block = 0
+        page.get_by_role("button", name="Fetch a.safetensors").click()
+        page.get_by_role("button", name="Accept and fetch").click()
+        expect(guest.get_by_role("list", name="Models of the kind lora")).to_contain_text("a.safetensors4.2 MB")
+        expect(page.get_by_text("there", exact=True)).to_be_visible()
 
 
 def test_an_own_default_is_in_the_form_of_another_tab_without_a_reload_and_can_be_given_back(server, visit):

@@ -182,14 +182,28 @@ export interface ModelFile {
   source: string;
 }
 
-/** What a plugin names with an address; nobody fetches it by itself. */
+/** How far the fetch of a model is. */
+export interface Fetch {
+  id: string;
+  state: "queued" | "running" | "done" | "failed" | "cancelled";
+  phase: string;
+  done_bytes: number;
+  total_bytes: number | null;
+  error: ErrorBody | null;
+}
+
+/** What a plugin names; nobody fetches it by itself. */
 export interface ModelFetchable {
   /** kind/name */
   id: string;
+  plugin: string;
   url: string;
-  size_bytes?: number | null;
-  licence?: string | null;
+  size_bytes: number | null;
+  licence: string | null;
+  sha256: string | null;
   there: boolean;
+  part_bytes: number;
+  fetch: Fetch | null;
 }
 
 export interface ModelKind {

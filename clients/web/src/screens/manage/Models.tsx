@@ -1,16 +1,16 @@
 // Manage, Models: which files there are, of which kind, where they come from, and where to put others.
 
-import { Check, ExternalLink } from "lucide-react";
 import { useEffect, useState } from "react";
 
 import { complain } from "../../app/notices";
 import { call, onEvent } from "../../server/client";
 import { useServer } from "../../server/store";
-import type { JobType, ModelFetchable, ModelFile, ModelKind } from "../../server/types";
+import type { JobType, ModelFile, ModelKind } from "../../server/types";
 import { CopyButton } from "../../ui/CopyButton";
 import { Empty } from "../../ui/Empty";
-import { moment, size, webAddress } from "../../ui/format";
+import { moment, size } from "../../ui/format";
 import { hasWords } from "../../ui/search";
+import { Fetchable } from "./Fetchable";
 import css from "./Models.module.css";
 
 const MOST_SHOWN = 200; // files of a kind; more are found by a search
@@ -68,7 +68,7 @@ function Kind({ kind: { kind, files, fetchable } }: { kind: ModelKind }) {
         </span>
       </header>
       {files.length > 0 && <Files kind={kind} files={files} />}
-      {fetchable.map((each) => <Fetchable key={each.id} folder={folder} model={each} />)}
+      {fetchable.map((each) => <Fetchable key={`${each.plugin} ${each.id}`} model={each} />)}
     </section>
   );
 }
@@ -81,7 +81,7 @@ function Files({ kind, files }: { kind: string; files: ModelFile[] }) {
           <li key={`${file.source} ${file.name}`}>
             <span className={css.name} title={file.name}>{file.name}</span>
             <span>{size(file.size_bytes)}</span>
-            <span>{file.source === "folder" ? moment(file.modified) : <From plugin={file.source} />}</span>
+            <span>{file.source === "folder" ? moment(file.modified) : <From source={file.source} />}</span>
           </li>
         ))}
       </ul>
@@ -90,26 +90,7 @@ function Files({ kind, files }: { kind: string; files: ModelFile[] }) {
   );
 }
 
-function From({ plugin }: { plugin: string }) {
-  const title = useServer(({ plugins }) => plugins.find(({ name }) => name === plugin)?.title ?? plugin);
-  return <>comes with {title}</>;
-}
-
-function Fetchable({ folder, model }: { folder: string; model: ModelFetchable }) {
-  const name = model.id.slice(model.id.indexOf("/") + 1);
-  const facts = [model.size_bytes && size(model.size_bytes), model.licence ?? "licence not told"].filter(Boolean);
-  return (
-    <p className={css.fetchable}>
-      <span className={css.name} title={name}>{name}</span>
-      <span className={css.soft}>{facts.join(" · ")}</span>
-      {model.there ? (
-        <span className={css.there}><Check size={14} aria-hidden="true" /> there</span>
-      ) : (
-        <span>
-          <a href={webAddress(model.url)} target="_blank" rel="noreferrer">Download <ExternalLink size={12} aria-hidden="true" /></a>
-          <span className={css.soft}> and put it there as <code>{folder}{name}</code></span>
-        </span>
-      )}
-    </p>
-  );
+function From({ source }: { source: string }) {
+  const title = useServer(({ plugins }) => plugins.find(({ name }) => name === source)?.title ?? source);
+  return <>{source.includes(" ") ? source : `comes with ${title}`}</>; // no plugin's name has a space: another app's folder
 }
