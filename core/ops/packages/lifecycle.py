@@ -1,6 +1,7 @@
 """What people type: `plugins install`, update, rollback, uninstall, list, info, settings and lock."""
 
 import argparse
+import contextlib
 import functools
 import json
 import sys
@@ -98,10 +99,13 @@ def uninstall(arguments: argparse.Namespace, config: Config, registry: Registry)
 
 def list_(arguments: argparse.Namespace, config: Config, registry: Registry) -> None:
     for name, (what, folder) in _places(config, registry).items():
-        release = _active(registry, name)
-        about = environments.manifest(folder) if folder.is_dir() else {}
+        release, version = _active(registry, name), "?"
+        with contextlib.suppress(bootstrap.InstallError, OSError):  # `info` tells of it
+            version = environments.manifest(folder).get("version", "?")
         what = "disabled" if name in registry.read().disabled else what
-        print(f"{what:<9} {name:<20} {about.get('version', '?'):<10} {_origin(release) if release else folder}")
+        print(
+            f"{what:<9} {discovery.printable(f'{name:<20} {version!s:<10}')} {_origin(release) if release else folder}"
+        )
 
 
 def info(arguments: argparse.Namespace, config: Config, registry: Registry) -> None:
