@@ -43,6 +43,14 @@ class Demo(Plugin):
     @job()
     def shout(self, text: Text, params: Params) -> Text:
         return text.upper()
+
+    @job()
+    def measure(self, image: Image) -> Json:
+        return {"width": image.width}
+
+    @job(converts=True)
+    def spell(self, value: Json) -> Text:
+        return ", ".join(f"{name} {each}" for name, each in value.items())
 """
 FRAMES = """() => {
     let last = performance.now()
@@ -159,6 +167,22 @@ def test_only_fitting_ends_connect_and_the_page_says_why_not(connect):
     expect(page.get_by_text("A job cannot take its own results.")).to_be_visible()
     page.mouse.up()
     expect(wires(page)).to_have_count(1)
+
+
+def test_a_converter_lets_ends_connect_and_says_so(connect):
+    measure = {"id": "measure", "job": "demo.measure", "inputs": {"image": {"job": "paint"}}}
+    page = connect([PAINT, measure, {"id": "shout", "job": "demo.shout"}])
+    drag(page, socket(page, "measure"), socket(page, "shout", "text"))
+    expect(page.get_by_text("It becomes text first, by demo.spell.")).to_be_visible()
+    page.mouse.up()
+    expect(wires(page)).to_have_count(2)
+    expect(page.get_by_text("json → text", exact=True)).to_be_visible()
+    run(page)
+    expect(node(page, "shout").get_by_text("WIDTH 32")).to_be_visible()
+    node(page, "measure").locator("header").click()
+    page.get_by_label("Connect measure to").select_option("Something new …")
+    converted = page.get_by_role("dialog").get_by_role("region", name="Converted first")
+    expect(converted.get_by_role("button", name="shout")).to_contain_text("json → text by demo.")
 
 
 def test_a_wire_that_would_close_a_circle_is_refused(connect):

@@ -45,6 +45,16 @@ class Demo(Plugin):
         """Hand a text on."""
         return text
 
+    @job()
+    def weigh(self, params: Params) -> Json:
+        """Tell what it weighs."""
+        return {"weight": 7}
+
+    @job(converts=True)
+    def spell(self, value: Json) -> Text:
+        """Say in words what a value is."""
+        return ", ".join(f"{name} {each}" for name, each in value.items())
+
     @job(light=True)
     def measure(self, image: Image, params: Params) -> Json:
         """A light job that looks at pictures and knows no forms."""
@@ -317,6 +327,21 @@ def test_a_result_is_sent_to_a_job_that_takes_it(open_results, client):
     page.keyboard.press("Enter")
     expect(page).to_have_url(re.compile("#/$"))
     expect(page.locator("[data-field=image] img")).to_be_visible()
+
+
+def test_what_does_not_fit_is_sent_through_a_converter_and_both_say_so(open_results, client):
+    [result] = client.run("weigh")
+    page = open_results(f"/results/{result.id}")
+    page.get_by_role("button", name="Send to").click()
+    dialog = page.get_by_role("dialog", name="Send to")
+    expect(dialog.get_by_role("region", name="demo").get_by_role("button")).to_have_count(1)  # spell
+    note = dialog.get_by_role("region", name="Converted first").get_by_role("button", name=re.compile("^note"))
+    expect(note).to_contain_text("json → text by demo. Hand a text on.")
+    note.click()
+    expect(page.get_by_text("demo makes text of the json first.")).to_be_visible()
+    page.get_by_role("button", name=re.compile("^Run")).click()
+    wait_until(lambda: [job for job in client.jobs() if job.record["name"] == "demo.note" and job.state == "done"])
+    assert client.artifacts(kind="text")[0].text() == "weight 7"
 
 
 def test_reuse_brings_back_the_form_with_the_seed_that_was_drawn(open_results, client):

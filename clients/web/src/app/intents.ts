@@ -7,7 +7,8 @@ import { fieldWith } from "../forms/schema";
 import { call } from "../server/client";
 import { memorise, remembered } from "../server/memory";
 import { useServer } from "../server/store";
-import type { ArtifactRecord, ErrorBody, JobRecord, Port, Reference, Values } from "../server/types";
+import type { ArtifactRecord, ErrorBody, JobRecord, JobType, Port, Reference, Values } from "../server/types";
+import { wayInto } from "./fitting";
 import { say } from "./notices";
 
 /** What is in a form's input: results and uploads, or a text that is typed. */
@@ -44,17 +45,28 @@ export function openForm(job: string, params: Values = {}, inputs: Record<string
 /** Puts results into an input of a job's form, the first fitting one unless it is named, and keeps the rest of it. */
 export function sendTo(job: string, artifacts: ArtifactRecord | ArtifactRecord[], input?: string): void {
   const given = [artifacts].flat();
-  const [name] = input ? [input] : fittingInputs(job, given)[0];
+  const name = input ?? fittingInputs(job, given)[0].name;
   const before = useForms.getState().drafts[job];
   setDraft(job, { inputs: { ...before?.inputs, [name]: given.map((artifact) => ({ artifact })) } });
   chooseJob(job);
   navigate("/");
 }
 
-/** The inputs of a job that take all of these results. */
-export function fittingInputs(job: string, artifacts: ArtifactRecord[]): [name: string, port: Port][] {
-  const ports = Object.entries(useServer.getState().catalogue[job]?.inputs ?? {});
-  return ports.filter(([, port]) => artifacts.every(({ kind }) => fits(kind, port.kind)));
+/** An input that takes results; those that do not fit as they are go `through` these converters. */
+export interface Entrance {
+  name: string;
+  port: Port;
+  through: JobType[];
+}
+
+/** The inputs of a job that take all of these results, those first that take them as they are. */
+export function fittingInputs(job: string, artifacts: ArtifactRecord[]): Entrance[] {
+  const { catalogue } = useServer.getState();
+  const entrances = Object.entries(catalogue[job]?.inputs ?? {}).flatMap(([name, port]): Entrance[] => {
+    const ways = [...new Set(artifacts.map(({ kind }) => kind))].map((kind) => wayInto(catalogue, kind, port.kind, catalogue[job]));
+    return ways.some(({ problem }) => problem) ? [] : [{ name, port, through: ways.flatMap(({ through }) => through ?? []) }];
+  });
+  return [...entrances.filter(({ through }) => !through.length), ...entrances.filter(({ through }) => through.length)];
 }
 
 /** Puts a job's parameters and inputs into its form. With `seed`, also the seed that it really had. */
@@ -93,7 +105,3 @@ export const openPainter = (artifact: ArtifactRecord): void => navigate(`/draw/$
 /** Shows how a result was made as a flow. */
 export const openAsFlow = (id: string): void => navigate(`/connect/${id}`);
 export const openResult = (id: string): void => navigate(`/results/${id}`);
-
-/** Whether an output of kind `given` may be an input of kind `wanted`. */
-export const fits = (given: string, wanted: string): boolean =>
-  given === wanted || (["image", "mask"].includes(given) && ["image", "mask"].includes(wanted));

@@ -3,9 +3,11 @@
 import { GalleryVerticalEnd, Upload as UploadIcon, X } from "lucide-react";
 import { useId, useRef, useState } from "react";
 
-import { fits, type Given, setDraft, useForms } from "../app/intents";
+import { fits, wayInto } from "../app/fitting";
+import { type Given, setDraft, useForms } from "../app/intents";
 import { say } from "../app/notices";
 import { byField } from "../server/client";
+import { useServer } from "../server/store";
 import type { ArtifactRecord, ErrorBody, JobType, Port } from "../server/types";
 import { pastedFiles } from "../ui/files";
 import { isPicture, thumbnailUrl } from "../ui/pictures";
@@ -39,7 +41,7 @@ export function JobInputs({ job, inputs, onChange, problem, only }: Props) {
   };
   return ports.map(([name, port]) => (
     <InputField
-      key={name} name={name} port={port} place={`${job.full}/${name}`} given={inputs[name] ?? []}
+      key={name} job={job} name={name} port={port} place={`${job.full}/${name}`} given={inputs[name] ?? []}
       onChange={(to) => change(name, to)}
       problem={name in (job.params.properties ?? {}) ? undefined : problems[name]}
     />
@@ -47,6 +49,7 @@ export function JobInputs({ job, inputs, onChange, problem, only }: Props) {
 }
 
 interface FieldProps {
+  job: JobType;
   name: string;
   port: Port;
   place: string;
@@ -55,7 +58,7 @@ interface FieldProps {
   problem?: string;
 }
 
-function InputField({ name, port, place, given, onChange, problem }: FieldProps) {
+function InputField({ job, name, port, place, given, onChange, problem }: FieldProps) {
   const id = useId();
   const chooser = useRef<HTMLInputElement>(null);
   const [refused, setRefused] = useState("");
@@ -74,6 +77,7 @@ function InputField({ name, port, place, given, onChange, problem }: FieldProps)
   };
   const error = refused || problem;
   const artifacts = given.flatMap((item) => ("artifact" in item ? [item.artifact] : []));
+  const converted = useConverted(job, port, artifacts);
   const described = { "aria-invalid": Boolean(error), "aria-describedby": `${id}-help ${id}-error` };
   return (
     <div
@@ -133,6 +137,7 @@ function InputField({ name, port, place, given, onChange, problem }: FieldProps)
           <GalleryVerticalEnd size={16} aria-hidden="true" /> From results
         </button>
       </div>
+      {converted && <p className={css.help}>{converted}</p>}
       <p id={`${id}-help`} className={css.help} hidden={!port.help}>{port.help}</p>
       <p id={`${id}-error`} className="error" hidden={!error}>{error}</p>
       {picking && (
@@ -146,6 +151,16 @@ function InputField({ name, port, place, given, onChange, problem }: FieldProps)
       )}
     </div>
   );
+}
+
+/** What is done first with results that do not fit as they are. */
+function useConverted(job: JobType, port: Port, artifacts: ArtifactRecord[]): string {
+  const catalogue = useServer((server) => server.catalogue);
+  const kinds = [...new Set(artifacts.map(({ kind }) => kind))];
+  return kinds.flatMap((kind) => {
+    const { through } = wayInto(catalogue, kind, port.kind, job);
+    return through ? `${through.title} makes ${through.output.kind} of the ${kind} first.` : [];
+  }).join(" ");
 }
 
 function Item({ artifact, onRemove }: { artifact: ArtifactRecord; onRemove: () => void }) {

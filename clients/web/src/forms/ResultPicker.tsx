@@ -2,7 +2,7 @@
 
 import { useEffect, useState } from "react";
 
-import { fits } from "../app/intents";
+import { fits } from "../app/fitting";
 import { complain } from "../app/notices";
 import { call } from "../server/client";
 import type { ArtifactRecord } from "../server/types";

@@ -67,6 +67,8 @@ export interface Announced {
   params: Schema;
   light: boolean;
   program: boolean;
+  /** The server puts it between two jobs that would not fit. */
+  converts?: boolean;
   plans: boolean;
 }
 

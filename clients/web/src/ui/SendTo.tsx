@@ -2,7 +2,8 @@
 
 import { useRef, useState } from "react";
 
-import { fittingInputs, sendTo } from "../app/intents";
+import { turns } from "../app/fitting";
+import { type Entrance, fittingInputs, sendTo } from "../app/intents";
 import { words } from "../forms/schema";
 import { useServer } from "../server/store";
 import type { ArtifactRecord, JobType } from "../server/types";
@@ -25,9 +26,12 @@ export function JobChoice({ artifacts, onChosen }: { artifacts: ArtifactRecord[]
   const catalogue = useServer((server) => server.catalogue);
   const [search, setSearch] = useState("");
   const list = useRef<HTMLDivElement>(null);
-  const takers = Object.values(catalogue).filter(({ full }) => fittingInputs(full, artifacts).length);
+  const able = Object.values(catalogue).filter(({ full }) => fittingInputs(full, artifacts).length);
+  const isConverted = ({ full }: JobType) => fittingInputs(full, artifacts)[0].through.length > 0;
+  const takers = [...able.filter((job) => !isConverted(job)), ...able.filter(isConverted)];
   const found = takers.filter(({ full, title, help }) => hasWords(`${words(full)} ${title} ${help}`, search));
-  const plugins = [...new Set(found.map(({ title }) => title))];
+  const groupOf = (job: JobType) => (isConverted(job) ? CONVERTED : job.title);
+  const groups = [...new Set(found.map(groupOf))];
   const choose = (job: JobType, input?: string) => {
     onChosen();
     sendTo(job.full, artifacts, input);
@@ -45,10 +49,10 @@ export function JobChoice({ artifacts, onChosen }: { artifacts: ArtifactRecord[]
         onKeyDown={({ key }) => key === "Enter" && found[0] && choose(found[0])}
       />
       <div ref={list} className={css.list}>
-        {plugins.map((plugin) => (
-          <section key={plugin} aria-label={plugin}>
-            <h3>{plugin}</h3>
-            {found.filter(({ title }) => title === plugin).map((job) => <Taker key={job.full} job={job} artifacts={artifacts} onChoose={choose} />)}
+        {groups.map((group) => (
+          <section key={group} aria-label={group}>
+            <h3>{group}</h3>
+            {found.filter((job) => groupOf(job) === group).map((job) => <Taker key={job.full} job={job} artifacts={artifacts} onChoose={choose} />)}
           </section>
         ))}
         {!found.length && <p>No job is called so.</p>}
@@ -57,6 +61,11 @@ export function JobChoice({ artifacts, onChosen }: { artifacts: ArtifactRecord[]
   );
 }
 
+const CONVERTED = "Converted first";
+
+/** What is made fit first, and by which plugin; nothing where it fits. */
+const through = ({ through: by }: Entrance): string => by.map((converter) => `${turns(converter)} by ${converter.title}.`).join(" ");
+
 interface TakerProps {
   job: JobType;
   artifacts: ArtifactRecord[];
@@ -64,17 +73,21 @@ interface TakerProps {
 }
 
 function Taker({ job, artifacts, onChoose }: TakerProps) {
-  const [, ...others] = fittingInputs(job.full, artifacts);
-  const single = artifacts.length > 1 && !fittingInputs(job.full, artifacts)[0][1].list;
+  const [first, ...others] = fittingInputs(job.full, artifacts);
+  const single = artifacts.length > 1 && !first.port.list;
+  const said = [through(first), single && "Runs once for each.", job.help].filter(Boolean).join(" ");
   return (
     <div className={css.taker}>
       <button type="button" onClick={() => onChoose(job)}>
         <b>{jobTitle(job.full)}</b>
-        <span>{single ? `Runs once for each. ${job.help}` : job.help}</span>
+        <span>{said}</span>
       </button>
-      {others.map(([input]) => (
-        <button key={input} type="button" className={css.input} onClick={() => onChoose(job, input)} title={`As ${words(input).toLowerCase()}`}>
-          as {words(input).toLowerCase()}
+      {others.map((entrance) => (
+        <button
+          key={entrance.name} type="button" className={css.input} onClick={() => onChoose(job, entrance.name)}
+          title={`As ${words(entrance.name).toLowerCase()}. ${through(entrance)}`}
+        >
+          as {words(entrance.name).toLowerCase()}{entrance.through.length > 0 && " *"}
         </button>
       ))}
     </div>

@@ -12,7 +12,7 @@ import { useServer } from "../../server/store";
 import css from "./Canvas.module.css";
 import { arrange, changeNodes, changeWires, connect, remember, useEditor } from "./editor";
 import { GivenNode } from "./GivenNode";
-import { type Ends, type FlowNode, type Wire, outputOf, refusal } from "./graph";
+import { type Ends, type FlowNode, type Wire, converterOf, outputOf, refusal } from "./graph";
 import { type Choice, DRAGGED, type Fitting } from "./JobList";
 import { JobNode } from "./JobNode";
 import { take } from "./uploading";
@@ -153,7 +153,9 @@ function Reason() {
     }
     if (toHandle.type === fromHandle.type) return "A wire goes from results to an input.";
     const [from, to] = fromHandle.type === "source" ? [fromHandle, toHandle] : [toHandle, fromHandle];
-    return refusal(useEditor.getState(), catalogue, { source: from.nodeId, target: to.nodeId, targetHandle: to.id! }) ?? "";
+    const ends = { source: from.nodeId, target: to.nodeId, targetHandle: to.id! };
+    const converter = converterOf(ends, useEditor.getState().nodes, catalogue);
+    return refusal(useEditor.getState(), catalogue, ends) ?? (converter ? `It becomes ${converter.output.kind} first, by ${converter.full}.` : "");
   });
   return <p className={css.reason} role="status" hidden={!said}>{said}</p>;
 }

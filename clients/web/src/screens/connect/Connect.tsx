@@ -101,8 +101,8 @@ function put(choice: Choice, at: XYPosition, fitting?: Fitting): void {
   const position = fitting ? at : { x: at.x - GRAB.x, y: at.y - GRAB.y };
   const wire = fitting && ((id: string): Ends => {
     if ("to" in fitting) return { source: id, target: fitting.to, targetHandle: fitting.input };
-    const kind = outputOf(nodes.find((node) => node.id === fitting.from)!, catalogue)?.kind;
-    return { source: fitting.from, target: id, targetHandle: firstInput(catalogue, (choice as { job: string }).job, kind)! };
+    const output = outputOf(nodes.find((node) => node.id === fitting.from)!, catalogue)!;
+    return { source: fitting.from, target: id, targetHandle: firstInput(catalogue, (choice as { job: string }).job, output)!.name };
   });
   if ("job" in choice) addJob(choice.job, position, wire);
   else addGiven("text" in choice ? { text: "", kind: "text" } : { artifact: "", kind: choice.file }, position, wire);

@@ -3,14 +3,14 @@
 import { FileUp, Type } from "lucide-react";
 import { useId, useMemo, useRef, useState } from "react";
 
-import { fits } from "../../app/intents";
+import { type Way, turns } from "../../app/fitting";
 import { useServer } from "../../server/store";
 import type { JobType } from "../../server/types";
 import { firstToFocus } from "../../ui/Dialog";
 import { jobTitle } from "../../ui/format";
 import { hasWords, walk } from "../../ui/search";
 import css from "./JobList.module.css";
-import { type Catalogue, outputOf, portOf } from "./graph";
+import { type Catalogue, type Output, outputOf, portOf, typeOf, wayOf } from "./graph";
 import { useEditor } from "./editor";
 import { Letter } from "./Ports";
 
@@ -83,7 +83,11 @@ function useEntries(fitting: Fitting | undefined): Entry[] {
   return useMemo(() => {
     const jobs = Object.values(catalogue).filter(({ light }) => !light);
     const all = [...given(jobs), ...jobs.map(entryOf)];
-    return fitting ? all.filter((entry) => isFitting(entry, fitting, catalogue)) : all;
+    if (!fitting) return all;
+    const entries = all.map((entry) => [entry, wayFor(entry, fitting, catalogue)] as const);
+    const straight = entries.flatMap(([entry, way]) => (way && !way.problem && !way.through ? entry : []));
+    const converted = entries.flatMap(([entry, way]) => (way?.through ? { ...entry, group: "Converted first", help: `${turns(way.through)} by ${way.through.title}. ${entry.help}` } : []));
+    return [...straight, ...converted];
   }, [catalogue, fitting]);
 }
 
@@ -104,18 +108,26 @@ const entryOf = ({ full, help, title, inputs, output }: JobType): Entry => ({
   takes: Object.values(inputs).filter(({ optional }) => !optional).map(({ kind }) => kind),
 });
 
-function isFitting({ choice, gives }: Entry, fitting: Fitting, catalogue: Catalogue): boolean {
+/** How an entry gets into what it has to fit to; undefined if there is nothing it could go into. */
+function wayFor({ choice, gives }: Entry, fitting: Fitting, catalogue: Catalogue): Way | undefined {
   const { nodes } = useEditor.getState();
   if ("to" in fitting) {
-    const port = portOf(nodes.find(({ id }) => id === fitting.to), fitting.input, catalogue);
-    return port !== undefined && fits(gives, port.kind);
+    const node = nodes.find(({ id }) => id === fitting.to);
+    const port = portOf(node, fitting.input, catalogue);
+    const type = node?.type === "job" ? typeOf(catalogue, node.data.job) : undefined;
+    return port && type && wayOf(catalogue, { kind: gives, list: false, written: "text" in choice }, type, port);
   }
   const node = nodes.find(({ id }) => id === fitting.from);
-  return "job" in choice && node !== undefined && firstInput(catalogue, choice.job, outputOf(node, catalogue)?.kind) !== undefined;
+  const output = node && outputOf(node, catalogue);
+  return "job" in choice && output ? firstInput(catalogue, choice.job, output)?.way : undefined;
 }
 
-/** The input of a job that something of a kind goes into: a needed one before an optional one. */
-export function firstInput(catalogue: Catalogue, job: string, kind: string | undefined): string | undefined {
-  const fitting = Object.entries(catalogue[job]?.inputs ?? {}).filter(([, port]) => kind && fits(kind, port.kind));
-  return (fitting.find(([, { optional, kind: wanted }]) => !optional && wanted === kind) ?? fitting.find(([, { optional }]) => !optional) ?? fitting[0])?.[0];
+/** The input of a job that an output goes into: as it is before through a converter, a needed one before an optional one. */
+export function firstInput(catalogue: Catalogue, job: string, output: Output): { name: string; way: Way } | undefined {
+  const found = Object.entries(catalogue[job]?.inputs ?? {}).flatMap(([name, port]) => {
+    const way = wayOf(catalogue, output, catalogue[job], port);
+    const rank = (way.through ? 4 : 0) + (port.optional ? 2 : 0) + (port.kind === output.kind ? 0 : 1);
+    return way.problem ? [] : [{ name, way, rank }];
+  });
+  return found.sort((a, b) => a.rank - b.rank)[0];
 }

@@ -1,14 +1,15 @@
 // A job on the canvas: its ports, what was changed, how it runs, and what came out.
 
-import { type NodeProps, Handle, Position, useConnection, useNodeConnections } from "@xyflow/react";
+import { type ConnectionState, type NodeProps, Handle, Position, useConnection, useNodeConnections } from "@xyflow/react";
 import { Play, TriangleAlert } from "lucide-react";
 import { memo } from "react";
+import { useShallow } from "zustand/react/shallow";
 
-import { fits } from "../../app/intents";
 import { sentence } from "../../server/client";
 import { useServer } from "../../server/store";
+import type { JobType } from "../../server/types";
 import css from "./Node.module.css";
-import { type FlowNode, type JobNode as Shown, changes, outputOf, typeOf } from "./graph";
+import { type FlowNode, type JobNode as Shown, changes, outputOf, typeOf, wayOf } from "./graph";
 import { InputPort, OutputPort } from "./Ports";
 import { NodeState } from "./NodeState";
 import { run, useRuns } from "./runs";
@@ -19,7 +20,7 @@ export const JobNode = memo(function JobNode({ id, data }: NodeProps<Shown>) {
   const type = useServer(({ catalogue }) => typeOf(catalogue, data.job));
   const problem = useRuns(({ problems }) => problems[id]);
   const inputs = useNodeConnections({ handleType: "target" }).map(({ targetHandle }) => targetHandle!);
-  const dragged = useDragged(id);
+  const takes = useDragged(id, type);
   const changed = changes(type, data.params);
   return (
     <div className={css.node} data-bad={Boolean(problem) || !type}>
@@ -37,7 +38,7 @@ export const JobNode = memo(function JobNode({ id, data }: NodeProps<Shown>) {
           {Object.entries(type.inputs).map(([name, port]) => (
             <InputPort
               key={name} name={name} port={port} taken={inputs.includes(name)}
-              open={dragged === undefined ? undefined : fits(dragged, port.kind)}
+              open={takes?.includes(name)}
             />
           ))}
         </div>
@@ -56,14 +57,15 @@ export const JobNode = memo(function JobNode({ id, data }: NodeProps<Shown>) {
   );
 });
 
-/** What comes out of the node from which a wire is being dragged; undefined while none is. */
-function useDragged(id: string): string | undefined {
+/** The inputs that a wire may end at which is being dragged; undefined while none is. */
+function useDragged(id: string, type: JobType | undefined): string[] | undefined {
   const catalogue = useServer((server) => server.catalogue);
-  return useConnection((connection) => {
+  return useConnection(useShallow((connection: ConnectionState) => {
     if (!connection.inProgress || connection.fromHandle.type !== "source") return undefined;
-    if (connection.fromNode.id === id) return "";
-    return outputOf(connection.fromNode.internals.userNode as FlowNode, catalogue)?.kind;
-  });
+    const output = outputOf(connection.fromNode.internals.userNode as FlowNode, catalogue);
+    if (connection.fromNode.id === id || !output || !type) return [];
+    return Object.keys(type.inputs).filter((name) => !wayOf(catalogue, output, type, type.inputs[name]).problem);
+  }));
 }
 
 /** A job that no plugin announces: its wires stay. */

@@ -3,7 +3,7 @@
 import { ArrowDown, ArrowUp, Copy, Play, Trash2, X } from "lucide-react";
 import { type ReactNode, useEffect, useId, useRef, useState } from "react";
 
-import { fits } from "../../app/intents";
+import { fits } from "../../app/fitting";
 import { complain } from "../../app/notices";
 import { JobForm } from "../../forms/JobForm";
 import { byField, call } from "../../server/client";
@@ -13,7 +13,7 @@ import { isPicture, thumbnailUrl } from "../../ui/pictures";
 import css from "./NodePanel.module.css";
 import { connect, duplicate, moveWire, remove, select, setGiven, setParams, setWire, useEditor } from "./editor";
 import { useArtifact } from "./GivenNode";
-import { type FlowNode, type GivenNode, type JobNode, type Wire, outputOf, refusal, typeOf } from "./graph";
+import { type FlowNode, type GivenNode, type JobNode, type Wire, converterOf, outputOf, refusal, typeOf } from "./graph";
 import type { Fitting } from "./JobList";
 import { Peek, Result } from "./NodeState";
 import { Letter, told } from "./Ports";
@@ -128,6 +128,7 @@ function Inputs({ node, type, problem, onWanted }: Props & { node: JobNode; type
 function Input({ id, name, port, problem, onWanted }: Props & { id: string; name: string; port: Port; problem?: string }) {
   const label = useId();
   const wires = useEditor((editor) => editor.wires);
+  const said = (wire: Wire) => labelOf(wire.data, converterOf(wire, useEditor.getState().nodes, catalogue()));
   const mine = wires.filter(({ target, targetHandle }) => target === id && targetHandle === name);
   return (
     <div className={css.input} role="group" aria-labelledby={label}>
@@ -136,7 +137,7 @@ function Input({ id, name, port, problem, onWanted }: Props & { id: string; name
         <ul>
           {mine.map((wire, at) => (
             <li key={wire.id}>
-              <button type="button" className={css.end} onClick={() => select(wire.source)} title={`Show ${wire.source}`}>{wire.source}{labelOf(wire.data) && ` (${labelOf(wire.data)})`}</button>
+              <button type="button" className={css.end} onClick={() => select(wire.source)} title={`Show ${wire.source}`}>{wire.source}{said(wire) && ` (${said(wire)})`}</button>
               {mine.length > 1 && (
                 <>
                   <button type="button" className="quiet" disabled={at === 0} onClick={() => moveWire(wire.id, -1)} aria-label={`${wire.source} earlier`}><ArrowUp size={14} aria-hidden="true" /></button>
@@ -234,11 +235,17 @@ function Gate({ wire }: { wire: Wire }) {
 }
 
 function AboutWire({ wire }: { wire: Wire }) {
+  const converter = useServer(({ catalogue }) => converterOf(wire, useEditor.getState().nodes, catalogue));
   return (
     <>
       <Head title={`${wire.source} → ${wire.target}`} below={`into ${wire.targetHandle}`}>
         <button type="button" className="quiet" onClick={() => remove([], [wire.id])} aria-label="Delete this connection" title="Delete (Del)"><Trash2 size={16} aria-hidden="true" /></button>
       </Head>
+      {converter && (
+        <p className={css.help}>
+          What {wire.source} gives does not fit as it is: when the flow runs, {converter.full} makes {converter.output.kind} of it in between.
+        </p>
+      )}
       <p className={css.help}>“Only what I pick” lets {wire.target} wait until you have picked or rejected each result of {wire.source}.</p>
       <Gate wire={wire} />
     </>

@@ -3,15 +3,20 @@
 import { BaseEdge, EdgeLabelRenderer, type EdgeProps, getBezierPath, useStore } from "@xyflow/react";
 import { memo } from "react";
 
+import { turns } from "../../app/fitting";
 import { useServer } from "../../server/store";
+import type { JobType } from "../../server/types";
 import css from "./Canvas.module.css";
-import { type FlowNode, type Wire, outputOf } from "./graph";
+import { type FlowNode, type Wire, converterOf, outputOf } from "./graph";
 
-export const WireLine = memo(function WireLine({ id, source, data, selected, ...ends }: EdgeProps<Wire>) {
-  const node = useStore((flow) => flow.nodeLookup.get(source)?.internals.userNode) as FlowNode | undefined;
-  const kind = useServer(({ catalogue }) => node && outputOf(node, catalogue)?.kind);
+export const WireLine = memo(function WireLine({ id, source, target, targetHandleId, data, selected, ...ends }: EdgeProps<Wire>) {
+  const from = useStore((flow) => flow.nodeLookup.get(source)?.internals.userNode) as FlowNode | undefined;
+  const to = useStore((flow) => flow.nodeLookup.get(target)?.internals.userNode) as FlowNode | undefined;
+  const kind = useServer(({ catalogue }) => from && outputOf(from, catalogue)?.kind);
+  const converter = useServer(({ catalogue }) =>
+    from && to && converterOf({ source, target, targetHandle: targetHandleId! }, [from, to], catalogue));
   const [path, x, y] = getBezierPath(ends);
-  const label = labelOf(data);
+  const label = labelOf(data, converter);
   return (
     <>
       <BaseEdge id={id} path={path} className={css.wire} interactionWidth={24} data-kind={kind} data-selected={selected} />
@@ -24,5 +29,5 @@ export const WireLine = memo(function WireLine({ id, source, data, selected, ...
   );
 });
 
-export const labelOf = (data: Wire["data"]): string =>
-  [data?.index !== undefined && `result ${data.index + 1}`, data?.picked && "only picked"].filter(Boolean).join(", ");
+export const labelOf = (data: Wire["data"], converter?: JobType): string =>
+  [data?.index !== undefined && `result ${data.index + 1}`, data?.picked && "only picked", converter && turns(converter)].filter(Boolean).join(", ");

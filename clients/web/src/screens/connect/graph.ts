@@ -2,7 +2,7 @@
 
 import type { Edge, Node } from "@xyflow/react";
 
-import { fits } from "../../app/intents";
+import { type Way, wayInto } from "../../app/fitting";
 import type { JobType, Port, Values } from "../../server/types";
 
 /** `more`: what else a submission says (session, priority ...); this page only hands it on. */
@@ -44,14 +44,36 @@ export function typeOf(catalogue: Catalogue, name: string): JobType | undefined 
   return found.length === 1 ? found[0] : undefined;
 }
 
+/** `written`: a text that stands in the flow, and is uploaded as what the input takes. */
+export interface Output {
+  kind: string;
+  list: boolean;
+  written?: boolean;
+}
+
 /** What comes out of a node; undefined where no plugin announces its job. */
-export function outputOf(node: FlowNode, catalogue: Catalogue): Pick<Port, "kind" | "list"> | undefined {
-  if (node.type === "given") return { kind: node.data.kind, list: node.data.results !== undefined };
+export function outputOf(node: FlowNode, catalogue: Catalogue): Output | undefined {
+  if (node.type === "given") return { kind: node.data.kind, list: node.data.results !== undefined, written: node.data.text !== undefined };
   return typeOf(catalogue, node.data.job)?.output;
 }
 
 export function portOf(node: FlowNode | undefined, input: string, catalogue: Catalogue): Port | undefined {
   return node?.type === "job" ? typeOf(catalogue, node.data.job)?.inputs[input] : undefined;
+}
+
+/** How an output gets into an input of a job. */
+export function wayOf(catalogue: Catalogue, { kind, written }: Output, job: JobType, { kind: wanted }: Port): Way {
+  const way = wayInto(catalogue, kind, wanted, job);
+  return way.through && written ? { problem: `takes ${wanted}, this is a text that is written here.` } : way;
+}
+
+/** The converter through which a wire goes. */
+export function converterOf({ source, target, targetHandle }: Ends, nodes: FlowNode[], catalogue: Catalogue): JobType | undefined {
+  const [from, to] = [source, target].map((id) => nodes.find((node) => node.id === id));
+  const output = from && outputOf(from, catalogue);
+  const port = portOf(to, targetHandle, catalogue);
+  const type = to?.type === "job" ? typeOf(catalogue, to.data.job) : undefined;
+  return output && port && type && wayOf(catalogue, output, type, port).through;
 }
 
 /** All nodes that `node` gets something from, by whatever way, with itself. */
@@ -66,9 +88,11 @@ export function refusal({ nodes, wires }: Graph, catalogue: Catalogue, ends: End
   const [from, to] = [ends.source, ends.target].map((id) => nodes.find((node) => node.id === id));
   const output = from && outputOf(from, catalogue);
   const port = portOf(to, ends.targetHandle, catalogue);
-  if (!output || !port) return "No plugin announces this job just now.";
+  const type = to?.type === "job" ? typeOf(catalogue, to.data.job) : undefined;
+  if (!output || !port || !type) return "No plugin announces this job just now.";
   if (ends.source === ends.target) return "A job cannot take its own results.";
-  if (!fits(output.kind, port.kind)) return `${ends.targetHandle} of ${ends.target} takes ${port.kind}, this is ${output.kind}.`;
+  const { problem } = wayOf(catalogue, output, type, port);
+  if (problem) return `${ends.targetHandle} of ${ends.target} ${problem}`;
   if (upstream(wires, ends.source).has(ends.target)) return `This would go round in a circle: ${ends.source} needs ${ends.target}.`;
   if (wires.some(({ id }) => id === wireOf(ends).id)) return "These are connected.";
   return undefined;

@@ -1,6 +1,6 @@
 // Flows to begin with, made from what is announced: whatever makes something, and what takes that.
 
-import { fits } from "../../app/intents";
+import { fits } from "../../app/fitting";
 import { examples } from "../../forms/remembering";
 import type { JobType } from "../../server/types";
 import { type Catalogue, type FlowNode, type Graph, type Wire, freshId, wireOf } from "./graph";
