@@ -44,6 +44,9 @@ class Web(http.server.BaseHTTPRequestHandler):
 
     def answer(self, body):
         self.server.said.append((self.command, self.path, self.headers))
+        listed = re.fullmatch(r"/api/models/(\w+/\w+)/revision/(\w+)(\?.*)?", self.path)
+        if listed:
+            return self.answer_list(listed[1])
         hub = re.fullmatch(r"/(\w+/\w+)/resolve/(\w+)/(.+)", self.path)
         if hub:
             return self.answer_as_hub(*hub.groups(), body)
@@ -81,6 +84,22 @@ class Web(http.server.BaseHTTPRequestHandler):
             self.send_header("X-Linked-Size", str(len(data)))
         self.send_header("Content-Length", "0")
         self.end_headers()
+
+    def answer_list(self, repo):
+        """As the hub lists a commit: large files by their sha256, small ones by git's hash."""
+        files = []
+        for path, (_, data) in self.server.files.items():
+            if path.startswith(f"/{repo}/"):
+                file = {"rfilename": path.removeprefix(f"/{repo}/"), "size": len(data)}
+                file["blobId"] = hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+                lfs = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
+                files.append(file | ({"lfs": lfs} if len(data) > 1000 else {}))
+        body = json.dumps({"id": repo, "sha": COMMIT, "siblings": files}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *args):
         pass

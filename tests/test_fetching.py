@@ -84,7 +84,7 @@ def part_of(models, sha256=SHA, size=1000, **more):
     part = models.folder / "lora" / ".a.safetensors.part"
     part.parent.mkdir(parents=True)
     part.write_bytes(DATA[:size])
-    of = {"sha256": sha256, "url": "http://a/", "etag": None} | more
+    of = {"hash": sha256, "url": "http://a/", "etag": None} | more
     part.with_name(f"{part.name}.of").write_text(json.dumps(of))
     return part
 
@@ -196,11 +196,72 @@ def test_what_the_hub_does_not_give_is_said_with_the_way(hub, models, code, erro
         fetch(of_hub(), models)
 
 
+FOLDER = {
+    "model_index.json": b"{}", "unet/config.json": b'{"a": 1}', "unet/weights.safetensors": DATA,
+    "unet/weights.bin": DATA[1:], "vae/weights.safetensors": DATA[::-1], ".gitattributes": b"x",
+}  # fmt: skip
+WANTED = ["*.json", "*.safetensors"]
+
+
+def of_folder(**more):
+    return DeclaredModel(
+        **{"kind": "pipeline", "name": "flux", "repo": "art/flux", "revision": COMMIT, "files": WANTED} | more
+    )
+
+
+def test_a_folder_of_the_hub_is_fetched_file_by_file_and_a_model_when_it_is_whole(hub, models, monkeypatch):
+    monkeypatch.setattr(fetching.time, "sleep", lambda seconds: None)
+    hub.files = {f"/art/flux/{name}": (200, data) for name, data in FOLDER.items()}
+    hub.files["/art/flux/vae/weights.safetensors"] = 503, FOLDER["vae/weights.safetensors"]
+    with pytest.raises(Timeout):
+        fetch(of_folder(), models)
+    assert (
+        models.entries("pipeline") == {} and (models.folder / "pipeline" / ".flux.part" / "model_index.json").is_file()
+    )
+
+    hub.files["/art/flux/vae/weights.safetensors"] = 200, FOLDER["vae/weights.safetensors"]
+    hub.said.clear()
+    how, said = fetch(of_folder(size_bytes=2 * len(DATA) + 10), models)
+    assert how == "fetched" and said[-1] == ("check", 2 * len(DATA) + 10, 2 * len(DATA) + 10)
+    assert {path.partition("?")[0] for method, path, _ in hub.said if method == "GET" and "/api/" not in path} == {
+        f"/art/flux/resolve/{COMMIT}/vae/weights.safetensors", "/art/flux/vae/weights.safetensors"
+    }  # fmt: skip
+    flux = models.path("pipeline", "flux")
+    inside = {path.relative_to(flux).as_posix(): path.read_bytes() for path in flux.rglob("*") if path.is_file()}
+    assert inside == {name: data for name, data in FOLDER.items() if name.endswith(("json", "safetensors"))}
+    assert [path.name for path in flux.parent.iterdir()] == ["flux"]
+    assert fetch(declared(hub, "same.safetensors"), models)[0] == f"shared with {flux / 'unet' / 'weights.safetensors'}"
+
+
+def test_parts_of_another_commit_are_not_used(hub, models):
+    old = models.folder / "pipeline" / ".flux.part"
+    old.mkdir(parents=True)
+    (old / "model_index.json").write_bytes(b"[]")
+    old.with_name(".flux.part.of").write_text(json.dumps([hub.url + "/art/flux/tree/" + "d" * 40, WANTED]))
+    hub.files = {"/art/flux/model_index.json": (200, b"{}")}
+    fetch(of_folder(), models)
+    assert (models.path("pipeline", "flux") / "model_index.json").read_bytes() == b"{}"
+
+
+def test_a_small_file_that_is_not_what_git_calls_it_is_not_kept(hub, models, monkeypatch):
+    hub.files = {"/art/flux/model_index.json": (200, b"{}")}
+    monkeypatch.setattr(fetching.hub, "folder", lambda model, real=fetching.hub.folder: changed(real(model)))
+    with pytest.raises(Conflict, match=f"its git hash is \\w{{40}} instead of {'0' * 40}"):
+        fetch(of_folder(), models)
+
+
+def changed(remotes):
+    for remote in remotes.values():
+        remote.hash = "0" * 40
+    return remotes
+
+
 @pytest.mark.parametrize("wrong, text", [
     ({"name": "../a.safetensors"}, "no plain path"), ({"name": "/a"}, "no plain path"), ({"name": "a\\b"}, "pattern"),
     ({"name": ".a.part"}, "no plain path"), ({"kind": "../x"}, "pattern"), ({"sha256": None}, "use https"),
     ({"url": "file:///etc/passwd"}, "pattern"), ({"url": None}, "needs a path"), ({"sha256": "abc"}, "pattern"),
-    ({"repo": "a/b", "file": "c"}, "needs a path"), ({"repo": "a/b", "url": None}, "belong together"),
+    ({"repo": "a/b", "file": "c"}, "needs a path"), ({"repo": "a/b", "url": None}, "commit as revision"),
+    ({"file": "a"}, "of a repo"), ({"files": ["a"]}, "of a repo"),
     ({"repo": "a/../b", "file": "c", "url": None}, "pattern"), ({"size_bytes": -1}, "greater"),
 ])  # fmt: skip
 def test_a_model_that_would_go_elsewhere_is_refused(wrong, text):

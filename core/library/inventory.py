@@ -42,11 +42,12 @@ def _kind(
 
 def _offer(plugin: str, model: DeclaredModel, found: dict[str, Path], folder: Path, catalogue: Catalogue) -> Row:
     target = folder / model.id
-    part = target.with_name(f".{target.name}.part")
+    part = [*_about("", target.with_name(f".{target.name}.part"), "")]
     return {
         "id": model.id, "plugin": plugin, "url": model.address, "size_bytes": model.size_bytes,
-        "licence": model.licence, "sha256": model.sha256, "there": model.name in found or target.is_file(),
-        "part_bytes": part.stat().st_size if part.is_file() else 0, "fetch": catalogue.fetches.get(model.id),
+        "licence": model.licence, "sha256": model.sha256, "there": model.name in found or target.exists(),
+        "part_bytes": part[0]["size_bytes"] if part else 0,
+        "fetch": catalogue.fetches.get(model.id),
     }  # fmt: skip
 
 

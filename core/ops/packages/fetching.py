@@ -8,24 +8,24 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
 
-from core.errors import Conflict, CoreError, Forbidden, Internal, NotFound, Timeout, TooLarge
+from core.errors import Conflict, CoreError, Forbidden, Internal, NotFound, TooLarge
 from core.library.declared import DeclaredModel
 from core.library.exports import FICLONE
 from core.library.models import Models
 from core.ops import bootstrap, ending
+from core.ops.packages import hub
+from core.ops.packages.hub import Remote
 
 BLOCK, HASHED = 1 << 16, 1 << 20  # bytes: what a line that breaks may cost; what is hashed at once
 SPARE = 100_000_000  # bytes that are left free on the disk
@@ -34,17 +34,6 @@ CONNECT_SECONDS, SILENT_SECONDS = 20, 60
 NOTES = ".fetched.json"  # in the folder of models: what is known of those that were fetched or compared
 Tell = Callable[[str, int, int | None], None]  # what is being done, how many bytes of it are, of how many
 Notes = dict[str, dict[str, Any]]
-
-
-@dataclass
-class Remote:
-    """What is known of the file where it comes from."""
-
-    url: str
-    size: int | None
-    sha256: str | None
-    headers: dict[str, str] = field(default_factory=dict)
-    etag: str | None = None
 
 
 def fetch(model: DeclaredModel, models: Models, tell: Tell) -> str:
@@ -66,26 +55,60 @@ def _fetch(model: DeclaredModel, models: Models, target: Path, tell: Tell) -> st
             text = f"{target} is there, and has {target.stat().st_size:,} bytes instead of {model.size_bytes:,}."
             raise Conflict(text, hint="Nothing was changed. Move it elsewhere, then fetch the model again.")
         return "there already"
-    remote = _on_hub(model) if model.repo else Remote(model.url, model.size_bytes, model.sha256)
     target.parent.mkdir(parents=True, exist_ok=True)
-    part, notes = part_of(target), _read_notes(models.folder)
+    notes = _read_notes(models.folder)
+    if model.repo and not model.file:
+        return _fetch_folder(model, hub.folder(model), target, models, notes, tell)
+    remote = hub.file(model) if model.repo else Remote(model.url, model.size_bytes, model.sha256)
+    return _fetch_file(model, remote, target, models, notes, tell)
+
+
+def _fetch_folder(
+    model: DeclaredModel, remotes: dict[str, Remote], target: Path, models: Models, notes: Notes, tell: Tell
+) -> str:
+    """File by file into a folder whose name has a dot until all are there. What is in it is whole, of this commit."""
+    part, total = part_of(target), sum(each.size or 0 for each in remotes.values())
+    of = json.dumps([model.address, model.files])
+    if not part.is_dir() or not _of(part).exists() or _of(part).read_text("utf-8") != of:
+        _forget(part)
+        part.mkdir()
+        _of(part).write_text(of, "utf-8")
+    _check_space(part, total - sum(_size(part / name) for name in remotes))
+    before = 0
+    for name, remote in remotes.items():
+        if not (part / name).is_file():
+            (part / name).parent.mkdir(parents=True, exist_ok=True)
+            tell_all = lambda phase, done, _, before=before: tell(phase, before + done, total)  # noqa: E731
+            _fetch_file(model, remote, part / name, models, notes, tell_all)
+        before += remote.size or 0
+    os.replace(part, target)
+    _forget(part)
+    moved = {str(target / name): notes.pop(str(part / name), None) for name in remotes}
+    _write_notes(models.folder, notes | {path: note for path, note in moved.items() if note})
+    return "fetched"
+
+
+def _fetch_file(model: DeclaredModel, remote: Remote, target: Path, models: Models, notes: Notes, tell: Tell) -> str:
+    part = part_of(target)
     twin = _twin(remote, models, notes, tell)
     if twin:
         _forget(part)
         _share(twin, part)
-        digest = remote.sha256
+        digest = remote.hash
     else:
         _download(model, remote, part, tell)
-        digest = _sha256(part, lambda done: tell("check", done, part.stat().st_size))
-    if remote.sha256 not in (None, digest):
+        digest = _hash(part, remote.hash, lambda done: tell("check", done, part.stat().st_size))
+    if remote.hash not in (None, digest):
         _forget(part)
-        text = f"{model.id} is not the file that was named: its sha256 is {digest} instead of {remote.sha256}."
+        what = "sha256" if len(digest) == 64 else "git hash"
+        text = f"{remote.url} is not what {model.id} is to be: its {what} is {digest} instead of {remote.hash}."
         hint = "Nothing of it was kept. If it is so again, it was changed where it comes from: ask the plugin's author."
         raise Conflict(text, hint=hint)
     os.replace(part, target)
     _forget(part)
-    notes[str(target)] = _note(target, digest) | {"from": model.address, "licence": model.licence}
-    _write_notes(models.folder, notes)
+    if len(digest) == 64:
+        notes[str(target)] = _note(target, digest) | {"from": model.address, "licence": model.licence}
+        _write_notes(models.folder, notes)
     return f"shared with {twin}" if twin else "fetched"
 
 
@@ -98,6 +121,8 @@ def _of(part: Path) -> Path:
 
 
 def _forget(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part)
     part.unlink(missing_ok=True)
     _of(part).unlink(missing_ok=True)
 
@@ -113,63 +138,21 @@ def _alone(folder: Path, tell: Tell) -> Iterator[None]:
         yield
 
 
-def _on_hub(model: DeclaredModel) -> Remote:
-    """What the hub says of the file; that of one commit, so that all parts are of one file."""
-    os.environ.pop("HF_HUB_OFFLINE", None)  # that is for plugins
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        GatedRepoError,
-        HfHubHTTPError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-    from huggingface_hub.utils import build_hf_headers
-
-    page = f"{model.address.split('/resolve/')[0]}"
-    try:
-        about = get_hf_file_metadata(hf_hub_url(model.repo, model.file, revision=model.revision))
-    except GatedRepoError as error:
-        text = f"{model.repo} is only for people who have accepted its terms on the hub."
-        hint = f"Accept them at {page}, make a token at huggingface.co/settings/tokens, and set it as HF_TOKEN."
-        raise Forbidden(text, hint=hint) from error
-    except RepositoryNotFoundError as error:
-        hint = "If it is private, set HF_TOKEN to a token that may read it."
-        raise NotFound(f"the hub has no {model.repo} that you may see ({page}).", hint=hint) from error
-    except (EntryNotFoundError, RevisionNotFoundError) as error:
-        raise NotFound(f"{model.repo} on the hub has no {model.file} at {model.revision} ({page}).") from error
-    except (HfHubHTTPError, OSError) as error:
-        raise _unreachable(model, error) from error
-    except Exception as error:  # those of its HTTP library, which is another one from version to version
-        if "httpx" not in type(error).__module__ and "httpcore" not in type(error).__module__:
-            raise
-        raise _unreachable(model, error) from error
-    hashed = about.etag if re.fullmatch("[0-9a-f]{64}", about.etag or "") else None
-    for what, said, named in (("sha256", hashed, model.sha256), ("size in bytes", about.size, model.size_bytes)):
-        if None not in (said, named) and said != named:
-            hint = "Nothing was fetched. Name the commit as revision in plugin.toml, or ask the plugin's author."
-            text = f"the hub has another {model.file} than {model.id} is to be: {what} {said} instead of {named}."
-            raise Conflict(text, hint=hint)
-    url = hf_hub_url(model.repo, model.file, revision=about.commit_hash or model.revision)
-    return Remote(url, about.size or model.size_bytes, model.sha256 or hashed, build_hf_headers())
-
-
 def _twin(remote: Remote, models: Models, notes: Notes, tell: Tell) -> Path | None:
     """A file on this machine that is the same. Those of the same size are hashed, once."""
     tops = [models.folder, *(Path(entry["path"]) for entry in models.shipped)]
-    for path in _files(tops) if remote.sha256 else ():
+    for path in _files(tops) if remote.hash and len(remote.hash) == 64 else ():
         with contextlib.suppress(OSError):
             about = path.stat()
             noted = notes.get(str(path), {})
             if noted.get("stamp") != [about.st_mtime_ns, about.st_size]:
                 if about.st_size != remote.size:
                     continue
-                digest = _sha256(
-                    path, lambda done, all=about.st_size, name=path.name: tell(f"compare {name}", done, all)
+                digest = _hash(
+                    path, None, lambda done, all=about.st_size, name=path.name: tell(f"compare {name}", done, all)
                 )
                 noted = notes[str(path)] = _note(path, digest)
-            if noted["sha256"] == remote.sha256:
+            if noted["sha256"] == remote.hash:
                 return path
     return None
 
@@ -213,7 +196,7 @@ def _download(model: DeclaredModel, remote: Remote, part: Path, tell: Tell) -> N
         except requests.RequestException as error:
             fails = 1 if _size(part) > had else fails + 1
             if fails > TRIES:
-                raise _unreachable(model, error) from error
+                raise hub.unreachable(model, error) from error
             tell(f"try again in {2 ** (fails - 1)} s", _size(part), remote.size)
             time.sleep(2 ** (fails - 1))
 
@@ -222,7 +205,7 @@ def _keep_what_fits(remote: Remote, part: Path) -> None:
     """Drop what is part of another file, or of nobody knows what."""
     with contextlib.suppress(OSError, ValueError):
         of = json.loads(_of(part).read_text("utf-8"))
-        if of["sha256"] == remote.sha256 and (remote.sha256 or (of["url"] == remote.url and of["etag"])):
+        if of["hash"] == remote.hash and (remote.hash or (of["url"] == remote.url and of["etag"])):
             remote.etag = of["etag"]
             return
     _forget(part)
@@ -235,7 +218,7 @@ def _go_on(model: DeclaredModel, remote: Remote, part: Path, session: requests.S
     headers = remote.headers | {"Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-        if not remote.sha256:
+        if not remote.hash:
             headers["If-Range"] = remote.etag or ""
     with session.get(remote.url, headers=headers, stream=True, timeout=(CONNECT_SECONDS, SILENT_SECONDS)) as answer:
         if answer.status_code == 416:
@@ -256,7 +239,7 @@ def _go_on(model: DeclaredModel, remote: Remote, part: Path, session: requests.S
         _check_space(part, (total or have) - have)
         if not have:
             remote.etag = _strong(answer.headers.get("ETag"))
-            of = {"sha256": remote.sha256, "url": remote.url, "etag": remote.etag}
+            of = {"hash": remote.hash, "url": remote.url, "etag": remote.etag}
             _of(part).write_text(json.dumps(of), "utf-8")
         with part.open("ab" if have else "wb") as file:
             for block in answer.iter_content(BLOCK):
@@ -282,7 +265,7 @@ def _check_answer(model: DeclaredModel, remote: Remote, answer: requests.Respons
         )
     if code not in (200, 206):
         raise NotFound(f"{where}: it is not there (any more).", hint="Ask the plugin's author for another address.")
-    if not remote.sha256 and urlsplit(answer.url).scheme != "https":
+    if not remote.hash and urlsplit(answer.url).scheme != "https":
         raise Conflict(f"{model.address} leads to {answer.url[:200]}, where anybody on the way may change it.")
     if kind.startswith("text/html"):
         hint = f"It may ask people to log in. Fetch it in a browser, and put it into models/{model.kind}."
@@ -298,13 +281,6 @@ def _check_space(part: Path, needed: int) -> None:
         raise TooLarge(text, hint="Free some space, or move the folder to a larger disk and leave a link in its place.")
 
 
-def _unreachable(model: DeclaredModel, error: Exception) -> Timeout:
-    text = f"{model.address} cannot be reached: {' '.join(str(error).split())[:300]}"
-    return Timeout(
-        text, hint="Check the network, and the proxy (HTTPS_PROXY). Fetch it again: it goes on where it was."
-    )
-
-
 def _strong(etag: str | None) -> str | None:
     """One that promises the same bytes."""
     return etag if etag and etag.startswith('"') else None
@@ -314,8 +290,11 @@ def _size(part: Path) -> int:
     return part.stat().st_size if part.exists() else 0
 
 
-def _sha256(path: Path, tell: Callable[[int], None]) -> str:
+def _hash(path: Path, like: str | None, tell: Callable[[int], None]) -> str:
+    """The sha256, or if `like` is as short as one of git's, that."""
     digest, done = hashlib.sha256(), 0
+    if like and len(like) == 40:
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)  # noqa: S324
     with path.open("rb") as file:
         while block := file.read(HASHED):
             digest.update(block)
