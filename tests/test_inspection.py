@@ -162,7 +162,8 @@ def test_what_is_no_code_is_looked_at_as_well(tmp_path):
         "LICENSE": "GNU AFFERO GENERAL PUBLIC LICENSE",
         "requirements.txt": "--extra-index-url https://e.example\nnumpy @ https://e.example/n.whl\n-e .\nrich",
     }
-    model = '[[models]]\nkind = "a"\nname = "b"\nurl = "http://example.org/b.ckpt"'
+    model = f'[[models]]\nkind = "a"\nname = "b"\nurl = "http://example.org/b.ckpt"\nsha256 = "{"0" * 64}"'
+    model += f'\n[[models]]\nkind = "a"\nname = "c"\nrepo = "a/c"\nrevision = "{"0" * 40}"'
     report = inspect(make(tmp_path, model, files))
     assert report.errors == []
     assert [f"{each.kind} {each.where} {each.text}" for each in report.warnings] == [
@@ -177,7 +178,8 @@ def test_what_is_no_code_is_looked_at_as_well(tmp_path):
         "terms LICENSE plugin.toml says MIT, the text is of AGPL",
         "models plugin.toml a b would come without encryption: http://example.org/b.ckpt",
         "models plugin.toml a b is a file that can run code: http://example.org/b.ckpt",
-        "models plugin.toml a b names no hash and no licence",
+        "models plugin.toml a b names no licence",
+        "models plugin.toml a c names no licence",
     ]
 
 

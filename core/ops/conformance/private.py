@@ -77,7 +77,9 @@ def server(folder: Path, name: str, config: Config, own_models: bool) -> Iterato
             for path in kind.iterdir():
                 _link(path, root / "models" / kind.name / path.name)
         file = root / "config.toml"
-        file.write_text(tomlkit.dumps(_settings(root, name, config)), "utf-8")
+        places = config.model_dump(mode="json", exclude_none=True)["extra_model_paths"]
+        extra = {"extra_model_paths": places} if own_models else {}  # read in place, never written to
+        file.write_text(tomlkit.dumps(_settings(root, name, config) | extra), "utf-8")
         running = Private(root, file)
         try:
             running.wait()

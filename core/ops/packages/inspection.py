@@ -352,14 +352,16 @@ def _models(found: dict[str, Path], report: Report) -> None:
                     f"plugin.toml: the model {label} is to be at {printable(path)!r}: not in the package."
                 )
             continue
-        if url := model.get("url"):
-            if not url.startswith("https://"):
+        if url := model.get("url") or model.get("file"):
+            if url.startswith("http://"):
                 report.warnings.append(
                     Finding("models", "plugin.toml", f"{label} would come without encryption: {url}")
                 )
             if re.search(r"\.(ckpt|pth?|pkl|bin)($|\?)", url):
                 report.warnings.append(Finding("models", "plugin.toml", f"{label} is a file that can run code: {url}"))
         missing = [word for key, word in (("sha256", "hash"), ("licence", "licence")) if not model.get(key)]
+        if "hash" in missing and re.fullmatch("[0-9a-f]{40}", model.get("revision", "")):
+            missing.remove("hash")  # the commit says what each file is
         if missing:
             report.warnings.append(Finding("models", "plugin.toml", f"{label} names no {' and no '.join(missing)}"))
 
