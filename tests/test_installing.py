@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from types import SimpleNamespace
 import pytest
 
 from core.ops import environments
-from core.ops.packages import command
+from core.ops.packages import command, installing
+from core.ops.packages.inspection import Report
 from core.ops.packages.registry import Registry
 from tests.serving import HEADER, ROOT, serve, wait_until
 from tests.wire import Wire
 
+OWN = re.compile("(early|late)-")  # environments that tests make
 SAY = """
 class {title}Settings(Params):
     language: str = param("english", help="Of all words.")
@@ -239,7 +242,7 @@ def test_killed_at_any_moment_an_installation_an_update_and_a_rollback_leave_a_w
 @pytest.mark.network
 def test_plugins_with_contradictory_pins_run_side_by_side_and_chain(server, wire):
     """Also where the first installation is killed while uv makes the environment."""
-    made = lambda: {*(ROOT / ".envs").glob("early-*/"), *(ROOT / ".envs").glob("late-*/")}  # noqa: E731
+    made = lambda: {path.parent for path in (ROOT / ".envs").glob("*/pyvenv.cfg") if OWN.match(path.parent.name)}  # noqa: E731
     for folder in made():  # of a run that failed
         shutil.rmtree(folder)
     say = "f\"{__import__('idna').__version__}\""
@@ -259,9 +262,13 @@ def test_plugins_with_contradictory_pins_run_side_by_side_and_chain(server, wire
     flow = [{"id": "a", "job": "early"}, {"job": "late", "inputs": {"text": {"job": "a"}}}]
     ended = wire.ended(wire.call("flow", {"jobs": flow})["jobs"][1]["id"])
     assert wire.text(ended["outputs"][0]) == "2.10, 3.7"
+
+    guest = source(server, "guest", "1", say, toml='[environment]\nshare = "late"\n')
+    did(server, "install", guest, "--yes")
     assert len(made()) == 2
     did(server, "uninstall", "early", "--yes")
-    did(server, "uninstall", "late", "--yes")
+    assert "warning   guest uses its environment" in did(server, "uninstall", "late", "--yes")
+    did(server, "uninstall", "guest", "--yes")
     assert made() == set()
 
 
@@ -301,3 +308,14 @@ def test_an_update_takes_the_highest_tag_and_a_commit_stays_what_it_is(server):
     gone = plugins(server, "update", "tagged", "--yes")
     assert gone.code == 1 and "no tag, branch or commit 'v1.10'" in gone.err
     did(server, "uninstall", "tagged", "--yes")
+
+
+def test_packages_that_an_update_changes_are_named():
+    old = Report(version="1", packages={"kept": "1", "gone": "1", "moved": "1"}, locked=True)
+    new = Report(version="1", packages={"kept": "1", "come": "2", "moved": "2"}, locked=True)
+    assert [*installing.changes(old, new)] == [
+        "update    1 with other content",
+        "new       package come 2",
+        "gone      package gone 1",
+        "changed   package moved 1 -> 2",
+    ]

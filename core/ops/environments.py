@@ -61,9 +61,12 @@ def ensure(plugin_dir: Path, envs_dir: Path, say: Say = bootstrap.say, torch_bac
         lock(recipe.lock.parent)
     if not matches(recipe):
         plugin = "" if recipe.requirements == WORKER else recipe.lock.parent
+        way = f"python -m core.ops.environments lock {plugin}"
+        if plugin and installed(plugin):
+            way = f"python3 server.py plugins lock {recipe.name}"
         raise InstallError(
             f"{recipe.name}: {recipe.lock.name} was made for other requirements than {recipe.requirements.name} and "
-            f"{WORKER.name} name now.\nLock them again: python -m core.ops.environments lock {plugin}"
+            f"{WORKER.name} name now.\nLock them again: {way}"
         )
     return install(recipe, envs_dir, say)
 
@@ -120,11 +123,16 @@ def recipe_of(plugin_dir: Path, backend: str = "auto") -> Recipe:
 
 def beside(plugin_dir: Path, other: str) -> Path:
     """The folder of another plugin: in the same folder, installed as this one is, or one of the repository's."""
+    places = [plugin_dir.parent / other, installed(plugin_dir).get(other), ROOT / "plugins" / other]
+    places += [folder.parent / "plugins" / other for folder in plugin_dir.parents[2:3]]
+    return next((place for place in places if place and (place / "plugin.toml").is_file()), plugin_dir.parent / other)
+
+
+def installed(release: Path) -> dict[str, Path]:
+    """All plugins that are installed as this one is, by name: none if it is not."""
     from core.ops.packages.registry import Registry  # this module itself works before anything is installed
 
-    installed = Registry(plugin_dir.parents[2]).folders() if len(plugin_dir.parents) > 2 else {}
-    places = [plugin_dir.parent / other, installed.get(other), ROOT / "plugins" / other]
-    return next((place for place in places if place and (place / "plugin.toml").is_file()), plugin_dir.parent / other)
+    return Registry(release.parents[2]).folders() if len(release.parents) > 2 else {}
 
 
 def environment_settings(plugin_dir: Path) -> dict[str, Any]:

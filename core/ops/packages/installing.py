@@ -147,9 +147,9 @@ class Installer:
                         shutil.rmtree(path.with_suffix(""), ignore_errors=True)
                 if free:
                     path.unlink(missing_ok=True)
-        for folder in self._registry.folder.glob("[!.]*/"):
+        for folder in [path for path in self._registry.folder.glob("[!.]*") if path.is_dir()]:
             with _free(self._lock_of(folder.name)) as free:
-                if not free or not folder.is_dir():
+                if not free:
                     continue
                 installed = self._registry.read().plugins.get(folder.name)
                 kept = {release.id for release in installed.releases} if installed else set()
@@ -239,6 +239,8 @@ class Installer:
 
     def _locked(self, folder: Path) -> None:
         """Lock requirements that are not; where they are locked for another version of the worker, near to that."""
+        if "share" in environments.environment_settings(folder):
+            return
         recipe = environments.recipe_of(folder)
         if not recipe.requirements.is_relative_to(folder) or (recipe.lock.exists() and environments.matches(recipe)):
             return

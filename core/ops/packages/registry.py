@@ -66,8 +66,9 @@ class Registry:
             if version != self._seen[0]:
                 try:
                     self._seen = version, State.model_validate_json(self._file.read_bytes())
-                except ValueError as error:
-                    text = f"{self._file} is not the list of installed plugins any more: {error}."
+                except pydantic.ValidationError as error:
+                    problem = error.errors()[0]["msg"]
+                    text = f"{self._file} is not the list of installed plugins any more: {problem}."
                     raise Conflict(text, hint="Bring back a copy of it, or delete it and install again.") from error
             return self._seen[1]
 
