@@ -196,6 +196,19 @@ def test_what_the_hub_does_not_give_is_said_with_the_way(hub, models, code, erro
         fetch(of_hub(), models)
 
 
+def test_a_process_of_the_server_asks_the_hub_though_plugins_do_not(hub, models):
+    asked_for = {"model": of_hub().model_dump(), "folder": str(models.folder), "shipped": []}
+    command = [sys.executable, "-m", "core.ops.packages.fetching"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}  # as it is for all that the server starts
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, env=environment, start_new_session=True
+    ) as process:
+        process.stdin.write(json.dumps(asked_for).encode() + b"\n")
+        process.stdin.flush()
+        said = [json.loads(line) for line in process.stdout]
+    assert said[-1] == {"state": "done", "phase": "fetched"} and said[-2]["phase"] == "check"
+
+
 FOLDER = {
     "model_index.json": b"{}", "unet/config.json": b'{"a": 1}', "unet/weights.safetensors": DATA,
     "unet/weights.bin": DATA[1:], "vae/weights.safetensors": DATA[::-1], ".gitattributes": b"x",

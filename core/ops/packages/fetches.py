@@ -71,7 +71,10 @@ class Fetches:
         try:
             while self._queued:
                 id = next(iter(self._queued))
-                self._fetch(id, self._queued.pop(id))
+                try:
+                    self._fetch(id, self._queued.pop(id))
+                except OSError as error:
+                    self._note(id, state="failed", error=Internal(f"{id} cannot be fetched: {error}.").wire())
         finally:
             self._working = False
 

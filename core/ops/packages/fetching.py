@@ -191,19 +191,19 @@ def _download(model: DeclaredModel, remote: Remote, part: Path, tell: Tell) -> N
         had = _size(part)
         try:
             return _go_on(model, remote, part, session, tell)
-        except requests.exceptions.InvalidSchema as error:
-            raise Conflict(f"{model.id} leads to an address that is not of the web: {error}.") from error
-        except requests.RequestException as error:
+        except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError) as error:
             fails = 1 if _size(part) > had else fails + 1
             if fails > TRIES:
                 raise hub.unreachable(model, error) from error
             tell(f"try again in {2 ** (fails - 1)} s", _size(part), remote.size)
             time.sleep(2 ** (fails - 1))
+        except requests.RequestException as error:  # it leads in a circle, or out of the web
+            raise hub.unreachable(model, error) from error
 
 
 def _keep_what_fits(remote: Remote, part: Path) -> None:
     """Drop what is part of another file, or of nobody knows what."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         of = json.loads(_of(part).read_text("utf-8"))
         if of["hash"] == remote.hash and (remote.hash or (of["url"] == remote.url and of["etag"])):
             remote.etag = of["etag"]
@@ -265,8 +265,9 @@ def _check_answer(model: DeclaredModel, remote: Remote, answer: requests.Respons
         )
     if code not in (200, 206):
         raise NotFound(f"{where}: it is not there (any more).", hint="Ask the plugin's author for another address.")
-    if not remote.hash and urlsplit(answer.url).scheme != "https":
-        raise Conflict(f"{model.address} leads to {answer.url[:200]}, where anybody on the way may change it.")
+    ways = [each.url for each in (*answer.history, answer) if urlsplit(each.url).scheme != "https"]
+    if not remote.hash and ways:
+        raise Conflict(f"{model.address} leads to {ways[0][:200]}, where anybody on the way may change it.")
     if kind.startswith("text/html"):
         hint = f"It may ask people to log in. Fetch it in a browser, and put it into models/{model.kind}."
         raise Conflict(f"{model.address} answers with a web page instead of a file.", hint=hint)
