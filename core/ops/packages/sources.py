@@ -233,9 +233,7 @@ def _portable(name: str) -> list[str]:
 
 def _counts(name: str) -> bool:
     """Whether a path is of the plugin, and not of the tools around it."""
-    return not any(
-        part == "__pycache__" or (part[:1] == "." and part != "..") for part in name.split("/") if part != "."
-    )
+    return not re.search(r"(^|/)(\.(?!\.?(/|$))|__pycache__(/|$))", name)
 
 
 def _root(names: list[str], within: str) -> str:
@@ -337,8 +335,8 @@ def download(url: str, target: Path, limit: int = MAX_FETCHED) -> None:
 
 def _from_git(source: Source, repository: Path, content: Content, held: Any) -> str:
     """Fill `content` with what the repository holds at the ref, and return the commit."""
-    git = Git(repository, held)
-    refs = git.refs(source.place)
+    git = Git(source.place, repository, held)
+    refs = git.refs()
     if not refs:
         raise NotFound(f"{source.place} is empty.")
     name = _ref_name(source.ref, refs)
@@ -362,8 +360,8 @@ def _from_git(source: Source, repository: Path, content: Content, held: Any) -> 
 
 def file_of(source: Source, name: str, repository: Path, limit: int) -> bytes:
     """One file of a git repository, fetched into the new folder `repository`. Raises CoreError."""
-    git = Git(repository, None)
-    refs = git.refs(source.place)
+    git = Git(source.place, repository)
+    refs = git.refs()
     wanted = _ref_name(source.ref, refs) if refs else None
     if not wanted:
         raise NotFound(f"{source.place} has no {source.ref or 'commit'}.")
@@ -392,7 +390,7 @@ def _ref_name(ref: str | None, refs: dict[str, str]) -> str | None:
 
 def tags(url: str, held: Any = None) -> list[str]:
     """The tags of a repository. Raises CoreError."""
-    names = Git(None, held).refs(url)
+    names = Git(url, None, held).refs()
     return [name.removeprefix("refs/tags/") for name in names if name.startswith("refs/tags/") and name[-1] != "}"]
 
 
@@ -400,16 +398,19 @@ class Git:
     """git on a bare repository of our own. The person's settings count for reaching others (proxies, keys, credential
     helpers); those of the repository that is fetched never do. It never asks anything."""
 
-    def __init__(self, repository: Path | None, held: Any):
-        self._repository, self._held = repository, held
+    def __init__(self, url: str, repository: Path | None, held: Any = None):
+        self._url, self._repository, self._held = url, repository, held
+        scheme = (
+            urlsplit(url).scheme if "://" in url else "ssh"
+        )  # an encrypted address must not lead to one that is not
         own = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
         self._environment = own | {
-            "GIT_ALLOW_PROTOCOL": "https:ssh:file:http", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C",
+            "GIT_ALLOW_PROTOCOL": f"https:ssh:{scheme}", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C",
             "GIT_SSH_COMMAND": os.environ.get("GIT_SSH_COMMAND", "ssh -o BatchMode=yes"),
         }  # fmt: skip
 
-    def refs(self, url: str) -> dict[str, str]:
-        lines = self.run("ls-remote", "--quiet", "--", url, at=None).decode("utf-8", "replace").splitlines()
+    def refs(self) -> dict[str, str]:
+        lines = self.run("ls-remote", "--quiet", "--", self._url, at=None).decode("utf-8", "replace").splitlines()
         pairs = [line.split("\t", 1) for line in lines if "\t" in line]
         return {name: commit for commit, name in pairs}
 
