@@ -139,6 +139,7 @@ def test_what_is_different_is_shown_before_an_update_and_who_says_no_keeps_what_
     code = (folder / "__init__.py").read_text().replace("def differ", "def other")
     (folder / "__init__.py").write_text(code)
     answer = plugins(server, "update", "differ", answer="n\n")
+    assert answer.code == 1 and answer.err.endswith("stable-core: as you said no, nothing was changed.\n")
     lines = answer.out.splitlines()
     assert "changed   licence: MIT -> GPL-3.0" in lines and "gone      job differ" in lines
     assert any(line.startswith("new       job other") for line in lines)

@@ -1,13 +1,14 @@
 """What there is and what is to be done about plugins, with or without a server: python3 server.py plugins ACTION."""
 
 import argparse
+import errno
 import sys
 from pathlib import Path
 
 from core.errors import CoreError, NotFound
 from core.library.near import did_you_mean
 from core.ops import config
-from core.ops.bootstrap import InstallError
+from core.ops.bootstrap import InstallError, explain
 from core.ops.config import Config
 from core.ops.conformance.command import add_test
 from core.ops.packages import lifecycle
@@ -15,6 +16,8 @@ from core.ops.packages.developing import add_dev
 from core.ops.packages.keeping import add_index, add_inspect, add_search
 from core.ops.packages.models import add_fetch, add_models
 from core.ops.packages.registry import Registry
+
+EXPLAINED = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -37,7 +40,8 @@ def main(words: list[str]) -> int:
         arguments.run(arguments, settings, Registry(settings.packages))
     except (CoreError, OSError, InstallError) as error:
         hint = getattr(error, "extra", {}).get("hint") or ""
-        print(f"stable-core: {error} {hint}".rstrip(), file=sys.stderr)
+        text = explain(str(error)) if isinstance(error, OSError) and error.errno in EXPLAINED else f"{error} {hint}"
+        print(f"stable-core: {text.rstrip()}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -54,16 +54,16 @@ def look_up(text: str, ref: str | None, hash: str | None, config: Config) -> Wan
 
 
 class Installer:
-    """`say` gets a line for each long step, `show` what is found out about a plugin; `agreed` asks a person."""
+    """`say` gets a line for each long step, `show` what is found out about a plugin; `ask` raises if one says no."""
 
-    def __init__(self, config: Config, registry: Registry, say: Say, show: Say, agreed: Callable[[str], bool]):
+    def __init__(self, config: Config, registry: Registry, say: Say, show: Say, ask: Callable[[str], None]):
         self._config, self._registry = config, registry
-        self._say, self._show, self._agreed = say, show, agreed
+        self._say, self._show, self._ask = say, show, ask
         self._staging = registry.folder / ".staging"
 
     def install(self, wanted: Wanted, only: str | None = None) -> Release | None:
-        """Bring a release in; None if the person did not agree, or it is the one that runs already. `only` is the name
-        that the plugin must have. Raises CoreError or InstallError; then nothing has changed."""
+        """Bring a release in; None if it is the one that runs already. `only` is the name that the plugin must have.
+        Raises CoreError or InstallError; then nothing has changed."""
         self.tidy()
         with self._staged() as (place, held):
             fetched = sources.fetch(wanted.source, place / "fetched", self._say, held)
@@ -119,15 +119,14 @@ class Installer:
                 state.plugins[name].active = release.id
         return release
 
-    def uninstall(self, name: str) -> bool:
+    def uninstall(self, name: str) -> None:
         """Remove all releases of a plugin and their environments. Results and models stay."""
         self.tidy()
         installed = self._installed(name)
         self._show(f"uninstall {name} {', '.join(release.version for release in installed.releases)}")
         for other in self._sharing(name):
             self._show(f"warning   {other} uses its environment, and does not run without it")
-        if not self._agreed("Uninstall?"):
-            return False
+        self._ask("Uninstall?")
         with self._alone(name):
             with self._registry.change(self._say) as state:
                 installed = state.plugins.pop(name, installed)
@@ -136,7 +135,6 @@ class Installer:
                 self._drop(self._registry.place(name, release.id))
             with contextlib.suppress(OSError):
                 (self._registry.folder / name).rmdir()
-        return True
 
     def tidy(self) -> None:
         """Remove what killed or failed commands have left: what nobody holds, and no state names."""
@@ -185,8 +183,7 @@ class Installer:
         known = inspect(old) if old else None
         for line in changes(known, report) if known else ():
             self._show(line)
-        if not self._agreed("Update?" if before else "Install?"):
-            return None
+        self._ask("Update?" if before else "Install?")
         with self._alone(name):
             folder = self._placed(fetched.folder, release, place)
             try:

@@ -92,8 +92,7 @@ def rollback(arguments: argparse.Namespace, config: Config, registry: Registry) 
 
 
 def uninstall(arguments: argparse.Namespace, config: Config, registry: Registry) -> None:
-    if not _installer(arguments, config, registry).uninstall(arguments.name):
-        raise Conflict("nothing was removed.")
+    _installer(arguments, config, registry).uninstall(arguments.name)
     print(f"remove    {arguments.name}")
 
 
@@ -188,13 +187,14 @@ def lock(arguments: argparse.Namespace, config: Config, registry: Registry) -> N
 
 def _installer(arguments: argparse.Namespace, config: Config, registry: Registry) -> Installer:
     show = functools.partial(print, flush=True)
-    return Installer(config, registry, bootstrap.say, show, lambda question: arguments.yes or _agreed(question))
+    return Installer(config, registry, bootstrap.say, show, lambda question: arguments.yes or _ask(question))
 
 
-def _agreed(question: str) -> bool:
+def _ask(question: str) -> None:
     print(f"{question} [y/N] ", end="", flush=True)
     try:
-        return input().strip().lower() in ("y", "yes")
+        if input().strip().lower() not in ("y", "yes"):
+            raise Conflict("as you said no, nothing was changed.")
     except EOFError:
         print()
         raise Conflict("nobody was there to be asked.", hint="--yes agrees beforehand.") from None
