@@ -103,12 +103,10 @@ class Installer:
             ids = [release.id for release in installed.releases]
             before = installed.releases[: ids.index(installed.active)]
             known = ", ".join(ids)
-            if to is None and not before:
+            if not to and not before:
                 hint = f"Its releases are {known}; say --to RELEASE." if len(ids) > 1 else None
                 raise Conflict(f"{name} has no release before {installed.active}.", hint=hint)
-            named = (
-                before[-1:] if to is None else [each for each in installed.releases if to in (each.id, each.version)]
-            )
+            named = [each for each in installed.releases if to in (each.id, each.version)] if to else before[-1:]
             if len(named) != 1:
                 raise NotFound(f"{name} has no such release {to[:100]!r}, or several. Its releases are {known}.")
             release = named[0]
@@ -175,9 +173,9 @@ class Installer:
         if before and before.active == release.id:
             self._say(f"{name} {release.version} with this content is installed already.")
             with self._registry.change(self._say) as state:  # updates come from where it was asked for last
-                place = {"source": fetched.source, "ref": fetched.ref, "commit": fetched.commit}
                 if name in state.plugins:
-                    vars(state.plugins[name].release).update(place)
+                    about = {"source": fetched.source, "ref": fetched.ref, "commit": fetched.commit}
+                    vars(state.plugins[name].release).update(about)
             return None
         old = self._registry.place(name, before.active) if before else None
         known = inspect(old) if old else None
@@ -201,7 +199,8 @@ class Installer:
                 if before:
                     self._say(f"{name} {before.release.version} ({before.active}) stays what runs.")
                 raise
-        self.tidy()  # the releases that nobody goes back to any more
+        with contextlib.suppress(OSError):
+            self.tidy()  # the releases that nobody goes back to any more
         return release
 
     def _check(self, report: Report, source: str, only: str | None) -> None:
@@ -285,7 +284,7 @@ class Installer:
     def _drop(self, folder: Path) -> None:
         """Remove a release that no state names, and first its environment, which nobody would find without it."""
         environment = self._environment(folder, own=True)
-        if environment and environment.exists() and environment not in self._environments():
+        if environment and environment.exists() and environment not in map(self._environment, self._folders()):
             deadline = time.monotonic() + LET_GO_SECONDS
             while _in_use(environment) and time.monotonic() < deadline:
                 time.sleep(0.2)
@@ -297,15 +296,12 @@ class Installer:
                     shutil.rmtree(environment, ignore_errors=True)
         shutil.rmtree(folder.parent, ignore_errors=True)
 
-    def _environments(self) -> set[Path]:
-        """Those of all plugins that there are."""
+    def _folders(self) -> set[Path]:
+        """Those of all plugins and releases that there are."""
         state = self._registry.read()
-        folders = [self._registry.place(name, each.id) for name, own in state.plugins.items() for each in own.releases]
-        folders += [
-            *state.links.values(),
-            *(each.parent for root in self._config.plugins for each in root.glob("*/*.toml")),
-        ]
-        return {environment for folder in folders if (environment := self._environment(folder))}
+        found = {self._registry.place(name, each.id) for name, own in state.plugins.items() for each in own.releases}
+        found |= {path.parent for root in self._config.plugins for path in root.glob("*/plugin.toml")}
+        return found | {*state.links.values()}
 
     def _environment(self, folder: Path, own: bool = False) -> Path | None:
         """The folder of a plugin's environment; with `own`, only if it is made of the plugin's requirements."""
@@ -316,15 +312,11 @@ class Installer:
         return None
 
     def _sharing(self, name: str) -> list[str]:
-        places = {
-            *self._registry.folders().values(),
-            *(p.parent for r in self._config.plugins for p in r.glob("*/*.toml")),
-        }
-        found = []
-        for folder in places:
+        found = set()
+        for folder in self._folders():
             with contextlib.suppress(bootstrap.InstallError, OSError):
                 if environments.environment_settings(folder).get("share") == name:
-                    found.append(folder.name)
+                    found.add(folder.name)
         return sorted(found)
 
     def _installed(self, name: str) -> Installed:
