@@ -662,7 +662,7 @@ export class Client {
   }
 
   /** Call `listener({type, data})` for each event from now on, in order, also where no job of ours is concerned: job,
-   * artifact, session, queue, plugins, models, fetching, progress, preview, log, as the protocol describes them, and resync, when
+   * artifact, session, queue, plugins, package, models, fetching, progress, preview, log, as the protocol describes them, and resync, when
    * some were missed while there was no connection. Of the connection itself: lost; connected, after the events that it
    * had `missed` (so many) and was told now, with `resync` where not all are kept; and refused, with the error, after
    * which nothing comes. Call what is returned to hear no more.

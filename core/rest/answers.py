@@ -505,6 +505,7 @@ class PackageReport(Said):
     download: str
     errors: list[str] = Field(description="Why it cannot be installed.")
     warnings: list[FindingRecord]
+    kinds: dict[str, str] = Field(description="What each kind of warning means.")
     source: str
     ref: str | None = None
     commit: str | None = None
@@ -689,6 +690,7 @@ class LogEvent(Said):
 
     id: str
     text: str
+    plugin: str | None = Field(None, description="What a command is about, whose run has this id.")
 
 
 EVENTS: dict[str, type[Said]] = {  # what the server sends

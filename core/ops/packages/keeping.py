@@ -13,6 +13,7 @@ from core.ops import bootstrap
 from core.ops.config import Config
 from core.ops.discovery import API_VERSION
 from core.ops.packages import indexes, sources
+from core.ops.packages.findings import KINDS
 from core.ops.packages.indexes import Entry, Indexes, verify
 from core.ops.packages.inspection import JobSeen, Report, inspect
 from core.ops.packages.installing import Installer, changes, look_up
@@ -61,15 +62,18 @@ def show(arguments: argparse.Namespace, config: Config, registry: Registry) -> d
     if arguments.update:
         looking = Installer(config, registry, bootstrap.say, print, lambda question: False)
         wanted = looking.newest(arguments.source, arguments.ref)
-        before = registry.place(arguments.source, registry.read().plugins[arguments.source].active)
+        release = registry.read().plugins[arguments.source].release
     else:
-        wanted, before = look_up(arguments.source, arguments.ref, None, config), None
+        wanted, release = look_up(arguments.source, arguments.ref, None, config), None
     report, commit = _look(wanted.source)
     if wanted.entry:
         verify(wanted.entry, report)
-    different = list(changes(inspect(before), report)) if before else []
+    different = []
+    if release and release.hash != report.hash:
+        different = list(changes(inspect(registry.place(arguments.source, release.id)), report))
     lines = [*report.lines(), *([f"commit    {commit}"] if commit else []), *different]
     about = {"source": wanted.entry.name if wanted.entry else str(wanted.source), "ref": wanted.source.ref}
+    about |= {"kinds": {finding.kind: KINDS[finding.kind] for finding in report.warnings}}
     told = report.model_dump(mode="json") | about | {"commit": commit, "changes": different, "lines": lines}
     print(json.dumps(told, indent=1) if arguments.json else "\n".join(lines))
     return told

@@ -164,7 +164,7 @@ class Packages:
         for line in whole.decode("utf-8", "replace").splitlines():
             run.lines.append(line[:2000])
             self._note(run.what or run.action, line)
-            self._sio.emit("log", {"id": run.id, "text": line[:2000]}, to=room_of(OWNER))
+            self._sio.emit("log", {"id": run.id, "plugin": run.what, "text": line[:2000]}, to=room_of(OWNER))
         return place + len(whole)
 
     def _say(self, run: Run) -> None:

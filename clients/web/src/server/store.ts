@@ -331,7 +331,10 @@ const received: Record<string, (body: any) => void> = {
     newPreviews.set(id, image);
     batch.later();
   },
-  log: ({ id, text }) => void batch.own("lines").push({ time: Date.now() / 1000, job: id, text }),
+  log({ id, text, plugin }) {
+    const of = plugin === undefined ? { job: id } : { name: plugin };
+    batch.own("lines").push({ time: Date.now() / 1000, ...of, text });
+  },
   queue({ paused }) {
     batch.set({ queue: { ...batch.get("queue"), paused } });
     readJobsSoon();

@@ -1,7 +1,7 @@
 // Manage, Plugins: what each is, how it is, why it was refused, what it offers, how it is set.
 
 import { ExternalLink, TriangleAlert } from "lucide-react";
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
 
 import { openForm } from "../../app/intents";
 import { useServer } from "../../server/store";
@@ -10,7 +10,9 @@ import { CopyButton } from "../../ui/CopyButton";
 import { Empty } from "../../ui/Empty";
 import { webAddress } from "../../ui/format";
 import css from "./Manage.module.css";
+import { Installing, Origin, Running } from "./Packages";
 import { PluginSettings } from "./PluginSettings";
+import { usePackages } from "./releases";
 import { useSettings } from "./settings";
 
 const ORDER = ["refused", "installing", "ready", "disabled"]; // what needs somebody comes first
@@ -18,24 +20,30 @@ const ORDER = ["refused", "installing", "ready", "disabled"]; // what needs some
 export function Plugins() {
   const { settings, configure } = useSettings();
   const plugins = useServer((server) => server.plugins);
+  const [words, search] = useState("");
+  const packages = usePackages(words);
+  const run = packages.told?.run;
   const sorted = [...plugins].sort((a, b) => ORDER.indexOf(a.status) - ORDER.indexOf(b.status));
-  if (!sorted.length) {
-    return (
-      <Empty title="There is no plugin">
-        Put a plugin's folder into <code>plugins/</code>: it appears here within seconds, without a restart.
-      </Empty>
-    );
-  }
   return (
-    <ul className={css.cards}>
-      {sorted.map((plugin) => (
-        <Card key={plugin.name} plugin={plugin}>
-          {settings && Object.keys(plugin.settings.properties ?? {}).length > 0 && (
-            <PluginSettings plugin={plugin} stored={settings.plugin_settings?.[plugin.name]} configure={configure} />
-          )}
-        </Card>
-      ))}
-    </ul>
+    <>
+      {run && run.state !== "done" && <Running run={run} />}
+      {!sorted.length && (
+        <Empty title="There is no plugin">
+          Put a plugin's folder into <code>plugins/</code>: it appears here within seconds, without a restart.
+        </Empty>
+      )}
+      <ul className={css.cards}>
+        {sorted.map((plugin) => (
+          <Card key={plugin.name} plugin={plugin}>
+            <Origin plugin={plugin} packages={packages} />
+            {settings && Object.keys(plugin.settings.properties ?? {}).length > 0 && (
+              <PluginSettings plugin={plugin} stored={settings.plugin_settings?.[plugin.name]} configure={configure} />
+            )}
+          </Card>
+        ))}
+      </ul>
+      <Installing packages={packages} words={words} search={search} />
+    </>
   );
 }
 
