@@ -339,7 +339,8 @@ def test_a_fetch_on_the_command_line_survives_kill_9(web, tmp_path):
     def run(*words, **more):
         return subprocess.run([*base, *words], cwd=ROOT, capture_output=True, text=True, check=False, **more)
 
-    assert run("models").stdout == f"partly  lora/a.safetensors  4 MB  MIT  sha256 {SHA[:16]}  (art)\n"
+    assert run("models").stdout == f"partly  lora/a.safetensors      4 MB  MIT  sha256 {SHA[:16]}  (art)\n"
+    assert "there is no plugin 'arts', or it is refused. Did you mean art?" in run("models", "arts").stderr
     refused = run("fetch", "lora/a.safetensors", stdin=subprocess.DEVNULL)
     assert refused.returncode == 1 and "nobody is here to accept the licence" in refused.stderr
     web.seconds_a_block = 0

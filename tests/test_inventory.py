@@ -71,6 +71,6 @@ def test_what_can_be_fetched_is_told_and_not_fetched(kinds):
     assert large == {
         "id": "checkpoint/large.safetensors", "url": "https://models.example/large.safetensors",
         "size_bytes": 4_000_000_000, "licence": "MIT", "there": False, "plugin": "art", "sha256": None, "part_bytes": 0,
-        "fetch": None,
+        "fetch": None, "repo": None,
     }  # fmt: skip
     assert there["there"] and there["licence"] is None and there["size_bytes"] is None

@@ -1503,6 +1503,7 @@ class FetchableModel(TypedDict):
     id: str
     plugin: str
     url: str
+    repo: str | None
     size_bytes: int | None
     licence: str | None
     sha256: str | None

@@ -44,7 +44,7 @@ def _offer(plugin: str, model: DeclaredModel, found: dict[str, Path], folder: Pa
     target = folder / model.id
     part = [*_about("", target.with_name(f".{target.name}.part"), "")]
     return {
-        "id": model.id, "plugin": plugin, "url": model.address, "size_bytes": model.size_bytes,
+        "id": model.id, "plugin": plugin, "url": model.address, "repo": model.repo, "size_bytes": model.size_bytes,
         "licence": model.licence, "sha256": model.sha256, "there": model.name in found or target.exists(),
         "part_bytes": part[0]["size_bytes"] if part else 0,
         "fetch": catalogue.fetches.get(model.id),

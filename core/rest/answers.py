@@ -379,6 +379,7 @@ class FetchableModel(Said):
     id: str = Field(description="kind/name.")
     plugin: str
     url: str
+    repo: str | None = Field(description="On the Hugging Face hub, which knows the hash where no sha256 is told.")
     size_bytes: int | None
     licence: str | None
     sha256: str | None

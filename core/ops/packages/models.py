@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from core.errors import Conflict
+from core.errors import Conflict, NotFound
 from core.jobs import Row
 from core.library import apps
 from core.library.catalogue import Catalogue, PluginInfo
 from core.library.models import Models
+from core.library.near import did_you_mean
 from core.ops import bootstrap, discovery
 from core.ops.config import Config
 from core.ops.packages.registry import Registry
@@ -33,14 +34,17 @@ def add_fetch(actions: "argparse._SubParsersAction") -> None:
 def list_models(arguments: argparse.Namespace, config: Config, registry: Registry) -> None:
     from core.library.inventory import inventory
 
-    offers = [
-        offer for kind in inventory(config.models.absolute(), known(config, registry)) for offer in kind["fetchable"]
-    ]
-    for offer in offers:
-        if arguments.name in (None, offer["plugin"]):
-            state = "there" if offer["there"] else "partly" if offer["part_bytes"] else "missing"
-            print(f"{state:<8}{offer['id']}  {_about(offer)}  ({offer['plugin']})")
-    if not any(arguments.name in (None, offer["plugin"]) for offer in offers):
+    catalogue = known(config, registry)
+    if arguments.name is not None and arguments.name not in catalogue.plugins:
+        near = did_you_mean(arguments.name, catalogue.plugins)
+        raise NotFound(f"there is no plugin {arguments.name!r}, or it is refused.{near}")
+    offers = [each for kind in inventory(config.models.absolute(), catalogue) for each in kind["fetchable"]]
+    offers = [each for each in offers if arguments.name in (None, each["plugin"])]
+    width = max((len(each["id"]) for each in offers), default=0)
+    for each in offers:
+        state = "there" if each["there"] else "partly" if each["part_bytes"] else "missing"
+        print(f"{state:<8}{each['id']:<{width}}  {_about(each)}  ({each['plugin']})")
+    if not offers:
         print(f"{arguments.name or 'No plugin'} names {'no' if arguments.name else 'a'} model to be fetched.")
 
 
@@ -81,8 +85,9 @@ def _folders(config: Config, registry: Registry) -> Iterator[Path]:
 
 def _about(model: Row) -> str:
     size = bootstrap.size(model["size_bytes"]) if model["size_bytes"] else "size not told"
-    hashed = f"sha256 {model['sha256'][:16]}" if model["sha256"] else "no hash: it cannot be verified"
-    return f"{size}  {model['licence'] or 'licence not told'}  {hashed}"
+    unknown = "compared with the hub's hash" if model["repo"] else "no hash: it cannot be verified"
+    hashed = f"sha256 {model['sha256'][:16]}" if model["sha256"] else unknown
+    return f"{size:>8}  {model['licence'] or 'licence not told'}  {hashed}"
 
 
 def _progress() -> Callable[[str, int, int | None], None]:

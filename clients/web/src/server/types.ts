@@ -200,6 +200,8 @@ export interface ModelFetchable {
   id: string;
   plugin: string;
   url: string;
+  /** On the Hugging Face hub, which knows the hash where no sha256 is told. */
+  repo: string | null;
   size_bytes: number | null;
   licence: string | null;
   sha256: string | null;

@@ -84,7 +84,7 @@ function Question({ model, onClose }: { model: ModelFetchable; onClose: () => vo
     ["Licence", model.licence ?? "the plugin does not tell it"],
     ["Size", model.size_bytes ? size(model.size_bytes) : "not told"],
     ["From", model.url],
-    ["sha256", model.sha256 ?? "not told: it can only be compared with what the hub says, if it is from there"],
+    ["sha256", model.sha256 ?? (model.repo ? "it is compared with the hub's" : "not told: nobody can say whether it is the right file")],
   ];
   return (
     <Dialog title={`Fetch ${nameOf(model)}?`} onClose={onClose} actions={actions}>
