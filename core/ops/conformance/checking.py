@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from clients import python as client
 from core.ops import environments
 from core.ops.config import Config
 from core.ops.conformance import manifest, private
@@ -19,9 +20,12 @@ def check(folder: Path, config: Config, say: Callable[[str], None], quick: bool 
     python = environments.ensure(folder, config.environments, say, config.torch_backend)
     with private.server(folder, name, config, own_models=not quick) as server:
         kit = Kit(server, folder, name, test, report, quick, config.cancel_grace_seconds)
-        if kit.describes_itself():
-            kit.imports_lightly(python)
-            kit.try_jobs()
-            kit.survives_a_crash()
-            kit.ends()
+        try:
+            if kit.describes_itself():
+                kit.imports_lightly(python)
+                kit.try_jobs()
+                kit.survives_a_crash()
+                kit.ends()
+        except client.ServerError as error:
+            report.fails("leaves the server alone", str(error))
     return report

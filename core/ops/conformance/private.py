@@ -18,10 +18,12 @@ import tomlkit
 from clients.python import Client
 from core.errors import PluginError
 from core.library.children import SIDE
+from core.library.models import WEIGHTS
 from core.ops import environments
 from core.ops.config import ROOT, Config
 
-START_SECONDS, END_SECONDS = 120, 10
+COPIED_BYTES = 10_000_000
+START_SECONDS, PATIENCE_SECONDS, END_SECONDS = 120, 20, 10
 GREETING = re.compile(r"^stable-core \S+\s+(http://\S+?)/\?token=(\S+)$", re.MULTILINE)
 READY = "Ctrl-C stops."
 
@@ -45,7 +47,11 @@ class Private:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise PluginError(f"a server with only this plugin does not start:\n{log[-2000:]}")
             time.sleep(0.02)
-        self.client = Client(*GREETING.search(log).groups())
+        self.client = Client(*GREETING.search(log).groups(), patience=PATIENCE_SECONDS)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     def workers(self) -> list[psutil.Process]:
         """Those that run jobs now, not those that answer light ones."""
@@ -73,19 +79,28 @@ def server(folder: Path, name: str, config: Config, own_models: bool) -> Iterato
         share = environments.environment_settings(folder).get("share")
         for each, source in {name: folder, **({share: environments.beside(folder, share)} if share else {})}.items():
             _link(source, root / "plugins" / each)
-        for kind in config.models.glob("*/") if own_models else ():
-            for path in kind.iterdir():
-                _link(path, root / "models" / kind.name / path.name)
+        if own_models:
+            _link_models(config.models, root / "models")
         file = root / "config.toml"
-        places = config.model_dump(mode="json", exclude_none=True)["extra_model_paths"]
-        extra = {"extra_model_paths": places} if own_models else {}  # read in place, never written to
-        file.write_text(tomlkit.dumps(_settings(root, name, config) | extra), "utf-8")
+        file.write_text(tomlkit.dumps(_settings(root, name, config, own_models)), "utf-8")
         running = Private(root, file)
         try:
             running.wait()
             yield running
         finally:
             running.end()
+
+
+def _link_models(source: Path, target: Path) -> None:
+    """Weights are linked; what else there is, lists of styles and the like, is copied: jobs may change that."""
+    for inside, _, names in os.walk(source):
+        for path in (Path(inside, name) for name in names if not name.startswith(".")):
+            there = target / path.relative_to(source)
+            if path.suffix.lower() in WEIGHTS:
+                _link(path, there)
+            elif path.is_file() and path.stat().st_size <= COPIED_BYTES:
+                there.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, there)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -99,13 +114,15 @@ def _link(source: Path, target: Path) -> None:
             shutil.copy(source, target)
 
 
-def _settings(root: Path, name: str, config: Config) -> dict[str, Any]:
+def _settings(root: Path, name: str, config: Config, own_models: bool) -> dict[str, Any]:
     """The person's settings as far as they say how plugins run, and folders of our own."""
     kept = ("environments", "torch_backend", "devices", "async_mode", "max_message_bytes", "max_upload_bytes")
     kept += ("cancel_grace_seconds", "heartbeat_seconds", "stall_seconds", "reserve_bytes", "sandbox")
+    kept += ("extra_model_paths",) if own_models else ()
     own = {key: str(root / key) for key in ("data", "outputs", "models", "packages")}
-    settings = {key: value for key, value in config.model_dump(mode="json").items() if key in kept}
+    settings = {key: value for key, value in config.model_dump(mode="json", exclude_none=True).items() if key in kept}
     settings |= own | {"plugins": [str(root / "plugins")], "port": 0, "web": "off", "bridges": "off"}
+    settings |= {"allow_code": True} if "allow_code" in Config.model_fields else {}  # its own code runs in any case
     settings["environments"] = str(config.environments.resolve())
     if name in config.plugin_settings:
         settings["plugin_settings"] = {name: config.plugin_settings[name]}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-VERDICTS = ("passed", "failed", "not tried")
+from core.ops.discovery import printable
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Report:
         self._line("not tried", f"{claim}: {why}")
 
     def _line(self, verdict: str, text: str) -> None:
-        self.say(f"{verdict:<9}  " + " ".join(text.split()))
+        self.say(f"{verdict:<9}  " + printable(" ".join(text.split())))
 
     def sum(self) -> str:
         return f"{self.passed} passed, {len(self.failed)} failed, {self.untried} not tried"

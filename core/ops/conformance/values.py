@@ -65,11 +65,14 @@ class Parameters:
             for value in [each for each in _odd(self._resolved(schema)) if not self._fits(name, each)][:3]:
                 yield name, self.base() | {name: value}
 
-    def names_of_models(self, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(parameter, the base with `name` there), for each parameter that is the name of a model."""
-        for each, schema in self._known.items():
-            if _ui(schema).get("choices_from", "").startswith("models/") and self._fits(each, name):
-                yield each, self.base() | {each: name}
+    def kinds(self) -> dict[str, str]:
+        """The parameters that name a model, by the kind of that."""
+        sources = {_ui(schema).get("choices_from", ""): name for name, schema in self._known.items()}
+        return {source[7:]: name for source, name in sources.items() if source.startswith("models/")}
+
+    def with_model(self, parameter: str, name: str) -> dict[str, Any] | None:
+        """The base with another model; None if nothing may be called that."""
+        return self.base() | {parameter: name} if self._fits(parameter, name) else None
 
     def _values(self, name: str) -> list[Any]:
         schema = self._known[name]
