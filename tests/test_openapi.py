@@ -19,7 +19,8 @@ import schemathesis
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 """
 # What a schema cannot say: a file's content, or a range of it, may be refused; headers that nobody knows are welcome.
-# What it does not say: which inputs a job takes, and which jobs are light; that 0 is taken for false.
+# What it does not say: which inputs a job takes, and which jobs are light; which fields an action needs; that 0 is
+# taken for false.
 SETTINGS = f"""
 warnings = false
 hooks = "hooks.py"
@@ -32,8 +33,8 @@ checks.positive_data_acceptance.expected-statuses = [201, 400, 413]
 include-path = "/artifacts/{{id}}"
 checks.positive_data_acceptance.expected-statuses = [200, 206, 304, 400, 404, 416]
 [[operations]]
-include-path-regex = "^{BASE}/(jobs|flows|plan|call|settings|jobs/.id./(retry|move))$"
-checks.positive_data_acceptance.expected-statuses = [200, 400, 404, 409, 413, 429, 502, 504]
+include-path-regex = "^{BASE}/(jobs|flows|plan|call|settings|packages|models/fetch|jobs/.id./(retry|move))$"
+checks.positive_data_acceptance.expected-statuses = [200, 400, 403, 404, 409, 413, 429, 502, 504]
 [[operations]]
 include-path-regex = "/cancel$"
 checks.negative_data_rejection.enabled = false
