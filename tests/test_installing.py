@@ -34,8 +34,13 @@ class {title}(Plugin):
 
 
 @pytest.fixture(scope="module")
-def server():
-    with serve({}) as server:
+def index(tmp_path_factory):
+    return tmp_path_factory.mktemp("index") / "index.json"
+
+
+@pytest.fixture(scope="module")
+def server(index):
+    with serve({}, plugin_indexes=[str(index)]) as server:
         yield server
 
 
@@ -283,7 +288,7 @@ def test_what_the_worker_cannot_run_is_refused_in_the_resolver_s_words_with_a_wa
     assert "\ntorch==2.2.2" in (folder / "requirements.lock").read_text()
 
 
-def test_an_update_takes_the_highest_tag_and_a_commit_stays_what_it_is(server):
+def test_an_update_takes_the_highest_tag_a_commit_stays_what_it_is_and_an_index_knows_names(server, index):
     folder = source(server, "tagged", "1.0")
     git = ["git", "-C", str(folder), "-c", "user.name=a", "-c", "user.email=a@b.example"]
 
@@ -308,6 +313,13 @@ def test_an_update_takes_the_highest_tag_and_a_commit_stays_what_it_is(server):
     subprocess.run([*git, "tag", "-d", "v1.10"], check=True, capture_output=True)
     gone = plugins(server, "update", "tagged", "--yes")
     assert gone.code == 1 and "no tag, branch or commit 'v1.10'" in gone.err
+    entry = {"name": "tagged", "version": "1.10", "repo": folder.as_uri(), "commit": release.commit, "api": 1}
+    entry |= {"hash": release.hash, "licence": "MIT", "publisher": "somebody"}
+    index.write_text(json.dumps({"index": 1, "plugins": [entry | {"hash": "0" * 64}]}))
+    assert "is not what the index names" in plugins(server, "install", "tagged", "--yes").err
+    index.write_text(json.dumps({"index": 1, "plugins": [entry]}))
+    did(server, "install", "tagged@1.10", "--yes")
+    assert "1.10       tagged (" in did(server, "list") and "installed already" in plugins(server, "update").err
     did(server, "uninstall", "tagged", "--yes")
 
 

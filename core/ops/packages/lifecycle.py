@@ -201,11 +201,17 @@ def _ask(question: str) -> None:
 
 
 def _did(verb: str, release: Release | None, registry: Registry) -> None:
-    if release:
-        name = next(name for name, each in registry.read().plugins.items() if release in each.releases)
-        print(f"{verb:<9} {name} {release.version} ({release.id})")
-        if name in registry.read().disabled:
-            print(f"Next: python3 server.py plugins enable {name}")
+    if not release:
+        return
+    state = registry.read()
+    name = next(name for name, each in state.plugins.items() if release in each.releases)
+    print(f"{verb:<9} {name} {release.version} ({release.id})")
+    if name in state.links:
+        print(f"Next: end `plugins dev {name}`; until then, {state.links[name]} is what runs.")
+    elif name in state.disabled:
+        print(f"Next: python3 server.py plugins enable {name}")
+    elif verb == "install":
+        print("Next: python3 server.py; a server that runs has it already.")
 
 
 def _places(config: Config, registry: Registry) -> dict[str, tuple[str, Path]]:

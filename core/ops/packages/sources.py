@@ -261,8 +261,12 @@ def _from_folder(folder: Path, within: str, content: Content) -> None:
     root = _root(names, within)
     for name in names:
         if name.startswith(root):
-            with open(os.open(folder / name, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as stream:
+            with open(folder / name, "rb", opener=_no_link) as stream:
                 content.add(name[len(root) :], stream)
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))  # it was none a moment ago
 
 
 def _walk(folder: Path) -> Iterator[Path]:
