@@ -18,6 +18,7 @@ from core.rest.bridges import PREFIXES
 from core.rest.errors import STATUS
 from core.rest.twins import BASE, STREAMED, TWINS
 from tests.serving import ROOT, serve, wait_until
+from tests.site import plugin, site
 from tests.test_docs import PROTOCOL, quoted, table
 from tests.wire import Wire
 
@@ -47,7 +48,8 @@ class Demo(Plugin):
 
 @pytest.fixture(scope="module")
 def server():
-    with serve({"demo": DEMO}, max_message_bytes=200_000, cancel_grace_seconds=0) as server:
+    settings = {"max_message_bytes": 200_000, "cancel_grace_seconds": 0}
+    with site() as web, serve({"demo": DEMO}, before_start=plugin(web), **settings) as server:
         yield server
 
 
@@ -96,7 +98,7 @@ def test_the_protocol_tells_the_status_of_every_error():
 
 
 def test_parameters_keep_the_order_in_which_they_were_declared(server, wire):
-    schema = rest(server, "GET", "/plugins").json()["plugins"][0]["jobs"][0]["params"]["properties"]
+    schema = rest(server, "GET", "/plugins").json()["plugins"][-1]["jobs"][0]["params"]["properties"]
     assert list(schema) == ["text", "again"]
 
 
@@ -308,6 +310,7 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
         "lineage": {"id": artifact}, "accepts": {"id": artifact}, "compare": {"a": artifact, "b": artifact},
         "delete": {"ids": [artifact]},
         "skip": {"id": running}, "package": {"action": "refresh"},
+        "fetch_model": {"id": "lora/a.safetensors", "licence": "MIT"},
         "attach": {"plugin": "demo", "device": "cpu"}, "detach": {"plugin": "demo", "device": "cpu"},
     }  # fmt: skip
     wire.call("queue", {"action": "pause"})
