@@ -1,7 +1,10 @@
 """Has models fetched that plugins name: one after the other, each by a process of its own; everybody sees how far."""
 
+import contextlib
 import json
+import logging
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +15,7 @@ from pydantic import Field
 
 from core.api import EVERYONE, Handler
 from core.auth import admin_only
-from core.errors import Conflict, Internal, InvalidParams, NotFound
+from core.errors import Conflict, CoreError, Internal, InvalidParams, NotFound
 from core.jobs import Row, Store
 from core.library.catalogue import Catalogue
 from core.library.declared import DeclaredModel, fetchable
@@ -21,6 +24,7 @@ from core.ops import processes
 from core.ops.config import Config
 
 STEP_SECONDS = 0.3
+log = logging.getLogger(__name__)
 
 
 class Fetches:
@@ -32,7 +36,7 @@ class Fetches:
         self._config, self._catalogue, self._store = config, catalogue, store
         self._sio, self._run_blocking = sio, run_blocking
         self._queued: dict[str, DeclaredModel] = {}
-        self._working = False
+        self._working, self._guard = False, threading.Lock()
         self.handlers: list[Handler] = [self.fetch_model]
 
     def fetch_model(
@@ -50,52 +54,58 @@ class Fetches:
             told = f"its licence is {model.licence}" if model.licence else "the plugin does not tell its licence"
             hint = "Who fetches it has to accept that: send what is told as licence, null if nothing is."
             raise InvalidParams(f"{id}: {told}.", field="licence", hint=hint)
-        state = self._catalogue.fetches.get(id, {}).get("state")
-        if state not in ("queued", "running"):
-            self._queued[id] = model
+        if self._catalogue.fetches.get(id, {}).get("state") not in ("queued", "running"):
             self._note(id, state="queued", phase="", done_bytes=0, total_bytes=model.size_bytes, error=None)
-        if not self._working:
-            self._working = True
-            self._sio.start_background_task(self._work)
+            with self._guard:
+                self._queued[id] = model
+                begin, self._working = not self._working, True
+            if begin:
+                self._sio.start_background_task(self._work)
         return {"fetch": self._catalogue.fetches[id]}
 
     def _stop(self, id: str) -> Row:
         """What is there of it stays, and the next fetch goes on from there."""
         if self._catalogue.fetches.get(id, {}).get("state") not in ("queued", "running"):
             raise Conflict(f"{id[:400]} is not being fetched.")
-        self._queued.pop(id, None)
+        with self._guard:
+            self._queued.pop(id, None)
         self._note(id, state="cancelled")
         return self._catalogue.fetches[id]
 
     def _work(self) -> None:
-        try:
-            while self._queued:
+        while True:
+            with self._guard:
+                self._working = bool(self._queued)
+                if not self._queued:
+                    return
                 id = next(iter(self._queued))
-                try:
-                    self._fetch(id, self._queued.pop(id))
-                except OSError as error:
-                    self._note(id, state="failed", error=Internal(f"{id} cannot be fetched: {error}.").wire())
-        finally:
-            self._working = False
+                model = self._queued.pop(id)
+            try:
+                self._fetch(id, model)
+            except (OSError, CoreError) as error:  # the disk is full, say
+                log.exception("fetching %s failed", id)
+                with contextlib.suppress(CoreError):
+                    self._note(id, state="failed", error=Internal(f"{id} cannot be fetched: {error}").wire())
 
     def _fetch(self, id: str, model: DeclaredModel) -> None:
-        log = self._config.data / "logs" / "fetch.log"
-        log.unlink(missing_ok=True)
+        said_in = self._config.data / "logs" / "fetch.log"
+        said_in.unlink(missing_ok=True)
         settings = {"model": model.model_dump(), "folder": str(self._config.models.absolute())}
         settings["shipped"] = self._catalogue.shipped_models()
-        started = (Path(sys.executable), settings, log, "core.ops.packages.fetching")
+        started = (Path(sys.executable), settings, said_in, "core.ops.packages.fetching")
         process = self._run_blocking(processes.LocalProcess, *started)
-        self._note(id, state="running")
         try:
+            if self._catalogue.fetches[id]["state"] == "queued":  # nobody has stopped it meanwhile
+                self._note(id, state="running")
             code = None
             while code is None and self._is_running(id):
                 time.sleep(STEP_SECONDS)
                 code = process.exit_code()
-                said = self._run_blocking(_last_line, log)
+                said = self._run_blocking(_last_line, said_in)
                 if said and self._is_running(id):
                     self._note(id, **said)
             if self._is_running(id):
-                hint = f"Its log says why: {log}. Fetch it again: it goes on from there."
+                hint = f"Its log says why: {said_in}. Fetch it again: it goes on from there."
                 error = Internal(f"fetching {id} has ended too soon (exit code {code}).", hint=hint)
                 self._note(id, state="failed", error=error.wire())
         finally:
