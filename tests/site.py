@@ -105,9 +105,9 @@ class Web(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def plugin(web, **more):
-    """Writes, into a server's folder, a plugin that names a model of this server."""
-    values = {"kind": "lora", "name": "a.safetensors", "url": f"{web.url}/a.safetensors", "sha256": SHA}
+def plugin(url, **more):
+    """Writes, into a server's folder, a plugin that names a model of this address."""
+    values = {"kind": "lora", "name": "a.safetensors", "url": f"{url}/a.safetensors", "sha256": SHA}
     values |= {"size_bytes": len(DATA), "licence": "MIT"} | more
     table = "\n[[models]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())
 

@@ -286,8 +286,8 @@ def test_a_model_that_would_go_elsewhere_is_refused(wrong, text):
 
 def test_the_admin_has_a_model_fetched_and_everybody_sees_it(web):
     web.seconds_a_block = 0.02
-    settings = {"tokens": {"bot": "b" * 20}}
-    with serve({}, before_start=plugin(web), **settings) as server, Wire(server, "b" * 20) as bot, Wire(server) as wire:
+    settings = {"tokens": {"bot": "b" * 20}, "before_start": plugin(web.url)}
+    with serve({}, **settings) as server, Wire(server, "b" * 20) as bot, Wire(server) as wire:
 
         def offer():
             (kind,) = bot.call("models")["kinds"]
@@ -324,7 +324,7 @@ def test_the_admin_has_a_model_fetched_and_everybody_sees_it(web):
 
 
 def test_a_fetch_on_the_command_line_survives_kill_9(web, tmp_path):
-    plugin(web)(tmp_path)
+    plugin(web.url)(tmp_path)
     folders = {"plugins": [str(tmp_path / "plugins")], "models": str(tmp_path / "models")}
     folders["packages"] = str(tmp_path / "packages")
     (tmp_path / "config.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in folders.items()))

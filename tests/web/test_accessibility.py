@@ -4,6 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.serving import ROOT, serve, wait_until
+from tests.site import plugin
 
 pytestmark = pytest.mark.browser
 EMPTY = "class Demo(Plugin): ..."
@@ -53,6 +54,8 @@ SCREENS = ["/", "/watch", "/results", "/draw", "/connect"]
 SCREENS += [f"/manage/{part}" for part in ("plugins", "models", "defaults", "workers", "log", "about")]
 LOOKS = {"empty": [(1440, "light"), (390, "dark")], "full": [(1440, "dark"), (390, "light")]}
 SERIOUS = ("serious", "critical")
+BOTH = {"busy": BUSY, "broken": "import nothing_of_that_name"}
+NAMES_MODELS = plugin("https://models.example", name=f"{'a-long-name-' * 9}.pt", licence="CreativeML Open RAIL-M")
 REACHED = "a[href], button, input, select, textarea, summary, [tabindex]"
 
 
@@ -66,7 +69,7 @@ def empty(web):
 def full(web):
     """Results in many sessions with long names, a failed job, one that runs, others behind it, a refused plugin."""
     with (
-        serve({"busy": BUSY, "broken": "import nothing_of_that_name"}, web="auto") as running,
+        serve(BOTH, before_start=NAMES_MODELS, web="auto") as running,
         running.client() as client,
     ):
         for k in range(24):

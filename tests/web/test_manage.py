@@ -157,7 +157,7 @@ def test_a_model_file_that_comes_is_listed_without_a_reload(server, visit):
 def test_a_model_that_a_plugin_names_is_fetched_when_its_licence_is_accepted(server, visit):
     with site() as hub:
         hub.seconds_a_block = 0.05
-        plugin(hub)(server.folder)
+        plugin(hub.url)(server.folder)
         page, guest = visit(server, "/manage/models"), visit(server, "/manage/models", token=GUEST)
         page.get_by_role("button", name="Fetch a.safetensors").click()
         expect(page.get_by_role("dialog")).to_contain_text("LicenceMIT")
