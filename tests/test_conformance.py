@@ -18,7 +18,7 @@ from core.ops.conformance import manifest, selftest, values
 from core.ops.conformance.checking import check
 from core.ops.packages.registry import Registry
 from core.plugin import Params, param
-from tests.serving import HEADER, ROOT, toml, wait_until
+from tests.serving import HEADER, ROOT, serve, toml, wait_until
 
 GOOD = """
 class DrawParams(Params):
@@ -215,9 +215,27 @@ def test_what_is_saved_is_loaded_while_somebody_works_on_it(tmp_path):
             with pytest.raises(client_errors.PluginError):
                 client.run("say")
         wait_until(lambda: shown("^failed    say  say: ZeroDivisionError"))
-        assert shown("^log       one$") and shown(r"^ +File .*__init__.py., line \d+, in say$")
+        assert shown("^log       one$") and shown(r"^print     Traceback.*\n +File .*__init__.py., line \d+, in say$")
         assert Registry(tmp_path / "packages").read().links == {"say": folder}
     finally:
         dev.send_signal(signal.SIGINT)
     assert dev.wait(20) == 0 and shown("^unlink    say$")
     assert Registry(tmp_path / "packages").read().links == {}
+
+
+def test_the_server_that_runs_is_the_one_that_is_worked_with(tmp_path, monkeypatch):
+    folder = plugin(tmp_path / "work" / "say", SAY.format(said="one"))
+    with serve({}, packages=tmp_path / "packages", data=tmp_path / "data") as server:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(server.folder / "config"))
+        with (tmp_path / "out").open("w") as out:
+            dev = subprocess.Popen(command(tmp_path, "dev", folder), cwd=ROOT, stdout=out, stderr=out)
+        try:
+            wait_until(lambda: "ready     say: say" in (tmp_path / "out").read_text())
+            with server.client() as client:
+                assert client.run("say")[0].text() == "one"
+                dev.send_signal(signal.SIGINT)
+                assert dev.wait(20) == 0
+                wait_until(lambda: not client.call("plugins")["plugins"])
+        finally:
+            dev.kill()
+    assert "stable-core 0" not in (tmp_path / "out").read_text()  # it started no other

@@ -19,9 +19,10 @@ from clients.python import Client
 from core.errors import PluginError
 from core.library.children import SIDE
 from core.library.models import WEIGHTS
-from core.ops import environments
+from core.ops import bootstrap, environments
 from core.ops.config import ROOT, Config
 
+PREFIX, HELD = "stable-core-test-", "held"
 COPIED_BYTES = 10_000_000
 START_SECONDS, PATIENCE_SECONDS, END_SECONDS = 120, 20, 10
 GREETING = re.compile(r"^stable-core \S+\s+(http://\S+?)/\?token=(\S+)$", re.MULTILINE)
@@ -74,7 +75,8 @@ class Private:
 def server(folder: Path, name: str, config: Config, own_models: bool) -> Iterator[Private]:
     """A server with the plugin in `folder` and the one whose environment it shares. With `own_models` it has links to
     the user's models; what is written beside them is not written there. Raises PluginError."""
-    with tempfile.TemporaryDirectory(prefix="stable-core-test-", ignore_cleanup_errors=True) as made:
+    _sweep()
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as made, _held(Path(made)):
         root = Path(made).resolve()
         share = environments.environment_settings(folder).get("share")
         for each, source in {name: folder, **({share: environments.beside(folder, share)} if share else {})}.items():
@@ -89,6 +91,22 @@ def server(folder: Path, name: str, config: Config, own_models: bool) -> Iterato
             yield running
         finally:
             running.end()
+
+
+@contextlib.contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    """Others see that somebody is at it."""
+    with (folder / HELD).open("a+") as file:
+        bootstrap.try_lock(file)
+        yield
+
+
+def _sweep() -> None:
+    """Remove what those have left that were killed."""
+    for held in Path(tempfile.gettempdir()).glob(f"{PREFIX}*/{HELD}"):
+        with contextlib.suppress(OSError), held.open("a+") as file:
+            if bootstrap.try_lock(file):
+                shutil.rmtree(held.parent, ignore_errors=True)
 
 
 def _link_models(source: Path, target: Path) -> None:

@@ -44,9 +44,9 @@ def run_dev(arguments: argparse.Namespace, config: Config, registry: Registry) -
     name = checked(folder, config)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with linked(folder, name, config, registry), connected(arguments, config, name) as client:
-        watching = Watching(client, name, config)
+        watching = Watching(client, name, folder, config)
         with contextlib.suppress(KeyboardInterrupt):
-            watching.until_interrupted(folder)
+            watching.until_interrupted()
     print()
 
 
@@ -85,13 +85,12 @@ def linked(folder: Path, name: str, config: Config, registry: Registry) -> Itera
 def connected(arguments: argparse.Namespace, config: Config, name: str) -> Iterator["Client"]:
     """The server that runs with these settings, or one that we start and stop. Raises Conflict."""
     from clients.python import Client
-    from core.ops import processes
+    from core.ops import processes, start
 
-    host = config.host if config.host not in ("0.0.0.0", "::") else "127.0.0.1"
     try:
         processes.lock(config.data).close()
     except Conflict:
-        with Client(f"http://{host}:{config.port}", patience=5) as client:
+        with Client((config.data / start.ADDRESS).read_text("utf-8").strip(), patience=5) as client:
             show("server", client.url)
             yield client
         return
@@ -125,15 +124,15 @@ def _passed_on(line: str) -> re.Match | None:
 class Watching:
     """Shows what a plugin, its workers and its jobs say."""
 
-    def __init__(self, client: "Client", name: str, config: Config):
-        self._client, self._name, self._data = client, name, config.data
+    def __init__(self, client: "Client", name: str, folder: Path, config: Config):
+        self._client, self._name, self._folder, self._data = client, name, folder, config.data
         self._jobs: dict[str, str] = {}  # their names, by id
         self._read = {path: path.stat().st_size for path in self._logs()}
         self._news: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
         client.on_event(lambda event, body: self._news.put((event, body)))
 
-    def until_interrupted(self, folder: Path) -> None:
-        show("watch", f"{folder}; what you save is loaded at once. Ctrl-C ends.")
+    def until_interrupted(self) -> None:
+        show("watch", f"{self._folder}; what you save is loaded at once. Ctrl-C ends.")
         asked, seen = time.monotonic(), self._tell_state()
         while True:
             with contextlib.suppress(queue.Empty):
@@ -183,13 +182,18 @@ class Watching:
                     text = text[: text.rfind(b"\n") + 1]
                 self._read[path] = min(self._read.get(path, 0), size) + len(text)
                 if text:
-                    show("print", text.decode("utf-8", "replace").rstrip())
+                    self._print(text)
 
     def _show_import(self) -> None:
         """Why it cannot be imported, with the lines of its code."""
         written = [(path.stat().st_mtime, path) for path in (self._data / "descriptions").glob("*.log")]
         if written and (newest := max(written))[0] > time.time() - SEEN_SECONDS:
-            show("print", newest[1].read_text("utf-8", "replace").rstrip())
+            self._print(newest[1].read_bytes())
+
+    def _print(self, text: bytes) -> None:
+        """Of a traceback only what begins in the plugin: how it is called is no concern of who writes it."""
+        own = rf'(?<=^Traceback \(most recent call last\):\n)(  .*\n)*?(?=  File "{re.escape(str(self._folder))}\W)'
+        show("print", re.sub(own, "", text.decode("utf-8", "replace").rstrip(), flags=re.MULTILINE))
 
 
 def show(verb: str, text: str) -> None:
