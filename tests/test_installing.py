@@ -19,6 +19,7 @@ from core.ops.packages.registry import Registry
 from tests.serving import HEADER, ROOT, serve, wait_until
 from tests.wire import Wire
 
+WRITTEN, RENAMED = "open .*/.installed.json", "os.rename .*/.installed.json"  # steps of the switch
 OWN = re.compile("(early|late)-")  # environments that tests make
 SAY = """
 class {title}Settings(Params):
@@ -217,24 +218,20 @@ def installed(server, name):
 def test_killed_at_any_moment_an_installation_an_update_and_a_rollback_leave_a_working_state(server, wire, dying):
     folder = source(server, "live", "1.0")
 
-    def killed(words, before, after, *later):
-        """At every third step up to the test, and before those named, of which the last is after the switch."""
-        steps = [about for _, about in dying(server, *words)]
-        early = next((at for at, about in enumerate(steps) if "stable-core-test-" in about), len(steps) - 2)
-        dying(server, *(["rollback", "live", "--to", before] if before else ["uninstall", "live", "--yes"]))
-        for at in (*range(1, early, 3), *later):
+    def killed(words, before, after, steps, *later):
+        """At some of the first steps, and before those named, of which the last is after the switch if there is any."""
+        for at in (*steps, *later):
             dying(server, *words, before=at)
             state, _ = installed(server, "live"), plugins(server, "uninstall", "nothing")  # the next command tidies up
             assert (state, left(server, "live")[1]) == (after if at == later[-1] else before, set())
             assert state is None or Registry(server.folder / "packages").folders()["live"].is_dir()
 
-    switch = ("open .*/.installed.json", "os.rename .*/.installed.json")
-    killed(["install", folder, "--yes"], None, "1.0", "server.py", *switch, "rmtree .*/.staging/")
+    killed(["install", folder, "--yes"], None, "1.0", range(1, 25, 3), "server.py", RENAMED, "rmtree .*/.staging/")
     assert left(server, "live")[0] == ["1.0"] and runs(wire, "live", "1.0")
     source(server, "live", "2.0")
-    killed(["update", "live", "--yes"], "1.0", "2.0", "server.py", *switch, "rmtree .*/.staging/")
+    killed(["update", "live", "--yes"], "1.0", "2.0", range(2, 25, 3), WRITTEN, RENAMED, "rmtree .*/.staging/")
     assert left(server, "live")[0] == ["1.0", "2.0"] and runs(wire, "live", "2.0")
-    killed(["rollback", "live", "--to", "1.0"], "2.0", "2.0", *switch)
+    killed(["rollback", "live"], "2.0", "2.0", range(1, 7, 2), WRITTEN, RENAMED)
     did(server, "rollback", "live")
     assert runs(wire, "live", "1.0")
     for at in range(1, 16, 2):
