@@ -233,6 +233,8 @@ def test_what_would_take_for_ever_takes_a_moment(tmp_path):
     files = {"chain.py": chain * 10, "deep.py": "-" * 900_000 + "1", "large.py": "#" * 2_000_000}
     started = time.process_time()
     assert {each.where.partition(":")[0] for each in inspect(make(tmp_path, files=files)).warnings} >= {"large.py"}
+    many = make(tmp_path / "many", files={f"m{number}.py": "x\n" * 500_000 for number in range(25)})
+    assert inspect(many).errors == ["it has more than 20 MB of code, which nobody can read."]
     assert time.process_time() - started < 10
 
 

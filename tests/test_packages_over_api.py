@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 
 import psutil
 import pytest
@@ -150,14 +151,35 @@ def test_what_makes_no_sense_is_refused_by_its_field(wire, fields, bad):
 
 
 def test_one_command_runs_at_a_time_and_one_that_is_killed_is_told(server, wire):
-    answer = wire.call("package", {"action": "inspect", "source": "ssh://192.0.2.1/x.git"})
-    again = wire.call("package", {"action": "refresh"})
-    assert again["error"]["code"] == "conflict" and "is still running" in again["error"]["message"]
-    children = psutil.Process(server.process.pid).children
-    wait_until(lambda: commands(children()))
-    os.killpg(commands(children())[0].pid, signal.SIGKILL)
-    wire.until(lambda: ended(wire, answer["run"]["id"]))
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # which never answers
+        source = f"http://127.0.0.1:{silent.getsockname()[1]}/x.git"
+        answer = wire.call("package", {"action": "inspect", "source": source})
+        again = wire.call("package", {"action": "refresh"})
+        assert again["error"]["code"] == "conflict" and "is still running" in again["error"]["message"]
+        children = psutil.Process(server.process.pid).children
+        wait_until(lambda: commands(children()))
+        os.killpg(commands(children())[0].pid, signal.SIGKILL)
+        wire.until(lambda: ended(wire, answer["run"]["id"]))
     assert "was stopped" in wire.call("packages")["run"]["error"]["message"]
+
+
+def test_a_command_ends_with_the_server_and_the_next_server_can_have_others():
+    with socket.create_server(("127.0.0.1", 0)) as silent, serve({}, install_over_api=True) as server:
+        with Wire(server) as wire:
+            source = f"http://127.0.0.1:{silent.getsockname()[1]}/x.git"
+            wire.call("package", {"action": "inspect", "source": source})
+            with silent.accept()[0]:
+                started = psutil.Process(server.process.pid).children(recursive=True)
+                server.kill()
+                wait_until(lambda: not any(map(alive, started)))
+        server.start()
+        with Wire(server) as wire:
+            assert wire.call("packages")["run"] is None
+            assert run(wire, "refresh")["state"] == "done"
+
+
+def alive(process):
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
 
 
 def commands(processes):

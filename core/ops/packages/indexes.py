@@ -10,7 +10,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -84,6 +84,7 @@ class Indexes:
 
     def __init__(self, config: Config):
         self._addresses, self._kept = config.plugin_indexes, config.packages / ".indexes"
+        self._read: dict[str, tuple[tuple[int, int], Book]] = {}  # by address: the file's state, and what it said
 
     def books(self, fresh_seconds: float = FRESH_SECONDS, say: Say = bootstrap.say) -> list[Book]:
         """What they say; what was fetched longer ago is fetched again. Never fails: see `notes`."""
@@ -139,10 +140,15 @@ class Indexes:
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(kept.stat().st_mtime))
             note += f"\nWhat it said on {when} counts until it can be."
         try:
-            index, entries, notes = read((local or kept).read_bytes(), address)
+            about = (local or kept).stat()
+            state = (about.st_mtime_ns, about.st_size)
+            if self._read.get(address, (None,))[0] != state:
+                index, entries, notes = read((local or kept).read_bytes(), address)
+                self._read[address] = state, Book(shown, index.title, entries, notes)
         except (CoreError, OSError) as error:
             return Book(shown, "", [], [f"The index {shown} cannot be read: {error}"])
-        return Book(shown, index.title, entries, [*filter(None, [note]), *notes])
+        book = self._read[address][1]
+        return replace(book, notes=[*filter(None, [note]), *book.notes])
 
 
 def newest_first(entries: Iterable[Entry]) -> list[Entry]:

@@ -24,6 +24,7 @@ from core.ops.packages.sources import NAME
 
 VERSION = r"[0-9A-Za-z][0-9A-Za-z.+_-]{0,40}"
 MAX_FILES, MAX_MANIFEST = 20_000, 1_000_000
+CODE, MAX_CODE = (".py", ".pyw", ".pyi"), 20_000_000
 MACHINE_CODE = {
     b"\x7fELF": "a program or library for Linux", b"MZ": "a program or library for Windows",
     b"\xcf\xfa\xed\xfe": "a program or library for macOS", b"\xca\xfe\xba\xbe": "a program for macOS or Java",
@@ -188,6 +189,10 @@ def inspect(folder: Path) -> Report:
     _environment(folder, manifest, found, report)
     _licence(found, report)
     _models(found, report)
+    code = [name for name in found if name.endswith(CODE)]
+    if sum(found[name].stat().st_size for name in code) > MAX_CODE:
+        report.errors.append(f"it has more than {size(MAX_CODE)} of code, which nobody can read.")
+        return report
     imported = _imported(found)
     for name, path in found.items():
         report.warnings += _of_file(name, path, name in imported)
@@ -388,7 +393,7 @@ def _of_file(name: str, path: Path, imported: bool) -> Iterator[Finding]:
     suffix = PurePosixPath(name).suffix.lower()
     with path.open("rb") as file:
         head = file.read(4)
-        if suffix in (".py", ".pyw", ".pyi"):
+        if suffix in CODE:
             data = head + file.read(findings.MAX_SOURCE)
             tests = name.startswith("tests/") and not imported
             found = findings.of_source(name, data, imported)

@@ -4,6 +4,7 @@ Each command is the one of the command line, in a process of its own that ends w
 run: no job, no flow, no other person; and whatever brings in code needs `install_over_api` and the hash of what was
 looked at before."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import psutil
 import socketio
 from pydantic import Field
 
@@ -23,7 +25,7 @@ from core.api import Handler, room_of
 from core.auth import OWNER, admin_only
 from core.errors import Conflict, CoreError, Forbidden, Internal, InvalidParams
 from core.jobs import Row, Store
-from core.ops import processes
+from core.ops import ending, processes
 from core.ops.config import Config
 from core.ops.packages import indexes
 from core.ops.packages.indexes import Indexes
@@ -149,6 +151,7 @@ class Packages:
                 time.sleep(STEP_SECONDS)
                 code = process.exit_code()
                 place = self._tell_lines(run, log, place)
+            process.ask_to_end()  # closes its stdin
             run.report, error = self._run_blocking(_answer, answer, code)
         except OSError as problem:
             error = Internal(f"the command could not be run: {problem}.").wire()
@@ -206,11 +209,11 @@ def _answer(path: Path, code: int) -> tuple[Row | None, Row | None]:
 
 def main() -> None:
     """What the server starts: reads what to do from stdin, and writes what came of it into a file."""
-    from core.ops import bootstrap, ending
+    from core.ops import bootstrap
     from core.ops.packages import command
 
     settings = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=ending.end_with_stdin, args=([],), daemon=True).start()
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     config = Config(**settings["config"])
     config._file = Path(settings["file"])
     told: Row = {}
@@ -224,6 +227,16 @@ def main() -> None:
     Path(settings["answer"]).write_text(json.dumps(told), "utf-8")
     sys.stdout.flush()
     os._exit(1 if "error" in told else 0)  # the thread holds stdin, at which an ordinary end would fail
+
+
+def _end_with_stdin() -> None:
+    """When the server is gone, so is the command, with what it has started: git is in a group of its own."""
+    while sys.stdin.buffer.read1(65536):
+        pass
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            child.kill()
+    ending.end([])
 
 
 if __name__ == "__main__":
