@@ -145,7 +145,7 @@ def test_each_breach_of_the_contract_is_told(tmp_path):
         r"divides: takes all that it announces: with side=0: bad: ZeroDivisionError",
         r"dies: takes all that it announces: with side=64: .*worker",
         r"lies: runs: type_mismatch: expected a PIL image, got str",
-        r"reads: takes all that its inputs may be: with data: bad: TypeError",
+        r"reads: takes all that its inputs may be: with \[\] as data: bad: TypeError",
         r"chance: progress grows and is finite: step 3 of 2",
         r"chance: equal jobs give equal results: two runs differ",
         r"deaf: cancel is bounded: its worker had to be killed .* Call ctx.raise_if_cancelled",

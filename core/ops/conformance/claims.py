@@ -50,7 +50,7 @@ class Run:
     outputs: list[tuple[str, Any]] = field(default_factory=list)  # kind and bytes; of a light job the values
     metrics: Row = field(default_factory=dict)
     progress: list[Row] = field(default_factory=list)
-    attempt: int = 0
+    label: str = ""  # what is tried with it
 
 
 class Kit:
@@ -139,14 +139,15 @@ class Kit:
         self._tells_progress(about, runs)
         if about["light"]:
             return
+        self._plans(about, first)
         self._repeats(about, first)
         slowest = max((run for run in runs if run.state in ("done", "cut")), key=lambda run: run.seconds)
         if first.state != "done":
-            return self._cancels(about, slowest)
+            return self._cancels(about, slowest, first.seconds)
         self._longest = max(
             self._longest or (0, "", {}, {}), (first.seconds, job, first.params, first.inputs), key=lambda each: each[0]
         )
-        self._cancels(about, slowest)
+        self._cancels(about, slowest, first.seconds)
 
     def _runs(self, about: Row, run: Run) -> bool:
         """Whether it makes sense to go on with it."""
@@ -234,17 +235,18 @@ class Kit:
     def _all_inputs(self, about: Row, first: Run, given: Row) -> list[Run]:
         claim, tried = f"{about['name']}: takes all that its inputs may be", []
         for name, port in about["inputs"].items():
-            for number in range(len(values.inputs(port["kind"]))):
-                if number == 0 and name in first.inputs:
-                    continue
-                tried.append((first.params, first.inputs | {name: [self._upload(port["kind"], number)]}))
+            kind = port["kind"]
+            for number, (label, _) in enumerate(values.inputs(kind)):
+                if number or name not in first.inputs:
+                    tried.append((f"{label} as {name}", first.inputs | {name: [self._upload(kind, number)]}))
             if port["list"]:
-                tried.append((first.params, first.inputs | {name: [self._upload(port["kind"], 0)] * 2}))
+                tried.append((f"two for {name}", first.inputs | {name: [self._upload(kind, 0)] * 2}))
         deadline, runs = time.monotonic() + self._test.seconds, []
-        for each in tried:
+        for label, inputs in tried:
             if (left := deadline - time.monotonic()) < 0:
                 break
-            runs += self._run_all(about, [each], left)
+            runs += self._run_all(about, [(first.params, inputs)], left)
+            runs[-1].label = label
         if runs:
             self._judge(claim, about, first.params, runs, len(tried) - len(runs))
         return runs
@@ -254,7 +256,7 @@ class Kit:
         bad = []
         for run in runs:
             other = {key: value for key, value in run.params.items() if base.get(key, base) != value}
-            given = [f"{key}={_short(value)}" for key, value in other.items()] or [", ".join(run.inputs) or "defaults"]
+            given = [run.label] if run.label else [f"{key}={_short(value)}" for key, value in other.items()]
             if problem := _problem(about, run) if run.state == "done" else run.code in UNTYPED and run.message:
                 bad.append(f"with {' '.join(given)[:200]}: {problem}")
         if bad:
@@ -275,6 +277,19 @@ class Kit:
             self._report.fails(claim, problems[0])
         elif told:
             self._report.passes(claim)
+
+    def _plans(self, about: Row, first: Run) -> None:
+        """What a plan promises is what a run has made."""
+        if not about["plans"] or first.state != "done" or about["program"]:
+            return
+        claim = f"{about['name']}: makes what it plans"
+        try:
+            count = self._client.plan(self._full(about), first.params, first.inputs)["count"]
+        except client.ServerError as error:
+            return self._report.fails(claim, str(error))
+        if count not in (None, len(first.outputs)):
+            return self._report.fails(claim, f"the plan has {count} outputs, the run {len(first.outputs)}")
+        self._report.passes(claim)
 
     def _repeats(self, about: Row, first: Run) -> None:
         """Equal jobs give equal results where that is promised, and memory does not grow from run to run."""
@@ -300,9 +315,10 @@ class Kit:
             many = f"{grown / 1e6:.0f} MB in {AGAIN - 1} equal runs"
             self._report.fails(f"{about['name']}: keeps no memory", many, "Does something hold on to results?")
 
-    def _cancels(self, about: Row, slowest: Run) -> None:
+    def _cancels(self, about: Row, slowest: Run, usual: float) -> None:
+        """`usual` seconds the job takes alone; `slowest` may have had others beside it."""
         claim = f"{about['name']}: cancel is bounded"
-        job = self._begin(about["name"], slowest.params, slowest.inputs, slowest.seconds)
+        job = self._begin(about["name"], slowest.params, slowest.inputs, usual)
         started = time.monotonic()
         try:
             job.cancel()
@@ -421,7 +437,7 @@ class Kit:
                 self._end(job, STOP_SECONDS + self._grace)
         record = job.refresh().record
         run.state = "cut" if cut and job.state == "cancelled" else job.state
-        run.metrics, run.attempt = record.get("metrics") or {}, record["attempt"]
+        run.metrics = record.get("metrics") or {}
         run.seconds = (record["finished"] or 0) - (record["started"] or record["finished"] or 0)
         run.progress = self._progress.pop(job.id, [])
         if job.error and run.state != "cut":
