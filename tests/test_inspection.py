@@ -48,7 +48,7 @@ def found(code, imported=True):
 
 def test_a_report_says_what_the_plugin_is_and_does(tmp_path):
     models = '[[models]]\nkind = "upscaler"\nname = "x4"\nurl = "https://example.org/x4.safetensors"\n'
-    models += 'size_bytes = 67000000\nlicence = "BSD-3-Clause"\nsha256 = "' + "0" * 64 + '"'
+    models += 'size_bytes = 67_000_000\nlicence = "BSD-3-Clause"\nsha256 = "' + "0" * 64 + '"'
     report = inspect(make(tmp_path, f'description = "Paints."\n{models}', {"requirements.txt": "numpy>=2 # sums\n"}))
     assert (report.errors, report.warnings) == ([], [])
     assert list(report.lines()) == [
@@ -214,6 +214,18 @@ def test_what_is_no_code_is_looked_at_as_well(tmp_path):
 )
 def test_what_cannot_be_installed_is_refused_with_the_reason(tmp_path, change, error):
     assert error in inspect(make(tmp_path, **change)).errors
+
+
+def test_nothing_in_a_report_steers_a_terminal(tmp_path):
+    model = '[[models]]\nkind = "a"\nname = "b"\nurl = "https://example.org/b"\nlicence = "\\u001b[2J"\n'
+    files = {
+        "requirements.txt": "x\x1b[2J\n",
+        "bad.py": "\x1b[2J",
+        "ok.py": "open('/tmp/\x1b[2J', 'w')",
+        "LICENSE": "\x1b",
+    }
+    report = inspect(make(tmp_path, 'description = "\\u001b[2J"\n' + model, files))
+    assert all(line.isprintable() for line in report.lines()) and "\\u001b" not in report.model_dump_json()
 
 
 def test_links_and_pipes_are_refused_and_not_followed(tmp_path):

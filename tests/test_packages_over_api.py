@@ -100,8 +100,6 @@ def test_a_plugin_is_looked_at_installed_updated_and_taken_back_over_the_api(ser
     wait_until(lambda: said(wire) == "2")
     assert run(wire, "rollback", name="adding")["state"] == "done"
     wait_until(lambda: said(wire) == "1")
-    assert run(wire, "disable", name="adding")["state"] == "done"
-    wait_until(lambda: [each["status"] for each in wire.call("plugins")["plugins"]] == ["disabled"])
     assert run(wire, "uninstall", name="adding")["state"] == "done"
     wait_until(lambda: wire.call("plugins")["plugins"] == [])
 

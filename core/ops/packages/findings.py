@@ -127,7 +127,7 @@ def of_source(path: str, data: bytes, imported: bool) -> list[Finding]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = getattr(error, "lineno", None)
         where = f"{path}:{line}" if line else path
-        return [Finding("unread", where, str(getattr(error, "msg", error) or type(error).__name__)[:200])]
+        return [Finding("unread", where, ascii(str(getattr(error, "msg", error)))[1:-1][:200] or type(error).__name__)]
     return found[:MAX_FINDINGS]
 
 

@@ -262,7 +262,7 @@ def _manifest(found: dict[str, Path], report: Report) -> dict[str, Any]:
     try:
         checked = Manifest.model_validate(manifest)
         report.models = [
-            {key: value for key, value in model.items() if isinstance(value, str | int)}
+            {key: _shown(value) for key, value in model.items() if isinstance(value, str | int)}
             for model in manifest.get("models", [])
         ]
         report.jobs_from = [printable(kind) for kind in checked.jobs_from]
@@ -274,6 +274,10 @@ def _manifest(found: dict[str, Path], report: Report) -> dict[str, Any]:
     if report.homepage and not re.match(r"https?://", report.homepage):
         report.errors.append("plugin.toml: homepage has to begin with https://.")
     return manifest
+
+
+def _shown(value: str | int) -> str | int:
+    return printable(value) if isinstance(value, str) else value
 
 
 def _environment(folder: Path, manifest: dict[str, Any], found: dict[str, Path], report: Report) -> None:
@@ -419,9 +423,10 @@ def _jobs(found: dict[str, Path], report: Report) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = ast.parse(path.read_bytes())
-            for function in ast.walk(tree):
-                if isinstance(function, ast.FunctionDef) and (options := _options(function)) is not None:
-                    report.jobs[printable(function.name)] = _job(function, options)
+            methods = (each for kind in ast.walk(tree) if isinstance(kind, ast.ClassDef) for each in kind.body)
+            for method in methods:
+                if isinstance(method, ast.FunctionDef) and (options := _options(method)) is not None:
+                    report.jobs[printable(method.name)] = _job(method, options)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if name == "__init__.py":
                 line = f" line {error.lineno}," if isinstance(error, SyntaxError) else ""
