@@ -167,6 +167,10 @@ class _Reader:
                 self._names[each.asname or name] = name
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
             self._names |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+        elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Name | ast.Attribute):
+            known = self._name(node.value)
+            if known.partition(".")[0] in {*SUSPICIOUS_CALLEES, *PICKLES}:  # s = os; s.system("x")
+                self._names |= {each.id: known for each in node.targets if isinstance(each, ast.Name)}
 
     def _name(self, node: ast.AST) -> str:
         """What an expression names, as it is called where it is from: "os.system" of `s` after `from os import system
@@ -197,7 +201,7 @@ class _Reader:
         elif isinstance(node, ast.Constant):
             yield from _of_constant(node.value)
         if isinstance(node, ast.Call):
-            yield from self._call(node)
+            yield from self._call(node, now)
         if isinstance(node, ast.Name | ast.arg | ast.FunctionDef | ast.ClassDef):
             name = getattr(node, "id", None) or getattr(node, "arg", None) or getattr(node, "name", "")
             if not name.isascii():
@@ -227,10 +231,10 @@ class _Reader:
             yield "programs", name
         elif top in PICKLES and last in UNPICKLE:
             yield "pickle", name
-        elif last in INNARDS and node is not None:
+        elif node is not None and (last in INNARDS or (last == "__dict__" and top in SUSPICIOUS_CALLEES)):
             yield "hidden", f"looks at {last}"
 
-    def _call(self, node: ast.Call) -> Iterator[tuple[str, str]]:
+    def _call(self, node: ast.Call, now: bool) -> Iterator[tuple[str, str]]:
         name, given = self._name(node.func), {each.arg: each.value for each in node.keywords}
         last = name.rpartition(".")[2]
         if name == "torch.load" and not _is(given.get("weights_only"), True):
@@ -241,8 +245,12 @@ class _Reader:
             yield "pickle", "yaml.load without SafeLoader"
         if "trust_remote_code" in given and not _is(given["trust_remote_code"], False):
             yield "remote_code", f"{last}(trust_remote_code=...)"
-        if name == "importlib.import_module" and not (node.args and isinstance(node.args[0], ast.Constant)):
-            yield "dynamic", "imports a module whose name it works out"
+        if name == "importlib.import_module":
+            known = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else None
+            if isinstance(known, str):
+                yield from self._module(known, now)
+            else:
+                yield "dynamic", "imports a module whose name it works out"
         if name in ("getattr", "setattr", "vars") and node.args and self._name(node.args[0]) in SUSPICIOUS_CALLEES:
             yield "hidden", f"{name} of {self._name(node.args[0])}"
         if name in ("eval", "exec", "compile", "__import__") and self._decodes(node):
