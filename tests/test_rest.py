@@ -49,7 +49,7 @@ class Demo(Plugin):
 @pytest.fixture(scope="module")
 def server():
     settings = {"max_message_bytes": 200_000, "cancel_grace_seconds": 0}
-    with site() as web, serve({"demo": DEMO}, before_start=plugin(web), **settings) as server:
+    with site() as web, serve({"demo": DEMO}, before_start=plugin(web.url), **settings) as server:
         yield server
 
 
