@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 from tests.serving import serve
 from tests.test_indexes import entry, write
 from tests.test_packages_over_api import ADD, plugin
+from tests.web.test_accessibility import axe, problems
 from tests.web.test_manage import card
 
 pytestmark = pytest.mark.browser
@@ -32,6 +33,8 @@ def test_a_plugin_is_looked_at_before_it_is_installed_updated_and_taken_back(ser
     expect(report.get_by_text("add () → Text")).to_be_visible()
     expect(report.get_by_label("What to look at in its code")).to_contain_text("imports subprocess")
     assert page.request.get(f"{server.url}/api/v1/packages").json()["packages"] == []
+    page.evaluate(axe())
+    assert problems(page) == []
     report.get_by_role("button", name="Install").click()
     adding = card(page, "adding")
     expect(adding.get_by_text("ready", exact=True)).to_be_visible()
