@@ -1,5 +1,6 @@
 """The test of plugins: what keeps the contract passes, and each way to break it is told with what to do."""
 
+import argparse
 import re
 import signal
 import subprocess
@@ -12,11 +13,12 @@ import pytest
 
 from clients import python as client_errors
 from clients.python import Client
-from core.errors import InvalidParams, PluginError
+from core.errors import Conflict, InvalidParams, NotFound, PluginError
 from core.ops.config import Config
 from core.ops.conformance import manifest, selftest, values
 from core.ops.conformance.checking import check
-from core.ops.packages.registry import Registry
+from core.ops.packages.developing import run_dev
+from core.ops.packages.registry import Installed, Registry, Release
 from core.plugin import Params, param
 from tests.serving import HEADER, ROOT, serve, toml, wait_until
 
@@ -239,3 +241,18 @@ def test_the_server_that_runs_is_the_one_that_is_worked_with(tmp_path, monkeypat
         finally:
             dev.kill()
     assert "stable-core 0" not in (tmp_path / "out").read_text()  # it started no other
+
+
+def test_neither_a_release_nor_a_name_that_is_taken_is_worked_on(tmp_path):
+    config, registry = Config(**settings(tmp_path)), Registry(tmp_path / "packages")
+    plugin(registry.place("say", "1-a"), SAY)
+    with registry.change() as state:
+        release = Release(id="1-a", version="1", hash="a", source="here", installed_at=0)
+        state.plugins["say"] = Installed(active="1-a", releases=[release])
+    with pytest.raises(Conflict, match="is an installed release, which never changes"):
+        run_dev(argparse.Namespace(plugin="say"), config, registry)
+    plugin(tmp_path / "none" / "other", SAY)
+    with pytest.raises(Conflict, match="is a plugin of that name already"):
+        run_dev(argparse.Namespace(plugin=str(plugin(tmp_path / "other", SAY))), config, registry)
+    with pytest.raises(NotFound, match="there is no plugin 'othr', .* Did you mean other?"):
+        run_dev(argparse.Namespace(plugin="othr"), config, registry)

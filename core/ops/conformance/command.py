@@ -32,7 +32,7 @@ def find(plugin: str, config: Config, registry: Registry) -> Path:
     folders = {path.parent.name: path.parent for root in config.plugins for path in root.glob("*/plugin.toml")}
     folders |= registry.folders()
     if plugin in folders:
-        return folders[plugin]
+        return folders[plugin].resolve()
     if (Path(plugin) / "plugin.toml").is_file():
         return Path(plugin).resolve()
     known = did_you_mean(plugin, folders) or f" There are {', '.join(sorted(folders)) or 'none'}."

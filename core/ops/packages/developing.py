@@ -40,14 +40,20 @@ def add_dev(actions: "argparse._SubParsersAction") -> None:
 
 def run_dev(arguments: argparse.Namespace, config: Config, registry: Registry) -> None:
     """Until Ctrl-C. Raises InvalidParams, Conflict, or NotFound."""
+    from clients.python import ServerError
+
     folder = find(arguments.plugin, config, registry)
+    if folder.is_relative_to(registry.folder.resolve()):
+        hint = "Work on a copy of that folder: it takes the place of the installed one meanwhile."
+        raise Conflict(f"{folder} is an installed release, which never changes.", hint=hint)
     name = checked(folder, config)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with linked(folder, name, config, registry), connected(arguments, config, name) as client:
-        watching = Watching(client, name, folder, config)
-        with contextlib.suppress(KeyboardInterrupt):
-            watching.until_interrupted()
-    print()
+    try:
+        with linked(folder, name, config, registry), connected(arguments, config, name) as client:
+            with contextlib.suppress(KeyboardInterrupt):
+                Watching(client, name, folder, config).until_interrupted()
+    except ServerError as error:
+        raise Conflict(f"there is no server to work with any more: {error}") from error
 
 
 def checked(folder: Path, config: Config) -> str:
