@@ -50,7 +50,7 @@ class Kit:
             why = plugin["error"] if plugin else "the server does not load it: has it an __init__.py?"
             self._report.fails("describes itself", str(why).rstrip("."))
             return False
-        self._jobs = plugin["jobs"]
+        self._jobs, self._sandboxed = plugin["jobs"], plugin.get("sandbox", False)
         many = f"{len(self._jobs)} job{'s' * (len(self._jobs) != 1)}"
         self._report.passes(f"describes itself: {many}")
         if not self._quick and (silent := [job["name"] for job in self._jobs if not job["help"]]):
@@ -63,7 +63,12 @@ class Kit:
     def imports_lightly(self, python: Path) -> None:
         claim, answer = "imports lightly", self._server.scratch / "importing.json"
         log = answer.with_suffix(".log")
-        command = [python, "-B", "-m", "core.ops.conformance.importing", self._folder, answer]
+        command = [str(python), "-B", "-m", "core.ops.conformance.importing", str(self._folder), str(answer)]
+        if self._sandboxed:
+            from core.ops import sandbox
+
+            answer.touch()
+            command = sandbox.command(command, [python.parents[1], self._folder], write=[answer])
         try:
             with log.open("wb") as said:  # no pipe: what it starts could keep that open
                 done = subprocess.run(
@@ -71,7 +76,7 @@ class Kit:
                 )
         except subprocess.TimeoutExpired:
             return self._report.fails(claim, f"it takes longer than {IMPORT_LIMIT} s")
-        if done.returncode or not answer.exists():
+        if done.returncode or not answer.exists() or not answer.stat().st_size:
             lines = log.read_text("utf-8", "replace").splitlines() or ["it ends the process"]
             return self._report.fails(claim, lines[-1][:500])
         found = json.loads(answer.read_text("utf-8"))
