@@ -37,6 +37,7 @@ from core.ops.watchdog import Watchdog
 from core.ops.webclient import WebClient
 from core.rest import serving
 from core.rest.bridges import Bridges
+from core.rest.door import Door
 from core.rest.http import create_app
 from core.rest.outgoing import Outgoing, sockets
 from core.rest.source import SameSource
@@ -72,6 +73,7 @@ class Server:
             devices.find(config.devices, config.torch_backend), self.logs.tell, exported,
         )  # fmt: skip
         self.watchdog = Watchdog(config, self.store, self.catalogue, self.scheduler, self.pool, self.memory)
+        self.door = Door(config, self.store, self.pool, blobs, self.app, run_blocking)
         self.api = Api(self.sio, self.store, self.scheduler)
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
         following = Following(self.sio, config, self.store, self.catalogue, self.outgoing)
@@ -93,6 +95,7 @@ class Server:
         listener, self.address, port = serving.listen(self.config.host, self.config.port)
         self.api.guard = Guard(self.config.tokens | {OWNER: self.token}, port)
         self.app.wsgi_app = SameSource(self.app.wsgi_app)
+        self.door.open(self.sio)
         self.plugins.discover()
         self.unfinished = self.scheduler.recover(self.detached.restore())
         self.pool.url = self.address

@@ -25,6 +25,12 @@ class Blobs:
     def path(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
 
+    def read(self, sha256: str) -> bytes:
+        return self.path(sha256).read_bytes()
+
+    def size(self, sha256: str) -> int:
+        return self.path(sha256).stat().st_size
+
     def write(self, data: bytes) -> str:
         """Store `data`; returns its sha256."""
         return self.receive(io.BytesIO(data), len(data), lambda function, *args: function(*args))[0]

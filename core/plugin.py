@@ -189,7 +189,7 @@ class Context:
 
     def read(self, artifact: Artifact) -> Any:
         """The value of a stored result: a picture, a text ..."""
-        return KINDS[artifact.kind].decode(self._blobs.path(artifact.sha256).read_bytes())
+        return KINDS[artifact.kind].decode(self._blobs.read(artifact.sha256))
 
     # For programs, which are run again from the top whenever what they gathered is there: see docs/plugins.md.
 

@@ -11,9 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from core.artifacts import Blobs
 from core.errors import Cancelled
-from core.library import calling, usage
+from core.library import calling, inside, usage
 from core.library.children import SIDE, Waiting
 from core.library.models import Models
 from core.library.ordered import NAMESPACE, OrderedClient
@@ -29,7 +28,7 @@ class Worker:
         self._settings = settings
         self.plugin = load_plugin(Path(settings["folder"]))(Path(settings["folder"]))
         self.plugin.settings = settings_class(type(self.plugin))(**settings["plugin_settings"])
-        self._blobs = Blobs(Path(settings["blobs"]), settings["fsync"])
+        self._blobs = inside.blobs(settings)
         self._models = self.plugin.models = Models(Path(settings["models"]), settings["shipped_models"])
         self._loading = threading.Lock()
         self.loaded, self._started = False, 0

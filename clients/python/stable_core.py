@@ -1399,6 +1399,7 @@ class PluginRecord(TypedDict):
     jobs: list[AnnouncedJob]
     settings: dict[str, Any]
     notes: list[str]
+    sandbox: bool
     version: NotRequired[str]
     title: NotRequired[str]
     description: NotRequired[str]

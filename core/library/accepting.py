@@ -22,6 +22,8 @@ class Accepting:
         jobs: list[Row] = []
         others: list[Row] = []
         for job in fairly(self._catalogue.jobs.values()):
+            if not job.plugin.offered_to(owner):
+                continue
             taking, reasons = self._inputs(job, kind)
             if job.plugin.status not in THERE:
                 why = f": {job.plugin.error}" if job.plugin.error else "."

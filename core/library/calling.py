@@ -98,7 +98,7 @@ def _calls(
     calls = [arguments]
     for name, items in message["inputs"].items():
         decode = KINDS[ports[name]["kind"]].decode
-        values = [Artifact(**item) if program else decode(blobs.path(item["sha256"]).read_bytes()) for item in items]
+        values = [Artifact(**item) if program else decode(blobs.read(item["sha256"])) for item in items]
         choices = [values] if ports[name]["list"] else values or [None]
         calls = [arguments | {name: choice} for arguments in calls for choice in choices]
     return calls, port
@@ -111,7 +111,7 @@ def _encode(blobs: Blobs, message: dict[str, Any], index: int, kind_name: str, v
         if not fits(value.kind, kind_name):
             raise TypeMismatch(f"the program returns {kind_name}, not {value.kind}.")
         about = {"index": index, "kind": value.kind, "sha256": value.sha256, "facts": value.facts, "source": value.id}
-        return about | {"size_bytes": blobs.path(value.sha256).stat().st_size}
+        return about | {"size_bytes": blobs.size(value.sha256)}
     result = value if isinstance(value, Result) else Result(value)
     kind, texts = KINDS[kind_name], {}
     record = {"artifact": f"{message['id']}.{index}"}

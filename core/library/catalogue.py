@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 
+from core.auth import OWNER
 from core.errors import InvalidParams, PluginError, TooLarge, UnknownJob
 from core.library.near import did_you_mean
 from core.library.plain import json_size
@@ -41,13 +42,18 @@ class PluginInfo:
     notes: list[str] = field(default_factory=list)  # for people: what is not offered, and why
     made_from: str = ""  # a hash of the files that its jobs are made from, if they are
     renewing: bool = False  # while these are being read again
+    sandbox: bool = False  # whether its processes run in one
 
     def wire(self) -> dict[str, Any]:
         keys = ("version", "title", "description", "author", "licence", "homepage")
         about = {key: self.manifest[key] for key in keys if key in self.manifest}
         jobs = [] if self.status in ("refused", "disabled") else self.jobs
-        more = {"jobs": jobs, "settings": self.settings_schema, "notes": self.notes}
+        more = {"jobs": jobs, "settings": self.settings_schema, "notes": self.notes, "sandbox": self.sandbox}
         return {**self.brief(), **more, **about}
+
+    def offered_to(self, owner: str) -> bool:
+        """One that runs code which clients send is for the admin alone."""
+        return owner == OWNER or not self.manifest.get("runs_code")
 
     def brief(self) -> dict[str, Any]:
         """What the event `plugins` tells."""

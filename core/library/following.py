@@ -38,7 +38,7 @@ class Following:
     def plugins(self, owner: str) -> Row:
         """The plugins and the jobs they announce, with JSON Schemas and types."""
         self._catalogue.renew()
-        return {"plugins": [info.wire() for info in self._catalogue.plugins.values()]}
+        return {"plugins": [info.wire() for info in list(self._catalogue.plugins.values()) if info.offered_to(owner)]}
 
     def subscribe(
         self, owner: str, since: Annotated[int | None, Field(ge=0)] = None, session: Name | None = None,

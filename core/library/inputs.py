@@ -5,6 +5,7 @@ A reference is an artifact's id, {"job": id} for all outputs of another job, or 
 
 from typing import Any
 
+from core.auth import admin_only
 from core.errors import CoreError, DependencyFailed, InvalidParams, NotFound, TypeMismatch, UnknownArtifact
 from core.jobs import TERMINAL, Row, Store, Transaction
 from core.library.catalogue import Catalogue, JobType
@@ -25,7 +26,9 @@ class Inputs:
 
     def check(self, job: JobType, inputs: References, place: str = "") -> References:
         """The references with local names replaced, those that one converter makes fit as Converted; raises if one does
-        not exist or does not fit. `place` as in core/library/checking.py."""
+        not exist or does not fit, Forbidden if the job is the admin's. `place` as in core/library/checking.py."""
+        if not job.plugin.offered_to(self._owner):
+            admin_only(self._owner, f"run {job.name}")
         try:
             return {name: [self._check(job, name, item) for item in items] for name, items in inputs.items()}
         except CoreError as error:

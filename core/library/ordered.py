@@ -16,7 +16,7 @@ import socketio
 import websocket
 
 from core.errors import TooLarge, from_wire
-from core.library import plain
+from core.library import inside, plain
 from core.library.plain import NAMESPACE
 
 ASK_AGAIN_SECONDS = 5
@@ -24,6 +24,16 @@ REFUSED_SECONDS = 60  # then a detached worker believes it
 
 
 class _InOrder(engineio.Client):
+    door: str | None = None  # the Unix socket that stands for the server's address
+
+    def _connect_websocket(self, *args: Any) -> bool:
+        if self.door:
+            try:
+                self.websocket_extra_options = {"socket": inside.dial(self.door)}
+            except OSError as error:
+                raise engineio.exceptions.ConnectionError(f"{self.door}: {error}") from error
+        return super()._connect_websocket(*args)
+
     def _trigger_event(self, event: str, *args: Any, **options: Any) -> Any:
         """By default each message gets a thread, so that a cancel may overtake its run."""
         return super()._trigger_event(event, *args, **options | {"run_async": False})
@@ -49,6 +59,7 @@ class OrderedClient(socketio.Client):
 
     def __init__(self, settings: dict[str, Any], end: Callable[[], None]):
         super().__init__(reconnection_delay=0.2, reconnection_delay_max=2, handle_sigint=False)
+        self.eio.door = settings.get("door")
         self._url, self._detached, self._end = settings["url"], settings.get("detached", False), end
         self._auth = {"token": settings["token"], "process": uuid.uuid4().hex}
         self._max_message_bytes = settings["max_message_bytes"]

@@ -59,6 +59,11 @@ class Config(pydantic.BaseModel):
         description="PyTorch build of the plugins: auto (the tested one, from PyPI), cpu, or one of PyTorch's own: "
         "cu126, cu128, cu130 (NVIDIA), rocm6.4 (AMD), xpu (Intel) ...",
     )
+    sandbox: Literal["off", "auto", "on"] = Field(
+        "auto",
+        description="Plugins that run in a sandbox made by bubblewrap: none, those that ask for one (auto), or all.",
+    )
+    allow_code: bool = Field(False, description="Whether the admin may run Python code as a job, in a sandbox.")
     devices: list[str] = Field(["auto"], description="Devices to use: auto, or cpu, cuda:0, xpu:0, mps ...")
     async_mode: Literal["eventlet", "threading"] = Field(
         "eventlet", description="How the server waits for many sockets."

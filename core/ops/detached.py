@@ -48,6 +48,8 @@ class Detached:
             raise NotFound(f"there is no plugin {plugin!r}.", field="plugin")
         if info.status != "ready":
             raise Conflict(f"{plugin} is {info.status}.", hint="Attach a worker once the plugin is ready.")
+        if info.sandbox:
+            raise Conflict(f"{plugin} runs in a sandbox, which a worker that you start yourself has not.")
 
         def change(tx: Transaction) -> None:
             if tx.one("SELECT plugin FROM workers WHERE plugin = ? AND device = ?", plugin, device):

@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import jsonschema
 import pydantic
@@ -20,12 +20,13 @@ from core.library.catalogue import Catalogue, Fields, PluginInfo
 from core.library.converting import unfit
 from core.library.declared import DeclaredModel
 from core.library.models import Models
-from core.ops import environments
+from core.ops import environments, sandbox
 from core.ops.config import ROOT, Config, tomllib
 from core.types import KINDS
 
 API_VERSION = 1  # of core/plugin.py
 DESCRIBE_SECONDS, OF_MODELS_SECONDS = 30, 180  # that a plugin has to describe itself; and the jobs of its models
+DESCRIPTION_BYTES = 50_000_000  # the most that it may write in a sandbox
 BOUNDS = ("minimum", "maximum")
 OVERRIDABLE = ("default", *BOUNDS, "step")  # of a parameter, in config.toml
 SAY_WHAT_THEY_ARE = {".json", ".py"}  # files of a model; the others are its weights, long in coming
@@ -38,18 +39,30 @@ class Manifest(pydantic.BaseModel):
     version: str
     api: int
     environment: dict[str, Any] = {}
+    sandbox: bool = False  # whether it asks for one
+    runs_code: bool = False  # that clients send: it is there with allow_code only, for the admin, in a sandbox
+    writes: list[Annotated[str, pydantic.Field(pattern=r"^\w[\w-]*$")]] = []  # kinds of models that it changes
     jobs_from: list[str] = []
     models: list[DeclaredModel] = []
 
 
-def stamps(roots: list[Path], packages: dict[str, Path]) -> tuple[dict[Path, str], float]:
+def stamps(roots: list[Path], packages: dict[str, Path], allow_code: bool) -> tuple[dict[Path, str], float]:
     """All packages in plugin folders and the installed ones, with a hash of what is in each that changes whenever a
     file comes, goes or is written; and how many seconds of a processor it took to look. Names that begin with a dot do
     not count."""
     started = time.thread_time()
     found = sorted(path.parent for root in roots for path in root.glob("[!.]*/__init__.py"))
     found += [folder for folder in packages.values() if (folder / "__init__.py").is_file()]
+    found = [folder for folder in found if allow_code or not _runs_code(folder)]
     return {folder: stamp(folder) for folder in found}, time.thread_time() - started
+
+
+def _runs_code(folder: Path) -> bool:
+    """Whether its plugin.toml says so. It is asked often, so that file is not parsed: the word alone will do."""
+    file = folder / "plugin.toml"
+    with contextlib.suppress(OSError):
+        return file.is_file() and b"runs_code" in file.read_bytes()
+    return False
 
 
 def stamp(folder: Path) -> str:
@@ -112,9 +125,23 @@ def load(
         if install and not python_of(info, config):
             run_blocking(environments.ensure, info.folder, config.environments, say, config.torch_backend)
         info.python = python_of(info, config)
+        info.sandbox, missing = run_blocking(_sandbox, info, config)
         announce(info, config, catalogue, run_blocking, install)
+        info.notes += [f"It runs without the sandbox that it asks for: {missing}."] * bool(missing)
     except (CoreError, environments.InstallError, OSError, ValueError, TypeError) as error:
         info.status, info.error = "refused", str(error).removeprefix(f"{info.name}: ")
+
+
+def _sandbox(info: PluginInfo, config: Config) -> tuple[bool, str | None]:
+    """Whether the plugin runs in a sandbox, and why it does not although it asks for one. Raises InvalidParams where it
+    must not run without."""
+    must = config.sandbox == "on" or info.manifest.get("runs_code", False)
+    if not must and (config.sandbox == "off" or not info.manifest.get("sandbox", False)):
+        return False, None
+    missing = 'sandbox is "off" in config.toml' if config.sandbox == "off" else sandbox.problem()
+    if must and missing:
+        raise InvalidParams(f"it may run in a sandbox only, and there is none: {missing}.")
+    return not missing, missing
 
 
 def python_of(info: PluginInfo, config: Config) -> Path | None:
@@ -183,6 +210,10 @@ def _describe_in_child(info: PluginInfo, models: Models, target: Path) -> None:
     known = json.dumps([str(models.folder), models.shipped])
     seconds = OF_MODELS_SECONDS if "jobs_from" in info.manifest else DESCRIBE_SECONDS
     command = [str(info.python), "-m", "core.ops.describe", str(info.folder), str(answer), known]
+    if info.sandbox:
+        answer.touch()
+        read, seen = [info.python.parents[1], info.folder], [models.folder, *(each["path"] for each in models.shipped)]
+        command = sandbox.command(command, read, seen, [answer], file_bytes=DESCRIPTION_BYTES)
     with log.open("wb") as output:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=ROOT, start_new_session=True
@@ -193,7 +224,7 @@ def _describe_in_child(info: PluginInfo, models: Models, target: Path) -> None:
             os.killpg(child.pid, signal.SIGKILL) if os.name == "posix" else child.kill()
             child.wait()
             raise InvalidParams(f"it did not describe itself within {seconds} s; see {log}.") from error
-    if child.returncode or not answer.exists():
+    if child.returncode or not answer.exists() or not answer.stat().st_size:
         last = log.read_text("utf-8", "replace").strip().splitlines()[-1:] or ["it printed nothing"]
         raise InvalidParams(f"importing it failed (exit code {child.returncode}): {printable(last[0][:500])}")
     answer.replace(target)

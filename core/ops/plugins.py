@@ -109,7 +109,7 @@ class Plugins:
 
     def _stamps(self) -> tuple[dict[Path, str], float]:
         """Those of all plugins; one that is disabled or enabled has another stamp than before."""
-        found, seconds = discovery.stamps(self._config.plugins, self._registry.folders())
+        found, seconds = discovery.stamps(self._config.plugins, self._registry.folders(), self._config.allow_code)
         self._places = {*found}
         return {folder: stamp + " disabled" * self._disabled(folder) for folder, stamp in found.items()}, seconds
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from core.errors import Conflict
 from core.library.catalogue import Catalogue, PluginInfo
-from core.ops import bootstrap
+from core.ops import bootstrap, sandbox
 from core.ops.config import ROOT, Config
 
 GONE = -1  # in place of an exit code that nobody can know
@@ -35,7 +35,7 @@ def settings(config: Config, catalogue: Catalogue, plugin: PluginInfo) -> dict[s
         "plugin": plugin.name, "folder": str(plugin.folder), "blobs": str(config.data / "blobs"),
         "fsync": config.durability == "power", "scratch": str(config.data / "scratch"), "models": str(config.models),
         "max_message_bytes": config.max_message_bytes, "plugin_settings": plugin.settings,
-        "shipped_models": catalogue.shipped_models(),
+        "shipped_models": catalogue.shipped_models(), "sandbox": sandbox.about(config.data, plugin),
     }  # fmt: skip
 
 
@@ -62,10 +62,13 @@ class LocalProcess:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        command = [str(python), "-m", module]
+        if settings.get("sandbox"):
+            command, settings = sandbox.of_worker(python, module, settings)
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [str(python), "-m", module], stdin=subprocess.PIPE, stdout=output, stderr=output,
-                cwd=ROOT, start_new_session=True, env=environment,
+                command, stdin=subprocess.PIPE, stdout=output, stderr=output, cwd=ROOT, start_new_session=True,
+                env=environment,
             )  # fmt: skip
         self.pid = self._process.pid
         try:

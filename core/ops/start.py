@@ -71,7 +71,8 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
         if not isinstance(field.default, list | dict):
             text = f"{field.description} Default: {field.default}".replace("%", "%%")
             allowed = "|".join(map(str, get_args(field.annotation))) if get_origin(field.annotation) is Literal else "X"
-            settings.add_argument("--" + name.replace("_", "-"), metavar=allowed, help=text)
+            alone = {"nargs": "?", "const": "true", "metavar": "true|false"} if field.annotation is bool else {}
+            settings.add_argument("--" + name.replace("_", "-"), help=text, **{"metavar": allowed} | alone)
     flags = parser.parse_args()
     if not flags.demo and (flags.prompt is not None or flags.out):
         parser.error(

@@ -178,6 +178,7 @@ class PluginRecord(PluginBrief):
     jobs: list[AnnouncedJob]
     settings: dict[str, Any] = Field(description="JSON Schema of what the admin may set; {} until it is known.")
     notes: list[str] = Field(description="For people: what is not offered, and why.")
+    sandbox: bool = Field(description="Whether its processes run in a sandbox, without network and home.")
     version: str | None = None
     title: str | None = None
     description: str | None = None

@@ -244,6 +244,7 @@ def serve(listener: socket.socket, app: Any, async_mode: str) -> None:
                 self.close_connection = True
 
         logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        host = f"unix://{listener.getsockname()}" if listener.family.name == "AF_UNIX" else ""
         werkzeug.serving.make_server(
-            "", 0, app, threaded=True, fd=listener.fileno(), request_handler=Handler
+            host, 0, app, threaded=True, fd=listener.fileno(), request_handler=Handler
         ).serve_forever()
