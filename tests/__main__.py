@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVS = ROOT / ".envs"
 TEST_LOCK = ROOT / "requirements-test.lock"
 # Tests mostly wait for processes, so three lanes fill two cores: each takes the next file when it is done with one.
-LANES = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder"]
+LANES = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "-p", "tests.order"]
 MOST_AGAIN = 10  # tests are run again; where more fail, that is not chance
 # The plugin's own packages come first; pytest is appended, so the tests see what the plugin would see.
 PLUGIN_PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
