@@ -112,11 +112,11 @@ def recipe_of(plugin_dir: Path, backend: str = "auto") -> Recipe:
             if "share" in settings:
                 raise InstallError(f"it shares the environment of {other!r}, which shares another's. Name that.")
         requirements = plugin_dir / settings.get("requirements", "requirements.txt")
-        if requirements.exists():
+        if requirements.exists() and named(requirements):
             download = settings.get("download", "")
             size_in_bytes(download)
             return Recipe(plugin_dir.name, requirements.with_suffix(".lock"), requirements, backend, download)
-        if "requirements" in settings:
+        if "requirements" in settings and not requirements.exists():
             raise InstallError(f"its plugin.toml names {requirements.name}, and there is no such file.")
         return Recipe("worker", WORKER.with_suffix(".lock"), WORKER, download="11 MB")
 
@@ -246,8 +246,13 @@ def matches(recipe: Recipe) -> bool:
 
 def digest(paths: list[Path]) -> str:
     """A hash of requirements, whatever their comments and line endings."""
-    lines = [re.sub(r"(^|\s+)#.*", "", line).strip() for path in paths for line in path.read_text("utf-8").splitlines()]
-    return hashlib.sha256("\n".join(filter(None, lines)).encode()).hexdigest()[:16]
+    return hashlib.sha256("\n".join(line for path in paths for line in named(path)).encode()).hexdigest()[:16]
+
+
+def named(requirements: Path) -> list[str]:
+    """The lines of a requirements file that are more than a comment."""
+    lines = (re.sub(r"(^|\s+)#.*", "", line).strip() for line in requirements.read_text("utf-8").splitlines())
+    return [line for line in lines if line]
 
 
 def uv(*arguments: str, say: Say = bootstrap.say, held: Any = None) -> None:
