@@ -1,0 +1,1 @@
+"""How a new plugin is written. Reading order: kinds, answers, writing, asking."""
