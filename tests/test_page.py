@@ -163,7 +163,7 @@ def run(page):
     return page.locator(f'[id="{card.get_attribute("id")}"]')
 
 
-def test_form_is_rendered_from_the_schema(open_page):
+def test_form_is_rendered_from_the_schema_and_a_field_shows_only_when_its_condition_holds(open_page):
     page = open_page("demo.echo")
     expect(page.locator("#about")).to_have_text("Return the parameters.")
     order = page.locator("#fields [data-field]").evaluate_all("rows => rows.map(row => row.dataset.field)")
@@ -180,6 +180,20 @@ def test_form_is_rendered_from_the_schema(open_page):
     expect(control(page, "separator")).to_be_hidden()
     page.get_by_text("Advanced").click()
     expect(control(page, "separator")).to_have_value("\n")
+    expect(control(page, "overlap")).to_be_hidden()
+    expect(page.locator(".advanced").get_by_text("Size")).to_be_hidden()  # a group of which nothing is shown
+    page.get_by_label("Tile").check()
+    expect(control(page, "overlap")).to_be_visible()
+    expect(page.locator(".advanced").get_by_role("group", name="Size").locator("input")).to_be_visible()
+
+
+def test_inputs_that_may_be_left_out_come_after_the_parameters_with_what_they_are_for(open_page):
+    page = open_page("demo.strict")
+    order = page.locator("#fields [data-field]").evaluate_all("rows => rows.map(row => row.dataset.field)")
+    assert order == ["name", "note", "steps"]
+    expect(field(page, "note").locator(".help")).to_have_text("Who asks.")
+    page.select_option("#choice", "demo.mirror")
+    expect(page.locator("#fields [data-field]").first).to_have_attribute("data-field", "image")
 
 
 def test_lists_follow_the_files_of_models(open_page, server):
@@ -193,55 +207,21 @@ def test_lists_follow_the_files_of_models(open_page, server):
     expect(options).to_have_text(["none", "large.safetensors", "small.safetensors"])
 
 
-def test_field_shows_only_when_its_condition_holds(open_page):
+def test_what_is_entered_is_there_after_a_reload_and_arrives(open_page):
     page = open_page("demo.echo")
-    page.get_by_text("Advanced").click()
-    expect(control(page, "overlap")).to_be_hidden()
-    expect(page.locator(".advanced").get_by_text("Size")).to_be_hidden()  # a group of which nothing is shown
-    page.get_by_label("Tile").check()
-    expect(control(page, "overlap")).to_be_visible()
-    expect(page.locator(".advanced").get_by_role("group", name="Size").locator("input")).to_be_visible()
-
-
-def test_values_arrive_as_they_were_entered(open_page, server):
-    page = open_page("demo.echo")
-    page.get_by_text("Advanced").click()
+    page.get_by_text("Advanced").first.click()
     entered = {"title": "two words", "count": "5", "scale": "2.25", "seed": "12", "overlap": "3", "tags": '["b", "c"]'}
     page.get_by_label("Tile").check()
     for name, value in entered.items():
-        control(page, name).fill(value)
+        control(page, name).first.fill(value)
     control(page, "point").fill('{"x": 4}')
     control(page, "style").select_option(label="7")
     control(page, "model").select_option("large.safetensors")
-    card = run(page)
-    expect(card.locator(".state")).to_have_text("done")
-    expect(card.locator("pre")).to_contain_text("title")
-    assert json.loads(card.locator("pre").inner_text()) == {
-        "title": "two words", "prompt": "a cat", "count": 5, "scale": 2.25, "seed": 12, "style": 7,
-        "model": "large.safetensors", "tile": True, "overlap": 3, "tags": ["b", "c"], "point": {"x": 4},
-        "separator": "\n", "models": [], "sides": ["left", "up"], "margin": 2, "layers": [],
-    }  # fmt: skip
-
-
-def test_several_of_a_list_are_picked_in_order_and_removed(open_page):
-    page = open_page("demo.echo")
     control(page, "models").select_option("small.safetensors")
     control(page, "models").select_option("large.safetensors")
     control(page, "models").select_option("small.safetensors")  # is there already
     control(page, "sides").select_option("right")
     page.get_by_role("button", name="Remove left").click()
-    page.reload()
-    expect(page.locator("#connection")).to_have_text("Connected")  # and the jobs of other tests are there
-    expect(field(page, "models").locator("li span")).to_have_text(["small.safetensors", "large.safetensors"])
-    output = run(page).locator("pre")
-    expect(output).to_contain_text("models")
-    said = json.loads(output.inner_text())
-    assert said["models"] == ["small.safetensors", "large.safetensors"]
-    assert said["sides"] == ["up", "right"]
-
-
-def test_a_list_of_tables_is_a_small_form_for_each(open_page):
-    page = open_page("demo.echo")
     layers = field(page, "layers")
     for _ in range(2):
         layers.get_by_role("button", name="Add").click()
@@ -252,52 +232,28 @@ def test_a_list_of_tables_is_a_small_form_for_each(open_page):
     layers.get_by_label("Blur").nth(1).fill("7")
     layers.get_by_text("Advanced").nth(1).click()
     layers.get_by_label("Share").nth(1).fill("0.5")
-    layers.get_by_role("button", name="Remove").first.click()
-    page.reload()
-    expect(layers.get_by_label("Title")).to_have_value("above")
-    output = run(page).locator("pre")
-    expect(output).to_contain_text("layers")
-    said = json.loads(output.inner_text())
-    layer = {"title": "above", "kind": "soft", "blur": 7, "share": 0.5}
-    assert said["layers"] == [layer] and said["title"] == "untitled"
-
-
-def test_what_is_wrong_in_a_list_of_tables_is_said_where_it_is_seen(open_page):
-    page = open_page("demo.echo")
-    layers = field(page, "layers")
-    for _ in range(2):
-        layers.get_by_role("button", name="Add").click()
-    layers.get_by_label("Kind").first.select_option("soft")
-    layers.get_by_label("Blur").first.fill("-1")
-    page.click("#form [type=submit]")
-    error = layers.locator("> .error")
-    expect(error).to_contain_text("layers.0.blur: -1 is less than the minimum of 0")
-    expect(error).to_be_in_viewport()
-
-
-def test_inputs_that_may_be_left_out_come_after_the_parameters_with_what_they_are_for(open_page):
-    page = open_page("demo.strict")
-    order = page.locator("#fields [data-field]").evaluate_all("rows => rows.map(row => row.dataset.field)")
-    assert order == ["name", "note", "steps"]
-    expect(field(page, "note").locator(".help")).to_have_text("Who asks.")
-    page.select_option("#choice", "demo.mirror")
-    expect(page.locator("#fields [data-field]").first).to_have_attribute("data-field", "image")
-
-
-def test_values_are_remembered_for_each_job(open_page):
-    page = open_page("demo.echo")
-    control(page, "title").fill("remember me")
+    layers.get_by_role("button", name="Remove", exact=True).first.click()
     page.select_option("#choice", "demo.say")
     control(page, "words").fill("me too")
     page.reload()
+    expect(page.locator("#connection")).to_have_text("Connected")  # and the jobs of other tests are there
     expect(control(page, "words")).to_have_value("me too")
     page.select_option("#choice", "demo.echo")
-    expect(control(page, "title")).to_have_value("remember me")
+    expect(field(page, "models").locator("li span")).to_have_text(["small.safetensors", "large.safetensors"])
+    expect(layers.get_by_label("Title")).to_have_value("above")
+    output = run(page).locator("pre")
+    expect(output).to_contain_text("title")
+    assert json.loads(output.inner_text()) == {
+        "title": "two words", "prompt": "a cat", "count": 5, "scale": 2.25, "seed": 12, "style": 7,
+        "model": "large.safetensors", "tile": True, "overlap": 3, "tags": ["b", "c"], "point": {"x": 4},
+        "separator": "\n", "models": ["small.safetensors", "large.safetensors"], "sides": ["up", "right"],
+        "margin": 2, "layers": [{"title": "above", "kind": "soft", "blur": 7, "share": 0.5}],
+    }  # fmt: skip
     page.get_by_role("button", name="Defaults").click()
     expect(control(page, "title")).to_have_value("untitled")
 
 
-def test_errors_of_the_server_show_at_their_fields(open_page):
+def test_what_is_wrong_is_said_where_it_is_seen(open_page):
     page = open_page("demo.strict")
     page.get_by_text("Advanced").click()
     control(page, "steps").fill("99")
@@ -310,6 +266,20 @@ def test_errors_of_the_server_show_at_their_fields(open_page):
     control(page, "steps").fill("9")
     expect(run(page).locator("pre")).to_have_text("known")
     expect(page.locator("#form .error:visible")).to_have_count(0)
+    page.select_option("#choice", "demo.echo")
+    layers = field(page, "layers")
+    for _ in range(2):
+        layers.get_by_role("button", name="Add").click()
+    layers.get_by_label("Kind").first.select_option("soft")
+    layers.get_by_label("Blur").first.fill("-1")
+    page.click("#form [type=submit]")
+    error = layers.locator("> .error")
+    expect(error).to_contain_text("layers.0.blur: -1 is less than the minimum of 0")
+    expect(error).to_be_in_viewport()
+    page.select_option("#choice", "demo.mirror")
+    control(page, "image").set_input_files({"name": "not.png", "mimeType": "image/png", "buffer": b"not a picture"})
+    expect(field(page, "image").locator(".error")).to_contain_text("not a picture")
+    expect(field(page, "image").locator("li")).to_have_count(0)
 
 
 def test_a_light_job_is_answered_at_once_and_its_form_can_be_opened(open_page):
@@ -332,9 +302,15 @@ def test_what_a_job_says_while_it_runs_is_shown(open_page):
     expect(card.locator(".notes")).to_have_text("There is no such colour.")
 
 
-def test_result_of_one_job_is_the_input_of_another(open_page, server):
+def test_a_result_is_the_input_of_another_job_and_brings_back_its_form(open_page, server):
     page = open_page("demo.paint")
+    control(page, "steps").fill("2")
     card = run(page)
+    expect(card.locator("figcaption")).to_contain_text("seed 42")
+    page.get_by_role("button", name="Defaults").click()
+    card.get_by_role("button", name="Edit").click()
+    expect(control(page, "steps")).to_have_value("2")
+    expect(control(page, "seed")).to_have_value("42")
     card.get_by_text("Use", exact=True).click()
     card.get_by_role("button", name="mirror: image").click()
     expect(page.locator("#choice")).to_have_value("demo.mirror")
@@ -363,24 +339,22 @@ def test_files_and_texts_are_uploaded(open_page, server):
         assert len(job.record["inputs"]["notes"]) == 2
 
 
-def test_file_that_is_no_picture_is_refused_at_its_field(open_page):
-    page = open_page("demo.mirror")
-    control(page, "image").set_input_files({"name": "not.png", "mimeType": "image/png", "buffer": b"not a picture"})
-    expect(field(page, "image").locator(".error")).to_contain_text("not a picture")
-    expect(field(page, "image").locator("li")).to_have_count(0)
-
-
-def test_running_job_shows_progress_and_preview_and_can_be_cancelled(open_page):
-    page = open_page("demo.paint")
+def test_two_pages_see_a_running_job_its_progress_and_preview_and_it_can_be_cancelled(open_page):
+    page, other = open_page("demo.paint"), open_page()
     control(page, "steps").fill("200")
     card = run(page)
-    expect(card.locator(".step")).to_contain_text("of 200")
-    expect(card.locator(".step")).to_contain_text("left")
+    twin = other.locator(f'[id="{card.get_attribute("id")}"]')
+    for each in (card, twin):
+        expect(each.locator(".step")).to_contain_text("of 200")
+        expect(each.locator(".step")).to_contain_text("left")
     preview = card.get_by_alt_text("Preview of demo.paint")
     expect(preview).to_be_visible()
     assert preview.evaluate("image => image.decode().then(() => image.naturalWidth)") == 32
+    ids = "cards => cards.map(card => card.id)"
+    assert page.locator("article").evaluate_all(ids) == other.locator("article").evaluate_all(ids)
     card.get_by_role("button", name="Cancel").click()
-    expect(card.locator(".state")).to_have_text("cancelled")
+    for each in (card, twin):
+        expect(each.locator(".state")).to_have_text("cancelled")
     expect(preview).to_have_count(0)
 
 
@@ -419,30 +393,11 @@ def test_failed_job_says_why_and_is_retried(open_page):
     expect(page.locator("article.failed")).to_have_count(failed + 1)
 
 
-def test_edit_brings_back_parameters_and_the_seed_that_was_drawn(open_page):
-    page = open_page("demo.paint")
-    control(page, "steps").fill("2")
-    card = run(page)
-    expect(card.locator("figcaption")).to_contain_text("seed 42")
-    page.get_by_role("button", name="Defaults").click()
-    card.get_by_role("button", name="Edit").click()
-    expect(control(page, "steps")).to_have_value("2")
-    expect(control(page, "seed")).to_have_value("42")
-
-
-def test_two_pages_see_the_same_jobs(open_page):
-    mine, other = open_page("demo.paint"), open_page()
-    card = run(mine)
-    twin = other.locator(f'[id="{card.get_attribute("id")}"]')
-    expect(twin.locator(".state")).to_have_text("running")
-    expect(twin.locator("figure img")).to_be_visible()
-    ids = "cards => cards.map(card => card.id)"
-    assert mine.locator("article").evaluate_all(ids) == other.locator("article").evaluate_all(ids)
-
-
-def test_page_catches_up_after_the_server_was_killed(open_page):
-    with serve({"demo": DEMO}) as server:
+def test_page_catches_up_after_the_server_was_killed_and_says_when_its_permission_is_gone(open_page):
+    with serve({"demo": DEMO, "broken": "import nonsense"}) as server:
         page = open_page("demo.paint", server)
+        expect(page.locator("#plugins")).to_contain_text("broken was refused: ")
+        expect(page.locator("#plugins")).to_contain_text("No module named 'nonsense'")
         control(page, "steps").fill("5")
         card = run(page)
         expect(card.locator(".state")).to_have_text("running")
@@ -455,11 +410,6 @@ def test_page_catches_up_after_the_server_was_killed(open_page):
         )
         expect(page.locator("article.done")).to_have_count(2, timeout=30_000)
         expect(page.locator("article")).to_have_count(2)
-
-
-def test_page_says_that_its_permission_is_gone(open_page):
-    with serve({"demo": DEMO}) as server:
-        page = open_page(None, server)
         server.kill()
         next(server.folder.glob("**/stable-core/token")).write_text("another")
         server.start()
@@ -468,16 +418,12 @@ def test_page_says_that_its_permission_is_gone(open_page):
         expect(page.get_by_role("heading")).to_have_text("This server is locked")
 
 
-def test_plugin_that_is_refused_is_named_with_its_reason(open_page):
-    with serve({"demo": DEMO, "broken": "import nonsense"}) as server:
-        page = open_page(None, server)
-        expect(page.locator("#plugins")).to_contain_text("broken was refused: ")
-        expect(page.locator("#plugins")).to_contain_text("No module named 'nonsense'")
-
-
-def test_browser_without_the_token_is_locked_out_until_it_has_it(browser, server):
-    page = browser.new_page()
-    assert page.goto(server.url).status == 401
+def test_browser_without_the_token_is_locked_out_until_it_has_it_and_asks_no_other_server(browser, server):
+    page, asked = browser.new_page(), []
+    page.on("request", lambda request: asked.append(request.url))
+    answer = page.goto(server.url)
+    policy = answer.headers["content-security-policy"]
+    assert answer.status == 401 and "default-src 'none'" in policy and "unsafe" not in policy
     expect(page.get_by_role("heading")).to_have_text("This server is locked")
     expect(page.get_by_text("That token was not right")).to_be_hidden()
     page.get_by_label("Or paste the token here").fill("a guess")
@@ -487,6 +433,9 @@ def test_browser_without_the_token_is_locked_out_until_it_has_it(browser, server
     page.get_by_role("button", name="Unlock").click()
     expect(page.locator("#connection")).to_have_text("Connected")
     assert page.url == server.url + "/"  # the token is not left in the address
+    policy = page.reload().headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert asked and all(url.startswith(server.url) for url in asked)
     page.close()
 
 
@@ -502,17 +451,6 @@ def test_text_of_a_job_is_never_executed(open_page):
     expect(run(page).locator("p.error")).to_contain_text(EVIL)
     assert page.locator("img:not([src^='/artifacts/'])").count() == 0
     assert "owned" not in page.title()
-
-
-def test_page_talks_to_its_own_server_alone(browser, server):
-    page = browser.new_page()
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
-    policy = page.goto(f"{server.url}/?token={server.token}").headers["content-security-policy"]
-    expect(page.locator("#connection")).to_have_text("Connected")
-    assert asked and all(url.startswith(server.url) for url in asked)
-    assert "default-src 'none'" in policy and "unsafe" not in policy
-    page.close()
 
 
 def test_nothing_is_wider_than_the_window(open_page):
