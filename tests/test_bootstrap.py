@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from core.ops import bootstrap
 from tests import __main__ as of_tests
 from tests import tiny
 from tests.__main__ import code_lines, run
@@ -193,7 +194,8 @@ def test_full_disk_is_told_before_anything_is_written(clone):
     disk = clone.folder.parent / "disk"
     disk.mkdir()
     process = tiny.in_mount_namespace(script, clone.folder, disk, BASE, env=clone.environment)
-    assert f"the disk of {disk} has " in refusal(process) and "the installation needs 160000000" in process.stderr
+    needed = bootstrap.SIZES["requirements.lock"][1] * bootstrap.MEGABYTE
+    assert f"the disk of {disk} has " in refusal(process) and f"the installation needs {needed} " in process.stderr
     assert "Making" not in process.stderr
 
 
