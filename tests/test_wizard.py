@@ -2,6 +2,10 @@
 
 import io
 import os
+import re
+import shlex
+import shutil
+import signal
 import subprocess
 import sys
 import wave
@@ -12,7 +16,7 @@ import pytest
 
 from core.ops.wizard import asking
 from core.ops.wizard.kinds import KINDS
-from tests.serving import ROOT, serve
+from tests.serving import GREETING, ROOT, serve, wait_until
 from tests.wire import Wire
 
 
@@ -199,3 +203,54 @@ def test_it_asks_five_things_again_if_need_be_and_ctrl_c_leaves_nothing(tmp_path
     terminal.sendintr()
     terminal.expect_exact("Nothing was written.")
     assert not [*tmp_path.iterdir()]
+
+
+def clone(folder):
+    """Of this repository, as far as a plugin that is being written needs it, with the environments that are there."""
+    hidden = shutil.ignore_patterns("__pycache__", "node_modules", "dist", "web", "data")
+    for name in ("core", "clients", "tests", "plugins/text"):
+        shutil.copytree(ROOT / name, folder / name, ignore=hidden)
+    for path in [*ROOT.glob("*.py"), *ROOT.glob("*requirements*"), ROOT / "pyproject.toml", ROOT / "LICENSE"]:
+        shutil.copy(path, folder)
+    for name in (".venv", ".envs"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / "config.toml").write_text('port = 0\nweb = "off"\nbridges = "off"\n')
+    return folder
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the clone has links to the environments of this one")
+def test_the_tutorial_leads_from_the_wizard_to_a_picture(tmp_path):
+    tutorial = (
+        (ROOT / "docs/plugins.md").read_text("utf-8").split("## From the wizard to a picture")[1].split("\n## ")[0]
+    )
+    folder, environment = clone(tmp_path / "clone"), os.environ | {"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@b"}
+    environment |= {"GIT_COMMITTER_NAME": "A", "GIT_COMMITTER_EMAIL": "a@b"}
+    log, server = tmp_path / "server.log", None
+    try:
+        for language, block in re.findall(r"```(\w*)\n(.*?)```", tutorial, re.DOTALL):
+            if language == "diff":
+                apply = ["git", "-C", "plugins/neon_waves", "apply", "-"]
+                subprocess.run(apply, cwd=folder, env=environment, input=block, text=True, check=True)
+                wait_until(lambda: log.read_text().count("plugin    neon_waves: neon_waves") == 2, 60)
+                continue
+            for line in block.splitlines():
+                program, *words = shlex.split(line)
+                command = [sys.executable if program == "python3" else program, *words]
+                if words == ["server.py"]:
+                    with log.open("wb") as output:
+                        server = subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=output)
+                    wait_until(lambda: "Ctrl-C stops." in log.read_text(), 120)
+                    environment["STABLE_CORE_URL"] = GREETING.search(log.read_text())[1]
+                else:
+                    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+                    assert done.returncode == 0, (line, done.stdout, done.stderr, log.read_text() if server else "")
+    finally:
+        if server:
+            server.send_signal(signal.SIGINT)
+            server.wait(20)
+    waves, mirrored = (PIL.Image.open(folder / name).convert("RGB") for name in ("waves.png", "mirrored.png"))
+    assert waves.size == (512, 512)
+    differ = PIL.ImageChops.difference(mirrored, mirrored.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT))
+    assert max(high for _, high in differ.getextrema()) <= 1
+    log_of_git = subprocess.run(["git", "-C", folder / "plugins/neon_waves", "log", "--format=%s"], capture_output=True)
+    assert log_of_git.stdout.decode().splitlines()[0] == "Mirror the waves"

@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 from playwright.sync_api import expect
 
+from core.ops.wizard import asking
 from tests.serving import serve, wait_until
 
 pytestmark = pytest.mark.browser
@@ -196,6 +197,21 @@ def test_a_newcomer_presses_run_and_has_a_picture(create):
     expect(control(page, "seed")).to_have_value("7")
     page.get_by_role("button", name="A new seed each time").click()
     expect(control(page, "seed")).to_have_value("-1")
+
+
+def test_what_the_wizard_writes_has_a_form_and_makes_a_sound(visit, server):
+    page = visit(server)
+    page.evaluate("localStorage.setItem('job', 'doorbell.doorbell'); localStorage.setItem('session', 'doorbell')")
+    into = server.folder / "plugins"
+    assert asking.main(["Doorbell", "--kind", "audio", "--no-git", "--into", str(into)]) == 0
+    wait_until(lambda: "plugin    doorbell: doorbell" in server.log)
+    page.reload()
+    expect(page.get_by_role("form", name="Form of doorbell")).to_be_visible()
+    expect(control(page, "notes")).to_have_value("C4 E4 G4 C5")
+    control(page, "notes").fill("G5 E5")
+    run(page)
+    expect(page.get_by_label("What comes out").locator("audio")).to_be_visible()
+    shutil.rmtree(into / "doorbell")
 
 
 def test_values_arrive_as_they_were_entered(create):
