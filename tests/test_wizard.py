@@ -116,6 +116,22 @@ def test_their_own_tests_pass(written):
     assert done.returncode == 0 and "71 passed" in done.stdout, done.stdout
 
 
+def test_the_one_with_most_jobs_keeps_what_plugins_promise(written):
+    """That of the tutorial is tested there."""
+    command = [sys.executable, "server.py", "plugins", "test", str(written / "kind_program")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and ", 0 failed" in done.stdout, done
+
+
+def test_what_a_killed_wizard_has_left_is_removed_by_the_next(tmp_path):
+    old, new = tmp_path / ".wizard-old", tmp_path / ".wizard-new"
+    for folder in (old, new):
+        (folder / "mine").mkdir(parents=True)
+    os.utime(old, (1, 1))
+    assert wizard(tmp_path, "Mine", "--kind", "light", "--no-git") == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".wizard-new", "mine"]
+
+
 def test_inspection_finds_nothing_to_warn_of(written):
     from core.ops.packages.inspection import inspect
 

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ from core.ops.wizard.answers import Answers, class_name
 
 TEMPLATES = Path(__file__).parent / "templates"
 FROM = "https://github.com/OWNER/stable-core"  # where a CI clones stable-core from, unless this is a clone of something
+HIDDEN = ".wizard-"  # servers see no dotted names
+LEFT_SECONDS = 3600
 WHEREVER = {"core.hooksPath": os.devnull, "commit.gpgSign": "false", "core.autocrlf": "false"}  # no hooks, no questions
 
 
 def write(answers: Answers, say: Callable[[str], None], lock: bool = True, git: bool = True) -> list[Path]:
     """The files of the new plugin. Raises InstallError if what it needs cannot be locked, Conflict if its folder has
     come meanwhile, and OSError; nothing is there then."""
-    with tempfile.TemporaryDirectory(prefix=".wizard-", dir=answers.into) as staging:  # servers see no dotted names
+    remove_leftovers(answers.into)
+    with tempfile.TemporaryDirectory(prefix=HIDDEN, dir=answers.into) as staging:
         folder = Path(staging, answers.name)
         for path, text in rendered(answers):
             target = folder / path
@@ -42,6 +46,13 @@ def write(answers: Answers, say: Callable[[str], None], lock: bool = True, git: 
             raise Conflict(f"{answers.folder} has come meanwhile, and nothing is overwritten.")
         folder.rename(answers.folder)
     return [answers.folder / path for path in files]
+
+
+def remove_leftovers(into: Path) -> None:
+    """Of wizards that were killed."""
+    for folder in into.glob(f"{HIDDEN}*"):
+        if time.time() - folder.stat().st_mtime > LEFT_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def packages(answers: Answers) -> list[str]:
