@@ -152,6 +152,14 @@ def test_the_git_repository_holds_everything(written):
     assert not subprocess.run([*git, "status", "--porcelain"], capture_output=True).stdout
 
 
+def test_who_git_does_not_know_gets_the_plugin_and_gits_words(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / ".gitconfig").write_text("[user]\nuseConfigOnly = true\n")
+    assert wizard(tmp_path, "Mine", "--kind", "light") == 0
+    assert "Nothing is committed yet, as git says: fatal: " in capsys.readouterr().err
+
+
 HOSTILE = ('It\'s "quoted" \\N and {{ braces }} {% raw %} ${{ x }}', "描く" * 12, "\\" * 40 + "'''\"\"\"")
 
 

@@ -103,15 +103,13 @@ def begin_repository(folder: Path, answers: Answers) -> str:
     """A git repository of the folder with all its files in a first commit; returns what to say about it."""
     if not shutil.which("git"):
         return "This machine has no git, so the folder is no repository yet."
-    run(folder, "init", "--quiet", "--template=")
-    run(folder, "symbolic-ref", "HEAD", "refs/heads/main")
-    run(folder, "add", "--all", "--force")  # whatever this person has git ignore elsewhere
     try:
+        run(folder, "init", "--quiet", "--template=")
+        run(folder, "symbolic-ref", "HEAD", "refs/heads/main")
+        run(folder, "add", "--all", "--force")  # whatever this person has git ignore elsewhere
         run(folder, "commit", "--quiet", "--message", f"Begin {answers.title}")
-    except subprocess.CalledProcessError:
-        return (
-            "Git does not know who you are, so nothing is committed yet: git config --global user.name and user.email."
-        )
+    except subprocess.CalledProcessError as error:  # mostly, git does not know who this is
+        return f"Nothing is committed yet, as git says: {''.join(error.stderr.strip().splitlines()[-1:])}"
     return "Committed to a git repository of its own."
 
 
