@@ -199,6 +199,8 @@ def test_all_that_is_wrong_with_flags_is_said_at_once(tmp_path, capsys):
         (["Taken"], "nothing is overwritten"),
         (["Con"], "Windows has no folders"),
         (["Mine", "--into", "nowhere"], "nowhere is no folder"),
+        (["Mine", "--packages", "scipy, numpy !!"], "'numpy !!' is no package"),
+        (["Mine", "--licence", "scipy"], "'scipy' is none. Say MIT"),
         (["Mine", "--kind", "text", "--packages", "pydantic==1.10"], "contradict"),
     ],
 )
@@ -221,8 +223,8 @@ def test_it_asks_five_things_again_if_need_be_and_ctrl_c_leaves_nothing(tmp_path
             terminal.expect_exact(question)
             terminal.sendline(answer)
         if answers[-1] == "Text":  # the name that follows from it is taken
-            terminal.expect_exact("Name of its folder, which commands use: ")
-            terminal.sendline("my_text")
+            terminal.expect_exact("Name of its folder, which commands use [text_2]: ")
+            terminal.sendline("")
     terminal.expect_exact(asked[-1])
     terminal.sendintr()
     terminal.expect_exact("Nothing was written.")

@@ -7,6 +7,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from packaging.requirements import InvalidRequirement, Requirement
 from rich.cells import cell_len
 
 from core.errors import InvalidParams
@@ -90,9 +92,19 @@ def packages(text: str, answers: Answers) -> list[str]:
     """As in requirements.txt, with commas between. What uv makes of them is seen when they are locked."""
     found = [part.strip() for part in re.split(r",(?!\s*[<>=!~]|[^\[]*\])", text) if part.strip()]
     for part in found:
-        if not re.fullmatch(r"[A-Za-z0-9][^\x00-\x1f\x7f]*", part):
+        if not _requirement(part):
             raise InvalidParams(f"packages: {part[:100]!r} is no package. Write for example: scipy, opencv-python>=4")
     return [] if found == ["none"] else found
+
+
+def _requirement(text: str) -> bool:
+    """Addresses are left to uv, which takes more than the standard."""
+    if not re.fullmatch(r"[A-Za-z0-9][^\x00-\x1f\x7f]*", text):
+        return False
+    try:
+        return "://" in text or bool(Requirement(text))
+    except InvalidRequirement:
+        return False
 
 
 def author(text: str, answers: Answers) -> str:
@@ -100,17 +112,31 @@ def author(text: str, answers: Answers) -> str:
 
 
 def licence(text: str, answers: Answers) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+() -]{0,99}", text):
+    try:
+        return canonicalize_license_expression(text[:100])
+    except InvalidLicenseExpression:
         raise InvalidParams(
-            f"licence: {text[:100]!r} is none. Say MIT, Apache-2.0 or another one of spdx.org/licenses."
-        )
-    return text
+            f"licence: {text[:100]!r} is none. Say MIT, Apache-2.0 or another one of spdx.org/licenses, "
+            "or LicenseRef- and a name for any other."
+        ) from None
 
 
 def name_of(title: str) -> str:
     """What a folder is called for a title: neon_waves of "Neon Waves!". It may be none, or a bad one."""
     plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
     return re.sub(r"[^a-z0-9]+", "_", plain).strip("_")[:LONGEST_NAME].strip("_")
+
+
+def free(field: str, wanted: str, answers: Answers) -> str | None:
+    """A name or job like the wanted one that can be had, such as neon_waves_2; None where a number does not help."""
+    if (check := {"name": name, "job": job}.get(field)) is None or not wanted:
+        return None
+    for end in (f"_{number}" for number in range(2, 100)):
+        try:
+            return check(wanted[: LONGEST_NAME - len(end)] + end, answers)
+        except InvalidParams:
+            continue
+    return None
 
 
 def class_name(name: str) -> str:

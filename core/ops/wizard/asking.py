@@ -47,7 +47,7 @@ QUESTIONS = (
         "of its folder, which commands use: small letters, digits and _.",
         lambda answers: checks.name_of(answers.title),
     ),
-    Question("job", "what people submit: small letters, digits and _. As the folder.", lambda answers: answers.name),
+    Question("job", "as people submit it: small letters, digits and _. As the folder.", lambda answers: answers.name),
     Question(
         "description",
         "what it does, in a sentence.",
@@ -120,17 +120,17 @@ def answered(flags: argparse.Namespace, interactive: bool) -> Answers:
     if interactive and flags.kind is None:
         print(*(f"  {number}  {kind.name:15} {kind.does}" for number, kind in enumerate(KINDS.values(), 1)), sep="\n")
     for question, answer in given.items():
-        usual = question.usual(answers)
+        given_or_usual = question.usual(answers) if answer is None else answer
         if answer is None and question.text and interactive:
-            ask(question, answers, usual)
+            ask(question, answers, given_or_usual)
             continue
         try:
-            question.settle(answers, usual if answer is None else answer)
+            question.settle(answers, given_or_usual)
         except InvalidParams as error:
             if not interactive:
                 raise
             print(f"  {error}")
-            ask(question, answers, None)
+            ask(question, answers, checks.free(question.name, given_or_usual or "", answers))
     return answers
 
 
