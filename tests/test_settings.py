@@ -5,9 +5,12 @@ import textwrap
 
 import pytest
 
+from core.auth import OWNER
 from core.errors import Conflict, Internal
+from core.library.catalogue import Catalogue, PluginInfo
 from core.ops import toml
-from core.ops.config import tomllib
+from core.ops.config import Config, tomllib
+from core.ops.settings import Settings
 from tests.serving import serve, wait_until
 from tests.wire import Wire
 
@@ -153,6 +156,15 @@ def test_others_read_defaults_and_bounds_and_change_nothing(server, wire):
         assert told["declared"]["draws.draw"]["steps"]["default"] == 20
         assert "plugin_settings" not in told and "file" not in told
         assert bot.call("configure", {"overrides": {"draws.draw": None}})["error"]["code"] == "forbidden"
+
+
+def test_the_defaults_of_jobs_for_the_admin_alone_are_not_told_to_others(tmp_path):
+    run = lambda function, *values: function(*values)  # noqa: E731
+    catalogue = Catalogue(run)
+    catalogue.plugins["code"] = PluginInfo("code", tmp_path, {"runs_code": True}, declared={"go": {}})
+    settings = Settings(Config(), catalogue, lambda info, now: None, run).settings
+    assert settings(OWNER)["declared"] == {"code.go": {}}
+    assert settings("bot")["declared"] == {}
 
 
 def test_a_file_that_somebody_is_editing_is_left_alone_and_the_place_is_told(server, wire):

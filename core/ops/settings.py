@@ -35,7 +35,8 @@ class Settings:
         plugins."""
         told = {"overrides": self._config.overrides, "declared": {}}
         for info in list(self._catalogue.plugins.values()):
-            told["declared"] |= {f"{info.name}.{job}": declared for job, declared in info.declared.items()}
+            if info.offered_to(owner):
+                told["declared"] |= {f"{info.name}.{job}": declared for job, declared in info.declared.items()}
         if owner == OWNER:
             told |= {"plugin_settings": self._config.plugin_settings, "file": str(self._config.file)}
         return told
