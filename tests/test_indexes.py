@@ -148,7 +148,7 @@ def test_an_index_at_an_address_is_read_within_limits_and_never_without_encrypti
     thread.join()
     assert [str(each) for each in books[0].entries] == ["paint 1.2.0"]
     said = " ".join(note for book in books for note in book.notes)
-    assert "larger than 0 MB" in said and "404" in said and "use https" in said
+    assert "larger than 4 kB" in said and "404" in said and "use https" in said
 
 
 def test_the_document_shows_an_index():

@@ -132,6 +132,14 @@ def load(
         info.status, info.error = "refused", str(error).removeprefix(f"{info.name}: ")
 
 
+def loaded(folder: Path, config: Config, say: Callable[[str], None], install: bool = True) -> PluginInfo:
+    """As `load`, of a plugin by itself, for who has no server."""
+    info, run = PluginInfo(folder.name, folder), lambda function, *values: function(*values)
+    read_manifest(info)
+    load(info, config, Catalogue(run), say, run, install)
+    return info
+
+
 def _sandbox(info: PluginInfo, config: Config) -> tuple[bool, str | None]:
     """Whether the plugin runs in a sandbox, and why it does not although it asks for one. Raises InvalidParams where it
     must not run without."""

@@ -29,11 +29,10 @@ def run_test(arguments: argparse.Namespace, config: Config, registry: Registry) 
 
 def find(plugin: str, config: Config, registry: Registry) -> Path:
     """The folder of a plugin by its name, or where it is. Raises NotFound."""
-    folders = {path.parent.name: path.parent for root in config.plugins for path in root.glob("*/plugin.toml")}
-    folders |= registry.folders()
-    if plugin in folders:
-        return folders[plugin].resolve()
+    places = registry.places(config.plugins)
+    if plugin in places:
+        return places[plugin][1].resolve()
     if (Path(plugin) / "plugin.toml").is_file():
         return Path(plugin).resolve()
-    known = did_you_mean(plugin, folders) or f" There are {', '.join(sorted(folders)) or 'none'}."
+    known = did_you_mean(plugin, places) or f" There are {', '.join(places) or 'none'}."
     raise NotFound(f"there is no plugin {plugin[:100]!r}, and no folder with a plugin.toml.{known}")

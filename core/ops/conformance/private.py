@@ -140,7 +140,7 @@ def _settings(root: Path, name: str, config: Config, own_models: bool) -> dict[s
     own = {key: str(root / key) for key in ("data", "outputs", "models", "packages")}
     settings = {key: value for key, value in config.model_dump(mode="json", exclude_none=True).items() if key in kept}
     settings |= own | {"plugins": [str(root / "plugins")], "port": 0, "web": "off", "bridges": "off"}
-    settings |= {"allow_code": True} if "allow_code" in Config.model_fields else {}  # its own code runs in any case
+    settings["allow_code"] = True  # its own code runs in any case
     settings["environments"] = str(config.environments.resolve())
     if name in config.plugin_settings:
         settings["plugin_settings"] = {name: config.plugin_settings[name]}

@@ -62,7 +62,7 @@ def add_disable(actions: "argparse._SubParsersAction") -> None:
 
 def switch(name: str, config: Config, registry: Registry, enable: bool) -> None:
     """Raises NotFound if there is no such plugin."""
-    known = {*registry.folders(), *(path.parent.name for root in config.plugins for path in root.glob("*/plugin.toml"))}
+    known = registry.places(config.plugins)
     if name not in known:
         raise NotFound(f"there is no plugin {name!r}.{did_you_mean(name, known)}")
     with registry.change() as state:

@@ -115,14 +115,14 @@ class Report(pydantic.BaseModel):
             if text:
                 yield f"{name:<9} {text}"
         yield f"licence   {self.licence or 'none: nobody may use it without asking its author'}"
-        yield f"content   {self.files} files, {_size(self.size_bytes)}, hash {self.hash}"
+        yield f"content   {self.files} files, {size(self.size_bytes)}, hash {self.hash}"
         for name, job in self.jobs.items():
             yield f"job       {name} {job}"
         for kind in self.jobs_from:
             yield f"jobs      one for each model in models/{kind}"
         for model in self.models:
             bytes, licence = model.get("size_bytes"), model.get("licence")
-            about = [_size(bytes) if bytes else "", licence or "no licence named"]
+            about = [size(bytes) if bytes else "", licence or "no licence named"]
             how = "comes with it" if model.get("path") else "to be fetched when you ask for it"
             yield f"model     {model['kind']} {model['name']}: {', '.join(filter(None, [*about, how]))}"
         yield f"packages  {self._packages()}"
@@ -411,7 +411,7 @@ def _of_file(name: str, path: Path, imported: bool) -> Iterator[Finding]:
                 yield Finding("startup", name, "a .pth file with code")
                 return
     if what := native or UNREADABLE.get(suffix):
-        yield Finding("binary", name, f"{what}, {_size(path.stat().st_size)}")
+        yield Finding("binary", name, f"{what}, {size(path.stat().st_size)}")
 
 
 def _jobs(found: dict[str, Path], report: Report) -> None:
@@ -449,7 +449,3 @@ def _job(function: ast.FunctionDef, options: dict[str, Any]) -> JobSeen:
     inputs = {printable(each.arg): text(each.annotation) for each in annotated if each.arg not in ("params", "ctx")}
     light, program = (options.get(key) is True for key in ("light", "program"))
     return JobSeen(inputs=inputs, output=text(function.returns), light=light, program=program)
-
-
-def _size(number: int) -> str:
-    return f"{max(1, number // 1000)} kB" if number < 1_000_000 else size(number)

@@ -17,7 +17,7 @@ import psutil
 from packaging.version import InvalidVersion, Version
 
 from core.errors import Conflict, InvalidParams, NotFound, PluginError
-from core.library.catalogue import Catalogue, PluginInfo
+from core.library.catalogue import PluginInfo
 from core.library.near import did_you_mean
 from core.ops import bootstrap, discovery, environments
 from core.ops.config import Config
@@ -246,18 +246,14 @@ class Installer:
 
     def _ready(self, folder: Path) -> PluginInfo:
         """Make the release's environment and have it describe itself there. Raises PluginError with the reason."""
-        info, call = PluginInfo(folder.name, folder), lambda function, *values: function(*values)
-        discovery.read_manifest(info)
-        discovery.load(info, self._config, Catalogue(call), self._say, call)
+        info = discovery.loaded(folder, self._config, self._say)
         if info.status != "ready":
             raise PluginError(f"{folder.name} cannot be used: {info.error}")
         return info
 
     def _tell_of_parameters(self, old: Path, info: PluginInfo) -> None:
         """What the jobs of the new release say of themselves, beside those of the one that runs."""
-        before, call = PluginInfo(old.name, old), lambda function, *values: function(*values)
-        discovery.read_manifest(before)
-        discovery.load(before, self._config, Catalogue(call), lambda line: None, call, install=False)
+        before = discovery.loaded(old, self._config, lambda line: None, install=False)
         jobs = {job["name"]: job["params"].get("properties", {}) for job in info.jobs}
         for job in before.jobs:
             gone = job["params"].get("properties", {}).keys() - jobs.get(job["name"], {}).keys()

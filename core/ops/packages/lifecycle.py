@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Conflict, CoreError, InvalidParams, NotFound
-from core.library.catalogue import Catalogue, Fields, PluginInfo
+from core.library.catalogue import Fields
 from core.library.near import did_you_mean
 from core.ops import bootstrap, discovery, environments, processes, toml
 from core.ops.config import Config
@@ -97,7 +97,7 @@ def uninstall(arguments: argparse.Namespace, config: Config, registry: Registry)
 
 
 def list_(arguments: argparse.Namespace, config: Config, registry: Registry) -> None:
-    for name, (what, folder) in _places(config, registry).items():
+    for name, (what, folder) in registry.places(config.plugins).items():
         release, version = _active(registry, name), "?"
         with contextlib.suppress(bootstrap.InstallError, OSError):  # `info` tells of it
             version = environments.manifest(folder).get("version", "?")
@@ -108,7 +108,7 @@ def list_(arguments: argparse.Namespace, config: Config, registry: Registry) -> 
 
 
 def info(arguments: argparse.Namespace, config: Config, registry: Registry) -> None:
-    if arguments.name not in _places(config, registry) and config.plugin_indexes:
+    if arguments.name not in registry.places(config.plugins) and config.plugin_indexes:
         print("\n".join(lines(Indexes(config).find(arguments.name))))
         return
     what, folder = _place(arguments.name, config, registry)
@@ -123,10 +123,8 @@ def info(arguments: argparse.Namespace, config: Config, registry: Registry) -> N
 def settings(arguments: argparse.Namespace, config: Config, registry: Registry) -> None:
     """Without changes, show them. With a server that runs, they count at once."""
     _, folder = _place(arguments.name, config, registry)
-    found, call = PluginInfo(folder.name, folder), lambda function, *values: function(*values)
-    discovery.read_manifest(found)
     own = config.plugin_settings.pop(arguments.name, {})  # what is wrong with them is what may be mended here
-    discovery.load(found, config, Catalogue(call), bootstrap.say, call)
+    found = discovery.loaded(folder, config, bootstrap.say)
     if found.status != "ready":
         raise Conflict(f"{arguments.name} is refused: {found.error}")
     schema = found.settings_schema
@@ -135,7 +133,7 @@ def settings(arguments: argparse.Namespace, config: Config, registry: Registry) 
     changes = dict(_changes(arguments.change, schema["properties"]))
     wanted = toml.changed({arguments.name: own}, {arguments.name: changes}).get(arguments.name, {})
     if changes:
-        checked = Fields(arguments.name, "setting", schema, call).check(wanted)
+        checked = Fields(arguments.name, "setting", schema, lambda function, *values: function(*values)).check(wanted)
         _set(arguments.name, changes, config)
     else:
         checked = {name: about.get("default") for name, about in schema["properties"].items()} | own
@@ -214,18 +212,8 @@ def _did(verb: str, release: Release | None, registry: Registry) -> None:
         print("Next: python3 server.py; a server that runs has it already.")
 
 
-def _places(config: Config, registry: Registry) -> dict[str, tuple[str, Path]]:
-    """By name, where each plugin is: in a folder of plugins, installed, or linked for development."""
-    found = {}
-    for root in config.plugins:
-        found |= {path.parent.name: ("folder", path.parent) for path in sorted(root.glob("[!.]*/plugin.toml"))}
-    links = registry.read().links
-    found |= {name: ("linked" if name in links else "installed", path) for name, path in registry.folders().items()}
-    return dict(sorted(found.items()))
-
-
 def _place(name: str, config: Config, registry: Registry) -> tuple[str, Path]:
-    places = _places(config, registry)
+    places = registry.places(config.plugins)
     if name not in places:
         raise NotFound(f"there is no plugin {name[:100]!r}.{did_you_mean(name, places)}")
     return places[name]

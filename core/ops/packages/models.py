@@ -3,8 +3,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 from core.errors import Conflict, NotFound
 from core.jobs import Row
@@ -69,18 +68,12 @@ def known(config: Config, registry: Registry) -> Catalogue:
     """The plugins that there are, as far as their plugin.toml tells; none of their code runs."""
     catalogue = Catalogue(lambda function, *arguments: function(*arguments))
     catalogue.extra_models = apps.folders(config.extra_model_paths)
-    for folder in _folders(config, registry):
+    for _, folder in registry.places(config.plugins).values():
         info = PluginInfo(folder.name, folder)
         discovery.read_manifest(info)
         if info.status == "installing":
-            catalogue.plugins.setdefault(info.name, info)
+            catalogue.plugins[info.name] = info
     return catalogue
-
-
-def _folders(config: Config, registry: Registry) -> Iterator[Path]:
-    yield from registry.folders().values()
-    for root in config.plugins:
-        yield from sorted(path.parent for path in root.glob("[!.]*/plugin.toml"))
 
 
 def _about(model: Row) -> str:

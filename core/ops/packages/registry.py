@@ -90,6 +90,15 @@ class Registry:
         """The folder of a release."""
         return self.folder / name / release / name
 
+    def places(self, roots: list[Path]) -> dict[str, tuple[str, Path]]:
+        """By name, where each plugin is: in a folder of `roots`, installed, or linked for development."""
+        found = {}
+        for root in roots:
+            found |= {path.parent.name: ("folder", path.parent) for path in sorted(root.glob("[!.]*/plugin.toml"))}
+        links = self.read().links
+        found |= {name: ("linked" if name in links else "installed", path) for name, path in self.folders().items()}
+        return dict(sorted(found.items()))
+
     def folders(self) -> dict[str, Path]:
         """By name, the plugins that are to be loaded: linked ones, else the active releases."""
         state = self.read()
