@@ -24,7 +24,7 @@ class Accepting:
         for job in fairly(self._catalogue.jobs.values()):
             if not job.plugin.offered_to(owner):
                 continue
-            taking, reasons = self._inputs(job, kind)
+            taking, reasons = self._inputs(job, kind, owner)
             if job.plugin.status not in THERE:
                 why = f": {job.plugin.error}" if job.plugin.error else "."
                 others.append({"job": job.name, "reason": f"{job.plugin.name} is {job.plugin.status}{why}"})
@@ -34,7 +34,7 @@ class Accepting:
                 others.append({"job": job.name, "reason": " ".join(reasons) or "It takes no input."})
         return {"kind": kind, "jobs": jobs, "others": others}
 
-    def _inputs(self, job: JobType, given: str) -> tuple[Row, list[str]]:
+    def _inputs(self, job: JobType, given: str, owner: str) -> tuple[Row, list[str]]:
         """The inputs that take it, and why the others do not."""
         ports, taking, reasons = job.about["inputs"], {}, []
         for name, port in ports.items():
@@ -43,7 +43,7 @@ class Accepting:
                 taking[name] = {**port, "needs": needs}
                 continue
             try:
-                by = converter(self._catalogue, given, port["kind"], job).name
+                by = converter(self._catalogue, given, port["kind"], job, owner).name
                 taking[name] = {**port, "needs": needs, "converter": by}
             except TypeMismatch as error:
                 reasons.append(f"{name} takes {port['kind']}. {error}")

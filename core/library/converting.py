@@ -40,7 +40,7 @@ def unfit(about: dict[str, Any]) -> str | None:
     return None
 
 
-def converter(catalogue: "Catalogue", given: str, wanted: str, target: "JobType") -> "JobType":
+def converter(catalogue: "Catalogue", given: str, wanted: str, target: "JobType", owner: str) -> "JobType":
     """The one job that makes what fits `wanted` of a `given` kind, for `target`; raises TypeMismatch if there is none,
     or more than one. Where some do exactly that, those that make a mask for an image or the like do not count."""
     found = [
@@ -50,7 +50,7 @@ def converter(catalogue: "Catalogue", given: str, wanted: str, target: "JobType"
     ]  # fmt: skip
     found = [job for job in found if (_takes(job), job.about["output"]["kind"]) == (given, wanted)] or found
     if not found:
-        takers = [job.name for job in catalogue.jobs.values() if _takes_as_it_is(job, given)]
+        takers = [job.name for job in catalogue.jobs.values() if _takes_as_it_is(job, given, owner)]
         some = f"{', '.join(takers[:TOLD])}{' ...' if takers[TOLD:] else ''}" if takers else "no job"
         raise TypeMismatch(f"No converter makes {wanted} of {given}.", hint=f"What takes {given}: {some}.")
     if len(found) > 1:
@@ -83,6 +83,6 @@ def _takes(job: "JobType") -> str:
     return next(iter(job.about["inputs"].values()))["kind"]
 
 
-def _takes_as_it_is(job: "JobType", given: str) -> bool:
-    there = job.plugin.status in THERE and not job.about["light"]
+def _takes_as_it_is(job: "JobType", given: str, owner: str) -> bool:
+    there = job.plugin.status in THERE and not job.about["light"] and job.plugin.offered_to(owner)
     return there and any(fits(given, port["kind"]) for port in job.about["inputs"].values())

@@ -57,7 +57,8 @@ class Inputs:
     def _converter(self, job: JobType, name: str, given: str, wanted: str) -> JobType:
         key = (job.name, given, wanted)
         try:
-            self._converters[key] = self._converters.get(key) or converter(self._catalogue, given, wanted, job)
+            known = self._converters.get(key)
+            self._converters[key] = known or converter(self._catalogue, given, wanted, job, self._owner)
         except TypeMismatch as error:
             text = f"{job.name}: {name} takes {wanted}, this is {given}. {error}"
             raise TypeMismatch(text, field=name, hint=error.extra["hint"]) from None

@@ -82,6 +82,7 @@ def test_a_cancel_ends_a_script_at_once_and_the_worker_goes_on(client):
 def test_others_neither_see_nor_run_it(server):
     with Client(server.url, BOT) as bot:
         assert bot.plugins() == []
+        assert bot.call("settings")["declared"] == {}
         with pytest.raises(ServerError, match="bot may not run script.python_texts") as refused:
             bot.submit("script.python_texts", {"code": "result = 'mine'"})
         assert refused.value.code == "forbidden"
