@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -305,3 +306,27 @@ def test_committed_locks_belong_to_their_requirements():
         assert header.endswith(f"inputs {environments.digest([requirements])}"), f"lock {requirements.name} again"
     for plugin in sorted(ROOT.glob("plugins/*/requirements.txt")):
         assert environments.matches(environments.recipe_of(plugin.parent)), f"lock {plugin.parent.name} again"
+
+
+def test_no_code_of_a_package_runs_while_the_environment_is_made(place):
+    """Its plugin may run in a sandbox only; a .pth file would be run by every start of the environment's Python."""
+    ran = place.folder / "ran"
+    wheel = tiny.make_wheel(place.index, "startup")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr("startup.pth", f"import os; open({str(ran)!r}, 'w').close()\n")
+        record = archive.read("startup-1.0.dist-info/RECORD").decode()
+    python = place.ensure(place.plugin(f"startup @ {wheel.as_uri()}\n"))
+    assert record and not ran.exists()
+    assert [*python.parents[1].rglob("startup.*.pyc")]
+    modules(python)
+    assert ran.exists()  # so it would have been seen
+
+
+def test_a_package_that_has_to_be_built_is_refused_where_its_code_may_run_in_a_sandbox_only(place):
+    ran, source = place.folder / "ran", place.folder / "source-1.0"
+    source.mkdir()
+    (source / "setup.py").write_text(f"open({str(ran)!r}, 'w').close()\n")
+    plugin = place.plugin(f"source @ {source.as_uri()}\n")
+    with pytest.raises(environments.InstallError, match="would have to be built"):
+        place.ensure(plugin, build=False)
+    assert not ran.exists()

@@ -122,10 +122,11 @@ def load(
     if info.status != "installing":
         return
     try:
-        if install and not python_of(info, config):
-            run_blocking(environments.ensure, info.folder, config.environments, say, config.torch_backend)
-        info.python = python_of(info, config)
         info.sandbox, missing = run_blocking(_sandbox, info, config)
+        if install and not python_of(info, config):
+            own = (info.folder, config.environments, say, config.torch_backend, not info.sandbox)
+            run_blocking(environments.ensure, *own)
+        info.python = python_of(info, config)
         announce(info, config, catalogue, run_blocking, install)
         info.notes += [f"It runs without the sandbox that it asks for: {missing}."] * bool(missing)
     except (CoreError, environments.InstallError, OSError, ValueError, TypeError) as error:
@@ -150,6 +151,13 @@ def _sandbox(info: PluginInfo, config: Config) -> tuple[bool, str | None]:
     if must and missing:
         raise InvalidParams(f"it may run in a sandbox only, and there is none: {missing}.")
     return not missing, missing
+
+
+def may_build(folder: Path, config: Config) -> bool:
+    """Whether what a plugin requires may run code to be built: not where its own runs in a sandbox only."""
+    info = PluginInfo(folder.name, folder)
+    info.manifest = environments.manifest(folder)
+    return not _sandbox(info, config)[0]
 
 
 def python_of(info: PluginInfo, config: Config) -> Path | None:

@@ -9,6 +9,7 @@ import hashlib
 import platform
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -50,15 +51,18 @@ def python_of(plugin_dir: Path, envs_dir: Path, torch_backend: str = "auto") -> 
     return complete(recipe.folder(envs_dir)) if recipe.lock.exists() and matches(recipe) else None
 
 
-def ensure(plugin_dir: Path, envs_dir: Path, say: Say = bootstrap.say, torch_backend: str = "auto") -> Path:
+def ensure(
+    plugin_dir: Path, envs_dir: Path, say: Say = bootstrap.say, torch_backend: str = "auto", build: bool = True
+) -> Path:
     """The interpreter of a plugin's environment, which is made if need be: minutes and gigabytes with torch.
 
     `say` gets a line for each long step. `torch_backend` "auto" installs the plugin's lock; another value ("cpu",
-    "cu128", "rocm6.3", "xpu") resolves its requirements anew against PyTorch's own index of that name."""
+    "cu128", "rocm6.3", "xpu") resolves its requirements anew against PyTorch's own index of that name. Without `build`,
+    no package may run code to be built: for plugins whose code runs in a sandbox only."""
     recipe = recipe_of(plugin_dir, torch_backend)
     if not recipe.lock.exists():
         say(f"Locking the requirements of {recipe.name}.")
-        lock(recipe.lock.parent)
+        lock(recipe.lock.parent, build=build)
     if not matches(recipe):
         plugin = "" if recipe.requirements == WORKER else recipe.lock.parent
         way = f"python -m core.ops.environments lock {plugin}"
@@ -68,7 +72,7 @@ def ensure(plugin_dir: Path, envs_dir: Path, say: Say = bootstrap.say, torch_bac
             f"{recipe.name}: {recipe.lock.name} was made for other requirements than {recipe.requirements.name} and "
             f"{WORKER.name} name now.\nLock them again: {way}"
         )
-    return install(recipe, envs_dir, say)
+    return install(recipe, envs_dir, say, build)
 
 
 def ensure_lock(path: Path, envs_dir: Path, say: Say = bootstrap.say) -> Path:
@@ -76,16 +80,16 @@ def ensure_lock(path: Path, envs_dir: Path, say: Say = bootstrap.say) -> Path:
     return install(Recipe(path.stem, path, path), envs_dir, say)
 
 
-def lock(plugin_dir: Path, keep: bool = False) -> Path:
+def lock(plugin_dir: Path, keep: bool = False, build: bool = True) -> Path:
     """Write a plugin's requirements.lock: exact versions and hashes for all systems, Python 3.10 and newer.
 
     requirements-override.txt, where there is one, replaces what dependencies ask for. With `keep`, versions in the lock
-    that there is stay where they can."""
+    that there is stay where they can. `build` as in `ensure`."""
     recipe = recipe_of(plugin_dir)
     if recipe.requirements == WORKER:
         raise InstallError(f"{plugin_dir.name} has no requirements of its own: it uses {recipe.lock.name}.")
     with naming(recipe.name):
-        compile_lock(sources(recipe.requirements), recipe.lock, keep=keep)
+        compile_lock(sources(recipe.requirements), recipe.lock, keep=keep, build=build)
     return recipe.lock
 
 
@@ -175,29 +179,29 @@ def complete(folder: Path) -> Path | None:
     return python if (folder / "complete").exists() and python.exists() else None
 
 
-def install(recipe: Recipe, envs_dir: Path, say: Say) -> Path:
+def install(recipe: Recipe, envs_dir: Path, say: Say, build: bool = True) -> Path:
     envs_dir = envs_dir.resolve()
     folder = recipe.folder(envs_dir)
     if python := complete(folder):
         return python
     with naming(recipe.name), bootstrap.only_one(envs_dir / f"{folder.name}.lock", say) as held:
         if not complete(folder):
-            build(recipe, folder, say, held)
+            make(recipe, folder, say, held, build)
     python = complete(folder)
     assert python, f"{folder} was just completed"
     return python
 
 
-def build(recipe: Recipe, folder: Path, say: Say, held: Any) -> None:
+def make(recipe: Recipe, folder: Path, say: Say, held: Any, build: bool) -> None:
     lock_file, torch = recipe.lock, []
     if recipe.backend != "auto":
         lock_file, torch = folder.with_name(f"{folder.name}.txt"), ["--torch-backend", recipe.backend]
         say(f"Resolving the requirements of {recipe.name} for torch on {recipe.backend}.")
-        compile_lock(sources(recipe.requirements), lock_file, *torch, universal=False, held=held)
+        compile_lock(sources(recipe.requirements), lock_file, *torch, universal=False, held=held, build=build)
     say(f"Making the environment of {recipe.name} in {folder}.")
     (folder / "complete").unlink(missing_ok=True)
     uv("venv", "--quiet", "--clear", "--python", sys.executable, str(folder), say=say, held=held)
-    sync = ["pip", "sync", "--python", str(folder), "--require-hashes", *torch, str(lock_file)]
+    sync = ["pip", "sync", "--python", str(folder), "--require-hashes", *torch, *wheels(build), str(lock_file)]
     try:  # what is in uv's cache is linked from there, without network and almost without disk
         uv(*sync, "--offline", say=say, held=held)
     except InstallError:
@@ -205,9 +209,10 @@ def build(recipe: Recipe, folder: Path, say: Say, held: Any) -> None:
         amount = f" (once; to fetch: {recipe.download}; on disk: {bootstrap.size(needed)})" if needed else ""
         bootstrap.check_space(folder, needed)
         say(f"Installing the packages of {recipe.name}{amount}.")
-        uv(*sync, say=say, held=held)
+        with unbuilt(build):
+            uv(*sync, say=say, held=held)
     say(f"Compiling {recipe.name} to byte code, for quick starts.")
-    uv(*sync, "--compile-bytecode", say=say, held=held)
+    compile_bytecode(folder, held)
     (folder / "complete").touch()
     say(f"Installed {recipe.name}.")
 
@@ -218,8 +223,10 @@ def sources(requirements: Path) -> list[Path]:
 
 
 def compile_lock(
-    paths: list[Path], output: Path, *options: str, universal: bool = True, held: Any = None, keep: bool = False
-) -> None:
+    paths: list[Path], output: Path, *options: str, universal: bool = True, held: Any = None, keep: bool = False,
+    build: bool = True,
+) -> None:  # fmt: skip
+    options += wheels(build)
     options += ("--universal", "--python-version", "3.10") if universal else ("--python", sys.executable)
     for path in paths:
         options += ("--overrides", str(path)) if path.stem.endswith("-override") else (str(path),)
@@ -228,12 +235,41 @@ def compile_lock(
     if keep and output.exists():
         shutil.copy(output, part)
     try:
-        uv("pip", "compile", "--generate-hashes", "--no-annotate", "--no-header", "-o", str(part), *options, held=held)
+        plain = ("--generate-hashes", "--no-annotate", "--no-header", "-o", str(part))
+        with unbuilt(build):
+            uv("pip", "compile", *plain, *options, held=held)
         names = ", ".join(path.name for path in paths)
         header = f"# Made by core.ops.environments from {names}; inputs {digest(paths)}\n"
         output.write_text(header + part.read_text("utf-8"), "utf-8", newline="\n")
     finally:
         part.unlink(missing_ok=True)
+
+
+def wheels(build: bool) -> tuple[str, ...]:
+    return () if build else ("--no-build",)
+
+
+@contextlib.contextmanager
+def unbuilt(build: bool) -> Iterator[None]:
+    """Says why a package that is there as source only cannot be had."""
+    try:
+        yield
+    except InstallError as error:
+        if build:
+            raise
+        text = (
+            "Its code runs in a sandbox only, so packages that would have to be built, by code of theirs, are refused."
+        )
+        raise InstallError(f"{error}\n{text}") from error
+
+
+def compile_bytecode(folder: Path, held: Any) -> None:
+    """By our own Python, which is the same one: the environment's would run what its .pth files say, in no sandbox.
+    Files that are no code of this version, which some packages have, are left."""
+    packages = [str(path) for path in (folder / "Lib", folder / "lib") if path.is_dir()]
+    words = [sys.executable, "-I", "-S", "-m", "compileall", "-qq", "-j", "0", *packages[:1]]
+    keep = {"pass_fds": [held.fileno()]} if held and sys.platform != "win32" else {}
+    subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **keep)
 
 
 def matches(recipe: Recipe) -> bool:

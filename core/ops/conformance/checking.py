@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from clients import python as client
-from core.ops import environments
+from core.ops import discovery, environments
 from core.ops.config import Config
 from core.ops.conformance import manifest, private
 from core.ops.conformance.claims import Kit
@@ -17,7 +17,8 @@ def check(folder: Path, config: Config, say: Callable[[str], None], quick: bool 
     Raises InvalidParams, InstallError, or PluginError if there is nothing to test."""
     folder, report = folder.resolve(), Report(say)
     name, test = manifest.read(folder)
-    python = environments.ensure(folder, config.environments, say, config.torch_backend)
+    build = discovery.may_build(folder, config)
+    python = environments.ensure(folder, config.environments, say, config.torch_backend, build)
     with private.server(folder, name, config, own_models=not quick) as server:
         kit = Kit(server, folder, name, test, report, quick, config.cancel_grace_seconds)
         try:

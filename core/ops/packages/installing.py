@@ -91,7 +91,7 @@ class Installer:
         with self._staged() as (place, held):
             fetched = sources.fetch(Source("folder", str(folder)), place / "fetched", self._say, held)
             self._say(f"Locking the requirements of {name}.")
-            environments.lock(fetched.folder)
+            environments.lock(fetched.folder, build=discovery.may_build(fetched.folder, self._config))
             fetched = Fetched(fetched.folder, release.source, release.ref, release.commit)
             return self._bring(fetched, place, name)
 
@@ -242,7 +242,7 @@ class Installer:
             return
         self._say(f"Locking the requirements of {folder.name}.")
         with _way_out():
-            environments.lock(folder, keep=True)
+            environments.lock(folder, keep=True, build=discovery.may_build(folder, self._config))
 
     def _ready(self, folder: Path) -> PluginInfo:
         """Make the release's environment and have it describe itself there. Raises PluginError with the reason."""

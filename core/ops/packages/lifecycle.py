@@ -180,7 +180,8 @@ def lock(arguments: argparse.Namespace, config: Config, registry: Registry) -> N
         if what == "installed":
             _did("lock", _installer(arguments, config, registry).relock(arguments.plugin), registry)
             return
-    print("write    ", environments.lock(folder.resolve()))
+    folder = folder.resolve()
+    print("write    ", environments.lock(folder, build=discovery.may_build(folder, config)))
 
 
 def _installer(arguments: argparse.Namespace, config: Config, registry: Registry) -> Installer:
