@@ -11,6 +11,7 @@ import pytest
 from core.errors import Conflict, Forbidden, NotFound, Timeout, TooLarge
 from core.library.declared import DeclaredModel
 from core.library.models import Models
+from core.ops import sandbox
 from core.ops.packages import fetching
 from tests.serving import ROOT, serve, wait_until
 from tests.site import COMMIT, DATA, SHA, plugin, site
@@ -146,6 +147,28 @@ def test_equal_files_are_once_on_the_disk(web, models, tmp_path):
     assert how == f"shared with {first}" and len(asked(web)) == 1
     first.unlink()
     assert second.read_bytes() == DATA
+
+
+def test_nothing_is_written_through_links_that_a_plugin_has_put_there(web, models, tmp_path):
+    secret, folder = tmp_path / "secret", models.folder / "lora"
+    secret.write_text("mine")
+    folder.mkdir(parents=True)
+    (folder / ".a.safetensors.part").symlink_to(secret)
+    (folder / ".a.safetensors.part.of").symlink_to(secret)
+    assert fetch(declared(web), models)[0] == "fetched"
+    (folder / "out").symlink_to(tmp_path)
+    sandbox.note_written(models.folder, ["lora"])
+    with pytest.raises(Conflict, match="leads out of models/lora"):
+        fetch(declared(web, "out/b.safetensors"), models)
+    assert secret.read_text() == "mine" and not (tmp_path / "b.safetensors").exists()
+
+
+def test_a_file_that_a_plugin_in_a_sandbox_may_change_is_no_second_name_of_another(web, models):
+    sandbox.note_written(models.folder, ["lora"])
+    fetch(declared(web, kind="checkpoint"), models)
+    fetch(declared(web), models)
+    there = [models.folder / kind / "a.safetensors" for kind in ("checkpoint", "lora")]
+    assert there[0].read_bytes() == there[1].read_bytes() and there[0].stat().st_ino != there[1].stat().st_ino
 
 
 def test_a_file_of_another_app_needs_no_fetch(web, tmp_path):

@@ -1,11 +1,13 @@
 """A plugin is fetched from a folder, a git repository or a zip, whole and as it is there; hostile ones are refused."""
 
+import contextlib
 import io
 import os
 import stat
 import subprocess
 import sys
 import threading
+import time
 import zipfile
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -143,6 +145,14 @@ def test_what_is_no_source_is_refused_before_anything_is_fetched(source):
         sources.parse(source)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes in folders")
+def test_a_pipe_and_a_device_are_no_sources(place):
+    os.mkfifo(place.folder / "plugin.zip")
+    for path in (place.folder / "plugin.zip", "/dev/zero"):
+        with pytest.raises(InvalidParams, match="neither a folder nor a file"):
+            sources.parse(str(path))
+
+
 @pytest.mark.parametrize("ref", ["--upload-pack=x", "a..b", "", "@{1}", "a b", "HEAD:x", "+refs/heads/*", "x\n"])
 def test_what_is_no_ref_is_refused(place, ref):
     with pytest.raises(InvalidParams, match="no name of a tag"):
@@ -214,7 +224,9 @@ def test_links_and_pipes_in_a_folder_are_refused(place):
         place.fetch(folder)
 
 
-@pytest.mark.parametrize("name", ["3", '"../x"', '""', '"a b"', '"con"', f'"{"x" * 65}"', '"content"', "[1]"])
+@pytest.mark.parametrize(
+    "name", ["3", '"../x"', '""', '"a b"', '"con"', f'"{"x" * 65}"', '"content"', '"-x"', '"__pycache__"', "[1]"]
+)
 def test_a_plugin_whose_name_is_no_name_is_refused(place, name):
     folder = write(place.folder / "echo", FILES | {"plugin.toml": f"name = {name}\n"})
     with pytest.raises(InvalidParams, match="name is"):
@@ -233,10 +245,23 @@ def test_one_of_several_plugins_is_named(place):
         place.fetch(f"{folder}#subdirectory=../all")
 
 
-def test_a_zip_comes_from_an_address_whole_or_not_at_all(place):
+def test_a_zip_comes_from_an_address_whole_or_not_at_all(place, monkeypatch):
     place.zip(FILES.items())
+    monkeypatch.setattr(sources, "ZIP_SECONDS", 1)
 
     class Handler(SimpleHTTPRequestHandler):
+        def do_GET(self):
+            super().do_GET() if "slow" not in self.path else self.drip()
+
+        def drip(self):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                for _ in range(100):
+                    self.wfile.write(b"x")
+                    time.sleep(0.1)
+
         def __init__(self, *arguments):
             super().__init__(*arguments, directory=place.folder)
 
@@ -256,7 +281,7 @@ def test_a_zip_comes_from_an_address_whole_or_not_at_all(place):
         url = f"http://127.0.0.1:{server.server_port}"
         fetched = place.fetch(f"{url}/plugin.zip")
         assert (content(fetched.folder), fetched.source) == (FILES, f"{url}/plugin.zip")
-        for path, words in (("none.zip", "404"), ("moved.zip", "ftp")):
+        for path, words in (("none.zip", "404"), ("moved.zip", "ftp"), ("slow.zip", "within 1 s")):
             with pytest.raises(CoreError, match=words):
                 place.fetch(f"{url}/{path}")
         server.shutdown()

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -143,6 +144,21 @@ def test_models_that_links_lead_to_are_there(server, attempt):
     far = server.folder / "models" / "lora" / "far.safetensors"
     assert attempt(f"print(open({str(far)!r}).read())") == "far\n"
     assert "Read-only" in attempt(f"open({str(far)!r}, 'a')")
+
+
+def test_links_that_a_plugin_has_left_lead_no_sandbox_anywhere(tmp_path):
+    """Whose writes plugin.toml has named once, another release of it, or another plugin, would read there."""
+    models = tmp_path / "models"
+    for kind in ("lora", "vae"):
+        (models / kind).mkdir(parents=True)
+        (tmp_path / f"far of {kind}").touch()
+        (models / kind / "link").symlink_to(tmp_path / f"far of {kind}")
+    sandbox.note_written(models, ["lora"])
+    sandbox.note_written(models, ["embedding"])
+    spec = json.loads(sandbox.command(["true"], models=[models])[-1])
+    assert sorted(Path(each).name for each in spec["strange"]) == ["embedding", "lora"]
+    led_to = jail._led_to(spec["models"], [], spec["strange"])
+    assert [link for link, _ in led_to] == [str(tmp_path / "far of vae")]
 
 
 def test_the_disk_cannot_be_filled(attempt):

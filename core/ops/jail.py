@@ -130,7 +130,7 @@ def _options(wanted: dict[str, Any]) -> list[str]:
     read = [f"{ROOT}/core", f"{sys.base_prefix}/bin", f"{sys.base_prefix}/lib", *wanted["read"], *wanted["models"]]
     for path in read:
         options += [] if path.startswith("/usr/") else _shown(path)
-    for link, target in _led_to(wanted["models"], [*read, *wanted["write"]], wanted["write"]):
+    for link, target in _led_to(wanted["models"], [*read, *wanted["write"]], wanted["write"] + wanted["strange"]):
         options += _shown(target, link)
     for path in wanted["write"]:
         options += ["--bind", path, path]
@@ -145,12 +145,16 @@ def _shown(path: Path | str, inside: str = "") -> list[str]:
 
 def _led_to(models: list[str], seen: list[str], writable: list[str]) -> Iterator[tuple[str, str]]:
     """(where a link leads to, by its words; the file or folder that is there), for links out of the models that people
-    have put there. What a plugin can write to may hold links of its own, which count for nothing, as do those to a
-    home."""
+    have put there. What plugins in sandboxes can write to may hold links of theirs, which count for nothing, as do
+    those to a home."""
     folders, home = [*models], os.path.expanduser("~")
+    writable = [os.path.realpath(folder) for folder in writable]
     while folders:
         for inside, names, files in os.walk(folders.pop()):
-            names[:] = [name for name in names if os.path.join(inside, name) not in writable]
+            real = os.path.realpath(inside)
+            if any(_within(real, folder) for folder in writable):
+                names.clear()
+                continue
             for path in (os.path.join(inside, name) for name in (*names, *files)):
                 if os.path.islink(path) and os.path.exists(path):
                     target = os.path.realpath(path)

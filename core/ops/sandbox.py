@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from core.library.catalogue import PluginInfo
 from core.ops import jail
 
 DOOR = "/run/stable-core.sock"  # where the server is, inside
+WRITTEN = ".sandboxes"  # in the folder of models
 MISSING = "bubblewrap is not installed; on Debian and Ubuntu: apt-get install bubblewrap"
 
 
@@ -43,8 +45,9 @@ def command(
     links in them lead to, and `at`, {path inside: path outside}; it can change what is in `write`, but write no file of
     more than `file_bytes`."""
     read, models, write = ([os.path.abspath(path) for path in paths] for paths in (read, models, write))
+    strange = [str(folder) for path in models for folder in written(Path(path))]
     spec = {
-        "words": words, "read": read, "models": models, "write": write, "at": at or {},
+        "words": words, "read": read, "models": models, "write": write, "at": at or {}, "strange": strange,
         "card": device.startswith(("cuda", "xpu")), "file_bytes": file_bytes,
     }  # fmt: skip
     return [sys.executable, "-I", "-S", jail.__file__, json.dumps(spec)]
@@ -53,6 +56,24 @@ def command(
 def socket_of(data: Path) -> Path:
     """Where the server listens for those inside; core/rest/door.py answers."""
     return data / "workers.sock"
+
+
+def written(models: Path) -> list[Path]:
+    """The folders of models that a plugin in a sandbox could ever write to. Links in them lead nobody anywhere."""
+    try:
+        return [models / kind for kind in (models / WRITTEN).read_text("utf-8").split()]
+    except OSError:
+        return []
+
+
+def note_written(models: Path, kinds: list[str]) -> None:
+    """It stays noted when the plugin is another one by then, or gone: what it has left there is not."""
+    known = {folder.name for folder in written(models)}
+    if not known.issuperset(kinds):
+        models.mkdir(parents=True, exist_ok=True)
+        new = models / f"{WRITTEN}.{uuid.uuid4().hex}"
+        new.write_text("\n".join(sorted(known.union(kinds))), "utf-8")
+        new.replace(models / WRITTEN)
 
 
 def about(data: Path, plugin: PluginInfo) -> dict[str, Any] | None:
@@ -69,5 +90,6 @@ def of_worker(python: Path, module: str, settings: dict[str, Any]) -> tuple[list
         folder.mkdir(parents=True, exist_ok=True)
     models = [settings["models"], *(each["path"] for each in settings["shipped_models"])]
     words, read = [str(python), "-m", module], [python.parents[1], settings["folder"]]
+    note_written(Path(settings["models"]), sandbox["writes"])
     made = command(words, read, models, write, {DOOR: sandbox["socket"]}, settings["device"])
     return made, settings | {"scratch": "/tmp/scratch", "blobs": "/tmp/blobs", "door": DOOR}

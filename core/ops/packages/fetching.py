@@ -23,8 +23,8 @@ from core.errors import Conflict, CoreError, Forbidden, Internal, NotFound, TooL
 from core.library.declared import DeclaredModel
 from core.library.exports import FICLONE
 from core.library.models import Models
-from core.ops import bootstrap, ending
-from core.ops.packages import hub
+from core.ops import bootstrap, ending, sandbox
+from core.ops.packages import hub, sources
 from core.ops.packages.hub import Remote
 
 BLOCK, HASHED = 1 << 16, 1 << 20  # bytes: what a line that breaks may cost; what is hashed at once
@@ -50,6 +50,10 @@ def fetch(model: DeclaredModel, models: Models, tell: Tell) -> str:
 
 
 def _fetch(model: DeclaredModel, models: Models, target: Path, tell: Tell) -> str:
+    kind = models.folder / model.kind
+    if kind in sandbox.written(models.folder) and not target.parent.resolve().is_relative_to(kind.resolve()):
+        text = f"{target.parent} is a link that leads out of models/{model.kind}, where plugins in sandboxes write."
+        raise Conflict(text, hint="Nothing was fetched. Look at that link, and remove it if it is not yours.")
     if target.exists():
         if model.size_bytes not in (None, target.stat().st_size) and target.is_file():
             text = f"{target} is there, and has {target.stat().st_size:,} bytes instead of {model.size_bytes:,}."
@@ -67,6 +71,7 @@ def _fetch_folder(
     model: DeclaredModel, remotes: dict[str, Remote], target: Path, models: Models, notes: Notes, tell: Tell
 ) -> str:
     """File by file into a folder whose name has a dot until all are there. What is in it is whole, of this commit."""
+    _no_links(part_of(target))
     part, total = part_of(target), sum(each.size or 0 for each in remotes.values())
     of = json.dumps([model.address, model.files])
     if not part.is_dir() or not _of(part).exists() or _of(part).read_text("utf-8") != of:
@@ -90,10 +95,11 @@ def _fetch_folder(
 
 def _fetch_file(model: DeclaredModel, remote: Remote, target: Path, models: Models, notes: Notes, tell: Tell) -> str:
     part = part_of(target)
+    _no_links(part)
     twin = _twin(remote, models, notes, tell)
     if twin:
         _forget(part)
-        _share(twin, part)
+        _share(twin, part, link=not (_strange(target, models.folder) or _strange(twin, models.folder)))
         digest = remote.hash
     else:
         _download(model, remote, part, tell)
@@ -166,7 +172,19 @@ def _files(tops: list[Path]) -> Iterator[Path]:
             yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _share(source: Path, part: Path) -> None:
+def _strange(path: Path, folder: Path) -> bool:
+    """Whether plugins in sandboxes could write there, so that what is there may change."""
+    return any(path.resolve().is_relative_to(each.resolve()) for each in sandbox.written(folder))
+
+
+def _no_links(part: Path) -> None:
+    """Nothing is written through a link that somebody has put in the place of a part."""
+    for path in (part, _of(part)):
+        if path.is_symlink():
+            path.unlink()
+
+
+def _share(source: Path, part: Path, link: bool) -> None:
     """The bytes once on the disk, under two names: a reflink where the file system can, else a hard link, for nobody
     writes into weights, and deleting either leaves the other. A copy between disks."""
     try:
@@ -177,6 +195,8 @@ def _share(source: Path, part: Path) -> None:
     except (ImportError, OSError):
         part.unlink(missing_ok=True)
         try:
+            if not link:
+                raise OSError(errno.EPERM, "one of them can be written to")
             os.link(source.resolve(), part)
         except OSError:
             _check_space(part, source.stat().st_size)
@@ -241,7 +261,7 @@ def _go_on(model: DeclaredModel, remote: Remote, part: Path, session: requests.S
             remote.etag = _strong(answer.headers.get("ETag"))
             of = {"hash": remote.hash, "url": remote.url, "etag": remote.etag}
             _of(part).write_text(json.dumps(of), "utf-8")
-        with part.open("ab" if have else "wb") as file:
+        with open(part, "ab" if have else "wb", opener=sources.no_link) as file:
             for block in answer.iter_content(BLOCK):
                 have += len(block)
                 if total is not None and have > total:

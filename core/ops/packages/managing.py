@@ -191,7 +191,7 @@ def _words(action: str, given: dict[str, str | None]) -> list[str]:
     flags = ["--yes"] if action in ("install", "update", "uninstall") else []
     flags += ["--update"] if action == "inspect" and given["name"] else []
     flags += [f"--{key}={given[key]}" for key in ("ref", "hash", "to") if given[key]]
-    return [action, *flags, str(given["source"] or given["name"])]
+    return [action, *flags, "--", str(given["source"] or given["name"])]
 
 
 def _bad(field: str, message: str) -> dict[str, str]:

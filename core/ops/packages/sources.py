@@ -31,8 +31,9 @@ from core.ops.discovery import printable
 MAX_BYTES, MAX_FILES = 500_000_000, 10_000  # of a plugin; weights are fetched apart, as [[models]] of plugin.toml
 MAX_FETCHED = 1_000_000_000  # of a repository with its history, or a zip
 MAX_NAME = 200  # characters of a path, so that it fits below other folders on Windows, too
-GIT_SECONDS, HTTP_SECONDS = 900, 60
-NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+GIT_SECONDS, HTTP_SECONDS = 900, 60  # for all of it; without a byte
+ZIP_SECONDS = 900
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # one with - before it would be an option of commands
 REF = re.compile(r"(?!.*(?:\.\.|//|@\{|\.lock$))[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,199}")
 COMMIT = re.compile(r"[0-9a-f]{7,64}")
 HOST = r"[A-Za-z0-9_\[][A-Za-z0-9._:\[\]-]*"
@@ -85,6 +86,8 @@ def parse(text: str, ref: str | None = None) -> Source:
         _portable(within)
     here, named = Path(place).expanduser(), place
     if here.exists():
+        if not (here.is_dir() or here.is_file()):  # a pipe or a device never ends
+            raise InvalidParams(f"{shown} is neither a folder nor a file. {FORMS}")
         bare = here.is_dir() and (here / "HEAD").is_file() and (here / "objects").is_dir()
         kind = "git" if bare or (ref and (here / ".git").exists()) else "folder" if here.is_dir() else "zip"
         place = here.resolve().as_uri() if kind == "git" else str(here.resolve())
@@ -166,7 +169,11 @@ def name_of(folder: Path) -> str:
         name = tomllib.loads(path.read_text("utf-8")).get("name")
     except (ValueError, RecursionError) as error:
         raise InvalidParams(f"plugin.toml cannot be read: {error}") from error
-    if not isinstance(name, str) or not NAME.fullmatch(name) or name.lower() in {*DEVICES, "content", "repository"}:
+    if (
+        not isinstance(name, str)
+        or not NAME.fullmatch(name)
+        or name.lower() in {*DEVICES, "content", "repository", "__pycache__"}
+    ):
         raise InvalidParams(
             f"plugin.toml: name is {str(name)[:100]!r}; it may have letters, digits, _ and -, 64 of them."
         )
@@ -261,12 +268,12 @@ def _from_folder(folder: Path, within: str, content: Content) -> None:
     root = _root(names, within)
     for name in names:
         if name.startswith(root):
-            with open(folder / name, "rb", opener=_no_link) as stream:
+            with open(folder / name, "rb", opener=no_link) as stream:
                 content.add(name[len(root) :], stream)
 
 
-def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0))  # it was none a moment ago
+def no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)  # it was none a moment ago
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -320,7 +327,9 @@ def _check_directory(path: Path) -> None:
 def download(url: str, target: Path, limit: int = MAX_FETCHED) -> None:
     """Raises CoreError."""
     import requests
+    import urllib3
 
+    deadline = time.monotonic() + ZIP_SECONDS
     try:
         with requests.get(url, stream=True, timeout=HTTP_SECONDS) as answer, target.open("wb") as file:
             for each in (*answer.history, answer):
@@ -328,13 +337,21 @@ def download(url: str, target: Path, limit: int = MAX_FETCHED) -> None:
                     raise InvalidParams(f"{url} leads to {each.url[:300]}, which is not {urlsplit(url).scheme}.")
             answer.raise_for_status()
             total = 0
-            for block in answer.iter_content(1 << 18):
+            for block in _soon(answer):
                 total += len(block)
                 if total > limit:
                     raise TooLarge(f"{url} is larger than {size(limit)}, which is the limit.")
+                if time.monotonic() > deadline:
+                    raise NotFound(f"{url} did not come within {ZIP_SECONDS} s.")
                 file.write(block)
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise NotFound(f"{url} cannot be fetched: {error}") from error
+
+
+def _soon(answer: Any) -> Iterator[bytes]:
+    """What has come by now, and no wait for a whole block: else a slow server is never found out."""
+    while block := answer.raw.read1(1 << 18, decode_content=True):
+        yield block
 
 
 def _from_git(source: Source, repository: Path, content: Content, held: Any) -> str:
