@@ -180,6 +180,12 @@ def test_code_is_clean_whatever_the_names_are(tmp_path):
         assert tomllib.loads(manifest.read_text("utf-8"))["author"] in HOSTILE
 
 
+@pytest.mark.parametrize("packages", ["scipy\u2028-r other.txt", "sci\udcffpy"])
+def test_packages_are_one_line_each_of_text(tmp_path, packages):
+    assert wizard(tmp_path, "Mine", "--kind", "text", "--packages", packages) == 1
+    assert not [*tmp_path.iterdir()]
+
+
 def test_all_that_is_wrong_with_flags_is_said_at_once(tmp_path, capsys):
     words = ["--kind", "texd", "--name", "2 x", "--licence", "\n", "--packages", "-r x", "--job", "import"]
     assert wizard(tmp_path, "!", *words) == 1
