@@ -1,5 +1,6 @@
 """Releases of installed plugins and plugins that are switched off, at a server that runs."""
 
+import re
 import subprocess
 import sys
 
@@ -81,6 +82,10 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant(server):
     answer = plugins(server, "disable", "sey")
     assert (answer.returncode, answer.stdout) == (1, "")
     assert answer.stderr == "stable-core: there is no plugin 'sey'. Did you mean say?\n"
+
+
+def test_where_no_name_is_near_those_there_are_are_told(server):
+    assert re.search(r"there is no plugin 'zebra'\. There are .*\bsay\b", plugins(server, "info", "zebra").stderr)
 
 
 def test_a_list_of_packages_that_is_none_is_told_and_a_change_that_fails_changes_nothing(tmp_path):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from core.errors import CoreError, NotFound
-from core.library.near import did_you_mean
+from core.library.near import meant_or_known
 from core.ops import config
 from core.ops.bootstrap import InstallError, explain
 from core.ops.config import Config
@@ -64,7 +64,7 @@ def switch(name: str, config: Config, registry: Registry, enable: bool) -> None:
     """Raises NotFound if there is no such plugin."""
     known = registry.places(config.plugins)
     if name not in known:
-        raise NotFound(f"there is no plugin {name!r}.{did_you_mean(name, known)}")
+        raise NotFound(f"there is no plugin {name!r}.{meant_or_known(name, known)}")
     with registry.change() as state:
         others = [each for each in state.disabled if each != name]
         state.disabled = others if enable else sorted([*others, name])

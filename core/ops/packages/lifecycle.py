@@ -11,7 +11,7 @@ from typing import Any
 
 from core.errors import Conflict, CoreError, InvalidParams, NotFound
 from core.library.catalogue import Fields
-from core.library.near import did_you_mean
+from core.library.near import meant_or_known
 from core.ops import bootstrap, discovery, environments, processes, toml
 from core.ops.config import Config
 from core.ops.packages.indexes import Indexes, lines
@@ -147,7 +147,7 @@ def _changes(given: list[str], known: dict[str, Any]) -> Iterator[tuple[str, Any
         if not equals:
             raise InvalidParams(f"{word[:100]!r} sets nothing. Say SETTING=VALUE.")
         if name not in known and text:
-            raise InvalidParams(f"there is no setting {name[:100]!r}.{did_you_mean(name, known)}")
+            raise InvalidParams(f"there is no setting {name[:100]!r}.{meant_or_known(name, known)}")
         try:
             value = json.loads(text) if text else None
         except ValueError:
@@ -216,7 +216,7 @@ def _did(verb: str, release: Release | None, registry: Registry) -> None:
 def _place(name: str, config: Config, registry: Registry) -> tuple[str, Path]:
     places = registry.places(config.plugins)
     if name not in places:
-        raise NotFound(f"there is no plugin {name[:100]!r}.{did_you_mean(name, places)}")
+        raise NotFound(f"there is no plugin {name[:100]!r}.{meant_or_known(name, places)}")
     return places[name]
 
 
