@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.ops import jail, sandbox
-from tests.serving import serve, wait_until
+from tests.serving import ROOT, serve, wait_until
 
 ATTACKER = """
     import os, subprocess, sys
@@ -89,6 +89,8 @@ def test_jobs_light_jobs_and_programs_work_in_a_sandbox(server):
         assert client.light("count", inputs={"text": text.id}) == [12]
         assert [each.text() for each in client.run("twice", text=text)] == ["42\n", "read: 42\n"]
         assert client.plugins()[0]["sandbox"] is True
+    words = [sys.executable, "-m", "clients.cli", "plugins", "--url", server.url, "--token", server.token]
+    assert "ready, in a sandbox" in subprocess.run(words, cwd=ROOT, capture_output=True, text=True).stdout
 
 
 def test_nothing_of_the_person_or_the_server_can_be_read(server, attempt):

@@ -40,7 +40,8 @@ def plugins(client: Client, flags: argparse.Namespace) -> int:
         return dump(found)
     for plugin in found:
         title = show.Text(plugin["name"], "bold").append(f" {plugin.get('version') or ''}  ", "dim")
-        show.out.print(title.append(show.text(plugin["status"])), soft_wrap=True)
+        status = plugin["status"] + (", in a sandbox" if plugin.get("sandbox") else "")
+        show.out.print(title.append(show.text(status)), soft_wrap=True)
         if plugin["error"]:
             show.out.print(show.text(f"  {plugin['error']}"), soft_wrap=True)
         for note in plugin["notes"]:
