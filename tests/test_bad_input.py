@@ -35,8 +35,8 @@ def server():
 
 @pytest.fixture
 def unharmed(server):
-    """While a test runs, another client works and is answered within a second; afterwards the server's log has no
-    traceback and its memory is what it was."""
+    """While a test runs, another client works and is answered soon, on a busy machine within seconds; afterwards
+    the server's log has no traceback and its memory is what it was."""
     before, already, slowest, stop = memory(server), len(server.log), [0.0], threading.Event()
     with Wire(server) as wire:
 
@@ -52,7 +52,7 @@ def unharmed(server):
         yield wire
         stop.set()
         thread.join()
-        assert len(slowest) > 1 and max(slowest) < 1
+        assert len(slowest) > 1 and max(slowest) < 10
         assert wire.text(wire.ended(wire.submit("echo"), seconds=10)["outputs"][0]) == "hello"
     assert "Traceback" not in server.log[already:] and memory(server) < before + 200_000_000
 
