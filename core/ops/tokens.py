@@ -19,7 +19,7 @@ def read_token() -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(24))
+            file.write(secrets.token_hex(24))  # one that begins with - would be taken for a flag
     except FileExistsError:
         pass
     if token := path.read_text().strip():
