@@ -6,7 +6,6 @@ console does, however that ends."""
 import argparse
 import os
 import queue
-import re
 import shlex
 import subprocess
 import sys
@@ -23,12 +22,10 @@ from clients.cli import commands, running, show
 from clients.cli.base import Command
 from clients.cli.candidates import Candidate, candidates
 from clients.python import Client, InvalidParams, ServerError
+from core.ops import child
 
-ROOT = Path(__file__).resolve().parents[2]
-GREETING = re.compile(r"^stable-core \S+\s+(http://\S+)")
 LEAVE = ("exit", "quit")
 REFRESH_SECONDS, REST_SECONDS = 5, 0.3  # how often the queue is looked at when nothing is heard of it; and at most
-STOP_SECONDS = 20
 ENDED_KEPT = 10_000
 
 
@@ -47,42 +44,31 @@ def with_server(flags: list[str]) -> int:
     """Start `server.py` with `flags` and be its console; returns the exit code, 1 if it cannot start or ends by itself.
 
     It has a session of its own, so Ctrl-C does not reach it, and ends when its stdin closes."""
-    own = {"start_new_session": True} if os.name == "posix" else {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-    server = subprocess.Popen(
-        [sys.executable, str(ROOT / "server.py"), *flags, "--end-with-stdin"], stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace",
-        env=os.environ | {"PYTHONUNBUFFERED": "1"}, **own,
-    )  # fmt: skip
     try:
-        address = next(filter(None, map(_passed_on, server.stdout)), None)
-        if address is None:
-            return server.wait() and 1
-        with Noting(address) as client:
-            console = Console(client)
-            threading.Thread(target=_pass_on, args=(server, console), daemon=True).start()
-            code = console.serve()
-        if server.poll() is not None:
-            print(f"The server has ended (exit code {server.returncode}).", file=sys.stderr)
-            return 1
-        return code
+        with child.server(flags) as server:
+            address = next(filter(None, map(_passed_on, server.stdout)), None)
+            if address is None:
+                return server.wait() and 1
+            with Noting(address) as client:
+                console = Console(client)
+                threading.Thread(target=_pass_on, args=(server, console), daemon=True).start()
+                code = console.serve()
+            if server.poll() is not None:
+                print(f"The server has ended (exit code {server.returncode}).", file=sys.stderr)
+                return 1
+            return code
     except KeyboardInterrupt:
         return commands.INTERRUPTED
     except ServerError as error:
         commands.report(error, as_json=False)
         return 1
-    finally:
-        server.stdin.close()
-        try:
-            server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
 
 
 def _passed_on(line: str) -> str | None:
     """The address in a line of the server, which is printed."""
     if line.strip() != "Ctrl-C stops.":  # not here
         print(line, end="", flush=True)
-    found = GREETING.match(line)
+    found = child.GREETING.match(line)
     return found[1] if found else None
 
 

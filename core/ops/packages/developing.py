@@ -5,7 +5,6 @@ import contextlib
 import queue
 import re
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -15,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import Conflict, InvalidParams
 from core.library.catalogue import PluginInfo
-from core.ops import discovery
-from core.ops.bootstrap import ROOT
+from core.ops import child, discovery
 from core.ops.config import Config
 from core.ops.conformance.command import find
 from core.ops.packages.registry import Registry
@@ -24,10 +22,8 @@ from core.ops.packages.registry import Registry
 if TYPE_CHECKING:
     from clients.python import Client
 
-GREETING = re.compile(r"^stable-core \S+\s+(http://\S+)")
 LOOK_SECONDS = 0.2  # between two looks at what a worker has printed
 SEEN_SECONDS = 15  # that a server has to notice the plugin
-STOP_SECONDS = 20
 COLOURS = {"failed": 31, "refused": 31, "ready": 32, "done": 32}
 LOADING = "loading"  # shorter than "installing"
 
@@ -101,30 +97,19 @@ def connected(arguments: argparse.Namespace, config: Config, name: str) -> Itera
             yield client
         return
     given = ["--config", str(arguments.config)] if arguments.config else []
-    own = {"start_new_session": True} if sys.platform != "win32" else {}
-    server = subprocess.Popen(
-        [sys.executable, str(ROOT / "server.py"), *given, "--end-with-stdin"], stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8", errors="replace", **own,
-    )  # fmt: skip
-    lines = (line for line in server.stdout if not re.match(rf"(plugin|refused) +{name}:", line))  # we say that
-    try:
+    with child.server(given) as server:
+        lines = (line for line in server.stdout if not re.match(rf"(plugin|refused) +{name}:", line))  # we say that
         address = next(filter(None, map(_passed_on, lines)), None)
         if address is None:
             raise Conflict("the server does not start; it says why.")
         threading.Thread(target=lambda: [*map(_passed_on, lines)], daemon=True).start()
         with Client(address[1]) as client:
             yield client
-    finally:
-        server.stdin.close()
-        try:
-            server.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            server.kill()
 
 
 def _passed_on(line: str) -> re.Match | None:
     print(line, end="", flush=True)
-    return GREETING.match(line)
+    return child.GREETING.match(line)
 
 
 class Watching:
