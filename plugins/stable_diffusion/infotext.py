@@ -8,11 +8,12 @@ The format is ambiguous in three places, and nothing that A1111 could read would
 with "Negative prompt:" begins the negative prompt; a prompt without fields whose last line looks like three fields is
 read as these; and "\\r\\n" counts as "\\n". All other texts and values come back as they were."""
 
-import json
 import re
 from typing import Any
 
-VERSION = "stable-core 0.1.0"
+from core.library.infotext import LAST, LEAST, VERSION, field, parts
+
+__all__ = ["DEFAULTS", "ORDER", "VERSION", "infotext", "parse", "release"]
 ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Face restoration", "Size",
     "Model hash", "Model", "FP8 weight", "Cache FP16 weight for LoRA", "VAE hash", "VAE",
@@ -25,7 +26,6 @@ ORDER = (
     "Schedule max sigma", "Schedule min sigma", "Schedule rho", "Emphasis",
     "Lora hashes", "TI hashes", "Refiner", "Refiner switch at", "Wildcard prompt",
 )  # fmt: skip
-LAST = ("Version", "User")  # what is not listed at all stands before these
 DEFAULTS = {
     "Schedule type": "Automatic", "Clip skip": "1", "RNG": "GPU", "Emphasis": "Original",
     "Schedule max sigma": "0", "Schedule min sigma": "0", "Schedule rho": "0",
@@ -36,10 +36,9 @@ DEFAULTS = {
     "Masked area padding": "32",
 }  # fmt: skip
 SIZES = {"Size", "Hires resize", "Seed resize from"}  # their values are WIDTHxHEIGHT
-KEY = re.compile(r"\s*(\w[\w \-/]+)(:?)\s*")
 RELEASE = re.compile(r"(?:^|v)(\d{1,4})\.(\d{1,4})\.(\d{1,4})")  # Forge has it inside: f2.0.1v1.10.1
+PLAIN = re.compile(r"\w[\w \-/]+")  # a key that is its own value
 SIZE = re.compile(r"(\d+)x(\d+)")
-QUOTED = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")\s*(?=,|$)')
 NEGATIVE = re.compile(r"(?:^|\n)Negative prompt: ?")
 
 
@@ -48,16 +47,9 @@ def infotext(prompt: str, negative_prompt: str, fields: dict[str, Any]) -> str:
     that are None. A field whose value equals its key is written as the key alone."""
     rank = {key: place for place, key in enumerate(ORDER)} | {key: len(ORDER) + 1 for key in LAST}
     given = sorted(fields.items(), key=lambda item: rank.get(item[0], len(ORDER)))
-    settings = (key if key == value else f"{key}: {_quoted(value)}" for key, value in given if value is not None)
+    settings = (field(key, value) for key, value in given if value is not None)
     negative = f"Negative prompt: {negative_prompt}" if negative_prompt else ""
     return "\n".join(part for part in (prompt, negative, ", ".join(settings)) if part)
-
-
-def _quoted(value: Any) -> str:
-    """As JSON if it would not be read back otherwise. Whole floats lose their .0."""
-    text = str(value).removesuffix(".0") if isinstance(value, float) else str(value)
-    plain = text and text.isprintable() and text == text.strip() and not any(mark in text for mark in ',:"')
-    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 def parse(text: str) -> dict[str, str]:
@@ -78,35 +70,14 @@ def parse(text: str) -> dict[str, str]:
 
 
 def _fields(line: str) -> dict[str, str]:
-    """The fields of the last line; none if less than three have a value, as then it is a line of the prompt.
-
-    A scan from comma to comma: one pattern for all, as A1111 has it, takes time with the square of the length."""
+    """The fields of the last line; none if too few have a value, as then it is a line of the prompt."""
     fields: dict[str, str] = {}
-    valued = at = 0
-    while at < len(line):
-        key = KEY.match(line, at)
-        quoted = key and key[2] and QUOTED.match(line, key.end())
-        end = quoted.end() if quoted else _comma(line, key.end() if key else at)
-        if key and key[2]:
-            value = _unquoted(quoted[1]) if quoted else line[key.end() : end].strip()
-            fields |= _split(key[1], value)
-            valued += 1
-        elif key and key.end() == end:
-            fields[key[1].strip()] = key[1].strip()
-        at = end + 1
-    return fields if valued >= 3 else {}
-
-
-def _comma(line: str, start: int) -> int:
-    found = line.find(",", start)
-    return len(line) if found < 0 else found
-
-
-def _unquoted(text: str) -> str:
-    try:
-        return json.loads(text, strict=False)
-    except ValueError:
-        return text
+    valued = 0
+    for key, value, raw in parts(line):
+        valued += value is not None
+        if value is not None or PLAIN.fullmatch(raw):
+            fields |= _split(key, raw if value is None else value)
+    return fields if valued >= LEAST else {}
 
 
 def _split(key: str, value: str) -> dict[str, str]:
