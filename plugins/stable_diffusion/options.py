@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from core.library.prompts import MAX_TEXT
 from core.plugin import Params, param
 
 from .names import (
@@ -21,7 +22,6 @@ from .names import (
 )
 
 SEEDS = 2**32
-MAX_TEXT = 20_000  # characters of a prompt, also with all that is added to it
 LARGEST = 4096  # pixels, each side
 LARGEST_GROWTH = 1024  # pixels, at each side
 LARGEST_TILED = 12_000  # of what is drawn in tiles; more pixels than its square could not be opened again

@@ -11,9 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.library.prompts import MAX_TEXT
 from core.plugin import InvalidParams
-
-from .options import MAX_TEXT
 
 MAX_NAME = 100
 LOCK_SECONDS = 5

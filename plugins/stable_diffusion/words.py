@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.library.models import Models
+from core.library.prompts import wildcards
 
-from . import comments, styles, wildcards
+from . import comments, styles
 from .networks import Network, extract
 from .options import Drawing
 

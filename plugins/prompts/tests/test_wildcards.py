@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from dynamicprompts.generators import CombinatorialPromptGenerator
 from dynamicprompts.wildcards import WildcardManager
-from sd import wildcard_files
-from sd.wildcards import combinations, expand
 
+from core.library.prompts import wildcard_files
+from core.library.prompts.wildcards import combinations, expand
 from core.plugin import InvalidParams
 
 

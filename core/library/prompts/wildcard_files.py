@@ -1,4 +1,4 @@
-"""Which lines a wildcard stands for: the files in models/wildcards/, and those that come with the plugin.
+"""Which lines a wildcard stands for: the files in models/wildcards/, and those that are shipped.
 
 animals/cats.txt                one line each; # begins a comment     __animals/cats__
 animals/more.yaml, more.json    {"dogs": {"big": ["wolfhound"]}}      __animals/dogs/big__

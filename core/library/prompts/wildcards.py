@@ -19,8 +19,7 @@ from dynamicprompts.sampling_result import SamplingResult
 
 from core.plugin import InvalidParams
 
-from . import choices
-from .options import MAX_TEXT
+from . import MAX_TEXT, choices
 from .wildcard_files import Wildcards
 
 MAX_WORK, MORE_WORK = 1_000_000, 10_000  # for all, and for each result: in units of about a microsecond
