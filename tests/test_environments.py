@@ -330,3 +330,55 @@ def test_a_package_that_has_to_be_built_is_refused_where_its_code_may_run_in_a_s
     with pytest.raises(environments.InstallError, match="would have to be built"):
         place.ensure(plugin, build=False)
     assert not ran.exists()
+
+
+def bytecode(python, module="tinymodel"):
+    return next(python.parents[1].rglob(f"{module}.*.pyc"))
+
+
+def ensure_twin(place):
+    """The environment of another plugin with the lock of `one`: locking again would fetch the packages again."""
+    twin = place.plugin("tinymodel\n", name="twin")
+    shutil.copy(place.folder / "plugins" / "one" / "requirements.lock", twin)
+    return place.ensure(twin)
+
+
+def test_byte_code_of_the_same_files_is_linked_from_an_environment_beside_and_stays_when_that_goes(place):
+    one, two = place.ensure(place.plugin("tinymodel\n", name="one")), ensure_twin(place)
+    assert bytecode(one).samefile(bytecode(two))
+    shutil.rmtree(one.parents[1])
+    code = "import tinymodel; print(tinymodel.version, tinymodel.path())"
+    said = subprocess.run([two, "-v", "-c", code], capture_output=True, text=True, check=True)
+    assert f"code object from '{bytecode(two)}'" in said.stderr
+    assert said.stdout.split() == ["1.0", str(bytecode(two).parents[1] / "tinymodel.py")]
+
+
+@pytest.mark.parametrize("change", ["another file", "no stamp"])
+def test_byte_code_of_other_files_is_not_taken(place, change):
+    one = place.ensure(place.plugin("tinymodel\n", name="one"))
+    source = bytecode(one).parents[1] / "tinymodel.py"
+    times = source.stat()
+    if change == "another file":  # as long and as old
+        source.with_suffix(".new").write_bytes(source.read_bytes().replace(b"1.0", b"6.6"))
+        source.with_suffix(".new").replace(source)
+        os.utime(source, ns=(times.st_mtime_ns, times.st_mtime_ns))
+    else:
+        (one.parents[1] / environments.COMPILED).unlink()
+    assert not bytecode(one).samefile(bytecode(ensure_twin(place)))
+
+
+def test_byte_code_is_taken_for_copies_of_a_file_that_have_its_times(place):
+    one = place.ensure(place.plugin("tinymodel\n", name="one"))
+    copy = place.folder / "envs" / "copy"
+    shutil.copytree(one.parents[1], copy, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    environments.take_bytecode(copy)
+    assert bytecode(one).samefile(bytecode(copy / "bin/python"))
+
+
+def test_byte_code_that_a_package_brings_is_not_kept(place):
+    """Nobody knows what it was made of, and it could be linked into the environments of other plugins."""
+    wheel = tiny.make_wheel(place.index, "bringer")
+    with zipfile.ZipFile(wheel, "a") as archive:
+        archive.writestr(f"__pycache__/brought.{sys.implementation.cache_tag}.pyc", b"")
+    python = place.ensure(place.plugin(f"bringer @ {wheel.as_uri()}\n"))
+    assert bytecode(python, "bringer") and not [*python.parents[1].rglob("brought.*")]
