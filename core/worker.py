@@ -29,7 +29,9 @@ class Worker:
         self.plugin = load_plugin(Path(settings["folder"]))(Path(settings["folder"]))
         self.plugin.settings = settings_class(type(self.plugin))(**settings["plugin_settings"])
         self._blobs = inside.blobs(settings)
-        self._models = self.plugin.models = Models(Path(settings["models"]), settings["shipped_models"])
+        self._models = self.plugin.models = Models(
+            Path(settings["models"]), settings["shipped_models"], settings["fetchable_models"]
+        )
         self._loading = threading.Lock()
         self.loaded, self._started = False, 0
         self._contexts: dict[str, Context] = {}  # running jobs, by lease

@@ -4,10 +4,12 @@ import os
 
 import pytest
 
+import clients.python
 from core.errors import ModelNotFound
 from core.library.arrivals import Arrivals
 from core.library.models import Models
-from tests.serving import serve
+from tests.serving import HEADER, serve
+from tests.shell import in_process
 from tests.wire import Wire
 
 
@@ -60,6 +62,77 @@ def test_a_name_that_is_not_there_names_the_nearest(models):
         models.path("lora", "portraits/v3.safetensors")
     with pytest.raises(ModelNotFound):
         models.path("lora", "../../secret.safetensors")
+
+
+def test_a_model_to_be_fetched_says_how_large_it_is_its_licence_and_how(models):
+    big = {"kind": "lora", "name": "by hand/big.pth", "size_bytes": 67_040_989, "licence": "MIT"}
+    models.fetchable = [big, {"kind": "vae", "name": "fine.pt", "size_bytes": None, "licence": None}]
+    how = "67 MB, licence MIT. To fetch it: python3 server.py plugins fetch 'lora/by hand/big.pth'"
+    with pytest.raises(ModelNotFound) as missing:
+        models.path("lora", "by hand/big.pth")
+    assert str(missing.value) == f"the lora model 'by hand/big.pth' is not here yet: {how}"
+    assert str(models.folder / "lora" / "by hand" / "big.pth") in missing.value.wire()["hint"]
+    with pytest.raises(ModelNotFound) as misspelt:
+        models.path("lora", "by hand/bag.pth")
+    assert str(misspelt.value).startswith("there is no lora model 'by hand/bag.pth'. Did you mean by hand/big.pth?")
+    assert str(misspelt.value).endswith(how)
+    how = "size not told, licence not told. To fetch it: python3 server.py plugins fetch vae/fine.pt"
+    with pytest.raises(ModelNotFound, match=f"no vae model 'x'. Did you mean fine.pt?.*{how}"):
+        models.path("vae", "x")
+    (models.folder / "lora" / "by hand").mkdir()
+    (models.folder / "lora" / "by hand" / "big.pth").touch()
+    assert models.path("lora", "by hand/big.pth").is_file()
+
+
+NEEDY = """
+class Needs(Params):
+    model: str = param("fine.pt", choices_from="models/vae", help="What to use.")
+
+
+class Needy(Plugin):
+    @job()
+    def draw(self, params: Needs, ctx: Context) -> Text:
+        return ctx.models.path("vae", params.model).name
+
+    @job(light=True)
+    def tell(self, ctx: Context) -> Text:
+        return ctx.models.path("vae", "fine.pt").name
+"""
+FINE = """
+[[models]]
+kind = "vae"
+name = "fine.pt"
+url = "https://models.example/fine.pt"
+size_bytes = 1_500_000_000
+licence = "CC-BY-4.0"
+"""
+
+
+def test_jobs_lists_and_the_command_line_say_what_can_be_fetched():
+    def put(folder):
+        plugin = folder / "plugins" / "needy"
+        plugin.mkdir(parents=True)
+        (plugin / "plugin.toml").write_text('name = "needy"\nversion = "1"\napi = 1\n' + FINE)
+        (plugin / "__init__.py").write_text(HEADER + NEEDY)
+
+    how = "1.5 GB, licence CC-BY-4.0. To fetch it: python3 server.py plugins fetch vae/fine.pt"
+    with serve({}, before_start=put) as server, Wire(server) as wire, server.client() as client:
+        job = client.submit("draw", {"model": "fine.pt"})
+        with pytest.raises(clients.python.ModelNotFound, match=f"the vae model 'fine.pt' is not here yet: {how}"):
+            job.wait()
+        with pytest.raises(clients.python.ModelNotFound, match=how):
+            client.light("tell")
+        assert in_process(client, "choices", "models/vae").stderr == f"fine.pt is not here: {how}\n"
+        assert (
+            "none yet in models/vae; 1 to be fetched: choices models/vae"
+            in in_process(client, "run", "draw", "--help").stdout
+        )
+        answer = wire.call("choices", {"list": "models/vae"})
+        assert [each["id"] for each in answer["fetchable"]] == ["vae/fine.pt"] and answer["choices"] == []
+        (server.folder / "models" / "vae").mkdir(parents=True)
+        (server.folder / "models" / "vae" / "fine.pt").touch()
+        assert wire.call("choices", {"list": "models/vae"})["fetchable"] == []
+        assert [each.text() for each in job.retry().wait()] == ["fine.pt"]
 
 
 HELLO = """

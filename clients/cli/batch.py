@@ -59,7 +59,7 @@ def batch(client: Client, flags: argparse.Namespace) -> int:
     about = announced(client, flags.job)
     if about["light"]:
         raise InvalidParams(f"{about['name']} is a light job, which is not queued.", hint="The command run calls it.")
-    parser = JobParser(about, options(), client.choices)
+    parser = JobParser(about, options(), client.call)
     given, *shared = parser.read(flags.words)
     given = argparse.Namespace(**vars(flags) | vars(given))
     client.session = getattr(given, "session", None) or flags.file.resolve().stem

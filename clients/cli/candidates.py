@@ -101,7 +101,7 @@ def _of_job(
     about = client.describe(name, wait=False)
     if about is None:
         return
-    parser = JobParser(about, own, client.choices)
+    parser = JobParser(about, own, client.call)
 
     def values(action: argparse.Action) -> Iterator[Candidate]:
         kind, _, inner = action.dest.partition(" ")

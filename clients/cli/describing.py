@@ -35,7 +35,7 @@ def tree(plugins: list[dict[str, Any]]) -> dict[str, Any]:
 def described(about: dict[str, Any]) -> dict[str, Any]:
     """A job's help, and the flags that `run` and `batch` take for it."""
     own = {"run": connection_options() if about["light"] else running.run_options(), "batch": batch.options()}
-    actions = {name: JobParser(about, each, lambda name: [])._actions for name, each in own.items()}
+    actions = {name: JobParser(about, each, lambda *_: {})._actions for name, each in own.items()}
     return {"help": about["help"].partition("\n")[0]} | {
         name: [plain(action) for action in each] for name, each in actions.items()
     }

@@ -125,9 +125,11 @@ class JobParser(argparse.ArgumentParser):
     """The flags of one job. `read` gives (own options, params, inputs); only what was given is sent, so that the
     server's defaults count."""
 
-    def __init__(self, about: dict[str, Any], own: argparse.ArgumentParser, choices: Callable[[str], list[str]]):
+    def __init__(
+        self, about: dict[str, Any], own: argparse.ArgumentParser, call: Callable[[str, dict[str, Any]], dict[str, Any]]
+    ):
         super().__init__(prog=f"clients.cli run {about['name']}", add_help=False, allow_abbrev=False)
-        self._about, self._own, self._choices = about, own, choices
+        self._about, self._own, self._call = about, own, call
         self._taken = {string for action in own._actions for string in action.option_strings} | {"--help", "-h"}
         self._inputs: dict[str, str] = {}
         self._params: dict[str, str] = {}
@@ -231,9 +233,11 @@ class JobParser(argparse.ArgumentParser):
         name = fact.removeprefix("list:")
         if name == fact:
             return fact
-        entries = self._choices(name)
-        more = f" and {len(entries) - 5} more: choices {name}" if len(entries) > 5 else ""
-        return (", ".join(entries[:5]) + more) or ("none yet" + f" in {name}" * (not name.startswith("call/")))
+        answer = self._call("choices", {"list": name, "limit": 5})
+        entries, offers, left = answer["choices"], answer.get("fetchable", []), answer["total"] - len(answer["choices"])
+        more = f" and {left} more: choices {name}" if left else ""
+        known = (", ".join(entries) + more) or ("none yet" + f" in {name}" * (not name.startswith("call/")))
+        return known + f"; {len(offers)} to be fetched: choices {name}" * bool(offers)
 
     def error(self, message: str) -> None:
         self._own.error(f"{self._about['name']}: {self._readable(message)}")

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shlex
 import time
 from typing import Any
 
@@ -71,6 +72,11 @@ def choices(client: Client, flags: argparse.Namespace) -> int:
         return dump(found)
     for entry in found:
         show.out.print(show.text(entry), soft_wrap=True)
+    for each in client.call("choices", {"list": flags.list, "limit": 1}).get("fetchable", []):
+        large = show.size(each["size_bytes"]) if each["size_bytes"] else "size not told"
+        line = f"{each['id'].partition('/')[2]} is not here: {large}, licence {each['licence'] or 'not told'}. "
+        line += f"To fetch it: python3 server.py plugins fetch {shlex.quote(each['id'])}"
+        show.err.print(show.text(line, "dim"), soft_wrap=True)
     return 0
 
 

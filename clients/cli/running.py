@@ -72,7 +72,7 @@ def run(client: Client, flags: argparse.Namespace) -> int:
     form = read_form(flags.job)
     about = announced(client, form["job"] if form else flags.job)
     own = connection_options() if about["light"] else run_options()  # it is not queued, nor is its result kept
-    parser = JobParser(about, own, client.choices)
+    parser = JobParser(about, own, client.call)
     options, params, inputs = parser.read(flags.words)
     client.session = session = session_of(client, options)
     known = memorised(client, session, about) if hasattr(options, "memorised") else {}
@@ -300,7 +300,7 @@ def retry(client: Client, flags: argparse.Namespace) -> int:
     words, again = flags.words[len(ids) :], []
     for job in [client.job(id) for id in given_ids(flags, ids)]:
         about = announced(client, job.record["name"])
-        _, params, inputs = JobParser(about, connection_options(), client.choices).read(words)
+        _, params, inputs = JobParser(about, connection_options(), client.call).read(words)
         again.append(job.retry(params, ready(about, inputs)).record)
     if as_json:
         return dump(again[0] if len(again) == 1 else again)

@@ -11,6 +11,7 @@ import jsonschema
 
 from core.auth import OWNER
 from core.errors import InvalidParams, PluginError, TooLarge, UnknownJob
+from core.library.declared import fetchable
 from core.library.near import did_you_mean
 from core.library.plain import json_size
 
@@ -168,6 +169,11 @@ class Catalogue:
     def shipped_models(self) -> list[dict[str, Any]]:
         """What core/library/models.py has to know of models that are not in the user's own folder."""
         return [model for info in self.plugins.values() for model in info.models()] + self.extra_models
+
+    def fetchable_models(self) -> list[dict[str, Any]]:
+        """What core/library/models.py has to know of models that plugins name to be fetched."""
+        found = [model for info in self.plugins.values() for model in fetchable(info.manifest)]
+        return [model.model_dump(include={"kind", "name", "size_bytes", "licence"}) for model in found]
 
     def announce(self, plugin: PluginInfo) -> None:
         """Replace what a plugin announces by its `jobs`, all at once."""

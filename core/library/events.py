@@ -16,10 +16,9 @@ from core.library.accepting import Accepting
 from core.library.arrivals import Arrivals
 from core.library.catalogue import MAX_PARAMS, Catalogue
 from core.library.fair import Pause
-from core.library.inventory import inventory
+from core.library.inventory import inventory, of_kind
 from core.library.lineage import Lineage, parents
 from core.library.listing import KindName, Listing, artifacts, sessions
-from core.library.models import Models
 from core.library.plain import json_size
 from core.library.retention import Retention
 from core.library.review import Review, owned
@@ -148,16 +147,17 @@ class Library:
         self, owner: str, list: str, search: str = "", offset: Annotated[int, Field(ge=0)] = 0, limit: Limit = 200
     ) -> Row:
         """The entries of a parameter's `choices_from`, read anew each time: the models of models/KIND, or the names
-        that the light job of call/JOB returns."""
+        that the light job of call/JOB returns; and which other models can be fetched."""
         kind, _, name = list.partition("/")
         if kind not in ("models", "call") or not re.fullmatch(r"[\w.-]{1,100}", name):
             raise NotFound(f"there is no list {list[:100]!r}. Lists are called models/KIND or call/JOB.")
         if kind == "call":
-            entries = _names(name, self._call(owner, name)["outputs"])
+            entries, more = _names(name, self._call(owner, name)["outputs"]), {}
         else:
-            entries = self._run_blocking(Models(self._config.models, self._catalogue.shipped_models()).entries, name)
+            entries, offers = self._run_blocking(of_kind, self._config.models, self._catalogue, name)
+            more = {"fetchable": offers}
         found = [entry for entry in entries if search.lower() in entry.lower()]
-        return {"choices": found[offset:][:limit], "total": len(found)}
+        return {"choices": found[offset:][:limit], "total": len(found), **more}
 
 
 def _names(job: str, outputs: list[Any]) -> list[str]:

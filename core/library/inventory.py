@@ -16,13 +16,26 @@ LISTS = {".txt", ".csv", ".yaml"}  # files that are no models, but are chosen fr
 def inventory(folder: Path, catalogue: Catalogue) -> list[Row]:
     """All kinds, by name. Reads folders: for a thread of its own."""
     plugins, models = list(catalogue.plugins.values()), Models(folder, catalogue.shipped_models())
-    wanted = [(info.name, model) for info in plugins if info.manifest for model in fetchable(info.manifest)]
+    wanted = _wanted(catalogue)
     kinds = {model.kind for _, model in wanted} | {model["kind"] for model in models.shipped if "name" in model}
     with contextlib.suppress(OSError):
         kinds |= {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
     kinds |= {each["kind"] for each in catalogue.extra_models if os.path.isdir(each["path"])}
     shipped = {Path(model["path"]): info.name for info in plugins for model in info.models()}
     return [_kind(kind, models, shipped, wanted, catalogue) for kind in sorted(kinds)]
+
+
+def of_kind(folder: Path, catalogue: Catalogue, kind: str) -> tuple[list[str], list[Row]]:
+    """The names of all models of one kind, and what can be fetched and is not there."""
+    found = Models(folder, catalogue.shipped_models()).entries(kind)
+    offers = [_offer(plugin, each, found, folder, catalogue) for plugin, each in _wanted(catalogue, kind)]
+    return [*found], [offer for offer in offers if not offer["there"]]
+
+
+def _wanted(catalogue: Catalogue, kind: str | None = None) -> list[tuple[str, DeclaredModel]]:
+    """What plugins name to be fetched: all, or of one kind."""
+    named = [(info.name, model) for info in catalogue.plugins.values() for model in fetchable(info.manifest)]
+    return [(plugin, model) for plugin, model in named if kind in (None, model.kind)]
 
 
 def _kind(

@@ -5,10 +5,13 @@ import difflib
 import fnmatch
 import os
 import re
+import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from core.errors import ModelNotFound
+from core.ops.bootstrap import size
 
 WEIGHTS = {".safetensors", ".ckpt", ".pth", ".pt", ".bin", ".onnx"}
 
@@ -18,10 +21,11 @@ class Models:
 
     A folder with a model_index.json or config.json is one model. `shipped` is what is elsewhere, each with a `kind` and
     an absolute `path`: the [[models]] tables of all plugins, and whole folders, which have no `name` (apps.py). Of
-    several models of one name, that of the user's own folder counts, then a plugin's, then the first app's."""
+    several models of one name, that of the user's own folder counts, then a plugin's, then the first app's.
+    `fetchable` is what plugins name to be fetched, each with `kind`, `name`, `size_bytes` and `licence`."""
 
-    def __init__(self, folder: Path, shipped: list[dict[str, Any]]):
-        self.folder, self.shipped = folder, shipped
+    def __init__(self, folder: Path, shipped: list[dict[str, Any]], fetchable: Iterable[dict[str, Any]] = ()):
+        self.folder, self.shipped, self.fetchable = folder, shipped, fetchable
 
     def entries(self, kind: str) -> dict[str, Path]:
         """Name to path of all models of one kind, read from disk now: new files need no restart."""
@@ -52,16 +56,30 @@ class Models:
                 self._scan(path, root, found, seen)
 
     def path(self, kind: str, name: str) -> Path:
-        """The file or folder of a model; raises ModelNotFound, naming the nearest ones."""
+        """The file or folder of a model. Raises ModelNotFound, which says how to fetch it, or names the nearest."""
         found = self.entries(kind)
         if name in found:
             return found[name]
-        near = difflib.get_close_matches(name, found, n=3, cutoff=0.4) or sorted(found)[:5]
+        offers = {model["name"]: model for model in self.fetchable if model["kind"] == kind}
+        place = self.folder / kind
+        if name in offers:
+            hint = f"Or put it at {place / name}; it is found without a restart."
+            raise ModelNotFound(missing(offers[name]), hint=hint)
+        near = difflib.get_close_matches(name, found | offers, n=3, cutoff=0.4) or sorted(found)[:5] or [*offers][:5]
+        text = f"there is no {kind} model {name!r}." + (f" Did you mean {', '.join(near)}?" if near else "")
         raise ModelNotFound(
-            f"there is no {kind} model {name!r}." + (f" Did you mean {', '.join(near)}?" if near else ""),
-            hint=f"Put model files into {self.folder / kind}; they are found without a restart. "
+            " ".join([text, *(missing(offers[each]) for each in near if each not in found)]),
+            hint=f"Put model files into {place}; they are found without a restart. "
             "What plugins name to be fetched: python3 server.py plugins models",
         )
+
+
+def missing(model: dict[str, Any]) -> str:
+    """What a person has to know of a model that is to be fetched."""
+    large = size(model["size_bytes"]) if model["size_bytes"] else "size not told"
+    command = f"python3 server.py plugins fetch {shlex.quote(model['kind'] + '/' + model['name'])}"
+    about = f"{large}, licence {model['licence'] or 'not told'}"
+    return f"the {model['kind']} model {model['name']!r} is not here yet: {about}. To fetch it: {command}"
 
 
 def _fits(name: str, entry: dict[str, Any]) -> bool:

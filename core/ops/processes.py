@@ -35,7 +35,8 @@ def settings(config: Config, catalogue: Catalogue, plugin: PluginInfo) -> dict[s
         "plugin": plugin.name, "folder": str(plugin.folder), "blobs": str(config.data / "blobs"),
         "fsync": config.durability == "power", "scratch": str(config.data / "scratch"), "models": str(config.models),
         "max_message_bytes": config.max_message_bytes, "plugin_settings": plugin.settings,
-        "shipped_models": catalogue.shipped_models(), "sandbox": sandbox.about(config.data, plugin),
+        "shipped_models": catalogue.shipped_models(), "fetchable_models": catalogue.fetchable_models(),
+        "sandbox": sandbox.about(config.data, plugin),
     }  # fmt: skip
 
 

@@ -222,11 +222,6 @@ class PluginsAnswer(Answer):
     plugins: list[PluginRecord]
 
 
-class ChoicesAnswer(Answer):
-    choices: list[str]
-    total: int
-
-
 class JobAnswer(Answer):
     job: JobRecord
 
@@ -387,6 +382,12 @@ class FetchableModel(Said):
     there: bool
     part_bytes: int = Field(description="What is there of it, from where a fetch goes on.")
     fetch: Fetch | None = Field(description="The last one since the start of the server.")
+
+
+class ChoicesAnswer(Answer):
+    choices: list[str]
+    total: int
+    fetchable: list[FetchableModel] | None = Field(None, description="Of models: what is not there and can be fetched.")
 
 
 class FetchAnswer(Answer):
