@@ -21,6 +21,7 @@ class ShoutParams(Params):
 
 class WhisperParams(Params):
     breaths: int = param(1, ge=1, le=10, help="How many.")
+    voice: str = param("a.safetensors", choices_from="models/lora", help="In which voice.")
 
 class Demo(Plugin):
     settings: LoudSettings
@@ -166,9 +167,13 @@ def test_a_model_that_a_plugin_names_is_fetched_when_its_licence_is_accepted(ser
         page.get_by_role("button", name="Stop fetching a.safetensors").click()
         expect(guest.get_by_text("of it are there")).to_be_visible()
         expect(guest.get_by_role("button", name="Fetch a.safetensors")).to_have_count(0)
+        form = visit(server, "/manage/plugins")
+        card(form, "demo").get_by_role("button", name="whisper").click()
+        expect(form.get_by_text("This one is not here yet: it can be fetched.")).to_be_visible()
         hub.seconds_a_block = 0
-        page.get_by_role("button", name="Fetch a.safetensors").click()
-        page.get_by_role("button", name="Accept and fetch").click()
+        form.get_by_role("button", name="Fetch a.safetensors").click()
+        form.get_by_role("button", name="Accept and fetch").click()
+        expect(form.get_by_text("to be fetched")).to_have_count(0)
         expect(guest.get_by_role("list", name="Models of the kind lora")).to_contain_text("a.safetensors4.2 MB")
         expect(page.get_by_text("there", exact=True)).to_be_visible()
 

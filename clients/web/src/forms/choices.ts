@@ -3,17 +3,23 @@
 import { useEffect } from "react";
 import { create } from "zustand";
 
-import { client, onEvent, sentence } from "../server/client";
+import { call, client, onEvent, sentence } from "../server/client";
 import { atLeisure } from "../server/leisure";
 import { useServer } from "../server/store";
+import type { ModelFetchable } from "../server/types";
 
 interface List {
   names: string[];
+  fetchable: ModelFetchable[];
   state: "reading" | "here" | "failed";
   why?: string;
 }
 
-const NOTHING: List = { names: [], state: "reading" };
+interface Offered {
+  fetchable?: ModelFetchable[];
+}
+
+const NOTHING: List = { names: [], fetchable: [], state: "reading" };
 const useLists = create<Record<string, List>>(() => ({}));
 
 /** The entries of `models/KIND` or `call/JOB`; of no list, none. */
@@ -38,9 +44,11 @@ export async function readChoices(list: string): Promise<void> {
   const before = useLists.getState()[list] ?? NOTHING;
   useLists.setState({ [list]: before });
   try {
-    useLists.setState({ [list]: { names: await client.choices(list), state: "here" } });
+    const names = await client.choices(list);
+    const { fetchable = [] }: Offered = list.startsWith("models/") ? await call("choices", { list, limit: 1 }) : {};
+    useLists.setState({ [list]: { names, fetchable, state: "here" } });
   } catch (error) {
-    useLists.setState({ [list]: { names: before.names, state: "failed", why: sentence(error) } });
+    useLists.setState({ [list]: { ...before, state: "failed", why: sentence(error) } });
   }
 }
 

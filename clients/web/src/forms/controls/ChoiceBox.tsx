@@ -1,14 +1,16 @@
 // One entry of a list that the server keeps: models, styles, whatever a plugin names.
 
 import { useChoices } from "../choices";
+import { nameOf, Offers } from "../Fetchable";
 import type { ControlProps } from "../ValueField";
 import { Combobox } from "./Combobox";
 import css from "./controls.module.css";
 
 export function ChoiceBox({ id, field, value, onChange, described }: ControlProps<string | null>) {
-  const { names, state, why } = useChoices(field.ui.choices_from);
+  const { names, fetchable, state, why } = useChoices(field.ui.choices_from);
   const none = field.nullable || field.default === "" || (field.default === undefined && !value) ? "none" : undefined;
-  const gone = value && state === "here" && !names.includes(value) && value !== field.default;
+  const wanted = fetchable.some((model) => nameOf(model) === value);
+  const gone = value && state === "here" && !names.includes(value) && value !== field.default && !wanted;
   return (
     <>
       <Combobox
@@ -16,6 +18,8 @@ export function ChoiceBox({ id, field, value, onChange, described }: ControlProp
         onChoose={(name) => onChange(name || empty(field))} {...described}
       />
       {gone && <p className={css.note}>The server does not have this one now.</p>}
+      {wanted && <p className={css.note}>This one is not here yet: it can be fetched.</p>}
+      <Offers offers={fetchable} needed={wanted || !names.length} />
       {state === "failed" && <p className={css.note}>{why}</p>}
     </>
   );

@@ -3,6 +3,7 @@
 import { X } from "lucide-react";
 
 import { readChoices, useChoices } from "../choices";
+import { Offers } from "../Fetchable";
 import type { Field } from "../schema";
 import type { ControlProps } from "../ValueField";
 import { Combobox } from "./Combobox";
@@ -12,7 +13,7 @@ import { Kept, useKept } from "./Kept";
 export function SeveralBox({ id, field, value, onChange, described }: ControlProps<string[]>) {
   const chosen = Array.isArray(value) ? value : []; // a plugin may have changed what it takes since
   const list = field.ui.choices_from;
-  const { names, state } = useChoices(list);
+  const { names, fetchable, state } = useChoices(list);
   const kept = useKept(field);
   const allowed = (field.items as Field | undefined)?.enum as string[] | undefined;
   const offered = allowed ?? names;
@@ -46,6 +47,7 @@ export function SeveralBox({ id, field, value, onChange, described }: ControlPro
         />
         <Kept kept={kept} onSaved={(name) => chosen.includes(name) || onChange([...chosen, name])} />
       </div>
+      <Offers offers={fetchable} needed={!names.length} />
     </div>
   );
 }

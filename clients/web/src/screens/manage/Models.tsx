@@ -3,6 +3,7 @@
 import { useEffect, useState } from "react";
 
 import { complain } from "../../app/notices";
+import { Fetchable } from "../../forms/Fetchable";
 import { call, onEvent } from "../../server/client";
 import { useServer } from "../../server/store";
 import type { JobType, ModelFile, ModelKind } from "../../server/types";
@@ -10,7 +11,6 @@ import { CopyButton } from "../../ui/CopyButton";
 import { Empty } from "../../ui/Empty";
 import { moment, size } from "../../ui/format";
 import { hasWords } from "../../ui/search";
-import { Fetchable } from "./Fetchable";
 import css from "./Models.module.css";
 
 const MOST_SHOWN = 200; // files of a kind; more are found by a search

@@ -1,16 +1,16 @@
-// Manage, Models: a model that a plugin names, and having it fetched, once somebody has accepted its licence.
+// A model that a plugin names, and having it fetched, once somebody has accepted its licence.
 
 import { Check, Download, TriangleAlert, X } from "lucide-react";
 import { useEffect, useState } from "react";
 
-import { complain } from "../../app/notices";
-import { useAdmin } from "../../app/rights";
-import { call, onEvent } from "../../server/client";
-import { useServer } from "../../server/store";
-import type { Fetch, ModelFetchable } from "../../server/types";
-import { Dialog } from "../../ui/Dialog";
-import { size } from "../../ui/format";
-import css from "./Models.module.css";
+import { complain } from "../app/notices";
+import { useAdmin } from "../app/rights";
+import { call, onEvent } from "../server/client";
+import { useServer } from "../server/store";
+import type { Fetch, ModelFetchable } from "../server/types";
+import { Dialog } from "../ui/Dialog";
+import { size } from "../ui/format";
+import css from "./Fetchable.module.css";
 
 const AT_IT = ["queued", "running"];
 
@@ -45,6 +45,17 @@ export function Fetchable({ model }: { model: ModelFetchable }) {
       )}
       {asks && <Question model={model} onClose={() => setAsks(false)} />}
     </div>
+  );
+}
+
+/** Below a list that a form lets choose from: what can be fetched into it, open where it is needed. */
+export function Offers({ offers, needed }: { offers: ModelFetchable[]; needed: boolean }) {
+  if (!offers.length) return null;
+  return (
+    <details className={css.offers} open={needed}>
+      <summary>{offers.length} {offers.length === 1 ? "model" : "models"} to be fetched</summary>
+      {offers.map((model) => <Fetchable key={`${model.id} ${model.plugin}`} model={model} />)}
+    </details>
   );
 }
 
@@ -95,7 +106,7 @@ function Question({ model, onClose }: { model: ModelFetchable; onClose: () => vo
   );
 }
 
-const nameOf = ({ id }: ModelFetchable): string => id.slice(id.indexOf("/") + 1);
+export const nameOf = ({ id }: ModelFetchable): string => id.slice(id.indexOf("/") + 1);
 
 const facts = ({ size_bytes, licence }: ModelFetchable): string =>
   [size_bytes && size(size_bytes), licence ?? "licence not told"].filter(Boolean).join(" · ");
