@@ -13,9 +13,10 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor
 
+from core.library import weights
 from core.plugin import InvalidParams
 
-from . import original, weights
+from . import original
 from .model_files import OF_WIDTH, check_layers
 
 # What a ControlNet has of the UNet that it was made from and shapes do not tell.

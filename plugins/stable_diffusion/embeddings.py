@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .weights import bad_file, header, read
+from core.library.weights import bad_file, header, read
 
 if TYPE_CHECKING:
     from torch import Tensor

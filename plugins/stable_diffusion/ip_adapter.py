@@ -15,9 +15,9 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
+from core.library import weights
 from core.plugin import Context, InvalidParams, ModelNotFound
 
-from . import weights
 from .cache import Cache
 from .checkpoint import Checkpoint
 from .hashes import short_hash, stamped

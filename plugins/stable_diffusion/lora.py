@@ -10,12 +10,12 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
+from core.library.weights import bad_file, read
 from core.plugin import InvalidParams
 
 from . import lycoris, original
 from .model_files import OF_WIDTH
 from .variants import Delta
-from .weights import bad_file, read
 
 # kohya and LyCORIS: LAYER.lora_down.weight, LAYER.hada_w1_a, LAYER.diff, ...; PEFT: LAYER.lora_A.weight;
 # diffusers: LAYER.lora.down.weight, LAYER_lora.down.weight, LAYER.lora_linear_layer.down.weight.

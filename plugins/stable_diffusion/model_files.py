@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.library import weights
+from core.library.weights import first_line
 from core.plugin import InvalidParams
 
-from . import original, weights
+from . import original
 from .hashes import Stamps, stamped
 from .original import CONDITIONERS, EMA, HUGGING_FACE, LAYERS, OPEN_CLIP, UNET, VAE
-from .weights import first_line
 
 if TYPE_CHECKING:
     import torch

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from core.library.weights import header
 from core.plugin import ModelNotFound
-
-from .weights import header
 
 if TYPE_CHECKING:
     import torch

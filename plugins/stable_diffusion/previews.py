@@ -8,10 +8,10 @@ import torch
 from diffusers.models.autoencoders.autoencoder_tiny import AutoencoderTiny
 from torch import Tensor
 
+from core.library.weights import read
 from core.plugin import Context
 
 from .autoencoder import Autoencoder, to_picture
-from .weights import read
 
 BLOCK, BLOCKS = 32, 8  # the matrix is fitted on one picture of 8 x 8 blocks of 32 x 32 pixels
 

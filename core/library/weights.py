@@ -7,20 +7,21 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from core.plugin import InvalidParams
+from core.errors import InvalidParams
 
 MOST_SHARED = 4  # times as large as a pickled file, all tensors in it may be together
 
 
-def read(path: Path) -> Any:
+def read(path: Path, field: str = "prompt") -> Any:
     """What the file holds, on the CPU: of .safetensors a dict of tensors, of others what was pickled, if it is nothing
-    but tensors, numbers, texts and containers. Raises InvalidParams if it cannot be read or would run code."""
+    but tensors, numbers, texts and containers. Raises InvalidParams if it cannot be read or would run code; `field` is
+    the parameter that names the file."""
     import safetensors.torch
 
     try:
         return safetensors.torch.load_file(path) if path.suffix.lower() == ".safetensors" else unpickled(path)
     except Exception as error:  # torch.load answers damage with nearly any
-        raise bad_file(path, f"it cannot be read: {damage(path, error)}") from error
+        raise bad_file(path, f"it cannot be read: {damage(path, error)}", field=field) from error
 
 
 def damage(path: Path, error: Exception) -> str:
@@ -95,12 +96,10 @@ def _bytes(tensor: Any) -> int:
     return tensor.numel() * tensor.element_size()
 
 
-def bad_file(path: Path, why: str, hint: str | None = None) -> InvalidParams:
-    return InvalidParams(
-        f"{path.name} cannot be used: {why}.",
-        field="prompt",
-        hint=hint or "Fetch the file again, if possible as .safetensors, or leave it out of the prompt.",
-    )
+def bad_file(path: Path, why: str, hint: str | None = None, field: str = "prompt") -> InvalidParams:
+    instead = "leave it out of the prompt" if field == "prompt" else "choose another"
+    hint = hint or f"Fetch the file again, if possible as .safetensors, or {instead}."
+    return InvalidParams(f"{path.name} cannot be used: {why}.", field=field, hint=hint)
 
 
 def header(path: Path) -> dict[str, Any]:
