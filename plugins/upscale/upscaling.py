@@ -1,0 +1,166 @@
+"""The way of a picture through one or two upscalers to its size."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy
+import PIL.Image
+import torch
+
+from core.plugin import Context, InvalidParams, Params, Result, infotext_of
+
+from . import networks
+from .networks import Network
+from .sizes import Box, Canvas, Size, framed, outside, passes
+from .tiles import cut_up, strips
+
+METHODS = {"lanczos": PIL.Image.Resampling.LANCZOS, "nearest": PIL.Image.Resampling.NEAREST}
+LOADED = 2  # networks stay: that of the last job, and its second one
+CPU_BYTES = 1_000_000_000  # that tiles may take where the device does not say what is free
+SHARE = 0.7  # of what is free
+PREVIEW = 512  # pixels
+MODES = {3: "RGB", 4: "RGBA"}  # of the pictures that networks of so many channels take; one takes each colour by itself
+
+Upscaler = Network | PIL.Image.Resampling
+
+
+class Upscalers:
+    """The networks that were used last, on their device."""
+
+    def __init__(self, device: str, dtype: str):
+        self.device, self._dtype = torch.device(device), dtype
+        self._loaded: dict[tuple, Network] = {}
+
+    def get(self, path: Path) -> Upscaler:
+        """What a file of weights holds, or the method of resampling that a JSON file names. Raises InvalidParams."""
+        if path.suffix == ".json":
+            return METHODS[json.loads(path.read_text("utf-8"))["method"]]
+        about = path.stat()
+        key = (path, about.st_mtime_ns, about.st_size)
+        found = self._loaded.pop(key, None)
+        if found is None:
+            while len(self._loaded) >= LOADED:
+                del self._loaded[next(iter(self._loaded))]
+            found = networks.load(path, str(self.device), self._dtype)
+        self._loaded[key] = found
+        return found
+
+    def clear(self) -> None:
+        self._loaded.clear()
+
+    def budget(self, low_memory: bool) -> float:
+        """Bytes that tiles may take at once."""
+        free = CPU_BYTES
+        if self.device.type == "cuda":
+            kept = torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+            free = (torch.cuda.mem_get_info(self.device)[0] + kept) * SHARE
+        return free / 4 if low_memory else free
+
+
+class Stopped(Exception):
+    """Somebody wants what there is."""
+
+
+def upscaled(upscalers: Upscalers, image: PIL.Image.Image, params: Params, ctx: Context) -> Result:
+    """The job. What the networks did not come to because somebody wanted an end is enlarged by Lanczos."""
+    size, box = framed(image.size, params.scale, params.width, params.height, params.crop)
+    chosen = {"model": (params.model, 1.0)}
+    if params.second_model and params.second_visibility:
+        chosen["second_model"] = params.second_model, params.second_visibility
+    work = Work(upscalers, params, ctx, image, size, box)
+    for field, (name, share) in chosen.items():
+        try:
+            work.plan(upscalers.get(ctx.models.path("upscaler", name)), share)
+        except InvalidParams as error:
+            error.field = field
+            raise
+    picture, partial = work.done()
+    told: dict[str, Any] = {"Postprocess upscale by": params.scale}
+    if params.width or params.height:
+        told = {"Postprocess upscale to": f"{size[0]}x{size[1]}"}
+    told |= {"Postprocess upscaler": params.model}
+    told |= {"Postprocess upscaler 2": params.second_model} if "second_model" in chosen else {}
+    return Result(picture, {"infotext": infotext_of(image, told)} | ({"partial": True} if partial else {}))
+
+
+class Work:
+    """One picture, and the upscalers that enlarge it one after the other, each mixed into what was made before."""
+
+    def __init__(
+        self, upscalers: Upscalers, params: Params, ctx: Context, image: PIL.Image.Image, size: Size, box: Box
+    ):
+        cut = outside(image.size, box)
+        self._image, self._box = image.crop(cut), (box[0] - cut[0], box[1] - cut[1], box[2] - cut[0], box[3] - cut[1])
+        self._picture = PIL.Image.new(image.mode, size)
+        self._budget, self._params, self._ctx, self._skips = upscalers.budget(ctx.low_memory), params, ctx, ctx.skips
+        self._plans: list[tuple[Upscaler, float, list[Size]]] = []
+        self._done = self._total = 0.0  # megapixels given to networks
+
+    def plan(self, upscaler: Upscaler, share: float) -> None:
+        """Take another upscaler, of whose result `share` is to be seen."""
+        sizes = []
+        if isinstance(upscaler, Network):
+            shown = self._box[2] - self._box[0], self._box[3] - self._box[1]
+            sides = zip(self._image.size, self._picture.size, shown, strict=True)
+            target = tuple(math.ceil(side * to / part) for side, to, part in sides)
+            sizes = passes(self._image.size, target, upscaler.scale)
+            self._total += sum(width * height for width, height in sizes) / 1e6
+        self._plans.append((upscaler, share, sizes))
+
+    def done(self) -> tuple[PIL.Image.Image, bool]:
+        """The picture, and whether somebody wanted an end."""
+        partial = False
+        for n, (upscaler, share, sizes) in enumerate(self._plans):
+            source, box = self._image.size, self._box
+            if sizes:
+                source = sizes[-1][0] * upscaler.scale, sizes[-1][1] * upscaler.scale
+                factors = 2 * tuple(made / side for made, side in zip(source, self._image.size, strict=True))
+                box = tuple(at * factor for at, factor in zip(self._box, factors, strict=True))
+            canvas = Canvas(self._picture, source, box, share)
+            try:
+                if sizes:
+                    self._enlarge(upscaler, sizes, canvas)
+            except Stopped:
+                partial = True
+            if not (partial and n):
+                method = PIL.Image.Resampling.LANCZOS if sizes else upscaler
+                canvas.fill(self._colours("RGB"), self._box, method)
+        if self._image.mode == "RGBA":
+            first = self._plans[0][0]
+            method = PIL.Image.Resampling.LANCZOS if isinstance(first, Network) else first
+            self._picture.putalpha(self._image.getchannel("A").resize(self._picture.size, method, self._box))
+        if profile := self._image.info.get("icc_profile"):
+            self._picture.info["icc_profile"] = profile
+        return self._picture, partial
+
+    def _colours(self, mode: str) -> PIL.Image.Image:
+        return self._image if self._image.mode == "L" else self._image.convert(mode)
+
+    def _enlarge(self, network: Network, sizes: list[Size], canvas: Canvas) -> None:
+        """Through a network, once for each of `sizes`."""
+        mode = MODES.get(network.channels, "L" if self._image.mode == "L" else "RGB")
+        picture = self._image.convert(mode)
+        for (width, height), after in zip(sizes, [*sizes[1:], None], strict=True):
+            grown = width * network.scale, height * network.scale
+            target = Canvas(PIL.Image.new(mode, after), grown) if after else canvas
+            tiling = cut_up(network, width, height, self._budget, self._params.tile, self._params.overlap)
+            pixels = numpy.asarray(picture).reshape(height, width, -1)
+            for strip in strips(network, pixels, *tiling, before=self._before(width * height / 1e6)):
+                target.add(strip)
+            picture = target.picture
+
+    def _before(self, megapixels: float) -> Callable[[int, int], None]:
+        """What is called before each tile of a picture so large."""
+        start, ctx = self._done, self._ctx
+        self._done += megapixels
+
+        def before(done: int, total: int) -> None:
+            ctx.progress(start + megapixels * done / total, self._total, "upscale")
+            if ctx.skips > self._skips or (ctx.cancelled and ctx.keep_partial):
+                raise Stopped
+            ctx.raise_if_cancelled()
+
+        return before
