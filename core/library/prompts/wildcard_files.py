@@ -45,7 +45,7 @@ class Wildcards:
         """The file of each name, with the folder it is in. The user's files come last, and win."""
         files = {}
         for root in (SHIPPED, self._folder):
-            for path, inside in _paths(root):
+            for path, inside in paths(root):
                 names = [f"{inside}{path.stem}"] if path.suffix == ".txt" else self._read((path, inside))
                 files |= dict.fromkeys(names, (path, inside))
         return files
@@ -67,9 +67,9 @@ class Wildcards:
         return lines
 
 
-def _paths(root: Path) -> Iterator[tuple[Path, str]]:
-    """The files below `root`, each with its folder as a name begins with it: "animals/". What a link in it leads to
-    outside is left out."""
+def paths(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> Iterator[tuple[Path, str]]:
+    """The files below `root` in order, each with its folder as a name begins with it: "animals/". What a link in it
+    leads to outside is left out."""
     real, count = root.resolve(), 0
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -77,7 +77,7 @@ def _paths(root: Path) -> Iterator[tuple[Path, str]]:
         for name in sorted(names):
             path = Path(folder, name)
             within = not path.is_symlink() or path.resolve().is_relative_to(real)
-            if path.suffix in SUFFIXES and name[0] != "." and within:
+            if path.suffix in suffixes and name[0] != "." and within:
                 count += 1
                 if count > MAX_FILES:
                     return
