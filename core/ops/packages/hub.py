@@ -56,7 +56,6 @@ def folder(model: DeclaredModel) -> dict[str, Remote]:
     if not found:
         wanted = f" like {', '.join(model.files)}" if model.files else ""
         raise NotFound(f"{model.repo} on the hub has no files{wanted} at {model.revision}.")
-    _compare(model, "size in bytes", sum(each.size or 0 for each in found.values()), model.size_bytes)
     return found
 
 
