@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.utils.logging import disable_progress_bar
+from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+from core.library.weights import damage, first_line, read
 from core.plugin import Context, InvalidParams
 
 LAYOUT = "config.json, model.safetensors and the tokenizer's files"
@@ -28,6 +29,7 @@ def get(loaded: "Expander | None", name: str, ctx: Context, device: str) -> "Exp
         return loaded
     ctx.progress(0, 1, f"load {name}")
     disable_progress_bar()
+    set_verbosity_error()  # a table of what the weights lack: we refuse them, and say so
     return Expander(name, folder, device, stamp)
 
 
@@ -37,14 +39,12 @@ class Expander:
         try:
             config = _config(name, folder)
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model, about = AutoModelForCausalLM.from_pretrained(
-                folder, config=config, local_files_only=True, output_loading_info=True,
-                dtype=torch.float32 if device == "cpu" else "auto",
-            )  # fmt: skip
+            self._model, about = _model(folder, config, torch.float32 if device == "cpu" else "auto")
         except (InvalidParams, torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # the library raises whatever a damaged file brings about
-            raise _unusable(name, _first_line(error)) from error
+            weights = folder / "model.safetensors"
+            raise _unusable(name, damage(weights, error) if weights.is_file() else first_line(error)) from error
         if missing := sorted(about["missing_keys"]):
             raise _unusable(name, f"its weights lack {len(missing)} of the model's, such as {missing[0]}")
         self._model = self._model.eval().to(device)
@@ -122,16 +122,24 @@ def _config(name: str, folder: Path) -> Any:
     classes = about.get("architectures") or []
     if classes and not any(WRITES_ON.search(each) for each in classes):
         raise _unusable(name, f"it is a {classes[0]}, and no language model that goes on with a text, such as GPT-2")
-    return AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise _unusable(name, f"it is a model of the type {config.model_type!r}, and no language model")
+    return config
+
+
+def _model(folder: Path, config: Any, dtype: Any) -> tuple[Any, dict[str, Any]]:
+    """The model, and what its weights lacked. Pickled ones, as of 2022, are read by ourselves: nothing in them runs."""
+    kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+    how = {"config": config, "local_files_only": True, "output_loading_info": True, "dtype": dtype}
+    pickled = folder / "pytorch_model.bin"
+    if pickled.is_file() and not [*folder.glob("*.safetensors")]:
+        return kind.from_pretrained(None, state_dict=read(pickled, "model"), **how)
+    return kind.from_pretrained(folder, use_safetensors=True, **how)
 
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{lines[0][:300] if lines else type(error).__name__}"
 
 
 def _unusable(name: str, why: str) -> InvalidParams:
