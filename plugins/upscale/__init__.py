@@ -37,6 +37,9 @@ class UpscaleParams(Params):
         0.5, ge=0, le=1, step=0.05, widget="slider", group="second upscaler", visible_if={"second_model": True},
         help="How much of the second one's result is seen.",
     )  # fmt: skip
+    steps: int = param(
+        100, ge=1, le=1000, advanced=True, help="Steps of LDSR, for each tile. Other upscalers have none."
+    )
     tile: int = param(
         0, ge=0, le=4096, unit="pixels", advanced=True,
         help="Side of the tiles that a network gets. Smaller ones need less memory. 0: as large as memory allows.",

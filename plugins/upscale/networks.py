@@ -100,10 +100,14 @@ class Network:
 
 
 def load(path: Path, device: str, dtype: str = "auto") -> Network:
-    """The network in a file of weights. `dtype`: "float32", "float16", "bfloat16", or "auto", which is the first of
-    float16 and float32 that the device is fast with and the architecture can. Raises InvalidParams."""
+    """The network in a file of weights, or LDSR in a folder. `dtype`: "float32", "float16", "bfloat16", or "auto": the
+    first of float16 and float32 that the device is fast with and the architecture can. Raises InvalidParams."""
     from spandrel import MAIN_REGISTRY, ImageModelDescriptor, UnsupportedModelError, canonicalize_state_dict
 
+    if path.is_dir():
+        from .ldsr import load as load_folder
+
+        return load_folder(path, device, dtype)
     state = weights.read(path, FIELD)
     if not isinstance(state, dict):
         raise weights.bad_file(path, f"it holds a {type(state).__name__}, not weights by name", field=FIELD)
@@ -125,10 +129,10 @@ def load(path: Path, device: str, dtype: str = "auto") -> Network:
         channels = f"{descriptor.input_channels} to {descriptor.output_channels}"
         raise weights.bad_file(path, f"{about} from {channels} channels, which no picture has", field=FIELD)
     descriptor.model.eval().requires_grad_(False)
-    return Network(path, descriptor.to(device, _dtype(descriptor, device, dtype)))
+    return Network(path, descriptor.to(device, dtype_of(descriptor, device, dtype)))
 
 
-def _dtype(descriptor: Any, device: str, wanted: str) -> torch.dtype:
+def dtype_of(descriptor: Any, device: str, wanted: str) -> torch.dtype:
     import torch
 
     if wanted == "auto":

@@ -13,6 +13,7 @@ import torch
 from core.plugin import Context, InvalidParams, Params, Result, infotext_of
 
 from . import networks
+from .ldsr import Ldsr
 from .networks import Network
 from .sizes import Box, Canvas, Size, framed, outside, passes
 from .tiles import cut_up, strips
@@ -102,6 +103,8 @@ class Work:
     def plan(self, upscaler: Upscaler, share: float) -> None:
         """Take another upscaler, of whose result `share` is to be seen."""
         sizes = []
+        if isinstance(upscaler, Ldsr):
+            upscaler.diffusion.steps, upscaler.diffusion.before = self._params.steps, self._stop
         if isinstance(upscaler, Network):
             shown = self._box[2] - self._box[0], self._box[3] - self._box[1]
             sides = zip(self._image.size, self._picture.size, shown, strict=True)
@@ -159,8 +162,12 @@ class Work:
 
         def before(done: int, total: int) -> None:
             ctx.progress(start + megapixels * done / total, self._total, "upscale")
-            if ctx.skips > self._skips or (ctx.cancelled and ctx.keep_partial):
-                raise Stopped
-            ctx.raise_if_cancelled()
+            self._stop()
 
         return before
+
+    def _stop(self, *step: int) -> None:
+        """Raises where somebody wants an end."""
+        if self._ctx.skips > self._skips or (self._ctx.cancelled and self._ctx.keep_partial):
+            raise Stopped
+        self._ctx.raise_if_cancelled()
