@@ -269,7 +269,7 @@ def _shaped(mask, params: MaskShape, ctx: Context):
     from .masks import feathered, grown
 
     ctx.raise_if_cancelled()
-    mask = feathered(grown(mask, params.grow), params.feather)
+    mask = feathered(grown(mask, params.grow), params.feather, ctx)
     return PIL.Image.fromarray(255 - mask if params.invert else mask)
 
 

@@ -51,9 +51,7 @@ def luminosity(colors: Colors) -> numpy.ndarray:
 
 
 def with_luminosity(colors: Colors, like: Colors) -> Colors:
-    """Hue and saturation of the one, luminosity of the other.
-
-    A colour that gets out of range on both sides is drawn to grey once, by what both need; W3C's does it twice."""
+    """Hue and saturation of the one, luminosity of the other; drawn to grey where that is out of range, on one side."""
     wanted = luminosity(like)
     chroma = colors - luminosity(colors)
     down = wanted / numpy.maximum(-chroma.min(-1, keepdims=True), TINY)

@@ -74,13 +74,15 @@ def grown(mask: Bytes, pixels: int) -> Bytes:
     return numpy.where(distance <= pixels + 1e-3, numpy.uint8(255), mask)
 
 
-def feathered(mask: Bytes, pixels: float) -> Bytes:
+def feathered(mask: Bytes, pixels: float, ctx: Context) -> Bytes:
     """Blurred as A1111 does it: a Gaussian of that standard deviation, cut off at int(2.5 * pixels + 0.5), mirrored at
     the edges of the picture."""
     radius = int(2.5 * pixels + 0.5)
     if not radius:
         return mask
     wide = mask.astype(numpy.float32)
-    for side in ((2 * radius + 1, 1), (1, 2 * radius + 1)):
-        wide = cv2.GaussianBlur(wide, side, pixels, borderType=cv2.BORDER_REFLECT_101)
+    for _ in ("rows", "columns"):
+        for rows in strips(*wide.shape, ctx, "feather"):
+            wide[rows] = cv2.GaussianBlur(wide[rows], (2 * radius + 1, 1), pixels, borderType=cv2.BORDER_REFLECT_101)
+        wide = numpy.ascontiguousarray(wide.T)
     return wide.round().clip(0, 255).astype(numpy.uint8)
