@@ -4,12 +4,13 @@ import io
 import json
 import os
 import time
+from types import SimpleNamespace
 
 import PIL.Image
 import pytest
 
 from core.jobs import Store, new_id
-from core.library.reuse import AT_ONCE, note_anew, state_of
+from core.library.reuse import AT_ONCE, Reuse, note_anew, state_of
 from tests.serving import serve, wait_until
 from tests.wire import Wire
 
@@ -319,3 +320,29 @@ def test_reuse_of_a_program_is_refused():
     """
     with serve({"odd": source}) as server, Wire(server) as wire:
         assert "reuse is for jobs that run on a device" in wire.call("plugins")["plugins"][0]["error"]
+
+
+def test_what_was_noted_while_the_settings_changed_is_noted_again(tmp_path):
+    store = Store(tmp_path / "jobs.db", False, lambda function, *args: function(*args), lambda event: None)
+    row = {"name": "say.say", "plugin": "say", "priority": "normal", "params": {}, "inputs": {}, "version": "1"}
+    row |= {"owner": "local", "session": "default", "aged": 0, "created": 0, "queued": 0, "embed_metadata": "full"}
+    row |= {"class": 1, "rank": 1, "id": new_id(), "state": "queued", "reuse": "look"}
+    store.write(lambda tx: tx.insert("jobs", row))
+    info = SimpleNamespace(status="ready", content="code", settings={})
+    job = SimpleNamespace(plugin=info, about={"reuse": True})
+    catalogue = SimpleNamespace(plugins={"say": info}, jobs={"say.say": job}, shipped_models=list)
+
+    def configured_meanwhile(function, *args):
+        info.status = "installing"
+        store.write(lambda tx: note_anew(tx, "say"))
+        return function(*args)
+
+    def settle(run_blocking):
+        config, pool = SimpleNamespace(models=tmp_path), SimpleNamespace()
+        Reuse(config, store, catalogue, None, pool, None, None, run_blocking, None)._settle("say", [row])
+        return store.one("SELECT reuse, digest FROM jobs")
+
+    assert settle(configured_meanwhile) == {"reuse": "look", "digest": None}
+    found = settle(lambda function, *args: function(*args))
+    assert found["reuse"] is None and found["digest"]
+    store.close()

@@ -71,7 +71,7 @@ class Reuse:
                 while self._wanted:  # which may grow meanwhile
                     plugin = self._wanted.pop()
                     while self._ready(plugin) and (rows := self._store.all(FIRST, plugin, AT_ONCE)):
-                        self._settle(rows)
+                        self._settle(plugin, rows)
                         self._pool.dispatch({plugin})
             except Exception:  # the disk is full, say: the watchdog has everything looked at again
                 log.exception("looking for equal jobs failed")
@@ -79,8 +79,15 @@ class Reuse:
     def _ready(self, plugin: str) -> bool:
         return plugin in self._catalogue.plugins and self._catalogue.plugins[plugin].status == "ready"
 
-    def _settle(self, rows: list[Row]) -> None:
-        """Each is done with the results of an equal one, or may run."""
+    def _basis(self, plugin: str) -> Any:
+        """What digests are made of besides jobs and models. It changes before jobs are to be noted anew."""
+        info = self._catalogue.plugins.get(plugin)
+        return info and (info.status, info.content, info.settings)
+
+    def _settle(self, plugin: str, rows: list[Row]) -> None:
+        """Each of the plugin's jobs is done with the results of an equal one, or may run, or is looked at again because
+        the plugin is another one by now."""
+        basis = self._basis(plugin)
         folders = [self._config.models, *(Path(model["path"]) for model in self._catalogue.shipped_models())]
         state = self._run_blocking(state_of, folders)
         digests, rest = {}, []
@@ -90,6 +97,8 @@ class Reuse:
                 rest.append(row)
 
         def change(tx: Transaction) -> None:
+            if self._basis(plugin) != basis:
+                return
             for row in rest:  # whatever was done to it meanwhile, it is looked at only once
                 tx.all("UPDATE jobs SET reuse = NULL, digest = ? WHERE id = ?", digests[row["id"]], row["id"])
 
