@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.ops import webclient
+from tests import warm
 from tests.serving import ROOT, serve
 from tests.shell import in_process
 
@@ -46,6 +47,14 @@ def own_environment(monkeypatch, tmp_path_factory):
     for name in ("STABLE_CORE_URL", "STABLE_CORE_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
+
+
+@pytest.fixture(scope="module")
+def cold():
+    """The file's servers start as users start theirs, not as tests/warm.py does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(warm, "allowed", False)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -119,7 +119,8 @@ def blocks(log):
     return [line for line in log.splitlines() if line.startswith(MARK)]
 
 
-def main():
+def watch():
+    """What serves from now on is watched."""
     from core.rest import serving
 
     serve = serving.serve
@@ -136,6 +137,10 @@ def main():
         serve(listener, app, async_mode)
 
     serving.serve = watched
+
+
+def main():
+    watch()
     sys.argv = sys.argv[1:]
     runpy.run_path(sys.argv[0], run_name="__main__")
 

@@ -13,11 +13,11 @@ import textwrap
 import time
 from pathlib import Path
 
-from tests import hub
+from tests import hub, warm
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120
-LET_OFF = ["_execute_child"]  # starting a process takes 2 ms, and as long as the new one waits for a processor
+LET_OFF = ["_execute_child", "start_warm"]  # it takes 2 ms, and as long as the new process waits for a processor
 WATCH = ["-m", "tests.hub"]  # what looks out for a blocked hub; benchmarks do without
 HEADER = "import time\nfrom core.plugin import *\n"
 WEB = re.compile(r"^web       (?!building)", re.MULTILINE)  # how it went
@@ -40,7 +40,13 @@ class Running:
         given |= {"web": "off"} | settings  # no test has npm start that does not ask for it
         (folder / "config.toml").write_text("".join(f"{key} = {toml(value)}\n" for key, value in given.items()))
         self.port, self.wait_for_web = 0, wait_for_web and given["web"] != "off"
+        self.warm = warm.allowed and WATCH and given["async_mode"] == "eventlet"
+        described = own["data"] / "descriptions"
+        if self.warm:
+            warm.copy_descriptions(warm.descriptions(), described)
         self.start()
+        if self.warm:
+            warm.copy_descriptions(described, warm.descriptions())
 
     def write_plugin(self, name, source):
         """A plugin from its source, which finds core.plugin's names and `time` imported, or from a folder."""
@@ -56,15 +62,16 @@ class Running:
         """Returns when the plugins are loaded or refused, and the page is built if web is on."""
         already = len(self.log)
         ready = lambda log: "Ctrl-C stops." in log and (WEB.search(log) or not self.wait_for_web)  # noqa: E731
+        arguments = ["--config", str(self.folder / "config.toml"), "--port", str(self.port)]
+        environment = os.environ | {"XDG_CONFIG_HOME": str(self.folder / "config")}
         with self.log_file.open("ab") as log:
-            self.process = subprocess.Popen(
-                [
-                    sys.executable, *WATCH, "server.py",
-                    "--config", str(self.folder / "config.toml"), "--port", str(self.port),
-                ],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT,
-                env=os.environ | {"XDG_CONFIG_HOME": str(self.folder / "config")},
-            )  # fmt: skip
+            if self.warm:
+                self.process = warm.server(arguments, log, environment)
+            else:
+                self.process = subprocess.Popen(
+                    [sys.executable, *WATCH, "server.py", *arguments],
+                    stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=environment,
+                )  # fmt: skip
         wait_until(lambda: ready(self.log[already:]) or self.process.poll() is not None, START_SECONDS)
         greeting = GREETING.search(self.log, already)
         assert greeting and self.process.poll() is None, f"the server did not start:\n{self.log[already:]}"

@@ -7,6 +7,8 @@ import pytest
 from tests.chaos import PLUGIN, SETTINGS, Chaos
 from tests.serving import serve
 
+pytestmark = pytest.mark.usefixtures("cold")
+
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # sockets of clients whose server died

@@ -1,19 +1,23 @@
 """The server process: what it imports, prints, refuses, and how it stops."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
 from core.rest import serving
+from tests import warm
 from tests.serving import ROOT, serve
 from tests.wire import Wire
 
+pytestmark = pytest.mark.usefixtures("cold")
 HELLO = """
 class Hello(Plugin):
     @job()
@@ -77,6 +81,23 @@ def test_it_stops_cleanly_within_five_seconds_with_a_job_running(number):
             server.process.send_signal(number)
             assert server.process.wait(10) == 0 and time.monotonic() - before < 5
         assert server.log.rstrip().endswith("Stopping.")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere all servers are cold")
+def test_servers_that_are_forked_for_tests_are_like_those_that_are_started(monkeypatch):
+    found = []
+    for allowed in (False, True):
+        monkeypatch.setattr(warm, "allowed", allowed)
+        with serve({"hello": HELLO}) as server:
+            files = os.listdir(f"/proc/{server.process.pid}/fd")
+            handled = re.findall("Sig...:.*", Path(f"/proc/{server.process.pid}/status").read_text())
+            server.kill()
+            killed = server.process.returncode
+            server.restart()
+            said = re.sub(f"{server.folder}|{server.url}|{server.token}", "", server.log)
+            found.append([said, len(files), handled, killed, server.stop()])
+        assert warm.allowed == isinstance(server.process, warm.Process)
+    assert found[0] == found[1] and found[1][3:] == [-signal.SIGKILL, 0]
 
 
 def run_server(tmp_path, *flags, config=""):
