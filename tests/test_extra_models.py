@@ -21,10 +21,13 @@ class Reader(Plugin):
 """
 A1111 = """models/Stable-diffusion/dream.safetensors models/Stable-diffusion/dream.vae.pt models/VAE/sharp.safetensors
     models/Lora/people/ann.safetensors models/LyCORIS/bob.safetensors embeddings/bad.pt models/hypernetworks/h.pt
-    models/ControlNet/canny.pth models/VAE-taesd/taesd_decoder.pth models/ESRGAN/x4.pth"""
+    models/ControlNet/canny.pth models/VAE-taesd/taesd_decoder.pth models/ESRGAN/x4.pth
+    models/GFPGAN/GFPGANv1.4.pth models/GFPGAN/detection_Resnet50_Final.pth models/GFPGAN/parsing_parsenet.pth
+    models/Codeformer/codeformer-v0.1.0.pth"""
 COMFYUI = """models/checkpoints/xl/dream.safetensors models/vae/sharp.safetensors models/loras/ann.safetensors
     models/ipadapter/face.bin models/clip_vision/h.safetensors models/vae_approx/taesdxl_decoder.safetensors
-    models/vae_approx/taef1_decoder.safetensors models/upscale_models/x4.pth"""
+    models/vae_approx/taef1_decoder.safetensors models/upscale_models/x4.pth
+    models/facedetection/yolov5l-face.pth models/facedetection/detection_Resnet50_Final.pth"""
 
 
 def fill(folder, names):
@@ -43,6 +46,8 @@ def found(tmp_path, *extra):
 def test_the_folders_of_a1111_are_known(tmp_path):
     assert found(tmp_path, {"app": "a1111", "path": fill(tmp_path / "webui", A1111)}) == {
         "checkpoint": ["dream.safetensors"], "controlnet": ["canny.pth"], "embedding": ["bad.pt"],
+        "face_detector": ["detection_Resnet50_Final.pth"], "face_parser": ["parsing_parsenet.pth"],
+        "face_restorer": ["codeformer-v0.1.0.pth", "GFPGANv1.4.pth"],
         "hypernetwork": ["h.pt"], "lora": ["bob.safetensors", "people/ann.safetensors"],
         "taesd": ["taesd_decoder.pth"], "upscaler": ["x4.pth"], "vae": ["dream.vae.pt", "sharp.safetensors"],
     }  # fmt: skip
@@ -50,7 +55,8 @@ def test_the_folders_of_a1111_are_known(tmp_path):
 
 def test_the_folders_of_comfyui_are_known(tmp_path):
     assert found(tmp_path, {"app": "comfyui", "path": fill(tmp_path / "comfy", COMFYUI)}) == {
-        "checkpoint": ["xl/dream.safetensors"], "clip_vision": ["h.safetensors"], "ip_adapter": ["face.bin"],
+        "checkpoint": ["xl/dream.safetensors"], "clip_vision": ["h.safetensors"],
+        "face_detector": ["detection_Resnet50_Final.pth"], "ip_adapter": ["face.bin"],
         "lora": ["ann.safetensors"], "taesd": ["taesdxl_decoder.safetensors"], "upscaler": ["x4.pth"],
         "vae": ["sharp.safetensors"],
     }  # fmt: skip

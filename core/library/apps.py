@@ -7,7 +7,12 @@ import pydantic
 from pydantic import Field
 
 VAES = "*.vae.*"  # lie beside checkpoints in A1111, and are none
-TINY = "taesd[_x]*"  # those for Stable Diffusion 1 and XL; other files beside them are for other models
+ONLY = {
+    "taesd": "taesd[_x]*",  # those for Stable Diffusion 1 and XL; other files beside them are for other models
+    "face_restorer": "[!dp]*",  # lies with both others in one folder
+    "face_detector": "detection_*",
+    "face_parser": "parsing_parsenet*",
+}
 LAYOUTS: dict[str, dict[str, list[str]]] = {
     "a1111": {
         "checkpoint": ["models/Stable-diffusion"],
@@ -18,6 +23,9 @@ LAYOUTS: dict[str, dict[str, list[str]]] = {
         "controlnet": ["models/ControlNet", "extensions/sd-webui-controlnet/models"],
         "taesd": ["models/VAE-taesd"],
         "upscaler": ["models/ESRGAN", "models/RealESRGAN", "models/SwinIR", "models/DAT"],
+        "face_restorer": ["models/GFPGAN", "models/Codeformer"],
+        "face_detector": ["models/GFPGAN"],
+        "face_parser": ["models/GFPGAN"],
     },
     "comfyui": {
         "checkpoint": ["models/checkpoints"],
@@ -31,6 +39,9 @@ LAYOUTS: dict[str, dict[str, list[str]]] = {
         "taesd": ["models/vae_approx"],
         "pipeline": ["models/diffusers"],
         "upscaler": ["models/upscale_models"],
+        "face_restorer": ["models/facerestore_models"],
+        "face_detector": ["models/facedetection"],
+        "face_parser": ["models/facedetection"],
     },
 }
 Kind = Annotated[str, Field(pattern=r"^\w[\w.-]*$")]
@@ -61,7 +72,7 @@ class ExtraModels(pydantic.BaseModel):
         places = LAYOUTS.get(self.app or "", {}) | self.kinds
         found = [
             {"kind": kind, "path": str(self.path / place), "source": self._source}
-            | ({"only": TINY} if kind == "taesd" and kind not in self.kinds else {})
+            | ({"only": ONLY[kind]} if kind in ONLY and kind not in self.kinds else {})
             | ({"but": VAES} if kind == "checkpoint" else {})
             for kind, given in places.items()
             for place in ([given] if isinstance(given, str) else given)

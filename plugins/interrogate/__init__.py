@@ -32,10 +32,20 @@ class InterrogateParams(Params):
         "", max_length=200, advanced=True, help="How the caption begins, as in 'a photo of'; it is continued."
     )
     shortest: int = param(
-        5, ge=0, le=100, unit="tokens", advanced=True, help="The caption has at least this many words, or parts of them."
+        5,
+        ge=0,
+        le=100,
+        unit="tokens",
+        advanced=True,
+        help="The caption has at least this many words, or parts of them.",
     )
     longest: int = param(
-        50, ge=1, le=100, unit="tokens", advanced=True, help="The caption has at most this many words, or parts of them."
+        50,
+        ge=1,
+        le=100,
+        unit="tokens",
+        advanced=True,
+        help="The caption has at most this many words, or parts of them.",
     )
     beams: int = param(
         3, ge=1, le=16, advanced=True, help="How many captions are tried side by side; more read better and are slower."
@@ -66,7 +76,9 @@ class Threshold(Params):
 class TagParams(Threshold):
     exclude: str = param("", max_length=10_000, help="Tags that are never wanted, with commas between them.")
     most: int = param(0, ge=0, le=1000, help="At most this many tags, the likeliest; 0: all.")
-    sort: Literal["likely", "alphabet", "model"] = param("likely", help="In which order; model: as the tagger has them.")
+    sort: Literal["likely", "alphabet", "model"] = param(
+        "likely", help="In which order; model: as the tagger has them."
+    )
     spaces: bool = param(True, help="Write blanks in place of underscores, but in faces such as ^_^.")
     escape: bool = param(True, help="Write \\( and \\) for brackets in tags, which would be weights in a prompt.")
     rating: bool = param(False, help="Tell the rating as well, where the tagger has some.")

@@ -18,7 +18,9 @@ class Captioner:
     def __init__(self, name: str, path: Path, device: str):
         from transformers import BlipForConditionalGeneration
 
-        self._side = folders.config_of("captioner", name, path, "blip", "BLIP").get("vision_config", {}).get("image_size", 384)
+        self._side = (
+            folders.config_of("captioner", name, path, "blip", "BLIP").get("vision_config", {}).get("image_size", 384)
+        )
         self._tokenizer = folders.tokenizer("captioner", name, path)
         self._network = folders.network("captioner", name, path, BlipForConditionalGeneration, device)
         self._normal = folders.mean_and_std(path)
@@ -29,7 +31,9 @@ class Captioner:
 
         picture = on_white(image).resize((self._side, self._side), 3)  # BLIP does not keep proportions
         pixels = normalised(picture, *self._normal).to(self._network.device, self._network.dtype)
-        start = self._tokenizer(params.caption_start, return_tensors="pt")["input_ids"] if params.caption_start else None
+        start = (
+            self._tokenizer(params.caption_start, return_tensors="pt")["input_ids"] if params.caption_start else None
+        )
         told = 0
 
         def told_and_stopped(ids, scores, **_):

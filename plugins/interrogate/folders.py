@@ -12,14 +12,18 @@ LARGEST, LAYERS = 10_000_000, 200  # of numbers in a config; above, making the n
 def config_of(kind: str, name: str, path: Path, wanted: str, called: str) -> dict[str, Any]:
     """config.json of a model of the type `wanted`, which people know as `called`."""
     if not path.is_dir():
-        raise bad_model(kind, name, f"{called} models are folders with config.json, tokenizer and weights; this is a file")
+        raise bad_model(
+            kind, name, f"{called} models are folders with config.json, tokenizer and weights; this is a file"
+        )
     try:
         config = json.loads((path / "config.json").read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise bad_model(kind, name, f"config.json cannot be read: {error}") from error
     found = config.get("model_type") if isinstance(config, dict) else None
     if found != wanted:
-        raise bad_model(kind, name, f"it is a model of the type {str(found)[:100]!r}, and a {called} one is needed ({wanted!r})")
+        raise bad_model(
+            kind, name, f"it is a model of the type {str(found)[:100]!r}, and a {called} one is needed ({wanted!r})"
+        )
     for key, value in _numbers(config):
         if abs(value) > (LAYERS if key.endswith("layers") else LARGEST):
             raise bad_model(kind, name, f"config.json says {key} = {value}")

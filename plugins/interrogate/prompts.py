@@ -83,7 +83,10 @@ def scored(ranker: Ranker, image: Image, lists: dict[str, list[str]], ctx: Conte
     picture = ranker.picture(image)
     every = [phrase for phrases in lists.values() for phrase in phrases]
     fits = dict(zip(every, (ranker.texts(every, ctx, keep=True, phase="phrases") @ picture).tolist(), strict=True))
-    return {name: {each: fits[each] for each in sorted(phrases, key=lambda each: -fits[each])} for name, phrases in lists.items()}
+    return {
+        name: {each: fits[each] for each in sorted(phrases, key=lambda each: -fits[each])}
+        for name, phrases in lists.items()
+    }
 
 
 def _joined(caption: str, phrases: list[str]) -> str:

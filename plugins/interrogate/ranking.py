@@ -51,7 +51,9 @@ class Ranker:
             some = unknown[start : start + batch]
             given = self._tokenizer(some, padding=True, truncation=True, max_length=self._tokens, return_tensors="pt")
             with torch.inference_mode():
-                read = self._network.get_text_features(given["input_ids"].to(self._network.device), given["attention_mask"].to(self._network.device))
+                read = self._network.get_text_features(
+                    given["input_ids"].to(self._network.device), given["attention_mask"].to(self._network.device)
+                )
             found |= zip(some, _unit(read.pooler_output), strict=True)
             if phase:
                 ctx.progress(start + len(some), len(unknown), phase)
