@@ -14,6 +14,7 @@ from .options import (
     Count,
     Drawing,
     Explain,
+    HiresFix,
     ImageToImage,
     Info,
     Inpaint,
@@ -121,6 +122,22 @@ class StableDiffusion(Plugin):
 
         return self._studio.draw(
             params, ctx, functools.partial(outpaint.draw, image=image), passes=outpaint.passes(params)
+        )
+
+    @job(affinity="model", concurrency=AT_ONCE, reuse=True)
+    def hires_fix(
+        self,
+        image: Image,
+        params: HiresFix,
+        ctx: Context,
+        control: Control | None = None,
+        reference: Reference | None = None,
+    ) -> Iterator[Image]:
+        """Enlarge a picture that was drawn from a text and redraw it with more detail: the second pass of txt2img."""
+        from . import txt2img
+
+        return self._studio.draw(
+            params, ctx, functools.partial(txt2img.draw_again, image=image), control=control, reference=reference
         )
 
     @job(program=True)

@@ -713,6 +713,35 @@ class TextToImage(Drawing, Several, Controlled, Referring):
     )
 
 
+class HiresFix(TextToImage):
+    width: int = _side(
+        0,
+        pairs_with="height",
+        step=8,
+        group="size",
+        order=20,
+        help="Width before it is or was enlarged. 0 means that of the picture, as it comes.",
+    )
+    height: int = _side(
+        0,
+        step=8,
+        group="size",
+        order=21,
+        help="Height before it is or was enlarged. 0 means that of the picture, as it comes.",
+    )
+    hires: Literal[True] = param(
+        True, group="hires fix", order=60, advanced=True, help="The second pass is all that this job does."
+    )
+    hires_upscaler: str = param(
+        "Lanczos",
+        max_length=1000,
+        choices=IMAGE_UPSCALERS,
+        group="hires fix",
+        order=64,
+        help="Lanczos or Nearest enlarge the picture, if it is not as large yet. Any other name tells what has.",
+    )
+
+
 class Redrawing(Drawing):
     """What all jobs that start from a picture have in common."""
 

@@ -16,8 +16,8 @@ from core.ops.describe import describe
 JOBS = {job["name"]: job for job in describe(StableDiffusion)}
 
 
-DRAWING = {"txt2img", "img2img", "inpaint", "outpaint", "sd_upscale", "img2img_alternative", "interpolate"}
-CONTROLLED = {"txt2img", "img2img", "inpaint", "sd_upscale", "interpolate"}
+DRAWING = {"txt2img", "img2img", "hires_fix", "inpaint", "outpaint", "sd_upscale", "img2img_alternative", "interpolate"}
+CONTROLLED = {"txt2img", "img2img", "hires_fix", "inpaint", "sd_upscale", "interpolate"}
 PROGRAMS = {"loopback", "verify"}
 LIGHT = {"explain", "tokens", "png_info", "styles", "style", "save_style", "delete_style", "model_info"}
 

@@ -18,6 +18,7 @@ from sd import TextToImage
 from sd.autoencoder import Autoencoder
 from sd.conditioning import TextEncoder
 from sd.denoiser import Denoiser
+from sd.resizing import upscaled
 
 from core.plugin import Cancelled, InvalidParams, ModelNotFound
 
@@ -428,6 +429,20 @@ def test_hires_fix_draws_the_same_larger(draw, calls, upscaler):
     assert difference(large.value.resize((128, 128)), small) < 40
     assert f"Size: 128x128, Model hash: {large.facts['model_hash']}" in large.facts["infotext"]
     assert f"Hires upscale: 1.5, Hires steps: 5, Hires upscaler: {upscaler}" in large.facts["infotext"]
+
+
+def test_hires_fix_alone_ends_with_what_txt2img_with_it_ends_with(draw):
+    hires = {"hires_upscaler": "Lanczos", "hires_scale": 1.5, "hires_steps": 2, "steps": 2, "seed": 5}
+    (whole,), (first,) = draw(hires=True, **hires), draw(steps=2, seed=5)
+    (second,) = draw(job="hires_fix", image=first.value, **hires)
+    assert second.value.tobytes() == whole.value.tobytes()
+    assert second.facts["infotext"] == whole.facts["infotext"]
+    enlarged = upscaled(first.value, *whole.value.size, "Lanczos")  # somebody else has enlarged it already
+    (third,) = draw(
+        job="hires_fix", image=enlarged, **hires | {"hires_upscaler": "Mine, x4", "width": 128, "height": 128}
+    )
+    assert third.value.tobytes() == whole.value.tobytes()
+    assert third.facts["infotext"] == whole.facts["infotext"].replace("Lanczos", '"Mine, x4"')
 
 
 @pytest.mark.parametrize(("wide", "high", "size"), [(256, 0, (256, 256)), (0, 160, (160, 160)), (192, 256, (192, 256))])
