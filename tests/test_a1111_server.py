@@ -575,3 +575,14 @@ def test_plugins_that_come_while_the_server_runs_do_extras_unchanged(painter):
     assert [image.size for image in first.images] == [(4, 2)]
     assert api.interrogate(picture).info == "ViT-L clip: 8x6"
     assert api.interrogate(picture, "deepdanbooru").info == "DeepDanbooru: 8x6"
+    drawn = api.txt2img(prompt="red", steps=1, batch_size=2, restore_faces=True)
+    assert [image.size for image in drawn.images] == [(8, 3)] * 2 and drawn.info["restore_faces"]
+    body = {"prompt": "red", "steps": 1, "init_images": [png()] * 2, "restore_faces": True}
+    body |= {"override_settings": {"face_restoration_model": "CodeFormer"}}
+    redrawn = rest(painter, "POST", "/sdapi/v1/img2img", json=body)
+    assert {opened(image).size for image in redrawn.json()["images"]} == {(8, 2)}
+    assert "restor" not in redrawn.headers.get("Warning", "")
+    id = enqueued(painter, prompt="red", restore_faces=True, steps=1)
+    wait_until(lambda: status(painter, id) == "done")
+    (told,) = scheduler(painter, "GET", f"task/{id}/results")["data"]
+    assert opened(told["image"]).size == (8, 3)

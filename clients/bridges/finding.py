@@ -80,8 +80,16 @@ def drawing(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def with_models(found: list[dict[str, Any]], source: str) -> list[dict[str, Any]]:
-    """Jobs that make a picture of a picture with a model from the list `source`, for example models/upscaler."""
-    return [about for about in image_to_image(found) if chosen_from(about, source)]
+    """Jobs that make a picture of a picture with a model from the list `source`, for example models/upscaler: first
+    those that make no more than one, by themselves."""
+    able = [about for about in image_to_image(found) if chosen_from(about, source)]
+    return sorted(able, key=lambda about: (about["output"]["list"], about["program"]))
+
+
+def second_pass(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Jobs that do what hires fix does with a picture that is enlarged already, by whatever."""
+    able = [about for about in from_picture(found) if "hires_upscaler" in parameters(about)]
+    return [about for about in able if "enum" not in parameters(about)["hires_upscaler"]]
 
 
 def image_to_image(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 
 import anyio
 
-from clients.python import TERMINAL, AsyncArtifact, AsyncJob, Cancelled, ServerError
+from clients.python import TERMINAL, AsyncArtifact, AsyncJob, Cancelled, DependencyFailed, ServerError
 
 
 async def outputs(jobs: Sequence[AsyncJob], partial: bool = False) -> list[list[AsyncArtifact]]:
-    """What each job gave; with `partial`, of a cancelled one what there was. Raises what made one fail."""
+    """What each job gave; with `partial`, of a cancelled one, or one that waited for it, what there was. Raises what
+    made one fail."""
     try:
         return [await _of_one(job, partial) for job in jobs]
     except ServerError:
@@ -21,7 +22,7 @@ async def _of_one(job: AsyncJob, partial: bool) -> list[AsyncArtifact]:
     try:
         return await job.wait()
     except ServerError as error:
-        if partial and isinstance(error, Cancelled):
+        if partial and isinstance(error, Cancelled | DependencyFailed):
             return (await job.refresh()).outputs
         error.job = error.job or job.id
         raise

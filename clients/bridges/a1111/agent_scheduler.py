@@ -312,9 +312,9 @@ def _position(rows: list[Row]) -> int | None:
 
 
 async def _outputs(client: AsyncClient, rows: list[Row]) -> list[AsyncArtifact]:
-    """In order, with their records."""
-    found = []
-    for row in rows:
+    """In order, with their records; not what another job of the task was made from."""
+    found, told = [], json.dumps([row["inputs"] for row in rows])
+    for row in [row for row in rows if row["id"] not in told]:
         found += sorted(await client.artifacts(job=row["id"], limit=LISTED), key=lambda each: each.record["idx"])
     return found
 

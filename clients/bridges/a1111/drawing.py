@@ -9,7 +9,7 @@ import PIL.Image
 from fastapi import HTTPException
 
 from clients.bridges import finding
-from clients.bridges.a1111 import controlnet, grids, options
+from clients.bridges.a1111 import controlnet, finishing, grids, options
 from clients.bridges.a1111.cells import MOST, Cells
 from clients.bridges.a1111.fields import FIELDS, RESIZE_MODES, rows_of, unheard
 from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
@@ -27,7 +27,8 @@ AUTOMATIC = {  # what "Automatic" is since 1.9, where it is not the model's own 
 
 @dataclass
 class Translated:
-    """What a request becomes: jobs as AsyncClient.flow takes them, and the names of what has no counterpart here.
+    """What a request becomes: jobs, with what is done `then` with the pictures of each (see finishing.py), and the
+    names of what has no counterpart here.
 
     Of a script that makes `cells`, so many of the jobs are for each as `shares` says."""
 
@@ -57,8 +58,9 @@ async def translate(
     overrides, unknown = await options.parameters(client, asked.override_settings)
     ignored += unknown
     params = await options.defaults(client) | pasted | overrides
+    enlarge = await finishing.enlarging(asked, taken, found, client)
     for row in rows_of(asked):
-        value = getattr(asked, row.field)
+        value = None if enlarge and row.field == "hr_upscaler" else getattr(asked, row.field)
         value = None if value is None else row.words(value)
         if value is None or row.parameter not in taken or (pasted and row.field not in asked.model_fields_set):
             continue
@@ -71,8 +73,13 @@ async def translate(
     ignored += ["mask"] if mask and not inputs else []
     guided, shown = await controlnet.units(asked.alwayson_scripts, about, client, images[:1], ignored)
     params = {name: value for name, value in (params | guided | (also or {})).items() if name in taken}
-    jobs = divided(asked, about, params, inputs | shown, images)
-    return Translated(jobs, [*dict.fromkeys(ignored + unheard(asked, taken))])
+    jobs = divided(asked, about, params, inputs | shown, images, apart=bool(enlarge))
+    if enlarge:
+        jobs = [finishing.in_two(job, enlarge, found) for job in jobs]
+    ignored += unheard(asked, taken)
+    if then := await finishing.restoring(asked, found, client, ignored):
+        jobs = [job | {"then": [*job.get("then", []), *then]} for job in jobs]
+    return Translated(jobs, [*dict.fromkeys(ignored)])
 
 
 def candidates(asked: Asked, found: list[About]) -> list[About]:
@@ -201,12 +208,13 @@ def plain_mask(data: bytes, rounded: bool) -> bytes:
 
 
 def divided(
-    asked: Asked, about: About, params: dict[str, Any], inputs: dict[str, Any], images: list[AsyncArtifact]
-) -> list[dict[str, Any]]:
-    """One job for all pictures; but one for each, where each has a picture of its own to start from, or where the job
-    draws no more than one. The seeds are the same."""
+    asked: Asked, about: About, params: dict[str, Any], inputs: dict[str, Any], images: list[AsyncArtifact],
+    apart: bool = False,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """One job for all pictures; but one for each, where each has a picture of its own to start from, where the job
+    draws no more than one, or where they are wanted `apart`. The seeds are the same."""
     taken, name = finding.parameters(about), finding.port(about, "image")
-    if len(images) < 2 and (asked.pictures == 1 or {"batch_size", "n_iter"} <= taken.keys()):
+    if len(images) < 2 and not apart and (asked.pictures == 1 or {"batch_size", "n_iter"} <= taken.keys()):
         return [{"job": about["name"], "params": params, "inputs": inputs | ({name: images[0]} if images else {})}]
     count = asked.n_iter * (len(images) if len(images) > 1 else asked.batch_size)
     few_enough(count, "n_iter")

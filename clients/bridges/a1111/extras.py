@@ -5,19 +5,18 @@ announce."""
 
 import asyncio
 import html
-from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import pydantic
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from clients.bridges import finding
+from clients.bridges.a1111.finishing import FACES, UPSCALERS, entry
 from clients.bridges.answers import tell_ignored
 from clients.bridges.pictures import MOST_READ, from_base64, opened, to_base64, unpacked
 from clients.bridges.waiting import outputs
-from clients.python import AsyncClient, InvalidParams
+from clients.python import AsyncClient
 
-UPSCALERS, FACES = "models/upscaler", "models/face_restorer"
 UPSCALING = f"an image as input and as output, and a parameter with choices_from {UPSCALERS!r}"
 RESTORING = f"an image as input and as output, and a parameter with choices_from {FACES!r}"
 INTERROGATORS = ("clip", "deepdanbooru")
@@ -157,7 +156,7 @@ async def _faces(client: AsyncClient, found: list[Row], asked: Extras, ignored: 
         about = finding.first(finding.with_models(found, FACES), f"restore faces with {name}", RESTORING)
         wanted = {"visibility": visibility}
         wanted |= {"weight": asked.codeformer_weight} if name == "CodeFormer" else {}
-        model = await _entry(client, FACES, name)
+        model = await entry(client, FACES, name)
         steps.append((about, {finding.chosen_from(about, FACES): model} | _taken(about, wanted, ignored)))
     return steps
 
@@ -175,18 +174,19 @@ async def _upscaling(
     if asked.upscaler_1 in ("", "None"):
         ignored += ["upscaler_2"] * second
         return None
+    able = finding.with_models(found, UPSCALERS)
     plain = [about for about in finding.image_to_image(found) if "prompt" not in finding.parameters(about)]
-    for about in plain:
+    for about in [] if able else plain:
         for name, schema in finding.parameters(about).items():
             if asked.upscaler_1 in schema.get("enum", []):
                 ignored += ["upscaler_2"] * second
                 _tell_sizes(about, asked, ignored)
                 return about, {name: asked.upscaler_1}
-    about = finding.first(finding.with_models(found, UPSCALERS), f"upscale with {asked.upscaler_1}", UPSCALING)
-    params = {finding.chosen_from(about, UPSCALERS): await _entry(client, UPSCALERS, asked.upscaler_1)}
+    about = finding.first(able, f"upscale with {asked.upscaler_1}", UPSCALING)
+    params = {finding.chosen_from(about, UPSCALERS): await entry(client, UPSCALERS, asked.upscaler_1)}
     _tell_sizes(about, asked, ignored)
     if second:
-        more = {"second_model": await _entry(client, UPSCALERS, asked.upscaler_2)}
+        more = {"second_model": await entry(client, UPSCALERS, asked.upscaler_2)}
         params |= _taken(about, more | {"second_visibility": asked.extras_upscaler_2_visibility}, ignored)
     return about, params
 
@@ -224,22 +224,15 @@ def _taken(about: Row, wanted: Row, ignored: list[str]) -> Row:
     return {name: value for name, value in wanted.items() if name in taken}
 
 
-async def _entry(client: AsyncClient, list: str, name: str) -> str:
-    """The model in a list that is called so, or of whose name that is a part. Raises InvalidParams."""
-    names = await client.choices(list)
-    alike = [each for each in names if name in (each, PurePosixPath(each).stem)]
-    alike += [each for each in names if name.lower() in each.lower()]
-    if not alike:
-        there = ", ".join(names[:20]) or "none"
-        raise InvalidParams(f"there is no {name!r} among {list}. There are: {there}.", field=list)
-    return alike[0]
-
-
 async def _model(client: AsyncClient, about: Row, name: str) -> Row | None:
-    """The parameter that makes the job use the model `name`, as {parameter: value}; None if it does not have it."""
+    """The parameter that makes the job use the model `name`, as {parameter: value}; None if it does not have it. What
+    can be fetched counts: the job says how."""
     for parameter, schema in finding.parameters(about).items():
         source = finding.choices_from(about, parameter)
-        there = [str(each) for each in (await client.choices(source) if source else schema.get("enum", []))]
+        there = await client.choices(source) if source else [*map(str, schema.get("enum", []))]
+        if source.startswith("models/"):
+            offers = (await client.call("choices", {"list": source, "limit": 1}))["fetchable"]
+            there += [offer["id"].partition("/")[2] for offer in offers]
         if alike := [each for each in there if name.lower() in each.lower()]:
             return {parameter: alike[0]}
     return {} if name.lower() in about["name"].partition(".")[2].lower() else None

@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.exceptions import RequestValidationError
 
-from clients.bridges.a1111 import drawing, fields, results, scripts, tasks
+from clients.bridges.a1111 import drawing, fields, finishing, results, scripts, tasks
 from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
 from clients.bridges.answers import tell_ignored
 from clients.python import AsyncClient, AsyncJob, InvalidParams
@@ -33,9 +33,10 @@ async def draw(asked: Asked, kind: str, client: AsyncClient, response: Response)
 
 
 async def submit(translated: drawing.Translated, client: AsyncClient) -> list[AsyncJob]:
-    """Raises RequestValidationError, which has A1111's names for what is not allowed."""
+    """All jobs, behind each those that finish what it drew. Raises RequestValidationError, which has A1111's names for
+    what is not allowed."""
     try:
-        return await client.flow(translated.jobs)
+        return await client.flow(finishing.chained(translated.jobs))
     except InvalidParams as error:
         bad = error.errors or [{"field": error.field, "message": error.message}]
         told = {each["loc"]: each for each in map(refusal, bad)}  # once, however many jobs they are

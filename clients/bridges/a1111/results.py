@@ -21,18 +21,26 @@ Facts = dict[str, Any]
 
 async def answer(asked: Asked, translated: Translated, jobs: Sequence[AsyncJob]) -> dict[str, Any]:
     """The body of the answer, once all jobs have ended: first grids, then pictures. Raises what made one fail."""
-    by_job = await outputs(jobs, partial=True)  # of an interrupted one what there was
+    remaining = iter(await outputs(jobs, partial=True))  # of an interrupted one what there was
+    chains = [[*itertools.islice(remaining, 1 + len(job.get("then", [])))] for job in translated.jobs]
+    by_job = [next(filter(None, chain[::-1]), []) for chain in chains]  # as far as they came
     drawn = [each for some in by_job for each in some]
-    facts = [(await each.load())["facts"] for each in drawn]
+    first = [each for chain, some in zip(chains, by_job, strict=True) for each in chain[0][: len(some)]]
+    facts = [await _facts(*each) for each in zip(first, drawn, strict=True)]
     files: dict[str, bytes] = {}
     if asked.send_images:
         data = await asyncio.gather(*(each.bytes() for each in drawn))
         files = {artifact.id: each for artifact, each in zip(drawn, data, strict=True)}
-    first = await unpacked(arranged, asked, translated, by_job, files, facts)
+    made = await unpacked(arranged, asked, translated, by_job, files, facts)
     alone = not translated.cells or translated.cells.alone
-    images = first + ([*files.values()] if alone else [])
-    body = json.dumps(info(asked, jobs[0].record.get("params", {}), facts, len(first), alone))
+    images = made + ([*files.values()] if alone else [])
+    body = json.dumps(info(asked, jobs[0].record.get("params", {}), facts, len(made), alone))
     return {"images": [to_base64(each) for each in images], "parameters": echo(asked), "info": body}
+
+
+async def _facts(drawn: AsyncArtifact, finished: AsyncArtifact) -> Facts:
+    """What is known of a picture from when it was drawn, and since."""
+    return (await drawn.load())["facts"] | (await finished.load())["facts"]
 
 
 def arranged(
