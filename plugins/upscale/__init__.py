@@ -4,8 +4,7 @@ from typing import Literal
 
 from core.plugin import Context, Image, Params, Plugin, job, param
 
-DEFAULT = "builtin/compact-x4"
-LIST = "models/upscaler"
+from .extras import DEFAULT, LIST, ExtrasParams, extras
 
 
 class UpscaleSettings(Params):
@@ -67,3 +66,8 @@ class Upscale(Plugin):
         from .upscaling import upscaled
 
         return upscaled(self._upscalers, image, params, ctx)
+
+    @job(program=True)
+    def extras(self, image: Image, params: ExtrasParams, ctx: Context) -> Image:
+        """Enlarge a finished picture and restore its faces, as A1111's Extras do."""
+        return extras(image, params, ctx)
