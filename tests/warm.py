@@ -186,6 +186,7 @@ def keep(kind, connection, files, request):
     os.environ.update(request["environment"])
     time.tzset()
     sys.argv = request["arguments"]
+    sys.orig_argv = [sys.executable, *(["-m"] if kind == "worker" else []), *sys.argv]
     if kind == "worker":
         os.setsid()
         runpy.run_module("core.worker", run_name="__main__", alter_sys=True)
