@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from core.plugin import Context, Image, Json, Params, Plugin, Result, Text, job, param
 
-from .loaded import Loaded
+from .loaded import Loaded, all_there
 
 CLIP = param("clip-vit-large-patch14", choices_from="models/clip", help="CLIP model that compares pictures and words.")
 TAGGER = param(
@@ -32,20 +32,10 @@ class InterrogateParams(Params):
         "", max_length=200, advanced=True, help="How the caption begins, as in 'a photo of'; it is continued."
     )
     shortest: int = param(
-        5,
-        ge=0,
-        le=100,
-        unit="tokens",
-        advanced=True,
-        help="The caption has at least this many words, or parts of them.",
+        5, ge=0, le=100, unit="tokens", advanced=True, help="Captions have at least this many words, or parts of words."
     )
     longest: int = param(
-        50,
-        ge=1,
-        le=100,
-        unit="tokens",
-        advanced=True,
-        help="The caption has at most this many words, or parts of them.",
+        50, ge=1, le=100, unit="tokens", advanced=True, help="Captions have at most this many words, or parts of words."
     )
     beams: int = param(
         3, ge=1, le=16, advanced=True, help="How many captions are tried side by side; more read better and are slower."
@@ -99,13 +89,14 @@ class Interrogate(Plugin):
         from .prompts import described
         from .ranking import Ranker
 
-        if params.mode != "caption":
-            ctx.models.path("clip", params.clip)  # rather now than after the caption
+        needed = {"captioner": params.captioner} if not params.caption else {}
+        needed |= {"clip": params.clip} if params.mode != "caption" else {}
+        all_there(needed, ctx)
         caption = params.caption
         if not caption:
             captioner = self._loaded.get("captioner", params.captioner, Captioner, ctx)
             caption = captioner.caption(image, params, ctx)
-        if params.mode == "caption" or ctx.cancelled:
+        if params.mode == "caption" or (ctx.cancelled and ctx.keep_partial):
             return Result(caption, {"caption": caption})
         ranker = self._loaded.get("clip", params.clip, Ranker, ctx)
         return described(ranker, image, caption, self.folder, params, ctx)

@@ -18,11 +18,10 @@ class Captioner:
     def __init__(self, name: str, path: Path, device: str):
         from transformers import BlipForConditionalGeneration
 
-        self._side = (
-            folders.config_of("captioner", name, path, "blip", "BLIP").get("vision_config", {}).get("image_size", 384)
-        )
+        folders.check_config("captioner", name, path, "blip", "BLIP")
         self._tokenizer = folders.tokenizer("captioner", name, path)
         self._network = folders.network("captioner", name, path, BlipForConditionalGeneration, device)
+        self._side = self._network.config.vision_config.image_size
         self._normal = folders.mean_and_std(path)
 
     def caption(self, image: Image, params: "InterrogateParams", ctx: Context) -> str:
@@ -31,9 +30,9 @@ class Captioner:
 
         picture = on_white(image).resize((self._side, self._side), 3)  # BLIP does not keep proportions
         pixels = normalised(picture, *self._normal).to(self._network.device, self._network.dtype)
-        start = (
-            self._tokenizer(params.caption_start, return_tensors="pt")["input_ids"] if params.caption_start else None
-        )
+        start = None
+        if params.caption_start:
+            start = self._tokenizer(params.caption_start, return_tensors="pt")["input_ids"].to(pixels.device)
         told = 0
 
         def told_and_stopped(ids, scores, **_):
@@ -46,7 +45,7 @@ class Captioner:
         with torch.inference_mode():
             ids = self._network.generate(
                 pixels,
-                None if start is None else start.to(pixels.device),
+                start,
                 max_new_tokens=max(params.longest, params.shortest),
                 min_new_tokens=params.shortest,
                 num_beams=params.beams,

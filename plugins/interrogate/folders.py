@@ -9,25 +9,20 @@ from .loaded import bad_model
 LARGEST, LAYERS = 10_000_000, 200  # of numbers in a config; above, making the network would not end
 
 
-def config_of(kind: str, name: str, path: Path, wanted: str, called: str) -> dict[str, Any]:
-    """config.json of a model of the type `wanted`, which people know as `called`."""
+def check_config(kind: str, name: str, path: Path, wanted: str, called: str) -> None:
+    """Raise InvalidParams unless it is a folder of a model of the type `wanted`, which people know as `called`."""
     if not path.is_dir():
-        raise bad_model(
-            kind, name, f"{called} models are folders with config.json, tokenizer and weights; this is a file"
-        )
+        raise bad_model(kind, name, f"{called} models are folders with config.json, and this is a file")
     try:
         config = json.loads((path / "config.json").read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise bad_model(kind, name, f"config.json cannot be read: {error}") from error
     found = config.get("model_type") if isinstance(config, dict) else None
     if found != wanted:
-        raise bad_model(
-            kind, name, f"it is a model of the type {str(found)[:100]!r}, and a {called} one is needed ({wanted!r})"
-        )
+        raise bad_model(kind, name, f"its type is {str(found)[:100]!r}, and {called}'s is {wanted!r}")
     for key, value in _numbers(config):
         if abs(value) > (LAYERS if key.endswith("layers") else LARGEST):
             raise bad_model(kind, name, f"config.json says {key} = {value}")
-    return config
 
 
 def network(kind: str, name: str, path: Path, model_class: Any, device: str):
@@ -42,6 +37,7 @@ def network(kind: str, name: str, path: Path, model_class: Any, device: str):
             path,
             local_files_only=True,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # to tell which
             dtype=torch.float16 if device.startswith("cuda") else torch.float32,
         )
     except (MemoryError, torch.OutOfMemoryError):

@@ -21,11 +21,11 @@ class Ranker:
     def __init__(self, name: str, path: Path, device: str):
         from transformers import CLIPModel
 
-        config = folders.config_of("clip", name, path, "clip", "CLIP")
-        self._side = config.get("vision_config", {}).get("image_size", 224)
+        folders.check_config("clip", name, path, "clip", "CLIP")
         self._tokenizer = folders.tokenizer("clip", name, path)
         self._network = folders.network("clip", name, path, CLIPModel, device)
         self._normal = folders.mean_and_std(path)
+        self._side = self._network.config.vision_config.image_size
         self._tokens = self._network.config.text_config.max_position_embeddings
         self._known: dict[str, Tensor] = {}
         self.scale = float(self._network.logit_scale.detach().exp())  # of similarities, before the softmax
@@ -51,17 +51,14 @@ class Ranker:
             some = unknown[start : start + batch]
             given = self._tokenizer(some, padding=True, truncation=True, max_length=self._tokens, return_tensors="pt")
             with torch.inference_mode():
-                read = self._network.get_text_features(
-                    given["input_ids"].to(self._network.device), given["attention_mask"].to(self._network.device)
-                )
+                read = self._network.get_text_features(**given.to(self._network.device))
             found |= zip(some, _unit(read.pooler_output), strict=True)
             if phase:
                 ctx.progress(start + len(some), len(unknown), phase)
-        if keep and len(self._known) + len(found) > REMEMBERED:
-            self._known.clear()
+        features = torch.stack([found[text] if text in found else self._known[text] for text in texts])
         if keep:
-            self._known |= found
-        return torch.stack([found[text] if text in found else self._known[text] for text in texts])
+            self._known = found if len(self._known) + len(found) > REMEMBERED else self._known | found
+        return features
 
     def fits(self, text: str) -> bool:
         """Whether CLIP reads all of it."""

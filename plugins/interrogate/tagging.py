@@ -26,7 +26,7 @@ class Tags:
 
     @property
     def said(self) -> dict[str, float]:
-        return self.characters | self.general
+        return self.general | self.characters
 
     def above(self, threshold: float, character_threshold: float) -> "Tags":
         general = {name: chance for name, chance in self.general.items() if chance >= threshold}
@@ -85,9 +85,8 @@ class Tagger:
         (chances,) = self._session.run([self._session.get_outputs()[0].name], {self._input: pixels[None].copy()})
         chances = chances.reshape(-1).astype("float64")
         if len(chances) != len(self._tags) or not numpy.isfinite(chances).all():
-            raise bad_model(
-                "tagger", self._name, f"it gives {len(chances)} numbers, not all finite, for {len(self._tags)} tags"
-            )
+            why = f"it gives {len(chances)} numbers, not all finite, for {len(self._tags)} tags"
+            raise bad_model("tagger", self._name, why)
         if chances.min() < 0 or chances.max() > 1:  # some are published without their last step
             chances = 1 / (1 + numpy.exp(-chances.clip(-60, 60)))
         found = Tags()
@@ -105,9 +104,7 @@ def onnx_file(name: str, path: Path) -> Path:
             raise bad_model("tagger", name, f"{len(found) or 'no'} .onnx files are in the folder, and one is needed")
         return found[0]
     if path.suffix.lower() != ".onnx":
-        raise bad_model(
-            "tagger", name, "it is no .onnx file", "Fetch the ONNX file of this tagger, and the tags with it."
-        )
+        raise bad_model("tagger", name, "it is no .onnx file", "Fetch its ONNX file, and the tags with it.")
     return path
 
 

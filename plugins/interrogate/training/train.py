@@ -20,29 +20,30 @@ from plugins.interrogate.training.onnx_file import Node, onnx_bytes
 from plugins.stable_diffusion.training.captions import noun
 from plugins.stable_diffusion.training.drawing import COLOURS, SHAPES, Scene, Thing, draw, random_scene
 
-SIDE = 64  # pixels of a picture that the network sees
-WIDTHS = (16, 40, 80, 96)
+SIDE = 48  # pixels of a picture that the network sees
+WIDTHS = (16, 32, 64, 96, 96)
 STYLES = {"outline": "outlined", "striped": "striped", "dotted": "dotted"}
-SIZES = [(128, 128)] * 6 + [(192, 128), (128, 192), (160, 128)]
+SIZES = [(64, 64)] * 6 + [(96, 64), (64, 96), (80, 64)]
 BATCH, FRESH, POOL = 64, 4, 16_000  # pictures a step; new ones a step; kept, to be seen again
 
 
 def tags() -> list[str]:
     """All that the network can say, in the order of its outputs."""
-    things = [_thing_tag(Thing(shape, colour)) for colour in COLOURS for shape in SHAPES]
+    shapes = [_shape_tag(Thing(shape, "")) for shape in SHAPES]
     backgrounds = [f"{colour}_background" for colour in COLOURS] + ["gradient_background", "night", "sunset"]
-    return [*things, *backgrounds, *STYLES.values()]
+    return [*COLOURS, *shapes, *backgrounds, *STYLES.values()]
 
 
 def tags_of(scene: Scene) -> set[str]:
     kind, *colours = scene.background
     about = {"solid": f"{colours[0]}_background" if colours else "", "gradient": "gradient_background"}
     styles = {STYLES[thing.style] for thing in scene.things if thing.style in STYLES}
-    return {_thing_tag(thing) for thing in scene.things} | {about.get(kind, kind)} | styles
+    things = {tag for thing in scene.things for tag in (thing.colour, _shape_tag(thing))}
+    return things | {about.get(kind, kind)} | styles
 
 
-def _thing_tag(thing: Thing) -> str:
-    return f"{thing.colour}_{noun(thing)}".replace(" ", "_")
+def _shape_tag(thing: Thing) -> str:
+    return noun(thing).replace(" ", "_")
 
 
 def example(rng: random.Random) -> tuple[np.ndarray, set[str]]:
@@ -53,7 +54,7 @@ def example(rng: random.Random) -> tuple[np.ndarray, set[str]]:
     if rng.random() < 0.06:
         scene = dataclasses.replace(scene, things=())
     elif len(scene.things) == 1 and rng.random() < 0.7:
-        radius = rng.uniform(0.12, 0.45)
+        radius = rng.uniform(0.15, 0.45)
         place = {side: rng.uniform(min(radius, 0.5), max(1 - radius, 0.5)) for side in "xy"}
         scene = dataclasses.replace(scene, things=(dataclasses.replace(scene.things[0], radius=radius, **place),))
     return _seen(draw(scene, *rng.choice(SIZES), jitter=rng.choice([0, 8, 16])), rng), tags_of(scene)
@@ -63,15 +64,15 @@ def _nothing(rng: random.Random) -> Image.Image:
     """Noise, coarse or fine: a picture of which nothing can be said."""
     side = rng.choice([3, 6, 16, 64])
     noise = np.random.default_rng(rng.getrandbits(32)).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    return Image.fromarray(noise).resize((128, 128), rng.choice([Image.Resampling.BICUBIC, Image.Resampling.NEAREST]))
+    return Image.fromarray(noise).resize((64, 64), rng.choice([Image.Resampling.BICUBIC, Image.Resampling.NEAREST]))
 
 
 def _seen(picture: Image.Image, rng: random.Random) -> np.ndarray:
     if rng.random() < 0.5:
-        picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 2)))
+        picture = picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 1)))
     pixels = np.asarray(on_white_square(picture, SIDE), np.int16)
     if rng.random() < 0.5:
-        noise = np.random.default_rng(rng.getrandbits(32)).normal(0, rng.uniform(0, 12), pixels.shape)
+        noise = np.random.default_rng(rng.getrandbits(32)).normal(0, rng.uniform(0, 8), pixels.shape)
         pixels = pixels + noise.astype(np.int16)
     return pixels.clip(0, 255).astype(np.uint8)
 
@@ -81,7 +82,7 @@ class Tagger(nn.Module):
 
     def __init__(self, count: int):
         super().__init__()
-        sizes = list(zip((3, *WIDTHS), WIDTHS, (2, 2, 2, 1), strict=False))
+        sizes = list(zip((3, *WIDTHS[:-1]), WIDTHS, (2, 2, 2, 2, 1), strict=True))
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, stride, 1, bias=False) for a, b, stride in sizes)
         self.norms = nn.ModuleList(nn.BatchNorm2d(width) for width in WIDTHS)
         self.head = nn.Linear(2 * WIDTHS[-1], count)
