@@ -25,7 +25,7 @@ def at_least(bound):
     return Goal(">=", bound)
 
 
-BENCHMARKS = ("queue", "server", "sockets", "sd", "memory", "cancel", "chaos", "gallery")
+BENCHMARKS = ("queue", "server", "sockets", "sd", "image", "memory", "cancel", "chaos", "gallery")
 GOALS = {
     ("queue", "process: serial, p50"): at_most(2),
     ("queue", "process: 3,000 queued"): at_least(1000),
@@ -41,6 +41,8 @@ GOALS = {
     ("sd", "8 at once / one after the other"): at_least(2.2),
     ("sd", "8 at once / the pipeline's batch of 8"): at_least(0.9),
     ("sd", "worker's memory after ten switches / after the first"): at_most(1.1),
+    ("image", "Compact: in tiles / spandrel"): at_least(0.95),
+    ("image", "ESRGAN: in tiles / spandrel"): at_least(0.95),
     ("memory", "SD 1, 512x512, float16, full: at most"): at_most(3.5),  # of 4, for CUDA itself takes up to half a GB
     ("memory", "SD XL, 1024x1024, float16, medium: at most"): at_most(7.5),
     ("memory", "SD XL, 1024x1024, float16, full: at most"): at_most(11.5),

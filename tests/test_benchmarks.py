@@ -43,6 +43,16 @@ def test_every_goal_of_pictures_is_measured():
     assert all(value > 0 for (_, metric), value in measured.items() if "CPU" not in metric)
 
 
+@pytest.mark.slow
+@pytest.mark.torch
+def test_every_goal_of_enlarging_is_measured():
+    answer = run("image", "--json", "--scale", "0.01", timeout=600)
+    rows = [json.loads(line) for line in answer.stdout.splitlines()]
+    measured = {row["metric"]: row["value"] for row in rows}
+    assert {metric for name, metric in GOALS if name == "image"} <= measured.keys(), answer.stderr
+    assert all(value > 0 for value in measured.values())
+
+
 @pytest.mark.torch
 def test_networks_of_published_sizes_are_measured_without_weights():
     python = environments.ensure(ROOT / "plugins/stable_diffusion", ROOT / ".envs")
