@@ -133,6 +133,15 @@ def draw_verify(wire, image):
     return ended["outputs"]
 
 
+def test_texts_that_come_in_are_drawn_told_and_drawn_again(wire):
+    texts = [wire.upload(f"a {color} circle".encode(), kind="text")["artifact"]["id"] for color in ("red", "blue")]
+    drawn = draw(wire, inputs={"text": texts}, prompt="a green star")
+    form = light(wire, "png_info", {"image": drawn[1]})["form"]
+    assert form["params"]["prompt"] == "a blue circle" and "text" not in form["inputs"]
+    assert {each["id"] for each in wire.call("lineage", {"id": drawn[1]})["artifacts"]} >= {*texts}
+    assert verified(wire, drawn[1])["verdict"] == "identical"
+
+
 def test_verify_tells_identical_close_and_different_pictures_apart(wire):
     (drawn,) = draw(wire)
     assert verified(wire, drawn)["verdict"] == "identical"

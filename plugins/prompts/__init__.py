@@ -144,6 +144,7 @@ class Prompts(Plugin):
     @job(affinity="model", memory=700_000_000, reuse=True)
     def expand_prompt(self, text: Text, params: Expansion, ctx: Context) -> Iterator[Text]:
         """Let a small language model go on with a prompt, as people write them for pictures."""
+        ctx.models.path("prompt_expander", params.model)  # said at once if it is not there: the next line takes seconds
         from . import expander
 
         text, first = _prompt(text), _seed(params.seed)

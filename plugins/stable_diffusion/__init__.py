@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Annotated, Any
 
-from core.plugin import Artifact, Context, Image, Json, Mask, Plugin, job
+from core.plugin import Artifact, Context, Image, Json, Mask, Plugin, Text, job
 
 from . import loopback, model_info, names, png_info, reading, styles, verify, words
 from .options import (
@@ -33,6 +33,7 @@ from .seeds import seeding, settled
 from .settings import Settings
 
 AT_ONCE = 8  # jobs that share the device
+Words = Annotated[Text, "Drawn in place of the prompt, for example what another job has written."]
 Control = Annotated[list[Image], "What the ControlNets are shown: a picture for each, or one for all."]
 Reference = Annotated[list[Image], "Pictures that an IP-Adapter makes a part of the prompt."]
 
@@ -64,20 +65,24 @@ class StableDiffusion(Plugin):
             of = seeding(params, k)
             read = reader.read(params.prompt, params.negative_prompt, of.words)
             varied = {"variation_seed": of.variation[0]} if of.variation else {}
-            outputs.append({"seed": of.seed} | varied | words.chosen(params, read))
-        return {"params": params.model_dump(), "outputs": outputs * max(1, len(inputs.get("image", [])))}
+            chosen = {} if inputs.get("text") else words.chosen(params, read)  # what the text says is not known here
+            outputs.append({"seed": of.seed} | varied | chosen)
+        times = max(1, len(inputs.get("image", []))) * max(1, len(inputs.get("text", [])))
+        return {"params": params.model_dump(), "outputs": outputs * times}
 
     @job(affinity="model", concurrency=AT_ONCE, reuse=True)
     def txt2img(
         self,
         params: TextToImage,
         ctx: Context,
+        text: Words | None = None,
         control: Control | None = None,
         reference: Reference | None = None,
     ) -> Iterator[Image]:
         """Draw pictures from a text."""
         from . import txt2img
 
+        params = words.worded(params, text)
         return self._studio.draw(
             params, ctx, txt2img.draw, passes=2 if params.hires else 1, control=control, reference=reference
         )
@@ -88,12 +93,14 @@ class StableDiffusion(Plugin):
         image: Image,
         params: ImageToImage,
         ctx: Context,
+        text: Words | None = None,
         control: Control | None = None,
         reference: Reference | None = None,
     ) -> Iterator[Image]:
         """Redraw a picture as a text says."""
         from . import img2img
 
+        params = words.worded(params, text)
         return self._studio.draw(
             params, ctx, functools.partial(img2img.draw, image=image), control=control, reference=reference
         )

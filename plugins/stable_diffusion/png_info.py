@@ -143,10 +143,12 @@ def _of_this_picture(job: str, facts: Found, infotext: str | None, params: Found
 
 
 def _inputs(record: Found, notes: list[str]) -> dict[str, list[str]]:
-    """The ids of the artifacts that went in."""
+    """The ids of the artifacts that went in; but not of a text, as the prompt of the form is what was drawn of it."""
     inputs = record["inputs"] if isinstance(record.get("inputs"), dict) else {}
     ids = {}
     for name, items in inputs.items():
+        if name == "text":
+            continue
         items = items if isinstance(items, list) else []
         ids[name] = [item["id"] for item in items if isinstance(item, dict) and isinstance(item.get("id"), str)]
         if len(ids[name]) > 1 and name not in ("control", "reference"):

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.library.models import Models
-from core.library.prompts import wildcards
+from core.library.prompts import MAX_TEXT, wildcards
+from core.plugin import InvalidParams
 
 from . import comments, styles
 from .networks import Network, extract
@@ -44,6 +45,15 @@ class Reader:
             warnings = [warning for _, some in drawn for warning in some]
         text, networks = extract(both[0])
         return Words(*both, template, text, tuple(networks), tuple(warnings))
+
+
+def worded(params: Drawing, text: str | None) -> Drawing:
+    """The options with `text` as the prompt, if there is one. Raises InvalidParams if it is too long."""
+    if text is None:
+        return params
+    if len(text) > MAX_TEXT:
+        raise InvalidParams(f"the text has {len(text):,} characters; a prompt has at most {MAX_TEXT:,}.", field="text")
+    return params.model_copy(update={"prompt": text})
 
 
 def chosen(params: Drawing, words: Words, hires: Words | None = None) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def draw(plugin, make_context, no_throttle):
     from drawing import DEFAULTS  # with numpy, which some tests must not find imported
 
     def draw(ctx=None, job=None, **given):
-        inputs = {name: given.pop(name) for name in ("image", "mask", "control", "reference") if name in given}
+        inputs = {name: given.pop(name) for name in ("image", "mask", "text", "control", "reference") if name in given}
         method = getattr(
             plugin, job or ("inpaint" if "mask" in inputs else "img2img" if "image" in inputs else "txt2img")
         )

@@ -6,6 +6,8 @@ from drawing import RED_CIRCLE, difference, is_red_disc_on_blue, middle, pixels,
 from safetensors.torch import save_file
 from sd.names import SAMPLERS, SCHEDULES
 
+from core.plugin import InvalidParams
+
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_draws_a_red_circle_on_a_blue_background(draw, sampler):
@@ -154,6 +156,16 @@ def test_wildcards_are_drawn_by_the_seed_of_each_picture_and_told(draw):
     assert again[0].facts["prompt"] == texts[2] and same(again[0], batch[2])
     (fixed,) = draw(prompt=texts[2], seed=3, steps=2)
     assert same(fixed, batch[2])
+
+
+def test_a_text_that_comes_in_is_the_prompt(draw):
+    (given,) = draw(text="a red circle on a blue background", prompt="a green star")
+    (plain,) = draw(prompt="a red circle on a blue background")
+    assert same(given, plain) and given.facts["infotext"] == plain.facts["infotext"]
+    (redrawn,) = draw(image=plain.value, text="a green star", denoising_strength=1, seed=4)
+    assert same(redrawn, draw(image=plain.value, prompt="a green star", denoising_strength=1, seed=4)[0])
+    with pytest.raises(InvalidParams, match="the text has 20,001 characters; a prompt has at most 20,000"):
+        draw(text="x" * 20_001)
 
 
 def test_an_embedding_is_what_its_vectors_say(draw, make_context, plugin):

@@ -31,6 +31,8 @@ def test_all_jobs_are_announced_with_what_they_take_and_give():
         assert (job["affinity"], job["concurrency"]) == ("model", 8)
         expected = {} if name in ("txt2img", "interpolate") else {"image": picture}
         expected |= {"mask": picture | {"kind": "mask"}} if name == "inpaint" else {}
+        if name in ("txt2img", "img2img"):
+            expected["text"] = picture | {"kind": "text", "optional": True, "help": job["inputs"]["text"]["help"]}
         if name in CONTROLLED:
             for more in ("control", "reference"):
                 help = job["inputs"][more]["help"]
@@ -112,6 +114,11 @@ def test_a_plan_tells_the_texts_that_chance_chooses_and_the_seeds_of_variations(
     assert [(each["seed"], each["variation_seed"]) for each in outputs] == [(1, 8), (1, 9)]
     assert outputs[0]["prompt"] in ("a red star", "a blue star", "a green star")
     assert outputs[0]["wildcard_prompt"] == params.prompt
+
+
+def test_a_plan_counts_the_texts_given_and_does_not_tell_the_prompt_that_they_replace(plugin):
+    params = TextToImage(prompt="a {red|blue} star", seed=1, n_iter=2)
+    assert planned(plugin, "txt2img", params, {"text": ["a", "b"]}) == [{"seed": 1}, {"seed": 2}] * 2
 
 
 def test_what_does_not_draw_has_no_plan_of_its_own(plugin):

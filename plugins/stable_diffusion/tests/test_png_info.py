@@ -167,6 +167,13 @@ def test_our_record_becomes_the_form_of_this_one_picture():
     assert (found["source"], found["infotext"], found["notes"]) == ("stable-core", facts["infotext"], [])
 
 
+def test_a_text_that_came_in_is_the_prompt_of_the_form():
+    facts = drawn(JOBS["txt2img"](**PARAMS | {"prompt": "a red star"}).model_dump(), 8)
+    params = JOBS["txt2img"](**PARAMS | {"prompt": ""}).model_dump()
+    form = read(record(params=params, facts=facts, inputs={"text": [{"id": "t"}], "control": [{"id": "c"}]}))["form"]
+    assert form["params"]["prompt"] == "a red star" and form["inputs"] == {"control": ["c"]}
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
 def test_our_record_is_read_from_exif(kind):
     exported = saved(kind, exif=to_exif(record(params=PARAMS, facts={"seed": 8}, parameters=TEXT).info))
