@@ -85,10 +85,11 @@ def load(folder: Path, device: str, dtype: str) -> Ldsr:
         raise bad_folder(folder, f"it has no {' and no '.join(missing)}, which LDSR in diffusers' layout has", hint)
     loaded = {}
     for name, part in parts.items():
+        given = {} if name == "scheduler" else {"use_safetensors": any((folder / name).glob("*.safetensors"))}
         try:
-            loaded[name] = part.from_pretrained(folder / name, local_files_only=True)
+            loaded[name] = part.from_pretrained(folder / name, local_files_only=True, **given)
         except Exception as error:  # damage is told in many ways
-            raise bad_folder(folder, f"{name} cannot be read: {weights.first_line(error)[:200]}") from error
+            raise bad_folder(folder, f"{name} cannot be read: {weights.first_line(error)[:200].rstrip('.')}") from error
     vqvae, unet = loaded["vqvae"].config, loaded["unet"].config
     if (unet.in_channels, unet.out_channels) != (vqvae.latent_channels + 3, vqvae.latent_channels):
         channels = f"unet takes {unet.in_channels} channels and makes {unet.out_channels}"

@@ -1,6 +1,7 @@
 """LDSR of a few channels, with random weights, in the layout of the published folder."""
 
 import json
+from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -8,6 +9,7 @@ import torch
 from diffusers import DDIMScheduler, LDMSuperResolutionPipeline, UNet2DModel, VQModel
 from diffusers.pipelines.latent_diffusion import pipeline_latent_diffusion_superresolution as theirs
 from pictures import picture, psnr
+from safetensors.torch import load_file
 from up import networks
 
 from core.errors import Cancelled
@@ -31,8 +33,16 @@ def pipeline():
 
 @pytest.fixture
 def folder(pipeline, tmp_path):
+    """As it was published: pickled, and with the names that diffusers' attention had then."""
     folder = tmp_path / "models/upscaler/ldsr"
     pipeline.save_pretrained(folder)
+    for file in folder.glob("*/*.safetensors"):
+        state = load_file(file)
+        for new, old in {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}.items():
+            state = {key.replace(f".{new}.", f".{old}."): value for key, value in state.items()}
+        assert any(".proj_attn." in key for key in state)
+        torch.save(state, file.with_suffix(".bin"))
+        file.unlink()
     return folder
 
 
@@ -85,6 +95,9 @@ def test_a_folder_that_is_not_ldsr_is_refused_with_what_is_wrong(folder, upscale
     config = folder / "unet/config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"in_channels": 4}))
     with pytest.raises(InvalidParams, match="ldsr cannot be used: unet"):
+        upscale(source, model="ldsr")
+    torch.save({"model": Path}, folder / "unet/diffusion_pytorch_model.bin")  # a class, which nobody should import
+    with pytest.raises(InvalidParams, match="unet cannot be read"):
         upscale(source, model="ldsr")
     (folder / "vqvae").rename(folder / "vae")
     with pytest.raises(InvalidParams, match="ldsr cannot be used: it has no vqvae") as refused:
