@@ -1,17 +1,25 @@
 """The plugins for pictures together, at the wire: flows from drawing to enlarging, extras, and A1111's API for them."""
 
 import base64
+import contextlib
+import gzip
 import io
 import json
+import math
+import os
 import re
+import signal
 
 import PIL.Image
 import pytest
 import requests
 
+from clients.python import ModelNotFound
+from tests.serving import ROOT, serve, wait_until
 from tests.shell import in_process
 
 SMALL = {"prompt": "a red circle on a blue background", "steps": 4, "width": 64, "height": 64, "seed": 3}
+FLOW = ROOT / "docs/examples/portrait.json"
 
 
 def picture(width=24, height=16):
@@ -75,6 +83,22 @@ def test_extras_of_a1111_enlarge_and_keep_the_text(artist, client):
         assert [image.size for image in images] == wanted and images[0].mode == "RGBA"
 
 
+def test_what_has_to_be_fetched_is_said_in_one_message(artist, client):
+    how = r"is not here yet: .* MB, licence .*\. To fetch it: python3 server.py plugins fetch "
+    body = {"image": base64.b64encode(png(picture())).decode()}
+    for path, more, name in [
+        ("extra-single-image", {"gfpgan_visibility": 1}, "face_restorer/GFPGANv1.4.pth"),
+        ("extra-single-image", {"codeformer_visibility": 1}, "face_restorer/codeformer.pth"),
+        ("txt2img", SMALL | {"restore_faces": True}, "face_restorer/GFPGANv1.4.pth"),
+        ("interrogate", {"model": "clip"}, "clip/"),
+        ("interrogate", {"model": "deepdanbooru"}, "tagger/deepdanbooru.onnx"),
+    ]:
+        answer = sdapi(artist, path, **body | more)[0]
+        assert answer.status_code == 404 and re.search(how + name, answer.json()["detail"]), answer.json()
+    with pytest.raises(ModelNotFound, match=how + "face_restorer/codeformer.pth"):
+        client.submit("restore_faces", {"model": "codeformer.pth"}, {"image": png(picture())}).wait()
+
+
 def test_extras_are_one_job_also_for_all_files_of_a_folder(client, tmp_path):
     (alone,) = client.submit("extras", {"upscaler": ""}, {"image": client.upload(png(picture()))}).wait()
     assert alone.image().tobytes() == picture().tobytes()
@@ -91,3 +115,76 @@ def test_extras_are_one_job_also_for_all_files_of_a_folder(client, tmp_path):
         made[0].getchannel("R").crop((40, 0, 72, 48)).tobytes()
         == nearest.getchannel("R").crop((40, 0, 72, 48)).tobytes()
     )
+
+
+def face_restorer(folder):
+    """A model with GFPGAN's tensors, all of zeros: a hole in the disk. It is loaded, and finds no face to restore."""
+    text = gzip.decompress((ROOT / "plugins/faces/tests/data/published_keys.txt.gz").read_bytes()).decode()
+    lines = text.partition("# GFPGANv1.4.pth\n")[2].partition("\n#")[0].splitlines()
+    header, end = {}, 0
+    for name, *shape in map(str.split, lines):
+        begin, end = end, end + 2 * math.prod(map(int, shape))
+        header[name] = {"dtype": "F16", "shape": [*map(int, shape)], "data_offsets": [begin, end]}
+    about = json.dumps(header).encode()
+    path = folder / "models" / "face_restorer" / "GFPGANv1.4.pth"
+    path.parent.mkdir(parents=True)
+    with path.with_suffix(".safetensors").open("wb") as file:
+        file.write(len(about).to_bytes(8, "little") + about)
+        file.truncate(8 + len(about) + end)
+
+
+@pytest.fixture(scope="module")
+def crew():
+    """A server that a test may kill."""
+    plugins = {name: ROOT / "plugins" / name for name in ("stable_diffusion", "faces", "upscale")}
+    with serve(plugins, before_start=face_restorer) as server:
+        yield server
+
+
+def whole_way(client, last):
+    """What the lineage of the flow's last result tells, the nearest first."""
+    rows = client.call("lineage", {"id": last.id, "direction": "ancestors"})["artifacts"]
+    return [(row["job_name"], row["depth"], row["parents"]) for row in rows]
+
+
+def test_a_flow_draws_restores_faces_and_enlarges_and_all_of_it_is_known(crew, tmp_path):
+    jobs = json.loads(FLOW.read_text())["jobs"]
+    jobs[0]["params"] |= SMALL
+    jobs[1]["params"]["model"] = "GFPGANv1.4.safetensors"
+    (tmp_path / "flow.json").write_text(json.dumps(jobs))
+    with crew.client() as client:
+        done = in_process(client, "flow", str(tmp_path / "flow.json"), "--out", str(tmp_path / "out.png"))
+        assert done.returncode == 0, done.stderr
+        image = opened((tmp_path / "out-3.png").read_bytes())
+        text = "Seed: 3, Size: 64x64, .*Postprocess upscale by: 2, Postprocess upscaler: builtin/compact-x4, Version"
+        assert image.size == (128, 128) and re.search(text, image.info["parameters"])
+        record = json.loads(image.info["stable-core"])
+        assert record["name"] == "upscale.upscale" and record["params"]["scale"] == 2
+        (last,) = client.job(record["artifact"].split(".")[0]).wait()
+        before = client.call("lineage", {"id": last.id, "direction": "ancestors"})["artifacts"]
+        faces, drawn = [row["id"] for row in before]
+        assert whole_way(client, last) == [("faces.restore_faces", 1, [drawn]), ("stable_diffusion.txt2img", 2, [])]
+        assert client.call("artifact", {"id": faces})["artifact"]["facts"]["faces"] == 0
+        assert [each["id"] for each in record["inputs"]["image"]] == [faces]
+
+
+def test_a_flow_goes_on_after_kill_9_of_the_server_and_its_workers(crew):
+    with crew.client() as client:
+        model = {"model": "GFPGANv1.4.safetensors"}
+        flow = [
+            {"id": "draw", "job": "txt2img", "params": SMALL | {"seed": 4}},
+            {"id": "faces", "job": "restore_faces", "params": model, "inputs": {"image": {"job": "draw"}}},
+            {"job": "upscale", "params": {"scale": 2}, "inputs": {"image": {"job": "faces"}}},
+        ]
+        draw, faces, enlarge = client.flow(flow)
+        wait_until(lambda: faces.refresh().state in ("running", "done"), 120)
+        workers = [worker["pid"] for worker in client.queue()["workers"]]
+        crew.kill()
+        for pid in workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        crew.restart()
+        (last,) = enlarge.wait(timeout=120)
+        assert [job.refresh().state for job in (draw, faces)] == ["done", "done"] and last.image().size == (128, 128)
+        assert [name for name, *_ in whole_way(client, last)] == ["faces.restore_faces", "stable_diffusion.txt2img"]
+        assert [len(client.artifacts(job=job.id)) for job in (draw, faces, enlarge)] == [1, 1, 1]
