@@ -54,6 +54,25 @@ def test_older_weights_are_read(ask, folder):
     assert rank(ask) == wanted
 
 
+def test_older_files_have_more_and_fewer_tensors(ask, folder, blip, tmp_path):
+    """Positions, which are counted now, and what is tied to another tensor."""
+    from safetensors.torch import load_file, save_file
+
+    wanted = rank(ask)
+    weights = load_file(folder / "model.safetensors")
+    save_file(weights | {"text_model.embeddings.position_ids": torch.arange(77)[None]}, folder / "model.safetensors")
+    assert rank(ask) == wanted
+    file = tmp_path / "models/captioner/tiny/model.safetensors"
+    caption = ask("interrogate", PICTURE, mode="caption", captioner="tiny", longest=5).value
+    weights = load_file(file)
+    tied = {name for name in weights if name.startswith("text_decoder.cls.predictions.decoder.")}
+    words = weights["text_decoder.bert.embeddings.word_embeddings.weight"]
+    again = {"text_decoder.cls.predictions.decoder.weight": words.clone()}
+    for each in ({name: weights[name] for name in weights if name not in tied}, weights | again):
+        save_file(each, file)
+        assert ask("interrogate", PICTURE, mode="caption", captioner="tiny", longest=5).value == caption
+
+
 @pytest.mark.parametrize(
     "spoil, why",
     [
