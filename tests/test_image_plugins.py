@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shlex
 import signal
 
 import PIL.Image
@@ -115,6 +116,17 @@ def test_extras_are_one_job_also_for_all_files_of_a_folder(client, tmp_path):
         made[0].getchannel("R").crop((40, 0, 72, 48)).tobytes()
         == nearest.getchannel("R").crop((40, 0, 72, 48)).tobytes()
     )
+
+
+def test_the_first_examples_of_the_page_about_upscaling_run(client, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture(90, 60).save("demo.png")
+    page = (ROOT / "plugins/upscale/README.md").read_text("utf-8")
+    for line in re.search(r"```\n(.*?)```", page, re.DOTALL)[1].splitlines():
+        done = in_process(client, *shlex.split(line)[3:])
+        assert done.returncode == 0, done.stderr
+    made = [opened((tmp_path / name).read_bytes()).size for name in ("large.png", "exact.png")]
+    assert made == [(180, 120), (300, 200)]
 
 
 def face_restorer(folder):

@@ -22,7 +22,7 @@ LAYOUTS: dict[str, dict[str, list[str]]] = {
         "embedding": ["embeddings"],
         "controlnet": ["models/ControlNet", "extensions/sd-webui-controlnet/models"],
         "taesd": ["models/VAE-taesd"],
-        "upscaler": ["models/ESRGAN", "models/RealESRGAN", "models/SwinIR", "models/DAT"],
+        "upscaler": ["models/ESRGAN", "models/RealESRGAN", "models/SwinIR", "models/DAT", "models/ScuNET"],
         "face_restorer": ["models/GFPGAN", "models/Codeformer"],
         "face_detector": ["models/GFPGAN"],
         "face_parser": ["models/GFPGAN"],

@@ -39,7 +39,7 @@ def damage(path: Path, error: Exception) -> str:
         return "it only says where Git LFS has the file; fetch it with 'git lfs pull'"
     if code := re.search(r"GLOBAL (\S+)", str(error)):  # of torch.load(weights_only=True)
         return f"reading it would run code ({code[1]}); take it as .safetensors"
-    if "Weights only load failed" in str(error):  # and then advice to read it all the same
+    if re.search("Weights only load failed|pickle protocol", str(error)):  # and then advice to read it all the same
         return "it is damaged, or holds other things than weights; take it as .safetensors"
     if re.search(r"deserializing header|PytorchStreamReader|Ran out of input", str(error)):
         return f"it is damaged or not whole ({first_line(error).split('. ')[0]}); fetch it again"

@@ -71,7 +71,7 @@ class Ldsr(networks.Network):
                 self(torch.zeros(1, 3, MULTIPLE, MULTIPLE))
         finally:
             self.diffusion.steps, self.diffusion.before = steps, before
-        return most() / MULTIPLE**2, networks.PROBE[1] // 2
+        return most() / MULTIPLE**2, networks.PROBE[1]
 
 
 def load(folder: Path, device: str, dtype: str) -> Ldsr:

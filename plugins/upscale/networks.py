@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     import torch
 
 FIELD = "model"
-PROBE = (32, 128)  # pixels, height and width, of what is shown to a network to get to know it
+PROBE = (32, 64)  # pixels, height and half of the width of what is shown to a network to get to know it
 SEEN = 0.5 / 255  # changes of the result that no picture of 8 bits shows
+WINDOWS = ("window_size", "split_size", "stripe_size")  # what architectures call them
+LARGEST_WINDOW = 64  # pixels
 OVERHEAD = 2.5  # as much memory as the largest step of a network takes with what others keep, on CPUs
 # Keys that only other kinds of files have, and what these are.
 OTHERS = {
@@ -40,7 +43,8 @@ class Network:
         self.architecture, self.scale = descriptor.architecture.name, descriptor.scale
         self.channels = descriptor.input_channels
         needs = descriptor.size_requirements
-        self.multiple, self.minimum, self.square = needs.multiple_of, max(needs.minimum, 1), needs.square
+        self.multiple = math.lcm(needs.multiple_of, *windows(descriptor.model))
+        self.minimum, self.square = max(needs.minimum, 1), needs.square
         self.whole = descriptor.tiling.name == "INTERNAL"
 
     @property
@@ -67,7 +71,7 @@ class Network:
             return result
         if self.dtype == torch.float32:
             raise weights.bad_file(self.path, "what it makes of a picture is not numbers", field=FIELD)
-        self._descriptor.to(torch.float32)
+        self._descriptor = load(self.path, str(self.device), "float32")._descriptor
         return self(tiles)
 
     @functools.cached_property
@@ -75,18 +79,17 @@ class Network:
         """Bytes that a pixel costs, and how far the network sees, in pixels."""
         import torch
 
-        height, width = (max(-(-side // self.multiple) * self.multiple, self.minimum) for side in PROBE)
-        height = width if self.square else height
-        shape, generator = (1, self.channels, height, width), torch.Generator().manual_seed(0)
-        left = torch.rand(shape, generator=generator)
-        other = left.clone()
-        other[..., width // 2 :] = torch.rand(shape, generator=generator)[..., width // 2 :]
+        height, half = (max(-(-side // self.multiple) * self.multiple, self.minimum) for side in PROBE)
+        height = 2 * half if self.square else height
+        whole = torch.rand((1, self.channels, height, 2 * half), generator=torch.Generator().manual_seed(0))
+        part = whole[..., : half if self.square else height, :half]
         with measured(self._descriptor.model, self.device) as most:
-            results = [self(left), self(other)]
-        change = (results[0].float() - results[1].float()).abs().amax((0, 1, 2))[: width // 2 * self.scale]
+            made = self(whole)
+        part = self(part)
+        change = (made[..., : part.shape[-2], : part.shape[-1]] - part).float().abs().amax((0, 1, 2))
         changed = (change > SEEN).nonzero()
-        reach = width // 2 - int(changed[0]) // self.scale if len(changed) else 0
-        return most() / (height * width), reach
+        reach = half - int(changed[0]) // self.scale if len(changed) else 0
+        return most() / (height * 2 * half), reach
 
     @property
     def cost(self) -> float:
@@ -99,6 +102,17 @@ class Network:
         return self._probed[1]
 
 
+def windows(model: torch.nn.Module) -> set[int]:
+    """Sides of the windows that a network divides a picture into; a tile has to be divided in the same places."""
+    found = set()
+    for module in model.modules():
+        for name in WINDOWS:
+            sides = getattr(module, name, None)
+            sides = sides if isinstance(sides, list | tuple) else [sides]
+            found |= {side for side in sides if isinstance(side, int) and 1 < side <= LARGEST_WINDOW}
+    return found if math.lcm(*found) <= LARGEST_WINDOW else {max(found)}
+
+
 def load(path: Path, device: str, dtype: str = "auto") -> Network:
     """The network in a file of weights, or LDSR in a folder. `dtype`: "float32", "float16", "bfloat16", or "auto": the
     first of float16 and float32 that the device is fast with and the architecture can. Raises InvalidParams."""
@@ -108,6 +122,9 @@ def load(path: Path, device: str, dtype: str = "auto") -> Network:
         from .ldsr import load as load_folder
 
         return load_folder(path, device, dtype)
+    if path.suffix.lower() == ".onnx":
+        hint = "Fetch the same network as .safetensors or .pth."
+        raise weights.bad_file(path, "networks are not read from .onnx", hint, FIELD)
     state = weights.read(path, FIELD)
     if not isinstance(state, dict):
         raise weights.bad_file(path, f"it holds a {type(state).__name__}, not weights by name", field=FIELD)

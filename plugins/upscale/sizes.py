@@ -62,51 +62,57 @@ class Canvas:
     """A picture to be filled from top to bottom with the `box` of a larger or smaller one of `source` pixels: some rows
     of that come at a time, and become what Lanczos makes of the whole.
 
-    `share` of what comes is mixed into what was there."""
+    `share` of what comes is mixed into what was there. Rows are made as wide as they have to be first, always: as
+    Pillow cuts off what overshoots in between, the order can be seen, and it takes the cheaper one."""
 
     def __init__(self, picture: PIL.Image.Image, source: Size, box: Box | None = None, share: float = 1):
         self.picture, self._share, self._source = picture, share, source
         self._box = box or (0, 0, *source)
-        self._plain = picture.size == source and self._box == (0, 0, *source)
         self._ratio = (self._box[3] - self._box[1]) / picture.height
         self._support = LANCZOS_SUPPORT * max(self._ratio, 1) + 1
-        self._done = self._top = 0
-        self._rows: PIL.Image.Image | None = None  # of the source, from self._top on
+        self.done = 0  # rows
+        self._rows: PIL.Image.Image | None = None  # what is kept of the source
+        self._top = 0  # the row of the source that comes first in it
 
     def add(self, rows: numpy.ndarray) -> None:
-        """The next rows of the source, uint8 (h, w, C)."""
+        """The next rows of the source, uint8 (h, W, C)."""
         new = PIL.Image.fromarray(rows[..., 0] if rows.shape[2] == 1 else rows)
-        if self._plain:
-            return self._put(new)
-        self._rows = _stacked(self._rows, new)
-        there, (width, height) = self._top + self._rows.height, self.picture.size
+        self._rows = _stacked(self._rows, self._widened(new, PIL.Image.Resampling.LANCZOS, self._box))
+        there, height = self._top + self._rows.height, self.picture.height
         ready = math.floor((there - self._support - self._box[1]) / self._ratio)
         ready = height if there >= self._source[1] else min(height, ready)
-        if ready <= self._done:
-            return None
-        first, last = (self._box[1] + at * self._ratio - self._top for at in (self._done, ready))
-        box = self._box[0], max(first, 0), self._box[2], min(last, self._rows.height)
-        self._put(self._rows.resize((width, ready - self._done), PIL.Image.Resampling.LANCZOS, box))
+        if ready <= self.done:
+            return
+        first, last = (self._box[1] + at * self._ratio - self._top for at in (self.done, ready))
+        self._put(_part(self._rows, first, last, ready - self.done, PIL.Image.Resampling.LANCZOS))
         if (past := math.floor(last - self._support)) > 0:
             self._rows, self._top = self._rows.crop((0, past, *self._rows.size)), self._top + past
-        return None
 
     def fill(self, picture: PIL.Image.Image, box: Box, method: PIL.Image.Resampling) -> None:
         """What has not come yet is made of the `box` of another picture of the same."""
-        width, height = self.picture.size
+        wide, height = self._widened(picture, method, box), self.picture.height
         ratio = (box[3] - box[1]) / height
-        while self._done < height:
-            end = min(height, self._done + max(1, AT_ONCE // width))
-            part = box[0], box[1] + self._done * ratio, box[2], min(box[1] + end * ratio, box[3])
-            self._put(picture.resize((width, end - self._done), method, part))
+        while self.done < height:
+            end = min(height, self.done + max(1, AT_ONCE // wide.width))
+            self._put(_part(wide, box[1] + self.done * ratio, box[1] + end * ratio, end - self.done, method))
+
+    def _widened(self, rows: PIL.Image.Image, method: PIL.Image.Resampling, box: Box) -> PIL.Image.Image:
+        return rows.resize((self.picture.width, rows.height), method, (box[0], 0, box[2], rows.height))
 
     def _put(self, rows: PIL.Image.Image) -> None:
         rows = rows if rows.mode == self.picture.mode else rows.convert(self.picture.mode)
-        place = 0, self._done, rows.width, self._done + rows.height
+        place = 0, self.done, rows.width, self.done + rows.height
         if self._share < 1:
             rows = PIL.Image.blend(self.picture.crop(place), rows, self._share)
         self.picture.paste(rows, place)
-        self._done += rows.height
+        self.done += rows.height
+
+
+def _part(
+    rows: PIL.Image.Image, first: float, last: float, height: int, method: PIL.Image.Resampling
+) -> PIL.Image.Image:
+    """`height` rows, made of those from `first` to `last`."""
+    return rows.resize((rows.width, height), method, (0, max(first, 0), rows.width, min(last, rows.height)))
 
 
 def _stacked(upper: PIL.Image.Image | None, lower: PIL.Image.Image) -> PIL.Image.Image:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy
 
+from core.plugin import OutOfMemory
+
 if TYPE_CHECKING:
     from .networks import Network
 
@@ -124,14 +126,17 @@ def enlarged(network: Network, tiles: numpy.ndarray) -> numpy.ndarray:
     try:
         return _at_once(network, tiles)
     except Exception as error:
-        side = max(tiles.shape[1:3]) // 2
-        if not out_of_memory(error) or (len(tiles) == 1 and side < LEAST):
+        if not out_of_memory(error):
             raise
+        failure = error.with_traceback(None)  # which holds what is to be given back
     if len(tiles) > 1:
         return numpy.concatenate([enlarged(network, tile[None]) for tile in tiles])
+    height, width = tiles.shape[1:3]
     margin, blend = margins(network)
-    needs = margin, network.multiple, network.minimum, blend
-    down, across = (axis(length, side, *needs) for length in tiles.shape[1:3])
+    needs = max(height, width) // 2, margin, network.multiple, network.minimum, blend
+    across, down = axis(width, *needs), axis(height, *needs)
+    if across.side >= width and down.side >= height:
+        raise OutOfMemory(f"the memory of the device did not suffice for {width}x{height} pixels.") from failure
     return numpy.concatenate([*strips(network, tiles[0], across, down)])[None]
 
 

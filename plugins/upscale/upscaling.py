@@ -1,5 +1,6 @@
 """The way of a picture through one or two upscalers to its size."""
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from typing import Any
 
 import numpy
 import PIL.Image
+import PIL.ImageFilter
 import torch
 
 from core.plugin import Context, InvalidParams, Params, Result, infotext_of
@@ -23,6 +25,7 @@ LOADED = 2  # networks stay: that of the last job, and its second one
 CPU_BYTES = 1_000_000_000  # that tiles may take where the device does not say what is free
 SHARE = 0.7  # of what is free
 PREVIEW = 512  # pixels
+BESIDE = 8  # pixels
 MODES = {3: "RGB", 4: "RGBA"}  # of the pictures that networks of so many channels take; one takes each colour by itself
 
 Upscaler = Network | PIL.Image.Resampling
@@ -76,7 +79,7 @@ def upscaled(upscalers: Upscalers, image: PIL.Image.Image, params: Params, ctx: 
         try:
             work.plan(upscalers.get(ctx.models.path("upscaler", name)), share)
         except InvalidParams as error:
-            error.field = field
+            error.extra["field"] = field
             raise
     picture, partial = work.done()
     told: dict[str, Any] = {"Postprocess upscale by": params.scale}
@@ -96,15 +99,15 @@ class Work:
         cut = outside(image.size, box)
         self._image, self._box = image.crop(cut), (box[0] - cut[0], box[1] - cut[1], box[2] - cut[0], box[3] - cut[1])
         self._picture = PIL.Image.new(image.mode, size)
-        self._budget, self._params, self._ctx, self._skips = upscalers.budget(ctx.low_memory), params, ctx, ctx.skips
+        self._upscalers, self._params, self._ctx, self._skips = upscalers, params, ctx, ctx.skips
         self._plans: list[tuple[Upscaler, float, list[Size]]] = []
         self._done = self._total = 0.0  # megapixels given to networks
+        self._preview: PIL.Image.Image | None = None
+        self._seen = 0  # rows of the picture that are in it
 
     def plan(self, upscaler: Upscaler, share: float) -> None:
         """Take another upscaler, of whose result `share` is to be seen."""
         sizes = []
-        if isinstance(upscaler, Ldsr):
-            upscaler.diffusion.steps, upscaler.diffusion.before = self._params.steps, self._stop
         if isinstance(upscaler, Network):
             shown = self._box[2] - self._box[0], self._box[3] - self._box[1]
             sides = zip(self._image.size, self._picture.size, shown, strict=True)
@@ -117,20 +120,20 @@ class Work:
         """The picture, and whether somebody wanted an end."""
         partial = False
         for n, (upscaler, share, sizes) in enumerate(self._plans):
-            source, box = self._image.size, self._box
-            if sizes:
-                source = sizes[-1][0] * upscaler.scale, sizes[-1][1] * upscaler.scale
-                factors = 2 * tuple(made / side for made, side in zip(source, self._image.size, strict=True))
-                box = tuple(at * factor for at, factor in zip(self._box, factors, strict=True))
+            if not sizes:
+                Canvas(self._picture, self._image.size, self._box, share).fill(self._colours, self._box, upscaler)
+                continue
+            source = sizes[-1][0] * upscaler.scale, sizes[-1][1] * upscaler.scale
+            factors = 2 * tuple(made / side for made, side in zip(source, self._image.size, strict=True))
+            box = tuple(at * factor for at, factor in zip(self._box, factors, strict=True))
             canvas = Canvas(self._picture, source, box, share)
             try:
-                if sizes:
-                    self._enlarge(upscaler, sizes, canvas)
+                self._enlarge(upscaler, sizes, canvas)
             except Stopped:
                 partial = True
-            if not (partial and n):
-                method = PIL.Image.Resampling.LANCZOS if sizes else upscaler
-                canvas.fill(self._colours("RGB"), self._box, method)
+                if not n:
+                    canvas.fill(self._colours, self._box, PIL.Image.Resampling.LANCZOS)
+                break
         if self._image.mode == "RGBA":
             first = self._plans[0][0]
             method = PIL.Image.Resampling.LANCZOS if isinstance(first, Network) else first
@@ -139,21 +142,50 @@ class Work:
             self._picture.info["icc_profile"] = profile
         return self._picture, partial
 
-    def _colours(self, mode: str) -> PIL.Image.Image:
-        return self._image if self._image.mode == "L" else self._image.convert(mode)
+    @functools.cached_property
+    def _colours(self) -> PIL.Image.Image:
+        """What is to be enlarged, grey or RGB. Where nothing is seen, it has the colours of what is beside it: what is
+        hidden there would shine through at the edges."""
+        if self._image.mode != "RGBA":
+            return self._image
+        colours, hidden = self._image.convert("RGB"), self._image.getchannel("A").point(lambda a: 255 * (a == 0))
+        spread = self._image.convert("RGBa").filter(PIL.ImageFilter.BoxBlur(BESIDE)).convert("RGBA")
+        colours.paste(spread.convert("RGB"), mask=hidden)
+        return colours
 
     def _enlarge(self, network: Network, sizes: list[Size], canvas: Canvas) -> None:
         """Through a network, once for each of `sizes`."""
-        mode = MODES.get(network.channels, "L" if self._image.mode == "L" else "RGB")
-        picture = self._image.convert(mode)
+        if isinstance(network, Ldsr):
+            network.diffusion.steps, network.diffusion.before = self._params.steps, self._stop
+        mode = MODES.get(network.channels, self._colours.mode)
+        picture = (self._image if mode == "RGBA" else self._colours).convert(mode)
+        budget = self._upscalers.budget(self._ctx.low_memory)
         for (width, height), after in zip(sizes, [*sizes[1:], None], strict=True):
             grown = width * network.scale, height * network.scale
             target = Canvas(PIL.Image.new(mode, after), grown) if after else canvas
-            tiling = cut_up(network, width, height, self._budget, self._params.tile, self._params.overlap)
+            tiling = cut_up(network, width, height, budget, self._params.tile, self._params.overlap)
             pixels = numpy.asarray(picture).reshape(height, width, -1)
             for strip in strips(network, pixels, *tiling, before=self._before(width * height / 1e6)):
                 target.add(strip)
+                if not after:
+                    self._show(canvas.done)
             picture = target.picture
+
+    def _show(self, rows: int) -> None:
+        """A preview: what is done of the picture, and the rest as it came."""
+        whole, ctx = self._picture, self._ctx
+        if not ctx.wants_preview or not self._seen < rows < whole.height:
+            return
+        if not self._preview:
+            ratio = min(1, PREVIEW / max(whole.size))
+            size = [max(1, round(side * ratio)) for side in whole.size]
+            self._preview = self._image.convert("RGB").resize(size, PIL.Image.Resampling.BILINEAR, self._box)
+        first, last = (at * self._preview.height // whole.height for at in (self._seen, rows))
+        if last > first:
+            part = whole.crop((0, self._seen, whole.width, rows)).convert("RGB")
+            self._preview.paste(part.resize((self._preview.width, last - first), PIL.Image.Resampling.BOX), (0, first))
+            self._seen = rows
+        ctx.preview(self._preview)
 
     def _before(self, megapixels: float) -> Callable[[int, int], None]:
         """What is called before each tile of a picture so large."""

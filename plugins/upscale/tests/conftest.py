@@ -15,6 +15,10 @@ FILES = {"builtin/compact-x4": "compact-x4.safetensors", "Lanczos": "lanczos.jso
 SHIPPED = [{"kind": "upscaler", "name": name, "path": str(FOLDER / "builtin" / file)} for name, file in FILES.items()]
 
 
+def pytest_configure(config):
+    config.addinivalue_line("filterwarnings", "ignore:torch.meshgrid:UserWarning")  # in spandrel
+
+
 def import_plugin():
     init = FOLDER / "__init__.py"
     spec = importlib.util.spec_from_file_location("up", init, submodule_search_locations=[str(FOLDER)])

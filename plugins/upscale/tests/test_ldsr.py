@@ -102,4 +102,4 @@ def test_a_folder_that_is_not_ldsr_is_refused_with_what_is_wrong(folder, upscale
     (folder / "vqvae").rename(folder / "vae")
     with pytest.raises(InvalidParams, match="ldsr cannot be used: it has no vqvae") as refused:
         upscale(source, model="ldsr")
-    assert refused.value.field == "model"
+    assert refused.value.extra["field"] == "model"
