@@ -13,6 +13,7 @@ from . import alignment, facexlib, restoring
 WIDEST = 4  # times as long as the shorter side, at most: what is longer is looked at made smaller still
 TURNS = (0, 30, -30, 60, -60, 90, -90, 120, -120, 150, -150, 180)  # degrees; a cascade sees what is 20 off at most
 AGREEING = 3  # windows that have to see a face in the same place
+CONTRAST = 2  # times at most, by which differences of light are raised where they are small
 SMALLEST = 28  # pixels, of the picture as it is looked at
 EYES_AT = 160  # pixels: faces are made so wide to look for their eyes
 USUAL_EYES = numpy.array([[0.31, 0.40], [0.69, 0.40]])  # in the square that a cascade finds
@@ -69,6 +70,7 @@ class Cascades:
 
     def __call__(self, pixels: numpy.ndarray) -> list[Face]:
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        grey = cv2.createCLAHE(CONTRAST, (8, 8)).apply(grey)  # or dark skin in the shade would be missed
         return distinct([face for degrees in TURNS for face in self._upright(grey, degrees)])
 
     def _upright(self, grey: numpy.ndarray, degrees: int) -> list[Face]:

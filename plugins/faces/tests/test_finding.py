@@ -24,6 +24,14 @@ def test_a_face_is_found_however_it_is_turned(run, degrees):
     assert len(found) == 1 and missed(found, eyes)[0] < 0.15
 
 
+@pytest.mark.parametrize("number", range(len(drawing.SKINS)))
+def test_a_face_is_found_whatever_its_skin(run, number):
+    picture = PIL.Image.new("RGB", (256, 256), "#6f8fa8")
+    face = drawing.face(150, number).rotate(45, PIL.Image.BICUBIC, expand=True)
+    picture.paste(face, (128 - face.width // 2, 128 - face.height // 2), face)
+    assert len(run("find_faces", picture)["faces"]) == 1
+
+
 @pytest.mark.parametrize("side", [48, 240])
 def test_a_face_is_found_at_any_size(run, side):
     picture, eyes = drawing.scene(320, 256, (160, 128, side, 0))
