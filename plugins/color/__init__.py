@@ -187,6 +187,7 @@ class Color(Plugin):
     def crop(self, image: Image, params: CropParams, ctx: Context, mask: Around = None) -> Image:
         """Cut out a part of a picture: a box, a shape, what is inside of a border, or what a mask shows."""
         from . import framing
+        from .pictures import with_alpha, with_profile
 
         if params.mode == "box":
             box = framing.box_inside(image.size, params.left, params.top, params.width, params.height)
@@ -204,7 +205,7 @@ class Color(Plugin):
                 )
             box = framing.box_around(_like(mask, image), params.padding)
         box = framing.in_multiples(box, params.multiple_of)
-        result = framing.with_profile(image.crop(box), image)
+        result = with_profile(with_alpha(image).crop(box), image)
         return _told(result, image, "crop", "{2}x{3}+{0}+{1}".format(*box[:2], *result.size), box=list(box))
 
     @job(reuse=True, concurrency=2)

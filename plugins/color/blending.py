@@ -32,11 +32,11 @@ def _screen(below: Colors, above: Colors) -> Colors:
 
 
 def _dodge(below: Colors, above: Colors) -> Colors:
-    return numpy.where(below == 0, 0, (below / numpy.maximum(1 - above, TINY)).clip(0, 1))
+    return (below / numpy.maximum(1 - above, TINY)).clip(0, 1)
 
 
 def _burn(below: Colors, above: Colors) -> Colors:
-    return numpy.where(below == 1, 1, 1 - ((1 - below) / numpy.maximum(above, TINY)).clip(0, 1))
+    return 1 - ((1 - below) / numpy.maximum(above, TINY)).clip(0, 1)
 
 
 def _soft_light(below: Colors, above: Colors) -> Colors:

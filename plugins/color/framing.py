@@ -5,7 +5,7 @@ import PIL.Image
 
 from core.plugin import Context, InvalidParams
 
-from .pictures import MOST, color_of, picture, rgb_and_alpha, strips, with_profile
+from .pictures import MOST, color_of, picture, rgb_and_alpha, strips, with_alpha, with_profile
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 PADDING = {"edge": "edge", "mirror": "symmetric", "wrap": "wrap"}  # names of ours: of numpy.pad
@@ -43,7 +43,7 @@ def box_without_border(image: PIL.Image.Image, tolerance: int, ctx: Context) -> 
         differs = (abs(rgb[rows] - border) > tolerance).any(-1)
         if alpha is not None:  # two pixels that are not to be seen are alike
             more = abs(alpha[rows].astype(numpy.int16) - alpha[0, 0]) > tolerance
-            differs = more | differs & (alpha[rows] > tolerance) & (alpha[0, 0] > tolerance)
+            differs = more | differs & (alpha[rows] > tolerance)
         seen[0][rows] = differs.any(1)
         seen[1][:] |= differs.any(0)
     if not seen[0].any():
@@ -91,7 +91,8 @@ def extended(
         alpha = alpha if alpha is None else numpy.pad(alpha, sides, PADDING[fill])
         return picture(numpy.pad(rgb, [*sides, (0, 0)], PADDING[fill]), alpha, image)
     around = (0, 0, 0, 0) if fill == "transparent" else color_of(color)
-    mode = "RGB" if around[3] == 255 and "A" not in image.getbands() and "transparency" not in image.info else "RGBA"
+    source = with_alpha(image)
+    mode = "RGBA" if around[3] < 255 or "A" in source.getbands() else "RGB"
     result = PIL.Image.new(mode, (width, height), around[: len(mode)])
-    result.paste(image.convert(mode), (left, up))
+    result.paste(source.convert(mode), (left, up))
     return with_profile(result, image)

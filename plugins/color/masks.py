@@ -71,7 +71,7 @@ def grown(mask: Bytes, pixels: int) -> Bytes:
     if not pixels or far.all():
         return mask
     distance = cv2.distanceTransform(far, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return numpy.where(distance <= pixels + 1e-3, numpy.uint8(255), mask)
+    return numpy.where(distance <= pixels, numpy.uint8(255), mask)
 
 
 def feathered(mask: Bytes, pixels: float, ctx: Context) -> Bytes:

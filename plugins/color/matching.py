@@ -40,7 +40,7 @@ def drawn_near(
     keep: float, rounds: int,
 ) -> numpy.ndarray:  # fmt: skip
     """Each round: `keep` of what there is, and for the rest what has the histogram that is wanted. float64 (K,)."""
-    for _ in range(rounds if keep < 1 else 0):
+    for _ in range(rounds):
         values = values * keep + matched(values, counts, wanted, wanted_counts) * (1 - keep)
     return values
 

@@ -14,10 +14,14 @@ MOST = 150_000_000  # pixels of a result: what the server takes
 
 def rgb_and_alpha(image: PIL.Image.Image) -> tuple[numpy.ndarray, numpy.ndarray | None]:
     """uint8 (H, W, 3), and uint8 (H, W) where the picture has alpha."""
-    if "transparency" in image.info:
-        image = image.convert("RGBA")
+    image = with_alpha(image)
     alpha = numpy.asarray(image.getchannel("A")) if "A" in image.getbands() else None
     return numpy.asarray(image.convert("RGB")), alpha
+
+
+def with_alpha(image: PIL.Image.Image) -> PIL.Image.Image:
+    """RGBA where a colour of an RGB picture stands for transparent, as in some PNGs; else the picture itself."""
+    return image.convert("RGBA") if "transparency" in image.info else image
 
 
 def picture(rgb: numpy.ndarray, alpha: numpy.ndarray | None, like: PIL.Image.Image) -> PIL.Image.Image:

@@ -106,8 +106,10 @@ def test_extend_by_more_than_there_is(run, noise):
     ],
 )
 def test_extend_by_a_colour(run, noise, bands, fill, color, mode, pixel):
-    result = run("extend", noise(4, 4, bands=bands), right=2, fill=fill, color=color).value
-    assert (result.mode, result.getpixel((5, 0))) == (mode, pixel)
+    picture = noise(4, 4, bands=bands)
+    result = run("extend", picture, left=2, down=1, fill=fill, color=color).value
+    assert (result.mode, result.getpixel((0, 0)), result.getpixel((5, 4))) == (mode, pixel, pixel)
+    assert result.crop((2, 0, 6, 4)).tobytes() == picture.convert(mode).tobytes()
 
 
 def test_what_is_no_colour_and_what_is_too_large_is_refused(run, noise):
@@ -247,6 +249,15 @@ def test_alpha_profile_and_text_stay(run, noise, job):
     assert result.facts["infotext"].startswith("a cat\nSteps: 20, Sampler: Euler, Seed: 1, Size: 12x8, Postprocess ")
     picture.info["icc_profile"] = b" " * 16 + b"CMYK"
     assert run(job, picture, *others, **JOBS[job]).value.info == {}
+
+
+def test_a_colour_that_stands_for_transparent_is_seen_as_that(run):
+    picture = PIL.Image.new("RGB", (4, 4), "red")
+    picture.putpixel((1, 2), (0, 0, 255))
+    picture.info["transparency"] = (255, 0, 0)
+    assert run("crop", run("equalize", picture).value, mode="border").facts["box"] == [1, 2, 2, 3]
+    assert run("crop", picture, left=1).value.getextrema()[3] == (0, 255)
+    assert run("make_mask", picture, source="alpha").getextrema() == (0, 255)
 
 
 def test_strips_make_no_difference_and_listen(run, noise, monkeypatch, context):
