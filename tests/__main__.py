@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -18,6 +19,8 @@ ENVS = ROOT / ".envs"
 TEST_LOCK = ROOT / "requirements-test.lock"
 # Tests mostly wait for processes, so three lanes fill two cores: each takes the next file when it is done with one.
 LANES = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "-p", "tests.order"]
+FEW = 10  # files of tests: for so few, more than one lane takes longer to start than it saves
+BESIDE = 2  # plugins are tested at once
 MOST_AGAIN = 10  # tests are run again; where more fail, that is not chance
 # The plugin's own packages come first; pytest is appended, so the tests see what the plugin would see.
 PLUGIN_PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
@@ -41,11 +44,7 @@ def main():
     parts = [(plugin.name, plugin, some) for plugin, some in chosen_plugins(of_plugin, quick)]
     if not paths or None in of_plugin.values():
         parts.insert(0, ("server", None, [path for path in paths if of_plugin[path] is None]))
-    counts = []
-    for name, plugin, some in parts:
-        print(f"\n{name}", flush=True)
-        command = plugin_command(plugin) if plugin else [sys.executable, "-m", "pytest"]
-        counts.append(run(command, some, options, whole=not paths) if command else Counts(failed=1))
+    counts = run_all(parts, options) if not paths else run_each(parts, options)
     passed, failed, skipped, unsteady = (
         sum(each, start) for each, start in zip(zip(*counts, strict=True), Counts(), strict=True)
     )
@@ -55,6 +54,42 @@ def main():
         print(f"unsteady: {each}")
     print(f"{passed} passed, {failed} failed, {skipped} skipped, {len(unsteady)} unsteady")
     return 0 if passed and not failed else 1
+
+
+def run_each(parts, options):
+    for name, plugin, some in parts:
+        print(f"\n{name}", flush=True)
+        command = command_of(plugin)
+        yield run(command, some, options) if command else Counts(failed=1)
+
+
+def run_all(parts, options):
+    """The server's tests first, then plugins, some at once, the one with most tests first; what each has said is shown
+    when it has ended. What has failed is run again when nothing else is."""
+    plugins = sorted((plugin for _, plugin, _ in parts if plugin), key=lambda plugin: -len(files_of(plugin)))
+    ended = []
+    if not all(plugin for _, plugin, _ in parts):
+        print("\nserver", flush=True)
+        command = command_of(None)
+        ended.append((command, *run_once([*command, *LANES, *options])))
+    commands = [(plugin, command_of(plugin)) for plugin in plugins]
+
+    def test(plugin, command):
+        lanes = LANES if len(files_of(plugin)) > FEW else []
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+            found = run_once([*command, *lanes, *options, str(plugin / "tests")], output)
+            output.seek(0)
+            print(f"\n{plugin.name}\n{output.read()}", end="", flush=True)
+        return command, *found
+
+    with ThreadPoolExecutor(BESIDE) as pool:
+        ended += pool.map(lambda each: test(*each) if each[1] else (None, Counts(failed=1), {}), commands)
+    for command, counts, failures in ended:
+        yield again(command, options, counts, failures)
+
+
+def files_of(plugin):
+    return [*plugin.glob("tests/test_*.py")]
 
 
 def is_test_path(argument):
@@ -75,9 +110,12 @@ def plugin_of(path):
     return ROOT.joinpath(*parts[:2]) if parts[:1] == ("plugins",) and len(parts) > 1 else None
 
 
-def plugin_command(plugin):
-    """None if its environment cannot be made."""
+def command_of(plugin):
+    """That of pytest for a plugin's tests, or for the server's; None if the environment cannot be made."""
     from core.ops import environments
+
+    if not plugin:
+        return [sys.executable, "-m", "pytest"]
 
     try:
         python = environments.ensure(plugin, ENVS)
@@ -103,25 +141,30 @@ class Counts(NamedTuple):
 
 
 def run(command, paths, options, whole=False):
-    """The Counts of pytest on `paths`. A `whole` run has lanes, and what fails in it is run once more, alone: what
-    depends on how busy a machine is shall be known and mended, but hide nothing else."""
-    counts, failures = run_once([*command, *(LANES if whole else []), *options, *paths])
-    if not whole or not failures or len(failures) != counts.failed or len(failures) > MOST_AGAIN:
+    """The Counts of pytest on `paths`; in a `whole` run, after what failed was run again."""
+    counts, failures = run_once([*command, *options, *paths])
+    return again(command, options, counts, failures) if whole else counts
+
+
+def again(command, options, counts, failures):
+    """The Counts after what failed was run once more, alone: what depends on how busy a machine is shall be known and
+    mended, but hide nothing else."""
+    if not failures or len(failures) != counts.failed or len(failures) > MOST_AGAIN:
         return counts
     print("\nonce more, alone", flush=True)
-    again, still = run_once([*command, *options, *failures])
-    if again.passed + again.failed < len(failures):
+    second, still = run_once([*command, *options, *failures])
+    if second.passed + second.failed < len(failures):
         return counts
     unsteady = [f"{id}: {how}" for id, how in failures.items() if id not in still]
     return counts._replace(failed=len(still), unsteady=unsteady)
 
 
-def run_once(command):
-    """(the Counts, {test: how it failed})."""
+def run_once(command, output=None):
+    """(the Counts, {test: how it failed}) of pytest, which prints into `output`."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         report_to = [f"--junitxml={report}", "-o", "junit_family=xunit1"]  # that has the tests' files
-        code = subprocess.run([*command, *report_to], cwd=ROOT).returncode
+        code = subprocess.run([*command, *report_to], cwd=ROOT, stdout=output, stderr=output).returncode
         suites = list(ElementTree.parse(report).iter("testsuite")) if report.exists() else []
     tests, wrong, errors, skipped = (
         sum(int(suite.get(key)) for suite in suites) for key in ("tests", "failures", "errors", "skipped")

@@ -11,7 +11,7 @@ import threading
 import time
 from pathlib import Path
 
-LIMIT_SECONDS, BEAT_SECONDS = 0.05, 0.01
+LIMIT_SECONDS, BEAT_SECONDS = 0.05, 0.02
 IDLE_SECONDS = 0.002  # of processor time, since the threads were looked at
 MARK = "the hub was blocked for "
 # Taken before eventlet replaces them by its own.
@@ -26,6 +26,7 @@ class Watch:
         self.beat_at, self.longest = monotonic(), 0.0
         self.files = {}  # by task, open: opening them each time takes a twentieth of a processor
         self.worked = self.waiting = 0.0
+        self.stat = None  # of the hub's thread, open
 
     def beat(self):
         import eventlet
@@ -53,7 +54,7 @@ class Watch:
                     text = stack or "a thread that held Python's lock"
                     write(2, f"{MARK}{blocked * 1000:.0f} ms: {text}\n".encode())
                 since, asleep, stack, beat_at, self.longest = now, 0.0, "", self.beat_at, 0.0
-            elif monotonic() - beat_at > 2 * BEAT_SECONDS and blocked > LIMIT_SECONDS / 2 and not stack:
+            elif monotonic() - beat_at > 1.5 * BEAT_SECONDS and blocked > LIMIT_SECONDS / 2 and not stack:
                 stack = where()
             before = now
 
@@ -86,15 +87,13 @@ class Watch:
 
     def slept(self, wall):
         """For how much of `wall` seconds the hub was in a system call, or waited for Python's lock."""
-        state = state_of(HUB_TASK)
+        state = self.state_of_hub()
         return min(wall, 2 * BEAT_SECONDS) if state == "S" or (state == "D" and not commits()) else 0
 
-
-def state_of(task):
-    try:
-        return Path(f"/proc/self/task/{task}/stat").read_text().rsplit(") ", 1)[1][0]
-    except OSError:
-        return "X"
+    def state_of_hub(self):
+        if not self.stat:
+            self.stat = open_file(f"/proc/self/task/{HUB_TASK}/stat", os.O_RDONLY)
+        return os.pread(self.stat, 1000, 0).rpartition(b") ")[2][:1].decode()
 
 
 def commits():
@@ -123,14 +122,15 @@ def watch():
     """What serves from now on is watched."""
     from core.rest import serving
 
-    serve = serving.serve
+    serve, watches = serving.serve, []
 
     def watched(listener, app, async_mode):
-        if async_mode == "eventlet" and sys.platform == "linux":
+        if async_mode == "eventlet" and sys.platform == "linux" and not watches:
             import eventlet
             import greenlet
 
             watch = Watch()
+            watches.append(watch)  # more listeners make no more hubs
             greenlet.settrace(watch.switched)
             eventlet.spawn(watch.beat)
             start_thread(watch.run, ())

@@ -245,10 +245,28 @@ class TestIn:
 
 def test_what_fails_in_a_whole_run_is_run_again_and_counted_apart(tmp_path, monkeypatch):
     monkeypatch.setattr(of_tests, "ROOT", tmp_path)
-    monkeypatch.setattr(of_tests, "LANES", [])  # they take seconds to start
     (tmp_path / "test_some.py").write_text(UNSTEADY)
     passed, failed, _, unsteady = run(PYTEST, ["test_some.py"], ["-p", "no:schemathesis"], whole=True)
     assert (passed, failed) == (1, 1)
     hung, chance = unsteady
     assert hung.startswith("test_some.py::test_fixture[a::b[c]]: ") and "it hung" in hung
     assert chance.startswith("test_some.py::TestIn::test_chance: ") and "assert not True" in chance
+
+
+def test_plugins_are_tested_beside_each_other_and_what_fails_again_when_all_have_ended(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(of_tests, "ROOT", tmp_path)
+    monkeypatch.setattr(of_tests, "command_of", lambda plugin: None if plugin.name == "none" else PYTEST)
+    plugins = [tmp_path / name for name in ("good", "none", "odd")]
+    for plugin in plugins:
+        (plugin / "tests").mkdir(parents=True)
+        source = UNSTEADY if plugin.name == "odd" else "def test_fine(): print('fine')"
+        (plugin / "tests" / f"test_{plugin.name}.py").write_text(source)
+    parts = [(plugin.name, plugin, [str(plugin / "tests")]) for plugin in plugins]
+    counts = list(of_tests.run_all(parts, ["-p", "no:schemathesis"]))
+    assert sorted((each.passed, each.failed, len(each.unsteady)) for each in counts) == [
+        (0, 1, 0),
+        (1, 0, 0),
+        (1, 1, 2),
+    ]
+    said = capfd.readouterr().out
+    assert said.index("once more, alone") > max(said.index("\ngood\n"), said.index("\nodd\n"))

@@ -7,6 +7,7 @@ same program from its first line on, with arguments, environment, input and outp
 import atexit
 import contextlib
 import functools
+import gc
 import json
 import os
 import runpy
@@ -128,6 +129,8 @@ def main():
     kind, listener, keepers = sys.argv[1], socket(fileno=int(sys.argv[2])), set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which stops the servers
     prepare_server() if kind == "server" else prepare_worker()
+    gc.collect()
+    gc.freeze()  # looking through it for garbage would copy it into each process
     while listener in select([listener, 0], [], [])[0]:
         connection = socket(fileno=listener._accept()[0])  # accept() would make one of eventlet's
         text, files, _, _ = recv_fds(connection, 65536, 2)
