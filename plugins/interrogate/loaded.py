@@ -55,7 +55,7 @@ def all_there(names: dict[str, str], ctx: Context) -> None:
         except ModelNotFound as error:
             lacking.append(error)
     if lacking:
-        raise ModelNotFound(" ".join(map(str, lacking)), hint=lacking[0].extra["hint"])
+        raise ModelNotFound("; ".join(map(str, lacking)), hint=lacking[0].extra["hint"])
 
 
 def bad_model(kind: str, name: str, why: str, hint: str = "") -> InvalidParams:

@@ -21,6 +21,7 @@ class Painted(Params):
     prompt: str = param("", widget="textarea", order=1, help="What it shows.")
     colour: str = param("red", order=2, group="look", help="Of all of it.")
     width: int = param(32, ge=1, le=2000, group="look", help="Of the picture.")
+    height: int = param(32, ge=1, le=2000, group="look", help="Of the picture.")
     seed: int = param(-1, ge=-1, widget="seed", help="Where chance begins.")
 
 class Tinted(Params):
@@ -33,7 +34,7 @@ class Demo(Plugin):
         ctx.log("mixing the colours")
         seed = 4711 if params.seed < 0 else params.seed
         infotext = f"{params.prompt}\\nSteps: 1, Seed: {seed}"
-        return Result(PIL.Image.new("RGB", (params.width, 32), params.colour), {"seed": seed, "infotext": infotext})
+        return Result(PIL.Image.new("RGB", (params.width, params.height), params.colour), {"seed": seed, "infotext": infotext})
 
     @job()
     def tint(self, image: Image, params: Tinted) -> Image:
@@ -287,6 +288,21 @@ def test_two_results_are_compared_with_what_differs(open_results, client):
     slider = page.get_by_role("slider", name="Where A ends and B begins")
     slider.press("ArrowRight")
     expect(slider).to_have_attribute("aria-valuenow", "52")
+
+
+def test_a_picture_and_its_enlargement_are_compared_in_one_size(open_results, client):
+    paint(client, width=64)
+    paint(client, width=192, height=95)
+    page = open_results()
+    for at in (0, 1):
+        tiles(page).nth(at).click(modifiers=["Control"])
+    page.get_by_role("button", name="Compare").click()
+    pictures = page.get_by_label("Side by side").locator("figure img")
+    expect(pictures).to_have_count(2)
+    widths = "all => all.map((each) => Math.round(each.getBoundingClientRect().width))"
+    wait_until(lambda: len({*pictures.evaluate_all(widths)}) == 1)
+    page.get_by_role("button", name="Wipe").click()
+    expect(page.get_by_role("slider", name="Where A ends and B begins")).to_be_visible()
 
 
 def test_lineage_is_drawn_and_leads_on(open_results, client):

@@ -48,14 +48,19 @@ export function Fetchable({ model }: { model: ModelFetchable }) {
   );
 }
 
-/** Below a list that a form lets choose from: what can be fetched into it, open where it is needed. */
-export function Offers({ offers, needed }: { offers: ModelFetchable[]; needed: boolean }) {
-  if (!offers.length) return null;
+/** Below a list that a form lets choose from: what is chosen and has to be fetched first, and what else can be. */
+export function Offers({ offers, chosen, open }: { offers: ModelFetchable[]; chosen?: ModelFetchable; open: boolean }) {
+  const others = offers.filter((model) => model !== chosen);
   return (
-    <details className={css.offers} open={needed}>
-      <summary>{offers.length} {offers.length === 1 ? "model" : "models"} to be fetched</summary>
-      {offers.map((model) => <Fetchable key={`${model.id} ${model.plugin}`} model={model} />)}
-    </details>
+    <>
+      {chosen && <div className={css.offers}><Fetchable model={chosen} /></div>}
+      {others.length > 0 && (
+        <details className={css.offers} open={open}>
+          <summary>{others.length} {chosen ? "more" : others.length === 1 ? "model" : "models"} to be fetched</summary>
+          {others.map((model) => <Fetchable key={`${model.id} ${model.plugin}`} model={model} />)}
+        </details>
+      )}
+    </>
   );
 }
 

@@ -9,7 +9,7 @@ import css from "./controls.module.css";
 export function ChoiceBox({ id, field, value, onChange, described }: ControlProps<string | null>) {
   const { names, fetchable, state, why } = useChoices(field.ui.choices_from);
   const none = field.nullable || field.default === "" || (field.default === undefined && !value) ? "none" : undefined;
-  const wanted = fetchable.some((model) => nameOf(model) === value);
+  const wanted = fetchable.find((model) => nameOf(model) === value);
   const gone = value && state === "here" && !names.includes(value) && value !== field.default && !wanted;
   return (
     <>
@@ -19,7 +19,7 @@ export function ChoiceBox({ id, field, value, onChange, described }: ControlProp
       />
       {gone && <p className={css.note}>The server does not have this one now.</p>}
       {wanted && <p className={css.note}>This one is not here yet: it can be fetched.</p>}
-      <Offers offers={fetchable} needed={wanted || !names.length} />
+      <Offers offers={fetchable} chosen={wanted} open={!names.length && !wanted} />
       {state === "failed" && <p className={css.note}>{why}</p>}
     </>
   );

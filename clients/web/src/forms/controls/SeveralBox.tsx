@@ -47,7 +47,7 @@ export function SeveralBox({ id, field, value, onChange, described }: ControlPro
         />
         <Kept kept={kept} onSaved={(name) => chosen.includes(name) || onChange([...chosen, name])} />
       </div>
-      <Offers offers={fetchable} needed={!names.length} />
+      <Offers offers={fetchable} open={!names.length} />
     </div>
   );
 }

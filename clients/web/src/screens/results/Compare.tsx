@@ -20,6 +20,7 @@ import { shown } from "./words";
 
 const STEP = 1.25; // of the zoom keys
 const LETTERS = "ABCD";
+const ALIKE = 0.02; // enlarged sizes are rounded
 
 /** What `compare` answers. */
 interface Difference {
@@ -46,7 +47,7 @@ export function Compare({ ids, onClose }: { ids: string[]; onClose: () => void }
   const artifacts = known?.artifacts.map((each) => latest.find(({ id }) => id === each.id) ?? each) ?? [];
   const pictures = artifacts.every(isPicture);
   const [a, b] = artifacts;
-  const canWipe = pictures && artifacts.length === 2 && a.facts.width === b.facts.width && a.facts.height === b.facts.height;
+  const canWipe = pictures && artifacts.length === 2 && isAlike(a, b);
   useKeys(
     {
       escape: ["Back to the gallery", onClose],
@@ -82,6 +83,16 @@ export function Compare({ ids, onClose }: { ids: string[]; onClose: () => void }
   );
 }
 
+/** Of one shape: the same picture enlarged, for example. */
+const isAlike = (a: ArtifactRecord, b: ArtifactRecord) => {
+  const [one, other] = [a.facts.width! * b.facts.height!, b.facts.width! * a.facts.height!];
+  return Math.abs(one - other) <= ALIKE * Math.max(one, other);
+};
+
+/** As large as the largest one of that shape is each shown, so that what belongs together is beside each other. */
+const largest = (artifact: ArtifactRecord, among: ArtifactRecord[]) =>
+  among.filter((each) => isAlike(artifact, each)).reduce((a, b) => (b.facts.width! > a.facts.width! ? b : a), artifact).facts;
+
 async function read(ids: string[]): Promise<Known> {
   const [first, ...others] = ids;
   const artifacts = Promise.all(ids.map(async (id) => (await call<{ artifact: ArtifactRecord }>("artifact", { id })).artifact));
@@ -94,7 +105,7 @@ function Sides({ artifacts, ...viewing }: { artifacts: ArtifactRecord[] } & View
     <div className={css.sides} data-count={artifacts.length}>
       {artifacts.map((artifact, at) => (
         <figure key={artifact.id}>
-          {isPicture(artifact) ? <Stage artifact={artifact} {...viewing} /> : <Empty title={words(artifact.kind)} />}
+          {isPicture(artifact) ? <Stage artifact={artifact} like={largest(artifact, artifacts)} {...viewing} /> : <Empty title={words(artifact.kind)} />}
           <figcaption>
             <b>{LETTERS[at]}</b>
             <Link href={`/results/${artifact.id}`}>Open</Link>
@@ -131,9 +142,9 @@ function Wipe({ artifacts: [a, b], ...viewing }: { artifacts: ArtifactRecord[] }
   const percent = `${part * 100}%`;
   return (
     <div ref={box} className={css.wipe}>
-      <Stage artifact={a} {...viewing} />
+      <Stage artifact={a} like={largest(a, [b])} {...viewing} />
       <div className={css.over} style={{ clipPath: `inset(0 0 0 ${percent})` }}>
-        <Stage artifact={b} {...viewing} />
+        <Stage artifact={b} like={largest(b, [a])} {...viewing} />
       </div>
       <div
         className={css.handle}

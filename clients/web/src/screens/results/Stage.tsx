@@ -18,19 +18,21 @@ const WHEEL = 0.0016;
 
 interface Props extends Viewing {
   artifact: ArtifactRecord;
+  /** Of this size it is shown, for comparison with a larger one. */
+  like?: { width?: number; height?: number };
   onSwipe?: (by: 1 | -1) => void;
   /** Told how many screen pixels a picture's pixel has. */
   onScale?: (scale: number) => void;
   children?: ReactNode;
 }
 
-export function Stage({ artifact, view, setView, onSwipe, onScale, children }: Props) {
+export function Stage({ artifact, like = artifact.facts, view, setView, onSwipe, onScale, children }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const { width, height } = useSize(box);
   const bytes = `${artifact.id} ${artifact.sha256}`;
   const [loaded, setLoaded] = useState("");
   const [gone, setGone] = useState("");
-  const [w, h] = [artifact.facts.width ?? 512, artifact.facts.height ?? 512];
+  const [w, h] = [like.width ?? 512, like.height ?? 512];
   const fit = width ? Math.min(width / w, height / h, LARGEST_FIT) : 0;
   const scale = fit * view.zoom;
   useEffect(() => void (scale && onScale?.(scale)), [scale]);
