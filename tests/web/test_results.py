@@ -34,7 +34,8 @@ class Demo(Plugin):
         ctx.log("mixing the colours")
         seed = 4711 if params.seed < 0 else params.seed
         infotext = f"{params.prompt}\\nSteps: 1, Seed: {seed}"
-        return Result(PIL.Image.new("RGB", (params.width, params.height), params.colour), {"seed": seed, "infotext": infotext})
+        size = params.width, params.height
+        return Result(PIL.Image.new("RGB", size, params.colour), {"seed": seed, "infotext": infotext})
 
     @job()
     def tint(self, image: Image, params: Tinted) -> Image:
