@@ -144,11 +144,14 @@ class Prompts(Plugin):
     @job(affinity="model", memory=700_000_000, reuse=True)
     def expand_prompt(self, text: Text, params: Expansion, ctx: Context) -> Iterator[Text]:
         """Let a small language model go on with a prompt, as people write them for pictures."""
-        ctx.models.path("prompt_expander", params.model)  # said at once if it is not there: the next line takes seconds
+        text, first, device = _prompt(text), _seed(params.seed), "cpu" if ctx.low_memory else self._device
+        folder = ctx.models.path("prompt_expander", params.model)  # before what takes seconds
+        ctx.progress(0, 1, f"load {params.model}")
         from . import expander
 
-        text, first = _prompt(text), _seed(params.seed)
-        self._expander = expander.get(self._expander, params.model, ctx, "cpu" if ctx.low_memory else self._device)
+        if not self._expander or self._expander.stamp != expander.stamp(folder, device):
+            self._expander = None  # its memory is free before the other's is taken
+            self._expander = expander.Expander(params.model, folder, device)
         for k in range(params.count):
             seed = (first + k) % SEEDS
             yield Result(self._expander.write(text, seed, params, ctx, k), {"seed": seed, "model": params.model})

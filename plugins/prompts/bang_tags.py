@@ -19,10 +19,10 @@ def expand(text: str, params: Any, ctx: Context) -> tuple[str, list[str]]:
     """The text with its bang tags expanded, and warnings: of tags that no list knows, which stay as they are.
 
     What the prompt names already is not offered. Raises InvalidParams if the result is too long for a prompt."""
-    asked = {key(found[1]): found[1] for found in BANG.finditer(text)}
+    asked = {key(found[1]) for found in BANG.finditer(text)}
     if not asked:
         return text, []
-    related, there = Related(ctx, {*asked}), _named(text)
+    related, there = Related(ctx, asked), _named(text)
     warnings: dict[str, None] = {}
 
     def choice(found: re.Match) -> str:

@@ -21,21 +21,18 @@ WRITES_ON = re.compile(r"(LMHeadModel|ForCausalLM)$")
 MAX_ROOM = 4096  # tokens, where a model says no limit
 
 
-def get(loaded: "Expander | None", name: str, ctx: Context, device: str) -> "Expander":
-    """The model of that name, which is `loaded` already or takes its place. Raises ModelNotFound, InvalidParams."""
-    folder = ctx.models.path("prompt_expander", name)
-    stamp = (str(folder), device, *sorted((path.name, path.stat().st_mtime_ns) for path in folder.glob("*")))
-    if loaded and loaded.stamp == stamp:
-        return loaded
-    ctx.progress(0, 1, f"load {name}")
-    disable_progress_bar()
-    set_verbosity_error()  # a table of what the weights lack: we refuse them, and say so
-    return Expander(name, folder, device, stamp)
+def stamp(folder: Path, device: str) -> tuple:
+    """What changes when the model has to be loaded again."""
+    return (str(folder), device, *sorted((path.name, path.stat().st_mtime_ns) for path in folder.glob("*")))
 
 
 class Expander:
-    def __init__(self, name: str, folder: Path, device: str, stamp: tuple):
-        self._name, self.stamp = name, stamp
+    """A model that is loaded. Raises InvalidParams if the folder holds none."""
+
+    def __init__(self, name: str, folder: Path, device: str):
+        self._name, self.stamp = name, stamp(folder, device)
+        disable_progress_bar()
+        set_verbosity_error()  # a table of what the weights lack: we refuse them, and say so
         try:
             config = _config(name, folder)
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
