@@ -149,8 +149,14 @@ class Faces(Plugin):
     def _found(self, pixels: Any, params: FindParams, ctx: Context) -> list[Any]:
         from . import finding
 
-        ctx.progress(0, 1, "find faces")
-        found = finding.faces(pixels, self._finder(params.detector, ctx), params.detection_size)
+        def step(done: int, of: int) -> None:
+            ctx.raise_if_cancelled()
+            ctx.progress(done, of, "find faces")
+
+        step(0, 1)
+        found = finding.faces(pixels, self._finder(params.detector, ctx), params.detection_size, step)
+        if ctx.low_memory:
+            self._kept.pop("detector")
         found = [face for face in found if face.score >= params.confidence and face.size >= params.smallest]
         if params.faces != "all" and found:
             height, width = pixels.shape[:2]

@@ -19,7 +19,8 @@ EYES_AT = 160  # pixels: faces are made so wide to look for their eyes
 USUAL_EYES = numpy.array([[0.31, 0.40], [0.69, 0.40]])  # in the square that a cascade finds
 OVERLAP = 0.3  # of two boxes' joint area: more is one face
 AT_LEAST = 0.5  # sure RetinaFace has to be: less cannot be asked for
-Found = Callable[[numpy.ndarray], list["Face"]]
+Step = Callable[[int, int], None]  # is told how much is done of how much, and may raise to stop
+Finder = Callable[[numpy.ndarray, Step], list["Face"]]
 
 
 @dataclass
@@ -42,20 +43,19 @@ class Face:
         return math.hypot((left + right) / 2 - x, (top + bottom) / 2 - y)
 
 
-def faces(pixels: numpy.ndarray, finder: Found, shorter_side: int) -> list[Face]:
+def faces(pixels: numpy.ndarray, finder: Finder, shorter_side: int, step: Step) -> list[Face]:
     """All faces in (H, W, 3) uint8 RGB, from left to right. The finder sees the picture with that shorter side."""
     height, width = pixels.shape[:2]
     scale = shorter_side / max(min(height, width), max(height, width) / WIDEST)
     size = [max(1, round(width * scale)), max(1, round(height * scale))]
     seen = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     ratio = numpy.array([width / size[0], height / size[1]])
-    found = [
-        Face(face.box * [*ratio, *ratio], (face.landmarks + 0.5) * ratio - 0.5, face.score) for face in finder(seen)
-    ]
-    sound = [
-        face for face in found if numpy.isfinite(face.box).all() and alignment.to_square(face.landmarks) is not None
-    ]
-    return sorted(sound, key=lambda face: (face.box[0], face.box[1]))
+    found = []
+    for face in finder(seen, step):
+        box, landmarks = face.box * [*ratio, *ratio], (face.landmarks + 0.5) * ratio - 0.5
+        if numpy.isfinite(box).all() and alignment.to_square(landmarks) is not None:
+            found.append(Face(box, landmarks, face.score))
+    return sorted(found, key=lambda face: (face.box[0], face.box[1]))
 
 
 class Cascades:
@@ -68,10 +68,14 @@ class Cascades:
             cv2.CascadeClassifier(f"{cv2.data.haarcascades}haarcascade_{name}.xml") for name in names
         )
 
-    def __call__(self, pixels: numpy.ndarray) -> list[Face]:
+    def __call__(self, pixels: numpy.ndarray, step: Step) -> list[Face]:
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
         grey = cv2.createCLAHE(CONTRAST, (8, 8)).apply(grey)  # or dark skin in the shade would be missed
-        return distinct([face for degrees in TURNS for face in self._upright(grey, degrees)])
+        found = []
+        for number, degrees in enumerate(TURNS):
+            step(number, len(TURNS))
+            found += self._upright(grey, degrees)
+        return distinct(found)
 
     def _upright(self, grey: numpy.ndarray, degrees: int) -> list[Face]:
         """Faces that stand upright in the picture turned by that."""
@@ -125,7 +129,7 @@ class RetinaFace:
         restoring.fill(self._network, tensors, path, "RetinaFace", "detector")
         self._network.eval().requires_grad_(False)
 
-    def __call__(self, pixels: numpy.ndarray) -> list[Face]:
+    def __call__(self, pixels: numpy.ndarray, step: Step) -> list[Face]:
         import torch
 
         with torch.inference_mode():

@@ -5,12 +5,18 @@ import numpy
 import PIL.Image
 import published
 import pytest
-from faces import restoring
+from faces import finding, restoring
 
 from core.errors import Cancelled
 from core.plugin import InvalidParams, ModelNotFound
 
 EMPTY = PIL.Image.new("RGB", (64, 64), "teal")
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """As the faces here are turned, and no further."""
+    monkeypatch.setattr(finding, "TURNS", (0, -30, -90))
 
 
 @pytest.fixture(scope="session")
@@ -125,6 +131,14 @@ def test_a_cancelled_job_stops_at_the_next_face_or_gives_what_is_there(run, mode
     assert facts["faces"] == 1 and facts["partial"] and len(facts["boxes"]) == 1
 
 
+def test_the_search_stops_at_once(run, ctx, monkeypatch):
+    told = []
+    monkeypatch.setattr(ctx, "progress", lambda *given: told.append(given) or (given[0] == 2 and ctx._cancelled.set()))
+    with pytest.raises(Cancelled):
+        run("find_faces", two_faces())
+    assert told[-1] == (2, 3, "find faces")
+
+
 def test_faces_are_cut_out_upright(run):
     picture, _ = drawing.scene(500, 256, (110, 128, 130, 0), (350, 128, 130, 90))
     straight, turned = (numpy.asarray(cut.value).astype(int) for cut in run("cut_faces", picture, size=64))
@@ -153,9 +167,12 @@ def test_the_parser_s_mask_limits_what_is_pasted(run, model, grey, tmp_path, mon
     assert result.facts["faces"] == 2 and result.value.tobytes() == two_faces().tobytes()
 
 
-def test_memory_is_given_back(plugin, run, model):
+def test_memory_is_given_back(plugin, run, ctx, model):
     run("restore_faces", EMPTY, model=model)
     assert plugin._kept.keys() == {"detector", "restorer"}
+    ctx.low_memory = True
+    run("restore_faces", EMPTY, model=model)
+    assert plugin._kept.keys() == {"restorer"}
     plugin.unload()
     assert not plugin._kept
 

@@ -63,7 +63,7 @@ def test_gfpgan_gives_equal_squares(tmp_path):
 @pytest.mark.parametrize("file", ["detection_Resnet50_Final.pth", "detection_mobilenet0.25_Final.pth"])
 def test_published_detectors_are_read(tmp_path, file):
     detector = finding.RetinaFace(published.write(tmp_path / file, file), "cpu")
-    found = finding.faces(SQUARE[:100, :64], detector, 64)
+    found = finding.faces(SQUARE[:100, :64], detector, 64, lambda *_: None)
     assert all(face.landmarks.shape == (5, 2) and 0.5 <= face.score <= 1 for face in found)
 
 
@@ -80,7 +80,7 @@ def test_what_the_detector_finds_is_where_it_is(monkeypatch, tmp_path):
     monkeypatch.setattr(detector._network, "detect_faces", found)
     picture = numpy.zeros((400, 800, 3), numpy.uint8)
     picture[..., 0] = 255
-    (face,) = finding.faces(picture, detector, 100)
+    (face,) = finding.faces(picture, detector, 100, lambda *_: None)
     assert seen[0].shape == (100, 200, 3) and (seen[0][..., 2] == 255).all()  # blue, green, red
     assert face.box.tolist() == [80, 40, 320, 280] and face.landmarks[2].tolist() == [201.5, 161.5]
 
