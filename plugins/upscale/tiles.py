@@ -65,10 +65,11 @@ def cut_up(
     `tile` and `overlap` are what somebody wants, 0 if they do not care."""
     across = down = tile or max(width, height)
     if not tile and not network.whole and width * height > min(SMALL, budget):
-        area = max(budget / network.cost, LEAST * LEAST)
-        if area < width * height:
-            across = down = math.isqrt(int(area))
-            across, down = max(across, int(area) // height), max(down, int(area) // width)
+        area = int(max(budget / network.cost, LEAST * LEAST))
+        wide, high = (max(_up(side, network.multiple), network.minimum) for side in (width, height))
+        if area < wide * high:
+            across = down = math.isqrt(area)
+            across, down = max(across, area // high), max(down, area // wide)
     margin, blend = margins(network, overlap) if across < width or down < height else (0, False)
     axes = [
         axis(length, most, margin, network.multiple, network.minimum, blend)

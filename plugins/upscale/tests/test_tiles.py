@@ -90,6 +90,8 @@ def test_the_budget_decides_how_large_tiles_are(tmp_path):
     for budget in (1e6, 1e7, 1e8):
         across, down, _ = cut_up(network, 3000, 2000, budget)
         assert 0.5 * budget < across.side * down.side * network.cost <= 1.1 * budget
+    across, down, _ = cut_up(Made(None, minimum=32), 100_000, 1, 1e7)
+    assert down.side == 32 and across.side * 32 * Made.cost <= 1e7
 
 
 def test_where_memory_does_not_suffice_tiles_become_smaller():
