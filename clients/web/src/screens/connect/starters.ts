@@ -15,11 +15,12 @@ interface Starter {
 const needed = ({ inputs }: JobType) => Object.entries(inputs).filter(([, { optional }]) => !optional);
 const isPlain = ({ light, program }: JobType): boolean => !light && !program;
 
-/** At most three; none where no job takes what another one makes. */
+/** At most three; none where no job takes what another one makes. Jobs of one plugin belong together. */
 export function starters(catalogue: Catalogue): Starter[] {
   const jobs = Object.values(catalogue).filter(isPlain);
   for (const first of jobs.filter((job) => !needed(job).length)) {
-    const second = jobs.find((job) => job !== first && takes(job, first.output.kind));
+    const beside = jobs.filter(({ plugin }) => plugin === first.plugin);
+    const second = [...beside, ...jobs].find((job) => job !== first && takes(job, first.output.kind));
     if (second) return flows(first, second);
   }
   return [];
