@@ -144,6 +144,20 @@ def smaller(image: Image.Image, way: str) -> Image.Image:
 WAYS = {"area": 0.3, "bicubic": 0.3, "lanczos": 0.25, "bilinear": 0.15}
 
 
+def way(rng: random.Random) -> str:
+    return rng.choices(list(WAYS), list(WAYS.values()))[0]
+
+
+def soften(large: np.ndarray, small: np.ndarray, share: float, seed: int) -> None:
+    """Blur a share of a pool's pictures in place, so far that what is left at a quarter is soft, too: as what the
+    decoder of a diffusion model makes, and much on the web."""
+    for k in range(len(large)):
+        rng = random.Random(f"soft {seed} {k}")
+        if rng.random() < share:
+            image = Image.fromarray(large[k]).filter(ImageFilter.GaussianBlur(rng.uniform(1, 7)))
+            large[k], small[k] = np.asarray(image), np.asarray(smaller(image, way(rng)))
+
+
 def pool(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Pictures (count, size, size, 3) uint8 and what is left of each, (count, size / 4, size / 4, 3) uint8."""
     large = np.empty((count, size, size, 3), np.uint8)
@@ -151,7 +165,7 @@ def pool(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     for k in range(count):
         rng = random.Random(f"{seed} {k}")
         (kind,) = rng.choices(list(SHARES), list(SHARES.values()))
-        (way,) = rng.choices(list(WAYS), list(WAYS.values()))
+        chosen = way(rng)
         image = KINDS[kind](size, rng)
-        large[k], small[k] = np.asarray(image), np.asarray(smaller(image, way))
+        large[k], small[k] = np.asarray(image), np.asarray(smaller(image, chosen))
     return large, small

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from .network import SCALE, Compact
-from .pictures import pool
+from .pictures import pool, soften
 
-CROP, BATCH, RATE = 24, 16, 2e-3  # a crop is so many pixels wide before it is enlarged
+CROP, BATCH = 24, 16  # a crop is so many pixels wide before it is enlarged
 FLOOR = 1e-5  # mean squared error below which a crop is good enough: 50 dB
 SAVE_EVERY = 500
 
@@ -53,18 +53,23 @@ def loss_of(made: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     return ((made - wanted).square().mean((1, 2, 3)) + FLOOR).log().mean()
 
 
-def rate_at(step: int, steps: int) -> float:
+def rate_at(step: int, steps: int, peak: float) -> float:
     """Up for 200 steps, then down to nothing along half a cosine."""
-    return RATE * min(1, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+    return peak * min(1, (step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
 
 
-def train(folder: Path, steps: int, seed: int, count: int, size: int) -> Path:
+def train(
+    folder: Path, steps: int, seed: int, count: int, size: int, rate: float, init: Path | None, soft: float
+) -> Path:
     """In bfloat16, the last fifth in float32; returns the file of the weights (float16)."""
     folder.mkdir(parents=True, exist_ok=True)
     large, small = pictures(folder / "pool.npz", count, size, seed)
+    soften(large, small, soft, seed)
     torch.manual_seed(seed)
     network = Compact().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), RATE, betas=(0.9, 0.99), weight_decay=0)
+    if init:
+        network.load_state_dict({key: value.float() for key, value in load_file(init).items()})
+    optimizer = torch.optim.AdamW(network.parameters(), rate, betas=(0.9, 0.99), weight_decay=0)
     first, state = 0, folder / "state.pt"
     if state.exists():
         kept = torch.load(state, weights_only=True)
@@ -73,7 +78,7 @@ def train(folder: Path, steps: int, seed: int, count: int, size: int) -> Path:
         optimizer.load_state_dict(kept["optimizer"])
     started, told = time.process_time(), []
     for step in range(first, steps):
-        optimizer.param_groups[0]["lr"] = rate_at(step, steps)
+        optimizer.param_groups[0]["lr"] = rate_at(step, steps, rate)
         given, wanted = crops(large, small, np.random.default_rng([seed, step]))
         with torch.autocast("cpu", torch.bfloat16, enabled=step < 0.8 * steps):
             made = network(given.to(memory_format=torch.channels_last))
@@ -112,6 +117,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--count", type=int, default=700, help="pictures to draw")
     parser.add_argument("--size", type=int, default=256, help="their width and height")
+    parser.add_argument("--rate", type=float, default=2e-3, help="peak learning rate")
+    parser.add_argument("--init", type=Path, help="weights to begin with")
+    parser.add_argument("--soft", type=float, default=0, help="share of the pictures that is blurred")
     parser.add_argument("--threads", type=int, default=1)
     options = vars(parser.parse_args())
     torch.set_num_threads(options.pop("threads"))
