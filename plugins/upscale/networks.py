@@ -55,10 +55,6 @@ class Network:
     def dtype(self) -> torch.dtype:
         return self._descriptor.dtype
 
-    @property
-    def size_bytes(self) -> int:
-        return sum(each.numel() * each.element_size() for each in self._descriptor.model.parameters())
-
     def __call__(self, tiles: torch.Tensor) -> torch.Tensor:
         """Equal tiles give equal results. What is too much for half precision is done again, and from then on, in
         float32. Raises InvalidParams if the network is broken."""

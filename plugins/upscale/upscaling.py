@@ -134,6 +134,9 @@ class Work:
                 if not n:
                     canvas.fill(self._colours, self._box, PIL.Image.Resampling.LANCZOS)
                 break
+            finally:
+                if isinstance(upscaler, Ldsr):  # which stays, and would keep the picture
+                    upscaler.diffusion.before = lambda *step: None
         if self._image.mode == "RGBA":
             first = self._plans[0][0]
             method = PIL.Image.Resampling.LANCZOS if isinstance(first, Network) else first
