@@ -49,12 +49,10 @@ def own_environment(monkeypatch, tmp_path_factory):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.getbasetemp() / "config"))
 
 
-@pytest.fixture(scope="module")
-def cold():
-    """The file's servers start as users start theirs, not as tests/warm.py does."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(warm, "allowed", False)
-        yield
+@pytest.fixture
+def cold(monkeypatch):
+    """Servers start as users start theirs, not as tests/warm.py does."""
+    monkeypatch.setattr(warm, "allowed", False)
 
 
 @pytest.fixture(scope="session")

@@ -56,6 +56,7 @@ def test_the_running_server_imports_neither_torch_nor_a_plugin():
     assert "torch: []" in found.stdout and "plugins: []" in found.stdout
 
 
+@pytest.mark.usefixtures("cold")
 def test_the_server_loads_no_library_of_torch():
     with serve({"hello": HELLO}) as server, Wire(server) as wire:
         wire.ended(wire.submit("hello"))
@@ -63,6 +64,7 @@ def test_the_server_loads_no_library_of_torch():
             assert "torch" not in maps.read()
 
 
+@pytest.mark.usefixtures("cold")
 def test_it_prints_version_address_devices_outputs_and_plugins():
     with serve({"hello": HELLO, "broken": "import nowhere"}) as server:
         assert f"http://127.0.0.1:{server.port}/?token={server.token}" in server.log
@@ -70,6 +72,7 @@ def test_it_prints_version_address_devices_outputs_and_plugins():
             assert f"\n{line}" in server.log
 
 
+@pytest.mark.usefixtures("cold")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_stops_cleanly_within_five_seconds_with_a_job_running(number):
     source = HELLO.replace('return "hello"', 'time.sleep(60); return ""')
