@@ -90,6 +90,7 @@ def test_what_has_to_be_fetched_is_said_in_one_message(artist, client):
     for path, more, name in [
         ("extra-single-image", {"gfpgan_visibility": 1}, "face_restorer/GFPGANv1.4.pth"),
         ("extra-single-image", {"codeformer_visibility": 1}, "face_restorer/codeformer.pth"),
+        ("extra-single-image", {"upscaler_1": "R-ESRGAN 4x+"}, "upscaler/RealESRGAN_x4plus.pth"),
         ("txt2img", SMALL | {"restore_faces": True}, "face_restorer/GFPGANv1.4.pth"),
         ("interrogate", {"model": "clip"}, "clip/"),
         ("interrogate", {"model": "deepdanbooru"}, "tagger/deepdanbooru.onnx"),

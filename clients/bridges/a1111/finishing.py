@@ -14,7 +14,7 @@ FILES = {
     "R-ESRGAN 4x+": "RealESRGAN_x4plus", "R-ESRGAN 4x+ Anime6B": "RealESRGAN_x4plus_anime_6B",
     "R-ESRGAN 2x+": "RealESRGAN_x2plus", "R-ESRGAN General 4xV3": "realesr-general-x4v3",
     "R-ESRGAN General WDN 4xV3": "realesr-general-wdn-x4v3", "R-ESRGAN AnimeVideo": "realesr-animevideov3",
-    "SwinIR_4x": "SwinIR", "SwinIR 4x": "SwinIR",
+    "SwinIR 4x": "SwinIR_4x", "DAT x4": "DAT_x4",
 }  # fmt: skip
 Row = dict[str, Any]
 
