@@ -17,8 +17,9 @@ from core.ops import bootstrap
 ROOT = Path(__file__).resolve().parents[1]
 ENVS = ROOT / ".envs"
 TEST_LOCK = ROOT / "requirements-test.lock"
-# Tests mostly wait for processes, so three lanes fill two cores: each takes the next file when it is done with one.
-LANES = ["-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "-p", "tests.order"]
+# Each lane takes the next file when it is done with one.
+LANES = ["--dist", "loadfile", "--no-loadscope-reorder", "-p", "tests.order", "-n"]
+OF_SERVER, OF_PLUGIN = "4", "2"  # lanes, for two cores: the server's tests mostly wait for processes
 FEW = 10  # files of tests: for so few, more than one lane takes longer to start than it saves
 BESIDE = 2  # plugins are tested at once
 MOST_AGAIN = 10  # tests are run again; where more fail, that is not chance
@@ -71,11 +72,11 @@ def run_all(parts, options):
     if not all(plugin for _, plugin, _ in parts):
         print("\nserver", flush=True)
         command = command_of(None)
-        ended.append((command, *run_once([*command, *LANES, *options])))
+        ended.append((command, *run_once([*command, *LANES, OF_SERVER, *options])))
     commands = [(plugin, command_of(plugin)) for plugin in plugins]
 
     def test(plugin, command):
-        lanes = LANES if len(files_of(plugin)) > FEW else []
+        lanes = [*LANES, OF_PLUGIN] if len(files_of(plugin)) > FEW else []
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             found = run_once([*command, *lanes, *options, str(plugin / "tests")], output)
             output.seek(0)

@@ -195,7 +195,7 @@ def test_sd_upscale_enlarges_without_seams(draw, calls):
         job="sd_upscale", image=source, prompt="a blue background", overlap=32, steps=8, denoising_strength=0.2
     )
     assert result.value.size == (256, 256) and result.facts["width"] == 256
-    assert len(calls[0]) > 1  # tiles share calls
+    assert max(len(asks) for asks in calls) > 1  # tiles share calls
     steps = abs(numpy.diff(pixels(result).mean(2), axis=1)).mean(0)
     assert steps.max() < 3  # brightness from one column to the next
     assert is_blue(pixels(result))
