@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 import requests
 
-from clients.python import ModelNotFound
+from clients.python import DependencyFailed, ModelNotFound
 from tests.serving import ROOT, serve, wait_until
 from tests.shell import in_process
 
@@ -99,6 +99,10 @@ def test_what_has_to_be_fetched_is_said_in_one_message(artist, client):
         assert answer.status_code == 404 and re.search(how + name, answer.json()["detail"]), answer.json()
     with pytest.raises(ModelNotFound, match=how + "face_restorer/codeformer.pth"):
         client.submit("restore_faces", {"model": "codeformer.pth"}, {"image": png(picture())}).wait()
+    asked = {"gfpgan_visibility": 1, "codeformer_visibility": 1, "upscaler": "SwinIR_4x.pth"}
+    files = ("face_restorer/GFPGANv1.4.pth", "face_restorer/codeformer.pth", "upscaler/SwinIR_4x.pth")
+    with pytest.raises(ModelNotFound, match="; .*".join(how + file for file in files)):
+        client.submit("extras", asked, {"image": png(picture())}).wait()
 
 
 def test_extras_are_one_job_also_for_all_files_of_a_folder(client, tmp_path):
@@ -179,6 +183,14 @@ def test_a_flow_draws_restores_faces_and_enlarges_and_all_of_it_is_known(crew, t
         assert whole_way(client, last) == [("faces.restore_faces", 1, [drawn]), ("stable_diffusion.txt2img", 2, [])]
         assert client.call("artifact", {"id": faces})["artifact"]["facts"]["faces"] == 0
         assert [each["id"] for each in record["inputs"]["image"]] == [faces]
+
+
+def test_extras_say_what_the_job_said_that_failed(crew):
+    path = crew.folder / "models/face_restorer/codeformer.pth"
+    path.touch()
+    with crew.client() as client, pytest.raises(DependencyFailed, match="codeformer.pth cannot be used: .* empty"):
+        client.submit("extras", {"codeformer_visibility": 1}, {"image": png(picture())}).wait()
+    path.unlink()
 
 
 def test_a_flow_goes_on_after_kill_9_of_the_server_and_its_workers(crew):

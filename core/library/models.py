@@ -73,6 +73,20 @@ class Models:
             "What plugins name to be fetched: python3 server.py plugins models",
         )
 
+    def all_there(self, wanted: Iterable[tuple[str, str]]) -> None:
+        """Raise one ModelNotFound of all those models, each a kind and a name, that are not there."""
+        lacking = []
+        for kind, name in wanted:
+            try:
+                self.path(kind, name)
+            except ModelNotFound as error:
+                lacking.append(error)
+        if len(lacking) == 1:
+            raise lacking[0]
+        if lacking:
+            hint = f"Or put them into {self.folder}, each below its kind; they are found without a restart."
+            raise ModelNotFound("; ".join(map(str, lacking)), hint=hint)
+
 
 def missing(model: dict[str, Any]) -> str:
     """What a person has to know of a model that is to be fetched."""

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from core.plugin import Context, Image, Json, Params, Plugin, Result, Text, job, param
 
-from .loaded import Loaded, all_there
+from .loaded import Loaded
 
 CLIP = param("clip-vit-large-patch14", choices_from="models/clip", help="CLIP model that compares pictures and words.")
 TAGGER = param(
@@ -89,9 +89,9 @@ class Interrogate(Plugin):
         from .prompts import described
         from .ranking import Ranker
 
-        needed = {"captioner": params.captioner} if not params.caption else {}
-        needed |= {"clip": params.clip} if params.mode != "caption" else {}
-        all_there(needed, ctx)
+        needed = [("captioner", params.captioner)] if not params.caption else []
+        needed += [("clip", params.clip)] if params.mode != "caption" else []
+        ctx.models.all_there(needed)  # before anything is done with the first
         caption = params.caption
         if not caption:
             captioner = self._loaded.get("captioner", params.captioner, Captioner, ctx)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.plugin import Context, InvalidParams, ModelNotFound
+from core.plugin import Context, InvalidParams
 
 Model = TypeVar("Model")
 
@@ -44,18 +44,6 @@ class Loaded:
 def _stamps(path: Path) -> list[tuple[str, int, int]]:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [(file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files if file.is_file()]
-
-
-def all_there(names: dict[str, str], ctx: Context) -> None:
-    """Raise ModelNotFound, of all models {kind: name} that are not there, before anything is done with the others."""
-    lacking = []
-    for kind, name in names.items():
-        try:
-            ctx.models.path(kind, name)
-        except ModelNotFound as error:
-            lacking.append(error)
-    if lacking:
-        raise ModelNotFound("; ".join(map(str, lacking)), hint=lacking[0].extra["hint"])
 
 
 def bad_model(kind: str, name: str, why: str, hint: str = "") -> InvalidParams:

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from core.plugin import Artifact, Context, Params, param
+from core.plugin import Artifact, Child, Context, Params, param
 
 DEFAULT = "builtin/compact-x4"
 LIST = "models/upscaler"
-FACES = "face_restorer"
+UPSCALER, FACES = "upscaler", "face_restorer"
 GROUP, SECOND, SIZE = "faces", "second upscaler", "exact size"
 
 
@@ -53,15 +53,20 @@ class ExtrasParams(Params):
 
 
 def extras(image: Artifact, params: ExtrasParams, ctx: Context) -> Artifact:
-    """The picture itself where nothing is asked for."""
+    """The picture itself where nothing is asked for. Raises ModelNotFound before anything is done."""
     steps = [_restoring("GFPGAN", "GFPGANv1.4.pth", {"visibility": params.gfpgan_visibility}, ctx)]
     more = {"visibility": params.codeformer_visibility, "weight": params.codeformer_weight}
     steps.append(_restoring("CodeFormer", "codeformer.pth", more, ctx))
     steps.insert(0 if params.upscale_first else 2, _enlarging(params))
-    given: Any = image
-    for name, job, options in filter(None, steps):
-        given = ctx.submit(job, options, {"image": given}, key=name)
-    return image if given is image else ctx.gather([given])[0].outputs[0]
+    steps = [step for step in steps if step]
+    models = [(FACES if job == "restore_faces" else UPSCALER, options["model"]) for _, job, options in steps]
+    second = params.upscaler and params.second_visibility and params.second_upscaler
+    ctx.models.all_there(models + ([(UPSCALER, second)] if second else []))
+    children: list[Child] = []
+    for name, job, options in steps:
+        children.append(ctx.submit(job, options, {"image": children[-1] if children else image}, key=name))
+    done = ctx.gather(children)  # all, so that of several the one that failed is told, not one that waited for it
+    return done[-1].outputs[0] if done else image
 
 
 def _enlarging(params: ExtrasParams) -> tuple[str, str, dict[str, Any]] | None:
