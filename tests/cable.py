@@ -40,8 +40,13 @@ class Cable:
                 if self.is_cut:
                     near.close()
                     continue
-                far = socket.create_connection((self._target.hostname, self._target.port))
-                self._ends += [near, far]
+                self._ends.append(near)
+                try:
+                    far = socket.create_connection((self._target.hostname, self._target.port))
+                except OSError:  # the server is away
+                    hang_up(near)
+                    continue
+                self._ends.append(far)
                 for source, sink in ((near, far), (far, near)):
                     self._start(self._pump, source, sink, far)
 
