@@ -12,6 +12,7 @@ import shlex
 import signal
 
 import PIL.Image
+import PIL.ImageChops
 import pytest
 import requests
 
@@ -135,7 +136,7 @@ def test_the_first_examples_of_the_page_about_upscaling_run(client, tmp_path, mo
 
 
 def face_restorer(folder):
-    """A model with GFPGAN's tensors, all of zeros: a hole in the disk. It is loaded, and finds no face to restore."""
+    """A model with GFPGAN's tensors, all of zeros: a hole in the disk. Whatever the face, it draws the same one."""
     text = gzip.decompress((ROOT / "plugins/faces/tests/data/published_keys.txt.gz").read_bytes()).decode()
     lines = text.partition("# GFPGANv1.4.pth\n")[2].partition("\n#")[0].splitlines()
     header, end = {}, 0
@@ -161,7 +162,7 @@ def crew():
 def whole_way(client, last):
     """What the lineage of the flow's last result tells, the nearest first."""
     rows = client.call("lineage", {"id": last.id, "direction": "ancestors"})["artifacts"]
-    return [(row["job_name"], row["depth"], row["parents"]) for row in rows]
+    return [(row.get("job_name"), row["depth"], row["parents"]) for row in rows]
 
 
 def test_a_flow_draws_restores_faces_and_enlarges_and_all_of_it_is_known(crew, tmp_path):
@@ -213,3 +214,29 @@ def test_a_flow_goes_on_after_kill_9_of_the_server_and_its_workers(crew):
         assert [job.refresh().state for job in (draw, faces)] == ["done", "done"] and last.image().size == (128, 128)
         assert [name for name, *_ in whole_way(client, last)] == ["faces.restore_faces", "stable_diffusion.txt2img"]
         assert [len(client.artifacts(job=job.id)) for job in (draw, faces, enlarge)] == [1, 1, 1]
+
+
+def test_extras_restore_a_face_that_is_there_before_or_after_it_is_enlarged(crew):
+    """The same by the job and by A1111's request: the face is another one, what is around it stays."""
+    portrait = PIL.Image.open(ROOT / "plugins/faces/tests/data/two.png").convert("RGB").crop((0, 0, 170, 240))
+    asked = {
+        "upscaler_1": "Nearest",
+        "upscaling_resize": 2,
+        "gfpgan_visibility": 1,
+        "image": base64.b64encode(png(portrait)).decode(),
+    }
+    nearest = portrait.resize((portrait.width * 2, portrait.height * 2), PIL.Image.Resampling.NEAREST)
+    with crew.client() as client:
+        for first, order in (
+            (False, ["upscale.upscale", "faces.restore_faces"]),
+            (True, ["faces.restore_faces", "upscale.upscale"]),
+        ):
+            params = {"upscaler": "Nearest", "gfpgan_visibility": 1, "upscale_first": first}
+            (made,) = client.submit("extras", params, {"image": client.upload(png(portrait))}).wait()
+            assert [name for name, *_ in whole_way(client, made)][:2] == order
+            difference = PIL.ImageChops.difference(made.image().convert("RGB"), nearest)
+            left, top, right, bottom = difference.getbbox()
+            assert 0 < left < right < nearest.width and 0 < top < bottom < nearest.height
+            answer = sdapi(crew, "extra-single-image", **asked, upscale_first=first)[0].json()
+            same = opened(base64.b64decode(answer["image"]))
+            assert same.convert("RGB").tobytes() == made.image().convert("RGB").tobytes()
