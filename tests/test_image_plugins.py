@@ -1,5 +1,6 @@
 """The plugins for pictures together, at the wire: flows from drawing to enlarging, extras, and A1111's API for them."""
 
+import asyncio
 import base64
 import contextlib
 import gzip
@@ -16,6 +17,7 @@ import PIL.ImageChops
 import pytest
 import requests
 
+from clients.bridges.a1111.finishing import entry
 from clients.python import DependencyFailed, ModelNotFound
 from tests.serving import ROOT, serve, wait_until
 from tests.shell import in_process
@@ -66,6 +68,18 @@ def test_a_network_enlarges_between_the_passes_of_hires_fix(artist):
     text = "Seed: 4, Size: 64x64, .*Denoising strength: 0.5, .*Hires upscale: 1.5, Hires steps: 2, "
     assert re.search(text + "Hires upscaler: builtin/compact-x4", told["infotexts"][1])
     assert images[1].info["parameters"] == told["infotexts"][1]
+
+
+def test_a1111s_name_is_the_newest_file_of_that_name_that_is_there():
+    class Client:
+        async def choices(self, name):
+            return ["GFPGANv1.2.pth", "deep/GFPGANv1.3.pth"]
+
+        async def call(self, event, body):
+            return {"fetchable": [{"id": "face_restorer/GFPGANv1.4.pth"}, {"id": "face_restorer/codeformer.pth"}]}
+
+    found = [asyncio.run(entry(Client(), "models/face_restorer", name)) for name in ("GFPGAN", "CodeFormer")]
+    assert found == ["deep/GFPGANv1.3.pth", "codeformer.pth"]
 
 
 def test_extras_of_a1111_enlarge_and_keep_the_text(artist, client):

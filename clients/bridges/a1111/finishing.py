@@ -21,7 +21,8 @@ Row = dict[str, Any]
 
 async def entry(client: AsyncClient, list: str, name: str) -> str:
     """The model in a list that A1111 calls so: its name with or without folder and ending, that of its file, or a part
-    of it. One that can be fetched counts, too: the job that needs it says how. Raises InvalidParams."""
+    of it; of several the last by name, so the newest. One that can be fetched counts where none is there: the job that
+    needs it says how. Raises InvalidParams."""
     there = await client.choices(list)
     offers = (await client.call("choices", {"list": list, "limit": 1}))["fetchable"]
     names = [*there, *(offer["id"].partition("/")[2] for offer in offers)]
@@ -29,7 +30,7 @@ async def entry(client: AsyncClient, list: str, name: str) -> str:
         alike = [each for each in names if called in (each, finding.model_name(each), each.rpartition("/")[2])]
         alike = alike or [each for each in names if finding.model_name(each).endswith(f"_{called}")]
         if alike := alike or [each for each in names if called.lower() in each.lower()]:
-            return alike[0]
+            return max(alike, key=lambda each: (each in there, each))
     raise InvalidParams(f"there is no {name!r} among {list}. There are: {', '.join(names[:20]) or 'none'}.", field=list)
 
 
