@@ -62,6 +62,8 @@ def chain(
 
 def ranked(ranker: Ranker, image: Image, folder: Path, params: "RankParams", ctx: Context) -> dict[str, Any]:
     """Of each list the best phrases: `fit`, the cosine with the picture, and `share` of all chances in the list."""
+    import torch
+
     own = split(params.phrases)
     lists = {"phrases": own} if own else {
         name: each.phrases for name, each in phrase_lists(folder, ctx.models.folder).items()
@@ -69,8 +71,6 @@ def ranked(ranker: Ranker, image: Image, folder: Path, params: "RankParams", ctx
     found = scored(ranker, image, lists, ctx)
     told = {}
     for name, scores in found.items():
-        import torch
-
         shares = (torch.tensor(list(scores.values())) * ranker.scale).softmax(0).tolist()
         pairs = list(zip(scores.items(), shares, strict=True))[: params.top]
         told[name] = [

@@ -39,17 +39,15 @@ class Tagger:
     then it wants BGR in 0..255 on white, as WD14 does; or a tags.txt, or a list inside the network, and then RGB in
     0..1 with edges repeated, as DeepDanbooru does."""
 
-    def __init__(self, name: str, path: Path, device: str):
+    def __init__(self, name: str, path: Path, _: str):
         import onnxruntime
 
         file = onnx_file(name, path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS") or 0)
         options.log_severity_level = 3
-        wanted = ["CUDAExecutionProvider"] * device.startswith("cuda") + ["CPUExecutionProvider"]
-        providers = [each for each in wanted if each in onnxruntime.get_available_providers()]
         try:
-            self._session = onnxruntime.InferenceSession(str(file), options, providers=providers)
+            self._session = onnxruntime.InferenceSession(str(file), options, ["CPUExecutionProvider"])
             metadata = self._session.get_modelmeta().custom_metadata_map
         except MemoryError:
             raise
