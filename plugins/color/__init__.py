@@ -14,7 +14,7 @@ class MatchParams(Params):
         "have been matched, too, as in A1111's colour correction. rgb: the histograms of red, green and blue.",
     )
     keep: float = param(0, ge=0, le=1, **HALF_WAY, help="How much the picture keeps of its own colours in each round.")
-    rounds: int = param(1, ge=1, le=10, help="How often the colours are matched; counts where some are kept.")
+    rounds: int = param(1, ge=1, le=10, help="How often the colours are matched; more than once where some are kept.")
     lightness: float = param(
         0, ge=-100, le=100, step=1, visible_if={"method": "lab"}, help="How much lighter the picture gets, of 100."
     )
@@ -45,25 +45,25 @@ class CropParams(Params):
         help="box: what you say in pixels. shape: the largest part of that shape. border: without sides of one colour. "
         "mask: what is white in the mask.",
     )
-    left: int = param(0, ge=0, unit="pixels", visible_if={"mode": "box"}, help="Where the box begins.")
-    top: int = param(0, ge=0, unit="pixels", visible_if={"mode": "box"}, help="Where the box begins.")
+    left: int = param(0, ge=0, unit="pixels", visible_if={"mode": "box"}, help="Box: where it begins, from the left.")
+    top: int = param(0, ge=0, unit="pixels", visible_if={"mode": "box"}, help="Box: where it begins, from above.")
     width: int = param(
-        0, ge=0, unit="pixels", visible_if={"mode": "box"}, pairs_with="height", help="0 goes to the right edge."
+        0, ge=0, unit="pixels", visible_if={"mode": "box"}, pairs_with="height", help="Box: 0 to the right edge."
     )
-    height: int = param(0, ge=0, unit="pixels", visible_if={"mode": "box"}, help="0 goes to the lower edge.")
+    height: int = param(0, ge=0, unit="pixels", visible_if={"mode": "box"}, help="Box: 0 to the lower edge.")
     wide: float = param(1, gt=0, le=100, visible_if={"mode": "shape"}, help="Shape: this wide, 16 of 16:9.")
     high: float = param(1, gt=0, le=100, visible_if={"mode": "shape"}, help="Shape: this high, 9 of 16:9.")
     across: float = param(
-        0.5, ge=0, le=1, **HALF_WAY, visible_if={"mode": "shape"}, help="0 keeps the left, 1 the right part."
+        0.5, ge=0, le=1, **HALF_WAY, visible_if={"mode": "shape"}, help="Shape: 0 keeps the left, 1 the right part."
     )
     down: float = param(
-        0.5, ge=0, le=1, **HALF_WAY, visible_if={"mode": "shape"}, help="0 keeps the upper, 1 the lower part."
+        0.5, ge=0, le=1, **HALF_WAY, visible_if={"mode": "shape"}, help="Shape: 0 keeps the upper, 1 the lower part."
     )
     tolerance: int = param(
-        10, ge=0, le=255, visible_if={"mode": "border"}, help="How much the colours of the border may differ."
+        10, ge=0, le=255, visible_if={"mode": "border"}, help="Border: how much its colours may differ."
     )
     padding: int = param(
-        32, ge=0, le=10_000, unit="pixels", visible_if={"mode": "mask"}, help="What stays around the mask."
+        32, ge=0, le=10_000, unit="pixels", visible_if={"mode": "mask"}, help="Mask: how much stays around it."
     )
     multiple_of: int = param(
         1,
@@ -104,8 +104,10 @@ class BlendParams(Params):
         help="cover: the layer covers the picture, what is over is cut off. inside: it fits inside. stretch: it gets "
         "the picture's size. place: it keeps its size and lies where you say.",
     )
-    left: int = param(0, ge=-10_000, le=100_000, unit="pixels", visible_if={"fit": "place"}, help="Where it lies.")
-    top: int = param(0, ge=-10_000, le=100_000, unit="pixels", visible_if={"fit": "place"}, help="Where it lies.")
+    left: int = param(
+        0, ge=-10_000, le=100_000, unit="pixels", visible_if={"fit": "place"}, help="Place: from the left."
+    )
+    top: int = param(0, ge=-10_000, le=100_000, unit="pixels", visible_if={"fit": "place"}, help="Place: from above.")
 
 
 class MaskShape(Params):

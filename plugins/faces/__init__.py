@@ -11,23 +11,23 @@ BUILTIN = "builtin/cascades"
 
 class FindParams(Params):
     detector: str = param(
-        "", choices_from="models/face_detector", advanced=True, group="Which faces",
+        "", choices_from="models/face_detector", advanced=True, group="which faces",
         help="Who looks for the faces. Empty: RetinaFace if its weights are there, else what comes with OpenCV.",
     )  # fmt: skip
     faces: Literal["all", "largest", "middle"] = param(
-        "all", group="Which faces",
+        "all", group="which faces",
         help="All faces, only the largest one, or only the one nearest to the picture's middle.",
     )  # fmt: skip
     confidence: float = param(
-        0.95, ge=0.5, le=0.99, step=0.01, widget="slider", advanced=True, group="Which faces",
+        0.95, ge=0.5, le=0.99, step=0.01, widget="slider", advanced=True, group="which faces",
         help="How sure the detector has to be: lower finds more, also what is no face.",
     )  # fmt: skip
     smallest: int = param(
-        12, ge=1, le=4096, unit="pixels", advanced=True, group="Which faces",
+        12, ge=1, le=4096, unit="pixels", advanced=True, group="which faces",
         help="Faces that are smaller are left out.",
     )  # fmt: skip
     detection_size: int = param(
-        640, ge=256, le=2048, step=64, unit="pixels", advanced=True, group="Which faces",
+        640, ge=256, le=2048, step=64, unit="pixels", advanced=True, group="which faces",
         help="The shorter side of the copy in which faces are looked for: longer finds smaller ones, and takes longer.",
     )  # fmt: skip
 
