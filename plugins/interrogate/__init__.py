@@ -2,7 +2,7 @@
 
 from typing import Any, Literal
 
-from core.plugin import Context, Image, Json, Params, Plugin, Result, Text, job, param
+from core.plugin import Cancelled, Context, Image, Json, Params, Plugin, Result, Text, job, param
 
 from .loaded import Loaded
 
@@ -96,10 +96,15 @@ class Interrogate(Plugin):
         if not caption:
             captioner = self._loaded.get("captioner", params.captioner, Captioner, ctx)
             caption = captioner.caption(image, params, ctx)
-        if params.mode == "caption" or (ctx.cancelled and ctx.keep_partial):
-            return Result(caption, {"caption": caption})
-        ranker = self._loaded.get("clip", params.clip, Ranker, ctx)
-        return described(ranker, image, caption, self.folder, params, ctx)
+        if params.mode == "caption":
+            return Result(caption, {"caption": caption} | ({"partial": True} if ctx.cancelled else {}))
+        try:
+            ranker = self._loaded.get("clip", params.clip, Ranker, ctx)
+            return described(ranker, image, caption, self.folder, params, ctx)
+        except Cancelled:
+            if not ctx.keep_partial:
+                raise
+            return Result(caption, {"caption": caption, "partial": True})
 
     @job(affinity="clip", memory=1_000_000_000, reuse=True)
     def rank(self, image: Image, params: RankParams, ctx: Context) -> Json:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.plugin import Context, Image, Result
+from core.plugin import Cancelled, Context, Image, Result
 
 from .lists import phrase_lists, split
 from .ranking import Ranker
@@ -32,9 +32,11 @@ def described(
         chosen.pop()
     prompt = _joined(caption, chosen)
     every = {phrase: round(score, 4) for found in scores.values() for phrase, score in found.items()}
+    facts: dict[str, Any] = {"caption": caption, "scores": {phrase: every[phrase] for phrase in chosen}}
+    if partial:
+        return Result(prompt, facts | {"partial": True})
     fit = float(ranker.texts([prompt], ctx)[0] @ ranker.picture(image))
-    facts = {"caption": caption, "fit": round(fit, 4), "scores": {phrase: every[phrase] for phrase in chosen}}
-    return Result(prompt, facts | ({"partial": True} if partial else {}))
+    return Result(prompt, facts | {"fit": round(fit, 4)})
 
 
 def chain(
@@ -45,12 +47,15 @@ def chain(
     fit = float(ranker.texts([caption], ctx)[0] @ picture)
     for step in range(most):
         ctx.progress(step, most, "chain")
-        if ctx.cancelled and ctx.keep_partial:
-            return chosen, True
         left = [phrase for phrase in candidates if phrase not in chosen]
         if not left:
             break
-        fits = ranker.texts([_joined(caption, [*chosen, phrase]) for phrase in left], ctx) @ picture
+        try:
+            fits = ranker.texts([_joined(caption, [*chosen, phrase]) for phrase in left], ctx) @ picture
+        except Cancelled:
+            if not ctx.keep_partial:
+                raise
+            return chosen, True
         best = int(fits.argmax())
         if float(fits[best]) <= fit or not ranker.fits(_joined(caption, [*chosen, left[best]])):
             break

@@ -128,14 +128,26 @@ def test_phrases_are_read_once(ask, plugin, clip, lists, monkeypatch):
 
 
 def test_cancel_ends_and_keeps_what_there_is(ask, plugin, ctx, clip, lists):
-    ask("rank", PICTURE, clip="tiny")
     ctx._cancelled.set()
     ctx.keep_partial = True
     found = ask("interrogate", PICTURE, mode="best", clip="tiny", caption="a cat")
-    assert found.value == "a cat"
+    assert (found.value, found.facts) == ("a cat", {"caption": "a cat", "partial": True})
     ctx.keep_partial = False
     with pytest.raises(Cancelled):
         ask("interrogate", PICTURE, mode="best", clip="tiny", caption="a cat")
+
+
+def test_of_a_prompt_that_is_cut_short_the_phrases_that_were_found_are_kept(ask, ctx, clip, lists, monkeypatch):
+    wanted = ask("interrogate", PICTURE, mode="best", clip="tiny", caption="a cat", most=1)
+
+    def cancel(step, total, phase):
+        if (phase, step) == ("chain", 1):
+            ctx._cancelled.set()
+
+    monkeypatch.setattr(ctx, "progress", cancel)
+    ctx.keep_partial = True
+    found = ask("interrogate", PICTURE, mode="best", clip="tiny", caption="a cat", most=12)
+    assert found.value == wanted.value and found.facts["partial"] and len(found.facts["scores"]) == 1
 
 
 def test_missing_models_are_told_before_anything_is_done(ask):
