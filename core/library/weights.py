@@ -24,6 +24,13 @@ def read(path: Path, field: str = "prompt") -> Any:
         raise bad_file(path, f"it cannot be read: {damage(path, error)}", field=field) from error
 
 
+def pickled_in(folder: Path, field: str) -> Any:
+    """What is pickled in a folder in transformers' layout, to be given to `from_pretrained(None, state_dict=...)`; None
+    where there are .safetensors, which the library may read. Raises InvalidParams as `read` does."""
+    path = folder / "pytorch_model.bin"
+    return read(path, field) if path.is_file() and not [*folder.glob("*.safetensors")] else None
+
+
 def damage(path: Path, error: Exception) -> str:
     """What is wrong with a file that cannot be read."""
     try:

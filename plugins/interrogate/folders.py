@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from core.library.weights import pickled_in
+from core.plugin import InvalidParams
+
 from .loaded import bad_model
 
 LARGEST, LAYERS = 10_000_000, 200  # of numbers in a config; above, making the network would not end
@@ -33,14 +36,17 @@ def network(kind: str, name: str, path: Path, model_class: Any, device: str):
     logging.set_verbosity_error()  # what is missing is told here, as an error
     logging.disable_progress_bar()
     try:
+        state = pickled_in(path, kind)
         made, about = model_class.from_pretrained(
-            path,
+            path if state is None else None,
+            config=model_class.config_class.from_pretrained(path, local_files_only=True),
+            state_dict=state,
             local_files_only=True,
             output_loading_info=True,
             ignore_mismatched_sizes=True,  # to tell which
             dtype=torch.float16 if device.startswith("cuda") else torch.float32,
         )
-    except (MemoryError, torch.OutOfMemoryError):
+    except (InvalidParams, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # of many kinds, by what is wrong in which file
         why = (str(error).strip().splitlines() or [""])[0][:300].rstrip(".")

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from core.library.weights import damage, first_line, read
+from core.library.weights import damage, first_line, pickled_in
 from core.plugin import Context, InvalidParams
 
 LAYOUT = "config.json, model.safetensors and the tokenizer's files"
@@ -129,9 +129,8 @@ def _model(folder: Path, config: Any, dtype: Any) -> tuple[Any, dict[str, Any]]:
     """The model, and what its weights lacked. Pickled ones, as of 2022, are read by ourselves: nothing in them runs."""
     kind = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
     how = {"config": config, "local_files_only": True, "output_loading_info": True, "dtype": dtype}
-    pickled = folder / "pytorch_model.bin"
-    if pickled.is_file() and not [*folder.glob("*.safetensors")]:
-        return kind.from_pretrained(None, state_dict=read(pickled, "model"), **how)
+    if (state := pickled_in(folder, "model")) is not None:
+        return kind.from_pretrained(None, state_dict=state, **how)
     return kind.from_pretrained(folder, use_safetensors=True, **how)
 
 

@@ -86,16 +86,16 @@ def test_older_files_have_more_and_fewer_tensors(ask, folder, blip, tmp_path):
         (lambda folder: (folder / "model.safetensors").unlink(), "no file named"),
         (lambda folder: (folder / "model.safetensors").write_bytes(b"\x08" + bytes(20)), "cannot be used: "),
         (lambda folder: (folder / "tokenizer.json").write_text("{}"), "its tokenizer cannot be read"),
-        (lambda folder: as_pickle(folder, {"harm": Harm()}), "cannot be used: "),
+        (lambda folder: as_pickle(folder, {"harm": Harm()}), "reading it would run code"),
         (
             lambda folder: (as_pickle(folder), (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Harm())))[0],
-            "cann",
+            "holds other things than weights",
         ),
     ],
 )
 def test_what_cannot_be_used_is_told(ask, folder, spoil, why):
     spoil(folder)
-    with pytest.raises(InvalidParams, match=f"models/clip/tiny cannot be used: .*|{why}") as told:
+    with pytest.raises(InvalidParams, match="(models/clip/tiny|pytorch_model.bin) cannot be used: ") as told:
         rank(ask)
     assert why in str(told.value) and told.value.extra["hint"]
 
