@@ -255,3 +255,10 @@ def test_taking_the_mask_off_is_the_xor_of_rfc_6455(length, offset):
     data, mask = bytes(range(256)) * 4, (1, 200, 33, 255)
     naive = bytes(byte ^ mask[(offset + place) % 4] for place, byte in enumerate(data[:length]))
     assert serving.unmask(data[:length], mask, length, offset) == naive
+
+
+def test_socket_that_is_closed_already_is_shut_down_in_silence():
+    near, far = socket.socketpair()
+    far.close()
+    near.close()
+    serving.Buffered(near).shutdown(socket.SHUT_WR)

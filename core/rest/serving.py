@@ -133,6 +133,11 @@ class Buffered:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._socket, name)
 
+    def shutdown(self, how: int) -> None:
+        """What a client left is closed twice, and eventlet would print of each, into one line, that it was closed."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(how)
+
     def recv(self, size: int) -> bytes:
         if self._at == len(self._data):
             self._data, self._at, self._pause = self._socket.recv(READ_BYTES), 0, Pause()
