@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from core.ops import environments
+from core.ops import bootstrap, environments
 from core.ops.bootstrap import ROOT
 from tests import tiny
 
@@ -123,6 +123,15 @@ def test_complete_environment_is_answered_in_silence(place):
     assert "Installing the packages of paint (once; to fetch: 1 MB; on disk: 2 MB)." in place.said
     place.said.clear()
     assert place.ensure(plugin) == python and place.said == []
+
+
+def test_what_other_environments_have_is_perhaps_not_fetched_again(place):
+    place.ensure(place.plugin("tinymodel\n"))
+    twin = place.plugin("tinymodel\n", 'download = "1 MB"', name="twin")
+    environments.lock(twin)
+    place.forget()
+    place.ensure(twin)
+    assert "Installing the packages of twin (once; to fetch: at most 1 MB; on disk: 2 MB)." in place.said
 
 
 def test_second_environment_needs_no_network(place, monkeypatch):
@@ -246,6 +255,11 @@ def test_unreachable_index_names_the_ways_out(place, monkeypatch):
     monkeypatch.setenv("UV_HTTP_RETRIES", "0")
     message = refusal(place, plugin)
     assert "index cannot be reached" in message and "HTTPS_PROXY" in message and "127.0.0.1:9" in message
+
+
+def test_way_out_when_pytorch_s_own_index_is_away_is_the_usual_one():
+    said = "error: Request failed\n  cause: Failed to fetch: `https://download.pytorch.org/whl/cpu/torchvision/`"
+    assert "Without --torch-backend" in bootstrap.explain(said)
 
 
 def test_wrong_hash_is_refused(place):

@@ -261,6 +261,11 @@ PROBLEMS = [
         "its certificate file; otherwise check this machine's clock.",
     ),
     (
+        r"(error sending request|Failed to fetch).*download\.pytorch\.org",
+        "PyTorch's own index, which --torch-backend takes packages from, cannot be reached. Check the network; behind "
+        "a proxy set HTTPS_PROXY. Without --torch-backend (or with auto) they come from the usual package index.",
+    ),
+    (
         r"NewConnectionError|ConnectTimeout|Connection refused|Max retries|ProxyError|dns error|error sending request"
         r"|client error \(Connect\)|name resolution|ReadTimeout|operation timed out|Connection reset|Failed to fetch",
         "The package index cannot be reached. Check the network; behind a proxy set HTTPS_PROXY, for a mirror set "

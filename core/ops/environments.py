@@ -210,7 +210,8 @@ def make(recipe: Recipe, folder: Path, say: Say, held: Any, build: bool) -> None
         uv(*sync, "--offline", say=say, held=held)
     except InstallError:
         needed = int(size_in_bytes(recipe.download) * UNPACKED) if recipe.backend != "cpu" else 0  # a tenth of CUDA
-        amount = f" (once; to fetch: {recipe.download}; on disk: {bootstrap.size(needed)})" if needed else ""
+        most = "at most " if any(folder.parent.glob("*/complete")) else ""  # what others have is not fetched again
+        amount = f" (once; to fetch: {most}{recipe.download}; on disk: {bootstrap.size(needed)})" if needed else ""
         bootstrap.check_space(folder, needed)
         say(f"Installing the packages of {recipe.name}{amount}.")
         with unbuilt(build):
