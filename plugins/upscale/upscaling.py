@@ -196,7 +196,7 @@ class Work:
         self._done += megapixels
 
         def before(done: int, total: int) -> None:
-            ctx.progress(start + megapixels * done / total, self._total, "upscale")
+            ctx.progress(round(100 * (start + megapixels * done / total) / self._total, 1), 100, "upscale")
             self._stop()
 
         return before
