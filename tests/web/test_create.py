@@ -95,6 +95,11 @@ class Demo(Plugin):
         return params.name
 
     @job()
+    def mirror_twice(self, image: Image, params: Params) -> Image:
+        """Leave a picture as it is."""
+        return image
+
+    @job()
     def mirror(self, image: Image, params: Params) -> Image:
         """Turn a picture around."""
         return image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)
@@ -426,6 +431,17 @@ def test_dropped_and_pasted_files_become_inputs(create):
     field(page, "image").get_by_role("button", name="From results").click()
     page.get_by_role("dialog").get_by_role("button", name=re.compile("Use")).first.click()
     expect(field(page, "image").get_by_role("button", name=re.compile("Remove"))).to_have_count(1)
+
+
+def test_enter_sends_to_the_job_of_that_name_and_presses_nothing_else(create):
+    page = create("paint", "sent")
+    run(page)
+    page.get_by_role("button", name="Send to").click()
+    page.get_by_role("dialog").get_by_role("searchbox").fill("mirror")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("form", name="Form of mirror", exact=True)).to_be_visible()
+    expect(field(page, "image").get_by_role("img")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
 
 
 def test_a_light_job_is_answered_at_once(create):

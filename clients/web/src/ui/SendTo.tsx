@@ -9,7 +9,7 @@ import { useServer } from "../server/store";
 import type { ArtifactRecord, JobType } from "../server/types";
 import { Dialog, firstToFocus } from "./Dialog";
 import { jobTitle } from "./format";
-import { hasWords, walk } from "./search";
+import { hasWords, namedFirst, walk } from "./search";
 import css from "./SendTo.module.css";
 
 export function SendTo({ artifacts, onClose }: { artifacts: ArtifactRecord[]; onClose: () => void }) {
@@ -29,7 +29,8 @@ export function JobChoice({ artifacts, onChosen }: { artifacts: ArtifactRecord[]
   const able = Object.values(catalogue).filter(({ full }) => fittingInputs(full, artifacts).length);
   const isConverted = ({ full }: JobType) => fittingInputs(full, artifacts)[0].through.length > 0;
   const takers = [...able.filter((job) => !isConverted(job)), ...able.filter(isConverted)];
-  const found = takers.filter(({ full, title, help }) => hasWords(`${words(full)} ${title} ${help}`, search));
+  const alike = takers.filter(({ full, title, help }) => hasWords(`${words(full)} ${title} ${help}`, search));
+  const found = namedFirst(alike, ({ name }) => name, search);
   const groupOf = (job: JobType) => (isConverted(job) ? CONVERTED : job.title);
   const groups = [...new Set(found.map(groupOf))];
   const choose = (job: JobType, input?: string) => {
@@ -46,7 +47,11 @@ export function JobChoice({ artifacts, onChosen }: { artifacts: ArtifactRecord[]
         aria-label="Search in jobs"
         ref={firstToFocus}
         onChange={({ target }) => setSearch(target.value)}
-        onKeyDown={({ key }) => key === "Enter" && found[0] && choose(found[0])}
+        onKeyDown={(event) => {
+          if (event.key !== "Enter" || !found[0]) return;
+          event.preventDefault(); // or the button that gets the focus back is pressed, too
+          choose(found[0]);
+        }}
       />
       <div ref={list} className={css.list}>
         {groups.map((group) => (

@@ -6,6 +6,13 @@ import type { KeyboardEvent } from "react";
 export const hasWords = (text: string, words: string): boolean =>
   words.toLowerCase().split(/\s+/).every((word) => text.toLowerCase().includes(word));
 
+/** What is called just as the words say comes first: Enter takes it. */
+export function namedFirst<T>(found: T[], nameOf: (each: T) => string, words: string): T[] {
+  const plain = (text: string) => text.toLowerCase().replaceAll("_", " ").trim();
+  const isNamed = (each: T) => plain(nameOf(each)) === plain(words);
+  return [...found.filter(isNamed), ...found.filter((each) => !isNamed(each))];
+}
+
 /** Up and down move the focus among the buttons of a list. */
 export function walk(event: KeyboardEvent, list: HTMLElement): void {
   const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];

@@ -8,7 +8,7 @@ import { useServer } from "../../server/store";
 import type { JobType } from "../../server/types";
 import { firstToFocus } from "../../ui/Dialog";
 import { jobTitle } from "../../ui/format";
-import { hasWords, walk } from "../../ui/search";
+import { hasWords, namedFirst, walk } from "../../ui/search";
 import css from "./JobList.module.css";
 import { type Catalogue, type Output, outputOf, portOf, typeOf, wayOf } from "./graph";
 import { useEditor } from "./editor";
@@ -41,14 +41,19 @@ export function JobList({ fitting, onChoose, autoFocus }: Props) {
   const id = useId();
   const [search, setSearch] = useState("");
   const entries = useEntries(fitting);
-  const found = entries.filter(({ name, help, group }) => hasWords(`${name} ${group} ${help}`, search));
+  const alike = entries.filter(({ name, help, group }) => hasWords(`${name} ${group} ${help}`, search));
+  const found = namedFirst(alike, ({ name }) => name, search);
   const groups = [...new Set(found.map(({ group }) => group))];
   return (
     <div className={css.jobs} ref={list} onKeyDown={(event) => walk(event, list.current!)}>
       <input
         type="search" value={search} placeholder="Search jobs" aria-label="Search jobs" ref={autoFocus ? firstToFocus : undefined} aria-controls={id}
         onChange={({ target }) => setSearch(target.value)}
-        onKeyDown={({ key }) => key === "Enter" && found[0] && onChoose(found[0].choice)}
+        onKeyDown={(event) => {
+          if (event.key !== "Enter" || !found[0]) return;
+          event.preventDefault(); // or the button that gets the focus back is pressed, too
+          onChoose(found[0].choice);
+        }}
       />
       <div className={css.list} id={id}>
         {!found.length && <p className={css.none}>{entries.length ? "Nothing has such a name." : "No job fits here."}</p>}

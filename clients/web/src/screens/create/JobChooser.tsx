@@ -7,7 +7,7 @@ import { memorise, rememberedJson } from "../../server/memory";
 import { useServer } from "../../server/store";
 import type { JobType } from "../../server/types";
 import { Dialog, firstToFocus } from "../../ui/Dialog";
-import { hasWords, walk } from "../../ui/search";
+import { hasWords, namedFirst, walk } from "../../ui/search";
 import css from "./Head.module.css";
 
 const MOST_RECENT = 4;
@@ -22,7 +22,8 @@ export function JobChooser({ present, onClose }: { present: string; onClose: () 
   const catalogue = useServer((server) => server.catalogue);
   const [search, setSearch] = useState("");
   const list = useRef<HTMLDivElement>(null);
-  const groups = grouped(Object.values(catalogue).filter((job) => matches(job, search)), search ? [] : recent());
+  const found = Object.values(catalogue).filter((job) => matches(job, search));
+  const groups = grouped(namedFirst(found, ({ name }) => name, search), search ? [] : recent());
   const choose = (job: JobType) => {
     remember(present);
     remember(job.full);
@@ -30,7 +31,10 @@ export function JobChooser({ present, onClose }: { present: string; onClose: () 
     onClose();
   };
   const press = (event: KeyboardEvent) => {
-    if (event.key === "Enter" && event.target instanceof HTMLInputElement) list.current!.querySelector("button")?.click();
+    if (event.key === "Enter" && event.target instanceof HTMLInputElement) {
+      event.preventDefault(); // or the button that gets the focus back is pressed, too
+      list.current!.querySelector("button")?.click();
+    }
     if (event.key === "Enter") event.stopPropagation();
     walk(event, list.current!);
   };
