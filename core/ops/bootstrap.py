@@ -187,7 +187,7 @@ def check_space(folder: Path, needed: int) -> None:
 def size(number: float) -> str:
     if number < MEGABYTE:
         return "%d kB" % -(-number // 1000)
-    return "%.1f GB" % (number / 10**9) if number >= 10**9 else "%d MB" % (number / MEGABYTE)
+    return "%.1f GB" % (number / 10**9) if number >= 10**9 else "%.0f MB" % (number / MEGABYTE)
 
 
 DOWNLOADING = re.compile(r"\s*Downloading (\S+) \(([\d.]+) ?([kKMG]i?B)\)")
