@@ -104,19 +104,18 @@ def test_codeformer_needs_the_admin_s_permission(tmp_path):
     assert "non_commercial = true" in refused.value.extra["hint"]
 
 
-class Evil:
-    def __reduce__(self):
-        return (os.system, ("touch /tmp/stable-core-was-here",))
-
-
 def test_code_in_a_file_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return os.system, (f"touch {tmp_path}/was-here",)
+
     path = tmp_path / "evil.pth"
     path.write_bytes(pickle.dumps({"params_ema": Evil()}, protocol=2))
     torch.save({"params_ema": Evil()}, tmp_path / "zipped.pth")
     for each in (path, tmp_path / "zipped.pth"):
         with pytest.raises(InvalidParams, match="would run code|other things than weights"):
             weights.read(each, "model")
-    assert not Path("/tmp/stable-core-was-here").exists()
+    assert not (tmp_path / "was-here").exists()
 
 
 @pytest.mark.parametrize("data", [b"", b"PK\x03\x04 no zip", b"<html>not found</html>", b"\x80\x02]q\x00."])
