@@ -1,6 +1,8 @@
 """How a file of weights is read without running code that it may hold. Light at import."""
 
+import contextlib
 import json
+import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -9,7 +11,9 @@ from typing import Any
 
 from core.errors import InvalidParams
 
+FILES = (".safetensors", ".bin")
 MOST_SHARED = 4  # times as large as a pickled file, all tensors in it may be together
+MORE_BYTES, MORE_TENSORS = 1_000_000_000, 5_000  # than in a file, a network may make for itself while it is built
 
 
 def read(path: Path, field: str = "prompt") -> Any:
@@ -81,6 +85,36 @@ def unpickled(path: Path) -> Any:
     if size > most:
         raise ValueError(f"its tensors are {size:,} bytes large, and the file has {path.stat().st_size:,}")
     return found
+
+
+@contextlib.contextmanager
+def bounded(found: Any) -> Iterator[None]:
+    """While a network is built whose size is told by names and shapes in `found`, tensors or a folder: raises
+    ValueError when it grows far beyond what is there. A few bytes can name a billion layers, or a layer of a
+    terabyte."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    if isinstance(found, Path):
+        numbers, tensors = sum(each.stat().st_size for each in found.glob("*") if each.suffix in FILES) // 2, 250
+        there = f"its files hold {numbers:,} numbers at most"
+    else:
+        sizes = [each.numel() for each in _tensors(found)]
+        numbers, tensors = sum(sizes), len(sizes)
+        there = f"they are {tensors:,} with {numbers:,} numbers"
+    bytes_left, tensors_left = 4 * 4 * numbers + MORE_BYTES, 20 * tensors + MORE_TENSORS
+
+    class Bounded(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            nonlocal bytes_left, tensors_left
+            if args and isinstance(args[0], list | tuple) and all(isinstance(side, int) for side in args[0]):  # a shape
+                bytes_left -= 4 * math.prod(args[0])
+                tensors_left -= 1
+                if min(bytes_left, tensors_left) < 0:
+                    raise ValueError(f"{there}, and name far more")
+            return func(*args, **(kwargs or {}))
+
+    with Bounded():
+        yield
 
 
 def _tensors(found: Any) -> Iterator[Any]:

@@ -74,7 +74,8 @@ def restorer(path: Path, device: str, non_commercial: bool) -> Restorer:
             )  # fmt: skip
         from spandrel_extra_arches import EXTRA_REGISTRY as registry
     try:
-        found = registry.load(tensors)
+        with weights.bounded(tensors):
+            found = registry.load(tensors)
     except spandrel.UnsupportedModelError as error:
         raise weights.bad_file(path, "it is no network that restores faces", WANTED, "model") from error
     except Exception as error:  # what is missing or too much of an architecture is told in many ways
@@ -91,8 +92,9 @@ def tensors_of(path: Path, field: str | None = None) -> dict[str, Any]:
     import spandrel
 
     tensors = weights.read(path, field) if path.is_file() else None
-    tensors = spandrel.canonicalize_state_dict(tensors) if isinstance(tensors, dict) else None
-    if not tensors:
+    named = isinstance(tensors, dict) and all(isinstance(key, str) for key in tensors)
+    tensors = spandrel.canonicalize_state_dict(tensors) if named else None
+    if not tensors or not all(isinstance(key, str) for key in tensors):
         raise weights.bad_file(path, "it is no file with weights by name", field=field)
     return tensors
 

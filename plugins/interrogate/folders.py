@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from core.library.weights import pickled_in
+from core.library.weights import bounded, pickled_in
 from core.plugin import InvalidParams
 
 from .loaded import bad_model
@@ -37,15 +37,16 @@ def network(kind: str, name: str, path: Path, model_class: Any, device: str):
     logging.disable_progress_bar()
     try:
         state = pickled_in(path, kind)
-        made, about = model_class.from_pretrained(
-            path if state is None else None,
-            config=model_class.config_class.from_pretrained(path, local_files_only=True),
-            state_dict=state,
-            local_files_only=True,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # to tell which
-            dtype=torch.float16 if device.startswith("cuda") else torch.float32,
-        )
+        with bounded(path):
+            made, about = model_class.from_pretrained(
+                path if state is None else None,
+                config=model_class.config_class.from_pretrained(path, local_files_only=True),
+                state_dict=state,
+                local_files_only=True,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # to tell which
+                dtype=torch.float16 if device.startswith("cuda") else torch.float32,
+            )
     except (InvalidParams, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # of many kinds, by what is wrong in which file
@@ -62,7 +63,7 @@ def tokenizer(kind: str, name: str, path: Path):
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(path, local_files_only=True)
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=False)
     except Exception as error:
         why = (str(error).strip().splitlines() or [""])[0][:300].rstrip(".")
         raise bad_model(kind, name, f"its tokenizer cannot be read: {why or type(error).__name__}") from error

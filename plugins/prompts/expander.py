@@ -13,11 +13,12 @@ from torch import Tensor
 from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, AutoTokenizer
 from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
-from core.library.weights import damage, first_line, pickled_in
+from core.library.weights import bounded, damage, first_line, pickled_in
 from core.plugin import Context, InvalidParams
 
 LAYOUT = "config.json, model.safetensors and the tokenizer's files"
 WRITES_ON = re.compile(r"(LMHeadModel|ForCausalLM)$")
+OWN = {"local_files_only": True, "trust_remote_code": False}  # if that is not said, the terminal is asked
 MAX_ROOM = 4096  # tokens, where a model says no limit
 
 
@@ -35,8 +36,9 @@ class Expander:
         set_verbosity_error()  # a table of what the weights lack: we refuse them, and say so
         try:
             config = _config(name, folder)
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model, about = _model(folder, config, torch.float32 if device == "cpu" else "auto")
+            self._tokenizer = AutoTokenizer.from_pretrained(folder, **OWN)
+            with bounded(folder):
+                self._model, about = _model(folder, config, torch.float32 if device == "cpu" else "auto")
         except (InvalidParams, torch.OutOfMemoryError, MemoryError):
             raise
         except Exception as error:  # the library raises whatever a damaged file brings about
@@ -116,10 +118,10 @@ def _config(name: str, folder: Path) -> Any:
     if not (folder / "config.json").is_file():
         raise _unusable(name, f"it is no folder in transformers layout, with {LAYOUT}")
     about = json.loads((folder / "config.json").read_bytes())
-    classes = about.get("architectures") or []
+    classes = [str(each) for each in about.get("architectures") or []]
     if classes and not any(WRITES_ON.search(each) for each in classes):
         raise _unusable(name, f"it is a {classes[0]}, and no language model that goes on with a text, such as GPT-2")
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, **OWN)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         raise _unusable(name, f"it is a model of the type {config.model_type!r}, and no language model")
     return config

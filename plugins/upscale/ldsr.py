@@ -87,7 +87,8 @@ def load(folder: Path, device: str, dtype: str) -> Ldsr:
     for name, part in parts.items():
         given = {} if name == "scheduler" else {"use_safetensors": any((folder / name).glob("*.safetensors"))}
         try:
-            loaded[name] = part.from_pretrained(folder / name, local_files_only=True, **given)
+            with weights.bounded(folder / name):
+                loaded[name] = part.from_pretrained(folder / name, local_files_only=True, **given)
         except Exception as error:  # damage is told in many ways
             raise bad_folder(folder, f"{name} cannot be read: {weights.first_line(error)[:200].rstrip('.')}") from error
     vqvae, unet = loaded["vqvae"].config, loaded["unet"].config

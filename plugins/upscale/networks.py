@@ -19,6 +19,7 @@ PROBE = (32, 64)  # pixels, height and half of the width of what is shown to a n
 SEEN = 0.5 / 255  # changes of the result that no picture of 8 bits shows
 WINDOWS = ("window_size", "split_size", "stripe_size")  # what architectures call them
 LARGEST_WINDOW = 64  # pixels
+MOST_SCALE = 32  # what enlarges more would fill the memory with the smallest tile
 OVERHEAD = 2.5  # as much memory as the largest step of a network takes with what others keep, on CPUs
 # Keys that only other kinds of files have, and what these are.
 OTHERS = {
@@ -124,9 +125,10 @@ def load(path: Path, device: str, dtype: str = "auto") -> Network:
     state = weights.read(path, FIELD)
     if not isinstance(state, dict):
         raise weights.bad_file(path, f"it holds a {type(state).__name__}, not weights by name", field=FIELD)
-    state = canonicalize_state_dict(state)
     try:
-        descriptor = MAIN_REGISTRY.load(state)
+        state = canonicalize_state_dict(state)
+        with weights.bounded(state):
+            descriptor = MAIN_REGISTRY.load(state)
     except UnsupportedModelError as error:
         raise weights.bad_file(path, *_other(state), field=FIELD) from error
     except Exception as error:  # what is missing or too much of an architecture is told in many ways
@@ -141,6 +143,8 @@ def load(path: Path, device: str, dtype: str = "auto") -> Network:
     if descriptor.input_channels != descriptor.output_channels or descriptor.input_channels not in (1, 3, 4):
         channels = f"{descriptor.input_channels} to {descriptor.output_channels}"
         raise weights.bad_file(path, f"{about} from {channels} channels, which no picture has", field=FIELD)
+    if not 1 <= descriptor.scale <= MOST_SCALE:
+        raise weights.bad_file(path, f"{about} that enlarges {descriptor.scale:,} times", field=FIELD)
     descriptor.model.eval().requires_grad_(False)
     return Network(path, descriptor.to(device, dtype_of(descriptor, device, dtype)))
 

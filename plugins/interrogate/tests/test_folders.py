@@ -80,6 +80,7 @@ def test_older_files_have_more_and_fewer_tensors(ask, folder, blip, tmp_path):
         (lambda folder: (folder / "config.json").write_text("[]"), "its type is 'None'"),
         (lambda folder: (folder / "config.json").write_text("{" * 9999), "config.json cannot be read"),
         (lambda folder: edited(folder, vision_config={"num_hidden_layers": 10**9}), "num_hidden_layers = 1000000000"),
+        (lambda folder: edited(folder, text_config={"vocab_size": 9_000_000, "hidden_size": 768}), "and name far more"),
         (lambda folder: edited(folder, projection_dim=10**12), "projection_dim = 1000000000000"),
         (lambda folder: edited(folder, projection_dim=9), "weights are mismatched: "),
         (lambda folder: edited(folder, projection_dim="many"), "cannot be used: "),

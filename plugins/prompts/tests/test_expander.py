@@ -242,6 +242,15 @@ def test_damaged_folders_are_refused_and_none_runs_code(tiny, expand, damage, mo
     assert not (tmp_path / "harmed").exists()
 
 
+@pytest.mark.parametrize("absurd", [{"n_layer": 1_000_000_000}, {"vocab_size": 2_000_000_000}])
+def test_a_model_that_is_far_larger_than_its_files_is_refused_before_the_memory_is_full(tiny, expand, absurd):
+    folder = tiny()
+    about = json.loads((folder / "config.json").read_text()) | absurd
+    (folder / "config.json").write_text(json.dumps(about))
+    with pytest.raises(InvalidParams, match="'tiny' cannot be used: its files hold .* at most, and name far more"):
+        expand(model="tiny")
+
+
 def test_code_beside_a_model_is_not_run(tiny, expand, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     folder = tiny()

@@ -71,6 +71,20 @@ def test_a_network_of_which_something_is_missing_is_refused(tmp_path):
     refused(tmp_path / "x.safetensors", "x.safetensors cannot be used: its tensors do not fit together")
 
 
+@pytest.mark.parametrize("name, rows", [("body.2000000000.weight", 4), ("body.4.weight", 50_000)])
+def test_a_file_that_names_far_more_than_it_holds_is_refused_before_the_memory_is_full(tmp_path, name, rows):
+    """Two billion layers, and one of 90 GB."""
+    state = {"body.0.weight": torch.zeros(rows, 3, 3, 3), "body.1.weight": torch.zeros(rows)}
+    state |= {"body.2.weight": torch.zeros(1), name: torch.zeros(48), name.replace("weight", "bias"): torch.zeros(48)}
+    safetensors.torch.save_file(state | {"body.0.bias": torch.zeros(rows)}, tmp_path / "x.safetensors")
+    refused(tmp_path / "x.safetensors", "they are 6 with .* numbers, and name far more")
+
+
+def test_names_that_are_no_texts_are_refused(tmp_path):
+    torch.save({1: torch.zeros(2), None: 3}, tmp_path / "x.pth")
+    refused(tmp_path / "x.pth", "x.pth cannot be used: its tensors do not fit together")
+
+
 def test_onnx_is_refused(tmp_path):
     (tmp_path / "x.onnx").write_bytes(b"onnx")
     refused(tmp_path / "x.onnx", "networks are not read from .onnx")
