@@ -17,7 +17,7 @@ from core.plugin import Context, InvalidParams, Params, Result, infotext_of
 from . import networks
 from .ldsr import Ldsr
 from .networks import Network
-from .sizes import Box, Canvas, Size, framed, outside, passes
+from .sizes import LARGEST, Box, Canvas, Size, framed, outside, passes
 from .tiles import cut_up, strips
 
 METHODS = {"lanczos": PIL.Image.Resampling.LANCZOS, "nearest": PIL.Image.Resampling.NEAREST}
@@ -26,6 +26,7 @@ CPU_BYTES = 1_000_000_000  # that tiles may take where the device does not say w
 SHARE = 0.7  # of what is free
 PREVIEW = 512  # pixels
 BESIDE = 8  # pixels
+MOST_BETWEEN = 5 * LARGEST  # pixels that a network may make of what it has made: 4 times the largest result, and more
 MODES = {3: "RGB", 4: "RGBA"}  # of the pictures that networks of so many channels take; one takes each colour by itself
 
 Upscaler = Network | PIL.Image.Resampling
@@ -113,6 +114,12 @@ class Work:
             sides = zip(self._image.size, self._picture.size, shown, strict=True)
             target = tuple(math.ceil(side * to / part) for side, to, part in sides)
             sizes = passes(self._image.size, target, upscaler.scale)
+            if len(sizes) > 1 and math.prod(sizes[-1]) * upscaler.scale**2 > MOST_BETWEEN:
+                raise InvalidParams(
+                    f"a strip of {shown[0]:g}x{shown[1]:g} pixels is too thin to be enlarged to "
+                    f"{self._picture.width}x{self._picture.height} by a network.",
+                    hint="Choose Lanczos or Nearest, or a size whose shape is nearer to the picture's.",
+                )
             self._total += sum(width * height for width, height in sizes) / 1e6
         self._plans.append((upscaler, share, sizes))
 

@@ -133,6 +133,11 @@ def test_what_is_there_is_kept_and_the_rest_is_resampled(upscale, make_context, 
     assert numpy.abs(pixels(made.value) - pixels(plain))[-150:].max() <= 1
 
 
+def test_a_strip_that_would_be_enlarged_a_thousandfold_is_refused_before_anything_is_done(upscale):
+    with pytest.raises(InvalidParams, match="too thin to be enlarged to 9x2000 by a network"):
+        upscale(PIL.Image.new("RGB", (3000, 1)), width=9, height=2000)
+
+
 def test_what_would_be_too_large_is_refused_before_anything_is_done(upscale):
     with pytest.raises(
         InvalidParams, match="scale: 4000x4000 would become 32000x32000, the limit is 150,000,000"
