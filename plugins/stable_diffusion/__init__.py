@@ -75,9 +75,9 @@ class StableDiffusion(Plugin):
         self,
         params: TextToImage,
         ctx: Context,
-        text: Words | None = None,
         control: Control | None = None,
         reference: Reference | None = None,
+        text: Words | None = None,
     ) -> Iterator[Image]:
         """Draw pictures from a text."""
         from . import txt2img
@@ -93,9 +93,9 @@ class StableDiffusion(Plugin):
         image: Image,
         params: ImageToImage,
         ctx: Context,
-        text: Words | None = None,
         control: Control | None = None,
         reference: Reference | None = None,
+        text: Words | None = None,
     ) -> Iterator[Image]:
         """Redraw a picture as a text says."""
         from . import img2img

@@ -13,6 +13,7 @@ from .names import CLASSIFIER_FREE, EXTENSIONS, NONE, USES_ENSD, canonical, cano
 from .options import (
     Alternative,
     Drawing,
+    HiresFix,
     ImageToImage,
     Inpaint,
     Interpolate,
@@ -123,8 +124,8 @@ TELLING = {"Version", "User", "Init image hash", "Prompt", "Negative prompt", *F
 HASHED = re.compile(r" \[[0-9a-f]{8,}\]$")  # what A1111 adds to a model's name
 CHOOSING = re.compile(r"[{}$]|__")  # what `dynamic_prompts` would choose from
 JOBS: dict[str, type[Drawing]] = {
-    "txt2img": TextToImage, "img2img": ImageToImage, "inpaint": Inpaint, "outpaint": Outpaint, "loopback": Loopback,
-    "sd_upscale": SdUpscale, "img2img_alternative": Alternative, "interpolate": Interpolate,
+    "txt2img": TextToImage, "img2img": ImageToImage, "inpaint": Inpaint, "outpaint": Outpaint, "hires_fix": HiresFix,
+    "loopback": Loopback, "sd_upscale": SdUpscale, "img2img_alternative": Alternative, "interpolate": Interpolate,
 }  # fmt: skip
 SERIES = {"loopback", "interpolate"}  # whose pictures are not drawn one by one
 MAX_NOTES = 20  # about fields that nobody knows

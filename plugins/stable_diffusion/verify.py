@@ -7,9 +7,9 @@ from core.plugin import Artifact, BadImage, Context
 
 from . import png_info
 from .forms import JOBS
-from .options import Redrawing
+from .options import HiresFix, Redrawing
 
-FROM_PICTURES = {name for name, params in JOBS.items() if issubclass(params, Redrawing)}
+FROM_PICTURES = {name for name, params in JOBS.items() if issubclass(params, Redrawing | HiresFix)}
 CLOSE_DB = 30.0  # PSNR above which two pictures look alike
 
 

@@ -273,7 +273,7 @@ def test_a_turned_photo_keeps_what_is_not_painted(paint, artist, client):
 
 def test_a_picture_grows_to_where_its_frame_is_dragged(paint, client, picture):
     page = paint(picture)
-    page.get_by_label("Outpaint", exact=True).check()
+    page.get_by_role("combobox", name="What to do").select_option("Outpaint")
     size = page.get_by_role("group", name="Frame").get_by_role("status")
     expect(size).to_have_text("128 × 128")
     right = page.get_by_role("slider", name="Pixels added at the right")

@@ -19,11 +19,13 @@ export interface PaintJob {
   crop?: string;
 }
 
-/** Those with a mask first. */
+/** Those that draw what a text says first, and of them those with a mask. */
 export function paintJobs(catalogue: Record<string, JobType>): PaintJob[] {
-  const all = Object.values(catalogue).filter(({ light }) => !light).flatMap(asPaintJob);
-  return [...all.filter(({ mask }) => mask), ...all.filter(({ mask }) => !mask)];
+  const rank = ({ job, mask }: PaintJob) => (draws(job) ? 0 : 2) + (mask ? 0 : 1);
+  return Object.values(catalogue).filter(({ light }) => !light).flatMap(asPaintJob).sort((a, b) => rank(a) - rank(b));
 }
+
+const draws = ({ params }: JobType): boolean => Object.values(params.properties ?? {}).some(({ ui }) => ui?.widget === "textarea");
 
 function asPaintJob(job: JobType): PaintJob[] {
   const inputs = Object.entries(job.inputs);
