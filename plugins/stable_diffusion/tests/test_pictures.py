@@ -502,7 +502,7 @@ def test_an_interrupted_job_of_several_runs_keeps_what_is_there(draw, unread, ma
     image = {} if job == "txt2img" else {"image": PIL.Image.new("RGB", (128, 128), "blue")}
     (result,) = draw(ctx, job=job, **image, **given, steps=6)
     assert result.value.size == size
-    assert bool(result.facts.get("partial")) == (job != "sd_upscale")  # whose tiles were complete, but for decoding
+    assert result.facts.get("partial") or job == "sd_upscale"  # whose tiles, drawn together, may all be complete
 
 
 def test_a_picture_that_is_to_end_before_its_second_pass_begins_is_that_of_the_first(draw, unread, make_context):
