@@ -8,7 +8,7 @@ import pytest
 
 import core.plugin
 from core.ops.describe import load_plugin, signature
-from core.plugin import Context
+from tests.inside import context_of
 
 FOLDER = Path(__file__).resolve().parents[1]
 KIND = load_plugin(FOLDER)  # as the package stable_core_plugin_color, which the tests import from
@@ -17,10 +17,7 @@ KIND = load_plugin(FOLDER)  # as the package stable_core_plugin_color, which the
 @pytest.fixture
 def context(tmp_path, monkeypatch):
     monkeypatch.setattr(core.plugin, "PROGRESS_SECONDS", 0)
-    told = []
-    context = Context("job", tmp_path, None, lambda event, body: told.append((event, body)))
-    context.told = told
-    return context
+    return context_of(tmp_path, None)
 
 
 @pytest.fixture

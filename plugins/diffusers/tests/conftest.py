@@ -1,9 +1,7 @@
 """The plugin as the worker has it, on pipelines with random weights that are written once."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import diffusers  # noqa: F401, the library, before pytest imports this plugin's folder under the same name
@@ -12,7 +10,7 @@ import pytest
 import core.plugin
 from core.library.models import Models
 from core.ops.describe import announce, function_of, signature
-from core.plugin import Context
+from tests.inside import context_of, import_as
 
 FOLDER = Path(__file__).resolve().parent.parent
 BUILTIN = FOLDER.parent / "stable_diffusion" / "builtin"
@@ -26,14 +24,7 @@ def pytest_configure(config):
         config.addinivalue_line("filterwarnings", warning)
 
 
-def import_plugin():
-    init = FOLDER / "__init__.py"
-    spec = importlib.util.spec_from_file_location("df", init, submodule_search_locations=[str(FOLDER)])
-    sys.modules["df"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["df"])
-
-
-import_plugin()  # so that the tests can write: from df.signatures import form_of
+import_as("df", FOLDER)  # so that the tests can write: from df.signatures import form_of
 
 
 @pytest.fixture(scope="session")
@@ -96,18 +87,7 @@ def plugin(kept, models):
 def make_context(tmp_path, models, monkeypatch):
     monkeypatch.setattr(core.plugin, "PROGRESS_SECONDS", 0)
 
-    def make(listen=lambda event, body: None):
-        told = []
-
-        def send(event, body):
-            told.append((event, body))
-            listen(event, body)
-
-        context = Context("job", tmp_path / "scratch", models, send)
-        context.told = told
-        return context
-
-    return make
+    return lambda *listen: context_of(tmp_path / "scratch", models, *listen)
 
 
 @pytest.fixture

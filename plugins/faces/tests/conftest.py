@@ -1,6 +1,5 @@
 """The plugin as the worker has it: its folder imported as a package of another name, no server."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -8,21 +7,13 @@ import pytest
 
 from core.library.models import Models
 from core.ops.describe import signature
-from core.plugin import Context
+from tests.inside import context_of, import_as
 
 FOLDER = Path(__file__).resolve().parent.parent
 SHIPPED = [{"kind": "face_detector", "name": "builtin/cascades", "path": str(FOLDER / "builtin/cascades.json")}]
 
 
-def import_plugin():
-    spec = importlib.util.spec_from_file_location(
-        "faces", FOLDER / "__init__.py", submodule_search_locations=[str(FOLDER)]
-    )
-    sys.modules["faces"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["faces"])
-
-
-import_plugin()  # so that the tests can write: from faces import alignment
+import_as("faces", FOLDER)  # so that the tests can write: from faces import alignment
 
 
 def pytest_configure(config):
@@ -44,10 +35,7 @@ def plugin(tmp_path):
 @pytest.fixture
 def ctx(tmp_path):
     """A context of a job; what it told is in `ctx.told`."""
-    told = []
-    ctx = Context("job", tmp_path, Models(tmp_path / "models", SHIPPED), lambda event, body: told.append((event, body)))
-    ctx.told = told
-    return ctx
+    return context_of(tmp_path, Models(tmp_path / "models", SHIPPED))
 
 
 @pytest.fixture

@@ -1,29 +1,20 @@
 """The plugin as the worker has it: its folder imported as a package under a name of its own, no server."""
 
 import gc
-import importlib.util
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
 from core.library.models import Models
 from core.ops.describe import signature
-from core.plugin import Context
+from tests.inside import context_of, import_as
 
 FOLDER = Path(__file__).resolve().parent.parent
 SHIPPED = [{"kind": "tagger", "name": "builtin/shapes", "path": str(FOLDER / "builtin/shapes")}]
 
 
-def import_plugin():
-    init = FOLDER / "__init__.py"
-    spec = importlib.util.spec_from_file_location("interrogating", init, submodule_search_locations=[str(FOLDER)])
-    sys.modules["interrogating"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["interrogating"])
-
-
-import_plugin()  # so that the tests can write: from interrogating.tagging import Tagger
+import_as("interrogating", FOLDER)  # so that the tests can write: from interrogating.tagging import Tagger
 
 
 @pytest.fixture
@@ -39,12 +30,7 @@ def plugin():
 @pytest.fixture
 def ctx(tmp_path):
     """The context of a job; the list `ctx.told` has what it tells."""
-    told = []
-    context = Context(
-        "job", tmp_path / "scratch", Models(tmp_path / "models", SHIPPED), lambda *each: told.append(each)
-    )
-    context.told = told
-    return context
+    return context_of(tmp_path / "scratch", Models(tmp_path / "models", SHIPPED))
 
 
 @pytest.fixture(scope="session", autouse=True)

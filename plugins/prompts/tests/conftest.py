@@ -7,7 +7,7 @@ import pytest
 
 from core.library.models import Models
 from core.ops.describe import load_plugin, signature
-from core.plugin import Context
+from tests.inside import context_of
 
 FOLDER = Path(__file__).resolve().parents[1]
 KIND = load_plugin(FOLDER)  # from now on the tests can write: from stable_core_plugin_prompts.related import Related
@@ -15,19 +15,7 @@ KIND = load_plugin(FOLDER)  # from now on the tests can write: from stable_core_
 
 @pytest.fixture
 def make_context(tmp_path):
-    def make(listen=lambda event, body: None):
-        """A context of a job; `listen(event, body)` hears what the job tells, as does the list `context.told`."""
-        told = []
-
-        def send(event, body):
-            told.append((event, body))
-            listen(event, body)
-
-        context = Context("job", tmp_path / "scratch", Models(tmp_path / "models", []), send)
-        context.told = told
-        return context
-
-    return make
+    return lambda *listen: context_of(tmp_path / "scratch", Models(tmp_path / "models", []), *listen)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The plugin as the worker has it: its folder imported as a package under a name of its own, no server."""
 
 import gc
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 import core.plugin
 from core.library.models import Models
 from core.ops.describe import signature
-from core.plugin import Context
+from tests.inside import context_of, import_as
 
 FOLDER = Path(__file__).resolve().parent.parent
 SHIPPED = [{"kind": "checkpoint", "name": "builtin", "path": str(FOLDER / "builtin")}]
@@ -32,31 +31,12 @@ def libraries_first():
     sys.path[:] = [path for path in sys.path if Path(path) != FOLDER.parent]
 
 
-def import_plugin():
-    init = FOLDER / "__init__.py"
-    spec = importlib.util.spec_from_file_location("sd", init, submodule_search_locations=[str(FOLDER)])
-    sys.modules["sd"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["sd"])
-
-
-import_plugin()  # so that the tests can write: from sd.batcher import Batcher
+import_as("sd", FOLDER)  # so that the tests can write: from sd.batcher import Batcher
 
 
 @pytest.fixture
 def make_context(tmp_path):
-    def make(listen=lambda event, body: None):
-        """A context of a job; `listen(event, body)` hears what the job tells, as does the list `context.told`."""
-        told = []
-
-        def send(event, body):
-            told.append((event, body))
-            listen(event, body)
-
-        context = Context("job", tmp_path, Models(tmp_path / "models", SHIPPED), send)
-        context.told = told
-        return context
-
-    return make
+    return lambda *listen: context_of(tmp_path, Models(tmp_path / "models", SHIPPED), *listen)
 
 
 @pytest.fixture(scope="session")

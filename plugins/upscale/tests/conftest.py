@@ -1,6 +1,5 @@
 """The plugin as the worker has it: its folder imported as a package under a name of its own, no server."""
 
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import pytest
 
 import core.plugin
 from core.library.models import Models
-from core.plugin import Context
+from tests.inside import context_of, import_as
 
 FOLDER = Path(__file__).resolve().parent.parent
 FILES = {"builtin/compact-x4": "compact-x4.safetensors", "Lanczos": "lanczos.json", "Nearest": "nearest.json"}
@@ -19,14 +18,7 @@ def pytest_configure(config):
     config.addinivalue_line("filterwarnings", "ignore:torch.meshgrid:UserWarning")  # in spandrel
 
 
-def import_plugin():
-    init = FOLDER / "__init__.py"
-    spec = importlib.util.spec_from_file_location("up", init, submodule_search_locations=[str(FOLDER)])
-    sys.modules["up"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["up"])
-
-
-import_plugin()  # so that the tests can write: from up.tiles import axis
+import_as("up", FOLDER)  # so that the tests can write: from up.tiles import axis
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,19 +30,7 @@ def libraries_first():
 
 @pytest.fixture
 def make_context(tmp_path):
-    def make(listen=lambda event, body: None):
-        """A context of a job; `listen(event, body)` hears what the job tells, as does the list `context.told`."""
-        told = []
-
-        def send(event, body):
-            told.append((event, body))
-            listen(event, body)
-
-        context = Context("job", tmp_path, Models(tmp_path / "models", SHIPPED), send)
-        context.told = told
-        return context
-
-    return make
+    return lambda *listen: context_of(tmp_path, Models(tmp_path / "models", SHIPPED), *listen)
 
 
 @pytest.fixture(scope="session")
