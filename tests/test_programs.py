@@ -78,6 +78,8 @@ def test_a_program_gathers_its_children_and_returns_what_they_made():
         assert states == [*["queued", "running"] * 3, "done"]
         children = [job for job in wire.call("jobs")["jobs"] if job.get("parent") == program]
         assert len(children) == 5
+        assert program in (alone := [job["id"] for job in wire.call("jobs", {"parent": ""})["jobs"]])
+        assert not {job["id"] for job in children}.intersection(alone)
         assert {(job["session"], job["priority"]) for job in children} == {("mine", "interactive")}
         record = wire.call("job", {"id": program})["job"]
         assert (record["children"], record["children_ended"], record["attempt"]) == (5, 5, 1)
@@ -158,6 +160,8 @@ def test_holding_a_program_holds_its_children():
         assert wire.call("hold", {"id": program})["ok"]
         held = wire.call("jobs", {"state": "held"})["jobs"]
         assert len(held) >= 8 and program in [job["id"] for job in held]
+        alone = wire.call("jobs", {"parent": "", "order": "queue"})
+        assert ([job["id"] for job in alone["jobs"]], alone["total"]) == ([program], 1)
         assert wire.call("release", {"id": program})["ok"]
         assert wire.text(wire.ended(program)["outputs"][0]).startswith("0+1+4")
 

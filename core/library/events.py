@@ -66,8 +66,9 @@ class Library:
         self, owner: str, state: State | None = None, session: str | None = None, parent: str | None = None,
         before: str | None = None, limit: Limit = 50, order: Literal["newest", "queue"] = "newest",
     ) -> Row:  # fmt: skip
-        """The newest jobs first; `before` a job's id gives the next page. With `order` "queue" the unfinished ones,
-        those that run first, then as they will run, then those that wait; and how many there are."""
+        """The newest jobs first; `before` a job's id gives the next page; `parent` "" leaves out those of programs.
+        With `order` "queue" the unfinished ones, those that run first, then as they will run, then those that wait;
+        and how many there are."""
         if order == "queue":
             if before is not None:
                 raise InvalidParams("the queue has no pages, for it moves: leave out before.", field="before")

@@ -28,10 +28,12 @@ ORIGINS = {"job": "+job IS NOT NULL", "upload": "+job IS NULL"}
 
 
 class Listing:
-    """`columns` are what the rows of a table have to be, None: any. `more` are further conditions, each with its
-    values."""
+    """`columns` are what the rows of a table have to be, None: any; "" for parent: none. `more` are further conditions,
+    each with its values."""
 
     def __init__(self, table: str, columns: Row, *more: tuple[str, list[Any]]):
+        if columns.get("parent") == "":
+            columns, more = columns | {"parent": None}, (*more, ("+parent IS NULL", []))
         given = {name: value for name, value in columns.items() if value is not None}
         index = next(names for names in INDEXES if given.keys() >= set(names))
         # A plus sign keeps SQLite from using a column's index.

@@ -19,8 +19,9 @@ ROWS_AT_ONCE = 20
 
 def upcoming(queue: Path, devices: int, catalogue: Catalogue, owner: str, limit: int, **columns: Any) -> Row:
     """The first `limit` unfinished jobs, fewer where they are large, and how many there are. Takes long where many are
-    queued: it is looked up in a thread of its own, all at one moment. `columns` are what they have to be, None: any."""
-    given = {name: value for name, value in columns.items() if value is not None}
+    queued: it is looked up in a thread of its own, all at one moment. `columns` are what they have to be, None: any; ""
+    for parent: none."""
+    given = {name: value or None for name, value in columns.items() if value is not None}
     with view(queue) as ask:
         forecast, jobs, size = Forecast(ask, devices, catalogue), [], 0
         for state in [each for each in UNFINISHED if given.get("state", each) == each]:
@@ -47,7 +48,7 @@ def _queued(ask: Ask, forecast: Forecast, owner: str, given: Row, limit: int) ->
 
 
 def _listed(ask: Ask, owner: str, given: Row, order: str, limit: int) -> list[Row]:
-    where = " AND ".join(f"{name} = ?" for name in given)
+    where = " AND ".join(f"{name} IS ?" for name in given)
     sql = f"SELECT id FROM jobs WHERE {where} AND owner = ? ORDER BY {order} LIMIT ?"
     return ask(sql, *given.values(), owner, limit)
 
@@ -68,6 +69,6 @@ def _total(ask: Ask, owner: str, given: Row) -> int:
         return ask("SELECT coalesce(sum(unfinished), 0) AS jobs FROM lanes WHERE owner = ?", owner)[0]["jobs"]
     states = [given["state"]] if "state" in given else [*UNFINISHED]
     others = {name: value for name, value in given.items() if name != "state"}
-    where = " AND ".join(["owner = ?", *(f"+{name} = ?" for name in others)])
+    where = " AND ".join(["owner = ?", *(f"+{name} IS ?" for name in others)])
     sql = f"SELECT count(*) AS jobs FROM jobs WHERE state IN (SELECT value FROM json_each(?)) AND {where}"
     return ask(sql, json.dumps(states), owner, *others.values())[0]["jobs"]
