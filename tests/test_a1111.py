@@ -393,8 +393,8 @@ def test_values_of_an_axis_are_written_as_in_a1111(text, kind, values):
 
 @pytest.mark.parametrize(
     "args, told",
-    [([4, "a"], "no numbers"), ([4, ""], "no values"), ([99, "1"], "axes 0 to"), ([1, "1-5000"], "more than 1,000"),
-     ([7, "moon, sun"], "did not find 'moon'"), ([0] * 16 + ["wide"], "number of pixels"),
+    [([4, "a"], "no whole"), ([4, ""], "no values"), ([99, "1"], "axes 0 to"), ([1, "1-5000"], "more than 1,000"),
+     ([7, "moon, sun"], "'moon' is not in"), ([0] * 16 + ["wide"], "number of pixels"),
      ([7, "a" * 200_000], "cannot be read"), ([8, "a," * 5000], "more than 1,000"),
      ([4, "1-99999," * 5000], "more than 1,000")],
 )  # fmt: skip

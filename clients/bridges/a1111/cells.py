@@ -1,12 +1,7 @@
 """Scripts of many pictures: X/Y/Z plot, prompt matrix, prompts from a text. Each says which requests it becomes."""
 
-import csv
-import io
 import itertools
-import math
 import random
-import re
-import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 
 from clients.bridges.a1111 import grids
 from clients.bridges.a1111.requests import Asked, ImageToImage, TextToImage
+from core.library import sweeping
 
 Body = dict[str, Any]
 Args = dict[str, Any]
@@ -22,15 +18,7 @@ Picture = grids.Picture
 SEEDS = 2**32
 MOST = 1000  # requests that one may become
 MOST_DRAWN = 10_000  # pictures of all these
-ORDERED = 7  # parts, which have more orders than that
 MOST_SIDE = 10**6  # pixels that are counted: no arithmetic overflows with it
-NUMBER = r"\s*([+-]?\d+(?:\.\d*)?)\s*"
-RANGE = re.compile(rf"{NUMBER}-{NUMBER}(?:\({NUMBER}\)|\[\s*(\d+)\s*\])?\s*")
-OPTIONS = {  # of a line in a text of prompts
-    "prompt", "negative_prompt", "styles", "seed", "subseed_strength", "subseed", "seed_resize_from_h",
-    "seed_resize_from_w", "sampler_index", "sampler_name", "batch_size", "n_iter", "steps", "cfg_scale", "width",
-    "height", "restore_faces", "tiling", "do_not_save_samples", "do_not_save_grid", "sd_model",
-}  # fmt: skip
 
 
 @dataclass
@@ -170,34 +158,15 @@ def axis_values(axis: Axis, text: Any, chosen: Any) -> list[Any]:
     if axis.label == "Nothing":
         return [None]
     try:
-        listed = [item.strip() for row in csv.reader(io.StringIO(str(text or ""))) for item in row]
-    except csv.Error as error:
-        raise refused(f"{axis.label}: these values cannot be read: {error}.") from error
-    items = [str(item) for item in (isinstance(chosen, list) and chosen or listed) if item not in ("", None)]
-    if not items:
-        raise refused(f"{axis.label}: there are no values. Send some, with commas between.")
-    if axis.label == "Prompt order":
-        return list(itertools.islice(itertools.permutations(items[:ORDERED]), MOST + 1))
-    if axis.read is str:
-        return items
-    try:
-        return list(itertools.islice((value for item in items for value in numbers(item, axis.read)), MOST + 1))
-    except (ValueError, OverflowError) as error:
-        raise refused(f"{axis.label}: {str(text)[:200]!r} are no numbers and no ranges of numbers.") from error
-
-
-def numbers(item: str, kind: Callable[[Any], Any]) -> list[Any]:
-    """Of one item. Raises ValueError."""
-    found = RANGE.fullmatch(item)
-    if not found:
-        return [kind(item)]
-    start, end, step, count = (float(each) if each else None for each in found.groups())
-    if count is not None:
-        places = range(min(int(count), MOST + 1))
-        return [kind(start + (end - start) * place / max(1, count - 1)) for place in places]
-    step = step or 1.0
-    count = min(math.floor((end - start) / step + 1e-9) + 1, MOST + 1)
-    return [kind(round(start + step * place, 8)) for place in range(max(0, count))]
+        listed = sweeping.listed(str(text or ""))
+        items = [str(item) for item in (isinstance(chosen, list) and chosen or listed) if item not in ("", None)]
+        if not items:
+            raise ValueError("there are no values. Send some, with commas between")
+        if axis.label == "Prompt order":
+            return sweeping.orders(items, MOST)
+        return items if axis.read is str else sweeping.numbers(items, axis.read, MOST)
+    except ValueError as error:
+        raise refused(f"{axis.label}: {error}.") from error
 
 
 def put(axis: Axis, value: Any, values: Sequence[Any], body: Body) -> None:
@@ -211,19 +180,13 @@ def put(axis: Axis, value: Any, values: Sequence[Any], body: Body) -> None:
     elif axis.label == "Styles":
         body["styles"] = [*body.get("styles", []), *value.split(",")]
     elif axis.label == "Prompt S/R":
-        searched, names = values[0], ("prompt", "negative_prompt")
-        if not any(searched in body.get(name, "") for name in names):
-            raise refused(f"Prompt S/R did not find {searched!r} in prompt or negative prompt.")
-        body |= {name: body.get(name, "").replace(searched, value) for name in names}
+        texts = {name: body.get(name, "") for name in ("prompt", "negative_prompt")}
+        try:
+            body |= sweeping.replaced(texts, values[0], value)
+        except ValueError as error:
+            raise refused(f"Prompt S/R: {error}.") from error
     elif axis.label == "Prompt order":
-        body["prompt"] = in_order(body.get("prompt", ""), value)
-
-
-def in_order(prompt: str, parts: Sequence[str]) -> str:
-    """The prompt with its parts in this order, in the places where they stand."""
-    words = iter(parts)
-    pattern = "|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True))
-    return re.sub(pattern, lambda found: next(words, found[0]), prompt) if pattern else prompt
+        body["prompt"] = sweeping.in_order(body.get("prompt", ""), value)
 
 
 def label(axis: Axis, value: Any) -> str:
@@ -239,23 +202,16 @@ def matrix(asked: Asked, args: Args) -> Cells:
     """Prompt matrix: the first part of a|b|c with each choice of the others."""
     name = "negative_prompt" if args["Select prompt"] == "negative" else "prompt"
     joint = ", " if args["Select joining char"] == "comma" else " "
-    first, *others = getattr(asked, name).split("|")
+    made = sweeping.Matrix(getattr(asked, name), joint, bool(args["Put variable parts at start of prompt"]))
     margin = margin_of(args)
-    limit(asked, 2 ** min(len(others), 30), margin)
-    others = [part.strip().strip(",") for part in others]
+    limit(asked, min(made.count, 2**30), margin)
     whole, bodies = body_of(asked) | fixed_seeds(asked) | {"batch_size": 1, "n_iter": 1}, []
-    for bits in range(2 ** len(others)):
-        chosen = [part for place, part in enumerate(others) if bits >> place & 1]
-        parts = [*chosen, first] if args["Put variable parts at start of prompt"] else [first, *chosen]
-        seed = whole["seed"] + bits * bool(args["Use different seed for each picture"])
-        bodies.append(whole | {name: joint.join(parts), "seed": seed % SEEDS})
+    for place, prompt in enumerate(made.prompts()):
+        seed = whole["seed"] + place * bool(args["Use different seed for each picture"])
+        bodies.append(whole | {name: prompt, "seed": seed % SEEDS})
 
     def arrange(pictures: Sequence[Picture]) -> list[Picture]:
-        across = math.ceil(len(others) / 2)
-        above, beside = (
-            [joint.join(part for place, part in enumerate(some) if bits >> place & 1) for bits in range(2 ** len(some))]
-            for some in (others[:across], others[across:])
-        )
+        above, beside = made.words()
         return [grids.grid(pictures, len(above), above, beside, margin)]
 
     return Cells(bodies, arrange)
@@ -285,20 +241,13 @@ def lines(asked: Asked, args: Args) -> Cells:
 def line_options(text: str) -> Body:
     """What a line asks for; the line as a prompt if its options are none that there are."""
     try:
-        words = shlex.split(text) if "--" in text else []
+        said = sweeping.line_options(text, sweeping.LINE_OPTIONS)
     except ValueError:
-        words = []
-    options: Body = {}
-    name = ""
-    for word in words:
-        if word.startswith("--"):
-            name = word[2:]
-        elif name:
-            options[name] = f"{options[name]} {word}" if name in options else word
-    usable = words and words[0].startswith("--") and options.keys() <= OPTIONS
+        return {"prompt": text}
+    options: Body = {name: value for name, value in said.items() if value}
     if "styles" in options:
         options["styles"] = options["styles"].split(",")
-    return options if usable else {"prompt": text}
+    return options
 
 
 def body_of(asked: Asked) -> Body:
