@@ -1,0 +1,194 @@
+"""The programs: pictures in bulk, a person's choice among them, variations and large versions of what was picked."""
+
+import hashlib
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.plugin import Artifact, Child, Context, InvalidParams
+
+from . import names
+from .options import LARGEST, Asking, FinishParams, RoundsParams, Varying, check_more, prompts, sizes
+from .recipes import recipe, scale_networks
+
+SEEDS = 2**32
+DRAW, REDRAW = "txt2img", "img2img"
+TAKEN = ("negative_prompt", "steps", "cfg_scale", "sampler", "schedule", "model")  # by the drawing job as they are
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture on its way through the rounds. `recipe` are the parameters that draw it; `key` is its own in the
+    program and means the same however many others are asked for."""
+
+    key: str
+    name: str
+    recipe: dict[str, Any]
+    inputs: dict[str, Any]
+    job: str = DRAW
+    artifact: Artifact | None = None
+
+
+def generate(params: Asking, ctx: Context) -> list[Picture]:
+    return drawn(asked_for(params, ctx), params.folder, ctx)
+
+
+def rounds(params: RoundsParams, ctx: Context) -> list[Picture]:
+    """What is left after the last round."""
+    asked = asked_for(params, ctx)
+    if params.forecast:
+        quick = [forecast(each, params.forecast) for each in asked]
+        liked = {each.name for each in picked(drawn(quick, f"{params.folder}/forecasts", ctx), "forecasts", ctx)}
+        pool = drawn([each for each in asked if each.name in liked], params.folder, ctx)
+    else:
+        pool = picked(drawn(asked, params.folder, ctx), "pictures", ctx)
+    numbers: dict[str, int] = {}
+    for round in range(1, params.rounds + 1):
+        made = drawn(varied(pool, params, params.more, numbers, ctx), params.folder, ctx)
+        pool = surviving(pool, picked(made, f"variations {round}", ctx), params.parents)
+    if params.finish:
+        pool = drawn(finished(pool, params.finishing(), numbers), params.folder, ctx)
+        if params.review_finished:
+            pool = picked(pool, "finished", ctx)
+    return pool
+
+
+def asked_for(params: Asking, ctx: Context) -> list[Picture]:
+    """The pictures of all prompts, in order, with their seeds, sizes and names."""
+    check_more(params)
+    lines, choices = prompts(params), sizes(params)
+    run, base, found = ctx.once("root", names.new_root), ctx.seed("seed"), []
+    for number, prompt in enumerate(lines):
+        words = digest(prompt)
+        inputs = expanded(prompt, ctx) if params.bang_tags and "!" in prompt else {}
+        for k in range(params.count):
+            key = f"picture/{words}/{k}"
+            chance = random.Random(f"{base} {key}")
+            width, height = chance.choice(choices)
+            seed = (params.seed + k) % SEEDS if params.seed >= 0 else chance.randrange(SEEDS)
+            drawing = {name: getattr(params, name) for name in TAKEN} | params.more
+            drawing |= {"prompt": prompt, "seed": seed, "width": width, "height": height}
+            name = names.child(f"{run}{number:04}", k, params.count)
+            found.append(Picture(key, name, drawing, inputs))
+    return found
+
+
+def expanded(prompt: str, ctx: Context) -> dict[str, Child]:
+    """The text that is drawn in place of a prompt with bang tags."""
+    words = digest(prompt)
+    written = ctx.submit("write_prompt", {"prompt": prompt}, key=f"prompt/{words}")
+    return {"text": ctx.submit("expand_tags", {}, {"text": written}, key=f"tags/{words}")}
+
+
+def forecast(picture: Picture, steps: int) -> Picture:
+    """The same picture, cheaply."""
+    return replace(picture, key=f"forecast/{picture.key}", recipe=picture.recipe | {"steps": steps})
+
+
+def varied(
+    pictures: Iterable[Picture], params: Varying, more: dict[str, Any], numbers: dict[str, int], ctx: Context
+) -> list[Picture]:  # fmt: skip
+    """The variations of pictures. `numbers` are the first numbers that their children may have."""
+    base, found = ctx.seed("variations"), []
+    for each in pictures:
+        first = numbers.setdefault(each.name, 0)
+        numbers[each.name] += params.variations
+        for k in range(params.variations):
+            key = f"{each.key}/{params.kind} {k}"
+            seed = random.Random(f"{base} {key}").randrange(SEEDS)
+            drawing = each.recipe | more
+            if params.variation_cfg_scale:
+                drawing["cfg_scale"] = params.variation_cfg_scale
+            if params.kind == "subseeds":
+                drawing |= {"variation_seed": seed, "variation_strength": params.variation_strength}
+            else:
+                drawing |= {"seed": seed}
+            name = names.child(each.name, first + k, first + params.variations)
+            found.append(Picture(key, name, drawing, {}))
+    return found
+
+
+def finished(pictures: Iterable[Picture], params: FinishParams, numbers: dict[str, int]) -> list[Picture]:
+    """The pictures, enlarged and redrawn a little, with their own seeds."""
+    found = []
+    for each in pictures:
+        first = numbers.setdefault(each.name, 0)
+        numbers[each.name] += 1
+        width, height = (round(each.artifact.facts[side] * params.scale / 8) * 8 for side in ("width", "height"))
+        if max(width, height) > LARGEST:
+            raise InvalidParams(
+                f"scale: {each.name} would be {width}x{height}, and {LARGEST} is the largest side that is drawn.",
+                field="scale", hint="Take a smaller scale, or the job sd_upscale, which draws in tiles.",
+            )  # fmt: skip
+        drawing = {name: value for name, value in each.recipe.items() if not name.startswith("variation_")}
+        drawing |= {"width": width, "height": height, "steps": params.steps} | params.more
+        drawing |= {"denoising_strength": params.denoising_strength}
+        drawing |= {"prompt": scale_networks(drawing["prompt"], params.lora_factor)}
+        drawing |= {"sampler": params.sampler} if params.sampler else {}
+        drawing |= {"cfg_scale": params.cfg_scale} if params.cfg_scale else {}
+        key, name = f"{each.key}/finish", names.child(each.name, first, first + 1)
+        found.append(Picture(key, name, drawing, {"image": each.artifact}, REDRAW))
+    return found
+
+
+def drawn(pictures: list[Picture], folder: str, ctx: Context) -> list[Picture]:
+    """Draw them; of those that fail, it is told, and the others go on. Raises DependencyFailed if all do."""
+    requests = [{"job": p.job, "params": p.recipe, "inputs": p.inputs, "key": p.key} for p in pictures]
+    children = ctx.gather(ctx.submit_all(requests), allow_failed=True)
+    if children and all(child.state != "done" for child in children):
+        ctx.gather(children)
+    made = []
+    for picture, child in zip(pictures, children, strict=True):
+        if child.state == "done":
+            known = drawing_of(child.outputs[0], picture.recipe)
+            made.append(replace(picture, artifact=child.outputs[0], recipe=known))
+    called(made, folder, ctx)
+    return made
+
+
+def drawing_of(artifact: Artifact, asked: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that draw a picture again: what was asked for, with the choices that were made in its prompts."""
+    told = recipe(artifact.facts.get("infotext", ""))
+    return asked | {name: told[name] for name in ("prompt", "negative_prompt", "dynamic_prompts") if told["prompt"]}
+
+
+def called(pictures: list[Picture], folder: str, ctx: Context) -> None:
+    """Give the pictures their names; once, for a program is run again and again."""
+
+    def name_all() -> bool:
+        for each in pictures:
+            ctx.name(each.artifact, f"{folder.strip('/')}/{each.name}")
+        return True
+
+    if pictures:
+        ctx.once(f"named/{digest(*(f'{each.artifact.id} {each.name}' for each in pictures))}", name_all)
+
+
+def picked(pictures: list[Picture], what: str, ctx: Context) -> list[Picture]:
+    """Those that a person has picked. Equal ones are proposed once."""
+    firsts = {each.artifact.sha256: each.artifact for each in reversed(pictures)}
+    asked = list({first.id: first for first in (firsts[each.artifact.sha256] for each in pictures)}.values())
+    if not asked:
+        return []
+    said = ctx.review(asked, key=f"{what}/{digest(*(each.id for each in asked))}")
+    good = {each.sha256 for each, verdict in zip(asked, said, strict=True) if verdict == "picked"}
+    found = [each for each in pictures if each.artifact.sha256 in good]
+    text = f"{what}: {len(found)} of {len(pictures)} were picked."
+    ctx.once(f"told/{what}/{len(pictures)}", lambda: ctx.log(text))
+    return found
+
+
+def surviving(parents: list[Picture], children: list[Picture], when: str) -> list[Picture]:
+    """What goes on into the next round, family by family."""
+    found = []
+    for parent in parents:
+        own = [child for child in children if child.key.startswith(f"{parent.key}/")]
+        if when == "always" or (when == "if none is picked" and not own):
+            found.append(parent)
+        found += own
+    return found
+
+
+def digest(*words: str) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
