@@ -77,6 +77,27 @@ def test_jobs_of_the_same_model_run_one_after_the_other_where_that_keeps_nobody_
     assert sum(before != after for before, after in zip(order, order[1:], strict=False)) < 6  # as they came: 11
 
 
+def test_single_files_make_jobs_and_take_the_short_name_of_none(server, wire):
+    manifest = server.folder / "plugins/kitchen/plugin.toml"
+    manifest.write_text(manifest.read_text() + '[data]\nrecipe = [".json"]\n')
+    source = server.folder / "plugins/kitchen/__init__.py"
+    source.write_text(
+        source.read_text().replace(
+            '(folder / "config.json")', "(folder / 'config.json' if folder.is_dir() else folder)"
+        )
+    )
+    source.write_text(source.read_text().replace("jobs[name] =", 'jobs[name.removesuffix(".json")] ='))
+    server.write_plugin(
+        "host", "class Host(Plugin):\n    @job()\n    def toast(self) -> Text:\n        return 'Cheers'"
+    )
+    (server.folder / "models/recipe/toast.json").write_text('{"title": "Toast", "eggs": 1}')
+    wire.until(lambda: "toast" in [job["name"] for job in kitchen(wire)["jobs"]])
+    wire.until(lambda: any(each["name"] == "host" and each["jobs"] for each in wire.call("plugins")["plugins"]))
+    assert cooked(wire, "kitchen.toast") == "Toast with 1 eggs"
+    assert cooked(wire, "toast") == "Cheers"
+    assert "toast.json" in wire.call("choices", {"list": "models/recipe"})["choices"]
+
+
 def test_a_broken_file_hides_nothing_else_and_is_told(server, wire):
     put(server, "salad", title="Salad", eggs=0)
     (server.folder / "models/recipe/broken").mkdir(parents=True)

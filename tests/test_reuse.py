@@ -311,6 +311,13 @@ def test_a_look_at_models_ends_where_links_lead_in_a_circle(tmp_path):
     assert before != state_of([tmp_path])
 
 
+def test_a_look_at_models_leaves_out_the_data_of_programs(tmp_path):
+    (tmp_path / "flow").mkdir()
+    before = state_of([tmp_path], [tmp_path / "flow"])
+    (tmp_path / "flow" / "new.json").touch()
+    assert before == state_of([tmp_path], [tmp_path / "flow"])
+
+
 def test_reuse_of_a_program_is_refused():
     source = """
     class Odd(Plugin):

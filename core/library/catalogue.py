@@ -61,9 +61,11 @@ class PluginInfo:
         return {"name": self.name, "status": self.status, "error": self.error}
 
     def models(self) -> list[dict[str, Any]]:
-        """The [[models]] that the plugin ships, with absolute paths."""
+        """The [[models]] that the plugin ships, with absolute paths; and, without a name, which files of the user are
+        models of a kind besides weights, its [data]."""
         shipped = [model for model in self.manifest.get("models", []) if "path" in model]
-        return [{**model, "path": str(self.folder / model["path"])} for model in shipped]
+        data = [{"kind": kind, "suffixes": each} for kind, each in self.manifest.get("data", {}).items()]
+        return [{**model, "path": str(self.folder / model.get("path", "plugin.toml"))} for model in [*shipped, *data]]
 
 
 class Fields:
@@ -196,9 +198,12 @@ class Catalogue:
             return self.find(name)
 
     def find(self, name: str) -> JobType:
-        """The announced job `plugin.job`, or `job` where only one plugin has it. Raises UnknownJob, PluginError."""
+        """The announced job `plugin.job`, or `job` where only one plugin has it; those that are made of the user's
+        files take nobody's short name. Raises UnknownJob, PluginError."""
         name = name[:100]
         matches = [name] if name in self.jobs else [full for full in self.jobs if full.split(".")[1] == name]
+        if len(matches) > 1:
+            matches = [each for each in matches if "jobs_from" not in self.jobs[each].plugin.manifest] or matches
         if len(matches) == 1:
             job = self.jobs[matches[0]]
             if job.plugin.status == "refused":

@@ -20,8 +20,9 @@ class Models:
     """Model names are POSIX-style and the same on every system: `checkpoint` `portraits/v2.safetensors`.
 
     A folder with a model_index.json or config.json is one model. `shipped` is what is elsewhere, each with a `kind` and
-    an absolute `path`: the [[models]] tables of all plugins, and whole folders, which have no `name` (apps.py). Of
-    several models of one name, that of the user's own folder counts, then a plugin's, then the first app's.
+    an absolute `path`: the [[models]] tables of all plugins, and whole folders, which have no `name` (apps.py). One
+    with `suffixes` says which files in the user's own folder are models of that kind besides weights. Of several
+    models of one name, that of the user's own folder counts, then a plugin's, then the first app's.
     `fetchable` is what plugins name to be fetched, each with `kind`, `name`, `size_bytes` and `licence`."""
 
     def __init__(self, folder: Path, shipped: list[dict[str, Any]], fetchable: Iterable[dict[str, Any]] = ()):
@@ -32,28 +33,29 @@ class Models:
         elsewhere = [entry for entry in self.shipped if entry["kind"] == kind]
         found = {entry["name"]: Path(entry["path"]) for entry in elsewhere if "name" in entry}
         if re.fullmatch(r"\w[\w.-]*", kind):  # not a way out of the folder
-            self._scan(self.folder / kind, self.folder / kind, found, set())
+            suffixes = WEIGHTS.union(*(entry.get("suffixes", ()) for entry in elsewhere))
+            self._scan(self.folder / kind, self.folder / kind, found, set(), suffixes)
         for entry in (entry for entry in elsewhere if "name" not in entry):
             theirs: dict[str, Path] = {}
-            self._scan(Path(entry["path"]), Path(entry["path"]), theirs, set())
+            self._scan(Path(entry["path"]), Path(entry["path"]), theirs, set(), WEIGHTS)
             found = {name: path for name, path in theirs.items() if _fits(path.name, entry)} | found
         return found
 
-    def _scan(self, folder: Path, root: Path, found: dict[str, Path], seen: set[Path]) -> None:
+    def _scan(self, folder: Path, root: Path, found: dict[str, Path], seen: set[Path], suffixes: set[str]) -> None:
         """Links are followed, to a folder of another app for example; `seen` are the folders they led to."""
         if (real := folder.resolve()) in seen:
             return
         seen.add(real)
         for path in sorted(folder.glob("[!.]*")) if folder.is_dir() else []:  # what is being fetched has a dot
             # Only real files: reading a pipe or a device would never end.
-            if (path.suffix.lower() in WEIGHTS and os.path.isfile(path)) or any(
+            if (path.suffix.lower() in suffixes and os.path.isfile(path)) or any(
                 (path / f"{stem}.json").is_file() for stem in ("model_index", "config")
             ):
                 with contextlib.suppress(UnicodeEncodeError):  # a name that is no text can be sent to nobody
                     str(path).encode()
                     found[path.relative_to(root).as_posix()] = path
             elif path.is_dir():
-                self._scan(path, root, found, seen)
+                self._scan(path, root, found, seen, suffixes)
 
     def path(self, kind: str, name: str) -> Path:
         """The file or folder of a model. Raises ModelNotFound, which says how to fetch it, or names the nearest."""

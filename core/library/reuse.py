@@ -88,8 +88,10 @@ class Reuse:
         """Each of the plugin's jobs is done with the results of an equal one, or may run, or is looked at again because
         the plugin is another one by now."""
         basis = self._basis(plugin)
-        folders = [self._config.models, *(Path(model["path"]) for model in self._catalogue.shipped_models())]
-        state = self._run_blocking(state_of, folders)
+        shipped = self._catalogue.shipped_models()
+        folders = [self._config.models, *(Path(model["path"]) for model in shipped)]
+        but = [self._config.models / model["kind"] for model in shipped if "suffixes" in model]  # data of programs
+        state = self._run_blocking(state_of, folders, but)
         digests, rest = {}, []
         for row in fairly(rows):
             digests[row["id"]] = self._digest(row, state)
@@ -165,15 +167,16 @@ def plain(params: Row) -> Row:
     return json.loads(json.dumps(params), parse_float=number)
 
 
-def state_of(folders: list[Path]) -> str:
-    """A hash of the names, sizes and times of all that is in these folders (or files), also behind links. It changes
-    with every file that comes, goes, moves or is written, whatever the clocks say, and does not come back: folders have
-    their times, too. Names that begin with a dot do not count: those are notes of programs, which may keep them
-    in `folders` themselves. Reads no file; may take long."""
+def state_of(folders: list[Path], but: Iterable[Path] = ()) -> str:
+    """A hash of the names, sizes and times of all that is in these folders (or files), but for what is in `but`; also
+    behind links. It changes with every file that comes, goes, moves or is written, whatever the clocks say, and does
+    not come back: folders have their times, too. Names that begin with a dot do not count: those are notes of programs,
+    which may keep them in `folders` themselves. Reads no file; may take long."""
     digest, seen, waiting = hashlib.sha256(), set(), [str(folder) for folder in folders]
-    tops = {*waiting}
+    tops, left_out = {*waiting}, {str(path) for path in but}
     while waiting:
-        path = waiting.pop()
+        if (path := waiting.pop()) in left_out:
+            continue
         try:
             about = os.stat(path)
             inside = sorted(os.listdir(path)) if stat.S_ISDIR(about.st_mode) else None

@@ -29,6 +29,8 @@ DESCRIBE_SECONDS, OF_MODELS_SECONDS = 30, 180  # that a plugin has to describe i
 DESCRIPTION_BYTES = 50_000_000  # the most that it may write in a sandbox
 BOUNDS = ("minimum", "maximum")
 OVERRIDABLE = ("default", *BOUNDS, "step")  # of a parameter, in config.toml
+KindName = Annotated[str, pydantic.Field(pattern=r"^\w[\w-]*$")]
+Suffix = Annotated[str, pydantic.Field(pattern=r"^\.[a-z0-9]+$")]
 SAY_WHAT_THEY_ARE = {".json", ".py"}  # files of a model; the others are its weights, long in coming
 
 
@@ -41,8 +43,9 @@ class Manifest(pydantic.BaseModel):
     environment: dict[str, Any] = {}
     sandbox: bool = False  # whether it asks for one
     runs_code: bool = False  # that clients send: it is there with allow_code only, for the admin, in a sandbox
-    writes: list[Annotated[str, pydantic.Field(pattern=r"^\w[\w-]*$")]] = []  # kinds of models that it changes
+    writes: list[KindName] = []  # kinds of models that it changes
     jobs_from: list[str] = []
+    data: dict[KindName, list[Suffix]] = {}  # kinds of models that are files of its own, for programs
     models: list[DeclaredModel] = []
 
 
