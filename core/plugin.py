@@ -16,13 +16,13 @@ import pydantic
 from core.artifacts import Blobs
 from core.errors import BadImage, Cancelled, DependencyFailed, InvalidParams, ModelNotFound, OutOfMemory, TypeMismatch
 from core.library.children import Artifact, Child, Children
-from core.library.infotext import infotext_of
+from core.library.infotext import infotext_of, said_by
 from core.library.models import Models
 from core.types import KINDS, Audio, Image, Json, Mask, Text, Video
 
 __all__ = [
     "Plugin", "job", "Params", "param", "Context", "Result", "Image", "Mask", "Text", "Json", "Audio", "Video",
-    "Artifact", "Child", "infotext_of",
+    "Artifact", "Child", "infotext_of", "said_by",
     "BadImage", "Cancelled", "DependencyFailed", "InvalidParams", "ModelNotFound", "OutOfMemory", "TypeMismatch",
 ]  # fmt: skip
 BOUNDS = {"ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern", "examples"}

@@ -3,7 +3,7 @@
 import PIL.Image
 import pytest
 
-from core.plugin import infotext_of
+from core.plugin import infotext_of, said_by
 
 DRAWN = 'a cat\nNegative prompt: blurry, red\nSteps: 20, Seed: 1, Model: "a, \\"b\\": c", Hires, Version: v1.9.0'
 
@@ -48,3 +48,14 @@ def test_nothing_to_add_leaves_the_text():
     assert infotext_of(picture(), {}) == ""
     assert infotext_of(picture("a cat"), {}) == "a cat"
     assert infotext_of(picture(DRAWN), {}) == DRAWN
+
+
+def test_a_picture_says_what_it_was_drawn_from():
+    text = "a fox,\nred\nNegative prompt: blue\nSteps: 4, CFG scale: 6.5, Seed: 1, Size: 8x8"
+    assert said_by(picture(text)) == (
+        "a fox,\nred",
+        "blue",
+        {"Steps": "4", "CFG scale": "6.5", "Seed": "1", "Size": "8x8"},
+    )
+    assert said_by(picture("a fox: red, a hen")) == ("a fox: red, a hen", "", {})
+    assert said_by(PIL.Image.new("RGB", (1, 1))) == ("", "", {})

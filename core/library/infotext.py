@@ -15,6 +15,7 @@ VERSION = "stable-core 0.1.0"
 LAST = ("Version", "User")  # what is not listed at all stands before these
 LEAST = 3  # fields with a value; a line with less is a line of the prompt
 KEY = re.compile(r"\s*(\w[\w \-/]+)(:?)\s*")
+NEGATIVE = re.compile(r"(?:^|\n)Negative prompt: ?")
 QUOTED = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*")\s*(?=,|$)')
 
 
@@ -34,6 +35,24 @@ def infotext_of(image: Image, facts: dict[str, Any]) -> str:
     written |= {key: "" if value is None else field(key, value) for key, value in facts.items()}
     ordered = sorted(written, key=LAST.__contains__)
     return "\n".join(filter(None, [head, ", ".join(written[key] for key in ordered if written[key])]))
+
+
+def said_by(image: Image) -> tuple[str, str, dict[str, str]]:
+    """Prompt, negative prompt and fields of the text that `image` came with; nothing of what it does not say."""
+    text = image.info.get("parameters")
+    prompt, negative, line = split(text if isinstance(text, str) else "")
+    return prompt, negative, {key: value for key, value, _ in parts(line) if value is not None}
+
+
+def split(text: str) -> tuple[str, str, str]:
+    """Prompt, negative prompt and the line of fields, which is empty if too few have a value: then it is a line of the
+    prompt."""
+    text = text.replace("\r\n", "\n")
+    head, _, line = text.rstrip().rpartition("\n")
+    if sum(value is not None for _, value, _ in parts(line)) < LEAST:
+        head, line = text, ""
+    negative = NEGATIVE.search(head)
+    return (head[: negative.start()], head[negative.end() :], line) if negative else (head, "", line)
 
 
 def parts(line: str) -> Iterator[tuple[str, str | None, str]]:

@@ -11,7 +11,7 @@ read as these; and "\\r\\n" counts as "\\n". All other texts and values come bac
 import re
 from typing import Any
 
-from core.library.infotext import LAST, LEAST, VERSION, field, parts
+from core.library.infotext import LAST, VERSION, field, parts, split
 
 __all__ = ["DEFAULTS", "ORDER", "VERSION", "infotext", "parse", "release"]
 ORDER = (
@@ -39,7 +39,6 @@ SIZES = {"Size", "Hires resize", "Seed resize from"}  # their values are WIDTHxH
 RELEASE = re.compile(r"(?:^|v)(\d{1,4})\.(\d{1,4})\.(\d{1,4})")  # Forge has it inside: f2.0.1v1.10.1
 PLAIN = re.compile(r"\w[\w \-/]+")  # a key that is its own value
 SIZE = re.compile(r"(\d+)x(\d+)")
-NEGATIVE = re.compile(r"(?:^|\n)Negative prompt: ?")
 
 
 def infotext(prompt: str, negative_prompt: str, fields: dict[str, Any]) -> str:
@@ -58,26 +57,18 @@ def parse(text: str) -> dict[str, str]:
     Sizes are two fields, `Size-1` and `Size-2`. What an infotext leaves out has A1111's DEFAULTS. What its version of
     A1111 did differently is said in fields of their own. A text without a line of fields is a prompt. Never raises,
     and takes time in proportion to the text."""
-    text = text.replace("\r\n", "\n")
-    head, _, line = text.rstrip().rpartition("\n")
+    prompt, negative_prompt, line = split(text)
     fields = _fields(line)
-    if not fields:
-        head = text
-    negative = NEGATIVE.search(head)
-    prompt, negative_prompt = (head[: negative.start()], head[negative.end() :]) if negative else (head, "")
     prompts = {"Prompt": prompt, "Negative prompt": negative_prompt}
     return (DEFAULTS | fields | _older(fields, prompt) if fields else {}) | prompts
 
 
 def _fields(line: str) -> dict[str, str]:
-    """The fields of the last line; none if too few have a value, as then it is a line of the prompt."""
     fields: dict[str, str] = {}
-    valued = 0
     for key, value, raw in parts(line):
-        valued += value is not None
         if value is not None or PLAIN.fullmatch(raw):
             fields |= _split(key, raw if value is None else value)
-    return fields if valued >= LEAST else {}
+    return fields
 
 
 def _split(key: str, value: str) -> dict[str, str]:
