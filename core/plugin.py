@@ -6,7 +6,7 @@ and parameter class. The annotations of the method say all five; core/ops/descri
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pydantic
 
 from core.artifacts import Blobs
 from core.errors import BadImage, Cancelled, DependencyFailed, InvalidParams, ModelNotFound, OutOfMemory, TypeMismatch
-from core.library.children import Artifact, Child, Children
+from core.library.children import Artifact, Child, Children, Programming
 from core.library.infotext import infotext_of, said_by
 from core.library.models import Models
 from core.types import KINDS, Audio, Image, Json, Mask, Text, Video
@@ -123,8 +123,9 @@ class Result:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-class Context:
-    """What a running job may ask of the core. Safe to use from several threads.
+class Context(Programming):
+    """What a running job may ask of the core; for programs there is more, see Programming. Safe to use from several
+    threads.
 
     `scratch` is a folder that is deleted after the job, `models` finds model files (`models.path(kind, name)`).
     `low_memory`: the device's memory did not suffice before; do it with less (smaller tiles, offloading).
@@ -191,32 +192,3 @@ class Context:
     def read(self, artifact: Artifact) -> Any:
         """The value of a stored result: a picture, a text ..."""
         return KINDS[artifact.kind].decode(self._blobs.read(artifact.sha256))
-
-    # For programs, which are run again from the top whenever what they gathered is there: see docs/plugins.md.
-
-    def submit(
-        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
-        key: str | None = None, hold: bool = False, fresh: bool = False,
-    ) -> Child:  # fmt: skip
-        """Submit a job, once for each `key` (by default its number in the order of asking). Inputs are Artifacts,
-        Children (their outputs, waited for), ids, or lists of these. Owner, session and priority are the program's.
-        `fresh` runs it even if an equal job is done."""
-        request = {"job": job, "params": params, "inputs": inputs, "key": key, "hold": hold, "fresh": fresh}
-        return self.submit_all([request])[0]
-
-    def submit_all(self, requests: Iterable[dict[str, Any]]) -> list[Child]:
-        """Submit many at once: dicts with the arguments of `submit`."""
-        return self._children.submit(requests)
-
-    def gather(self, children: Iterable[Child], allow_failed: bool = False) -> list[Child]:
-        """The children with their outputs, once all have ended. Raises DependencyFailed if some ended badly, unless
-        `allow_failed`."""
-        return self._children.gather(children, allow_failed)
-
-    def once(self, key: str, compute: Callable[[], Any]) -> Any:
-        """What `compute()` gave the first time, as JSON; computed only then."""
-        return self._children.once(key, compute)
-
-    def seed(self, key: str) -> int:
-        """A random seed, 0 to 2**32 - 1, the same each time for the same key."""
-        return self._children.seed(key)

@@ -101,7 +101,7 @@ class Worker:
                     if output["streamed"]:
                         self._socket.send_if_connected("output", {"lease": lease, "output": output})
         except Waiting as waiting:
-            state, more["waits_for"] = "waiting", waiting.jobs
+            state, more["waits_for"] = "waiting", waiting.needs
         except Cancelled as cancelled:
             state, error = "cancelled", cancelled.wire()
         except BaseException as failure:  # a plugin may raise anything, SystemExit too

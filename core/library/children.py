@@ -3,17 +3,19 @@
 A program is run from the top each time that jobs it gathered have ended, and after a restart. Whatever it asks for is
 kept under its key, so each time it gets the same answers and arrives where it was."""
 
+import hashlib
 import itertools
 import json
-import random
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from core.errors import DependencyFailed, InvalidParams
 
 SIDE = "side"  # in place of a device: the process of a plugin for its programs and light jobs
-REQUESTS_AT_ONCE, BYTES_AT_ONCE = 500, 50_000  # in one message, whose limit is 100,000 at least
+REQUESTS_AT_ONCE, NAMES_AT_ONCE, BYTES_AT_ONCE = 500, 100, 50_000  # in one message, whose limit is 100,000 at least
+ENDED = ("done", "failed", "cancelled")
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,68 @@ class Child:
 
 
 class Waiting(BaseException):
-    """Leaves a program until the jobs with these ids have ended. Raised by `ctx.gather`; not to be caught."""
+    """Leaves a program until the jobs with these ids have ended, or the artifacts with these ids are reviewed. Raised
+    by `ctx.gather` and `ctx.review`; not to be caught."""
 
-    def __init__(self, jobs: list[str]):
-        super().__init__(f"waits for {len(jobs)} jobs")
-        self.jobs = jobs
+    def __init__(self, needs: list[str]):
+        super().__init__(f"waits for {len(needs)} jobs or reviews")
+        self.needs = needs
+
+
+class Programming:
+    """What a program may ask of the core. It is run again from the top whenever what it waits for is there: see
+    docs/plugins.md."""
+
+    _children: "Children"
+
+    def submit(
+        self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
+        key: str | None = None, hold: bool = False, fresh: bool = False,
+    ) -> Child:  # fmt: skip
+        """Submit a job, once for each `key` (by default its number in the order of asking). Inputs are Artifacts,
+        Children (their outputs, waited for), ids, or lists of these. Owner, session and priority are the program's.
+        `fresh` runs it even if an equal job is done."""
+        request = {"job": job, "params": params, "inputs": inputs, "key": key, "hold": hold, "fresh": fresh}
+        return self.submit_all([request])[0]
+
+    def submit_all(self, requests: Iterable[dict[str, Any]]) -> list[Child]:
+        """Submit many at once: dicts with the arguments of `submit`."""
+        return self._children.submit(requests)
+
+    def gather(self, children: Iterable[Child], allow_failed: bool = False) -> list[Child]:
+        """The children with their outputs, once all have ended. Raises DependencyFailed if some ended badly, unless
+        `allow_failed`."""
+        return self._children.gather(children, allow_failed)
+
+    def review(self, artifacts: Iterable[Artifact], key: str | None = None) -> list[str]:
+        """What a person thinks of each, "picked" or "rejected": waited for, and then kept under the key (by default
+        its number in the order of asking), whatever they think later. In a plan everything is rejected."""
+        return self._children.review(artifacts, key)
+
+    def name(self, artifact: Artifact, path: str) -> str:
+        """Call a result "folder/stem": its file lies there in the outputs folder. Returns the path that it has got,
+        with a suffix, and with " (2)" if there was another of that name."""
+        return self.name_all([(artifact, path)])[0]
+
+    def name_all(self, names: Iterable[tuple[Artifact, str]]) -> list[str]:
+        """Name many at once."""
+        return self._children.name(names)
+
+    def lineage(
+        self, artifact: Artifact, direction: Literal["ancestors", "descendants", "siblings"] = "ancestors",
+        depth: int = 20, limit: int = 200,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """What a result was made from, or what was made of it, the nearest first: each as {"artifact": Artifact,
+        "parents": ids, "depth", "job_name", "review", "name"}. It may be more the next time; a plan has none."""
+        return self._children.lineage(artifact, direction, depth, limit)
+
+    def once(self, key: str, compute: Callable[[], Any]) -> Any:
+        """What `compute()` gave the first time, as JSON; computed only then."""
+        return self._children.once(key, compute)
+
+    def seed(self, key: str) -> int:
+        """A random seed, 0 to 2**32 - 1, the same each time for the same key. Thousands are cheap."""
+        return self._children.seed(key)
 
 
 class Children:
@@ -56,7 +115,8 @@ class Children:
     def begin(self, call: int) -> None:
         """The method is called once for each item of an input that takes one; each call has keys of its own."""
         self._prefix = f"{call}/" if call else ""
-        self._numbers = itertools.count(1)
+        self._numbers, self._reviews = itertools.count(1), itertools.count(1)
+        self._basis: str | None = None  # of seeds
 
     def submit(self, requests: Iterable[dict[str, Any]]) -> list[Child]:
         children = []
@@ -76,7 +136,7 @@ class Children:
 
     def gather(self, children: Iterable[Child], allow_failed: bool) -> list[Child]:
         found = list(children)
-        if unfinished := [child.id for child in found if child.state not in ("done", "failed", "cancelled")]:
+        if unfinished := [child.id for child in found if child.state not in ENDED]:
             raise Waiting(unfinished)
         bad = [child for child in found if child.state != "done"]
         if bad and not allow_failed:
@@ -91,7 +151,31 @@ class Children:
         return (answer if "value" in answer else self._ask("once", asked | {"value": compute()}))["value"]
 
     def seed(self, key: str) -> int:
-        return self.once(f"seed/{key}", lambda: random.SystemRandom().randrange(1 << 32))
+        """Made of the key and of one number that is kept, so that asking for thousands costs nothing."""
+        self._basis = self._basis or self.once("seed", lambda: secrets.token_hex(16))
+        return int(hashlib.sha256(f"{self._basis}/{key}".encode()).hexdigest()[:8], 16)
+
+    def review(self, artifacts: Iterable[Artifact], key: str | None) -> list[str]:
+        ids, said = [artifact.id for artifact in artifacts], {}
+        key = self._prefix + (key or f"#{next(self._reviews)}")
+        for number, chunk in enumerate(_slices(ids)):
+            said |= self._ask("review", {"key": f"{key}/{number}", "artifacts": chunk})["said"]
+        if missing := [id for id in ids if id not in said]:
+            raise Waiting(missing)
+        return [said[id] for id in ids]
+
+    def name(self, names: Iterable[tuple[Artifact, str]]) -> list[str]:
+        asked = [{"artifact": artifact.id, "path": path} for artifact, path in names]
+        return [path for chunk in _slices(asked) for path in self._ask("name", {"names": chunk})["paths"]]
+
+    def lineage(self, artifact: Artifact, direction: str, depth: int, limit: int) -> list[dict[str, Any]]:
+        asked = {"id": artifact.id, "direction": direction, "depth": depth, "limit": limit}
+        return [row | {"artifact": Artifact(**row["artifact"])} for row in self._ask("lineage", asked)["artifacts"]]
+
+
+def _slices(items: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(items), NAMES_AT_ONCE):
+        yield items[start : start + NAMES_AT_ONCE]
 
 
 def reference(value: Any) -> Any:
@@ -127,6 +211,12 @@ class Rehearsal:
     def ask(self, event: str, body: dict[str, Any]) -> dict[str, Any]:
         if event == "once":
             return {"value": body["value"]} if "value" in body else {}
+        if event == "review":
+            return {"said": dict.fromkeys(body["artifacts"], "rejected")}
+        if event == "name":
+            return {"paths": [each["path"] for each in body["names"]]}
+        if event == "lineage":
+            return {"artifacts": []}
         first = len(self.requests)
         self.requests += body["requests"]
         planned = range(first, len(self.requests))

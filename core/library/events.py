@@ -48,12 +48,12 @@ class Library:
         self._devices, self._queue = devices, config.data / "jobs.db"
         self._config, self._store, self._catalogue, self._run_blocking = config, store, catalogue, run_blocking
         self._call = call
-        review = Review(store, scheduler)
+        review, self.lineage = Review(store, scheduler), Lineage(config, store, run_blocking)
         self._arrivals = Arrivals(config.models, store, catalogue, run_blocking)
         self._retention = Retention(config, store, blobs, review, run_blocking)
         self.handlers: list[Handler] = [
             self.jobs, self.artifact, self.artifacts, self.sessions, self.session, self.choices, self.models,
-            *review.handlers, *Lineage(config, store, run_blocking).handlers, *self._retention.handlers,
+            *review.handlers, *self.lineage.handlers, *self._retention.handlers,
             *Accepting(store, catalogue).handlers,
         ]  # fmt: skip
 

@@ -5,18 +5,20 @@ Pictures can be JPEGs or WebPs there (`export_format`); what is stored stays as 
 import contextlib
 import filecmp
 import itertools
+import re
 import shutil
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from core.artifacts import Blobs
 from core.errors import CoreError
-from core.jobs import Row, Store
+from core.jobs import Row, Store, Transaction, wire
 from core.library import media
-from core.library.naming import file_path
+from core.library.naming import called, file_path
 from core.ops.config import Config
 from core.types import KINDS
 
@@ -32,22 +34,76 @@ ROOT = """WITH RECURSIVE up(id, depth) AS (
 ) SELECT artifacts.id, artifacts.name, jobs.name AS job_name FROM up JOIN artifacts ON artifacts.id = up.id
 LEFT JOIN jobs ON jobs.id = artifacts.job ORDER BY depth DESC, artifacts.id LIMIT 1"""
 
+# A result that a program has named, or that it has handed on under that name.
+NAMED = """SELECT path FROM artifacts WHERE id = ?1 AND path IS NOT NULL UNION ALL
+SELECT path FROM links JOIN artifacts ON artifacts.id = parent WHERE child = ?1 AND sha256 = ?2 AND path IS NOT NULL
+LIMIT 1"""
+
 
 class Exports:
     def __init__(self, config: Config, store: Store, blobs: Blobs, run_blocking: Callable[..., Any]):
         self._config, self._store, self._blobs, self._run_blocking = config, store, blobs, run_blocking
+        self._naming = threading.Lock()
 
     def export(self, job: Row, artifacts: list[Row]) -> None:
-        """Copy a job's artifacts to where `filename_pattern` says."""
-        wanted = [artifact for artifact in artifacts if artifact["kind"] in EXPORTED]
-        for artifact in wanted:
-            values = self._values(job, artifact, len(artifacts) > 1)
-            name = file_path(self._config.filename_pattern, values) + KINDS[artifact["kind"]].suffix
-            target = self._config.outputs.joinpath(*name.split("/"))
-            format = self._config.export_format if artifact["kind"] == "image" else "png"
-            self._run_blocking(
-                _export, self._blobs.path(artifact["sha256"]), target, format, self._config.export_quality
+        """Copy a job's artifacts to where `filename_pattern` says, but for those that a program has named, which are
+        where it said."""
+        for artifact in artifacts:
+            if artifact["kind"] in EXPORTED and not self._named(artifact):
+                file = self._place(artifact, _numbered(self._pattern(job, artifact, len(artifacts) > 1)))
+                if self._named(artifact):  # meanwhile
+                    file.unlink(missing_ok=True)
+
+    def _named(self, artifact: Row) -> bool:
+        return bool(self._store.one(NAMED, artifact["id"], artifact["sha256"]))
+
+    def name(self, artifact: Row, wanted: str) -> str:
+        """Call an artifact "folder/stem": its file lies there, in the outputs folder, and no more where it was. Returns
+        its path there, which has a number if there is another of that name."""
+        wanted, root = called(wanted), self._config.outputs
+        with self._naming:
+            artifact = self._store.one("SELECT * FROM artifacts WHERE id = ?", artifact["id"]) or artifact
+            stem = (artifact["path"] or "").rpartition(".")[0]
+            if wanted in (stem, re.sub(r" \(\d+\)$", "", stem)):
+                return artifact["path"]
+            others = self._store.all(
+                "SELECT path FROM artifacts WHERE path >= ? AND path < ?", wanted, wanted + "\uffff"
             )
+            taken = {other["path"].rpartition(".")[0] for other in others}
+            names = (f"{wanted} ({number})" if number > 1 else wanted for number in itertools.count(1))
+            suffix = KINDS[artifact["kind"]].suffix
+            file = self._place(artifact, (root / f"{name}{suffix}" for name in names if name not in taken))
+            path = file.relative_to(root).as_posix()
+
+            def change(tx: Transaction) -> None:
+                row = artifact | {"name": file.stem, "path": path}
+                tx.all("UPDATE artifacts SET name = ?, path = ? WHERE id = ?", row["name"], path, row["id"])
+                tx.event("artifact", wire(row), row)
+
+            self._store.write(change)
+            self._run_blocking(_remove_copy, self._earlier(artifact), file)
+            return path
+
+    def _earlier(self, artifact: Row) -> Path | None:
+        """Where its file was before it was named."""
+        if artifact["path"]:
+            return self._config.outputs / artifact["path"]
+        job = artifact["job"] and self._store.one("SELECT * FROM jobs WHERE id = ?", artifact["job"])
+        if not job or not job["finished"] or artifact["kind"] not in EXPORTED:
+            return None
+        target = self._pattern(job, artifact, len(self._store.outputs(job["id"])) > 1)
+        return target.with_suffix(media.SUFFIXES.get(self._format(artifact), target.suffix))
+
+    def _format(self, artifact: Row) -> str:
+        return self._config.export_format if artifact["kind"] == "image" else "png"
+
+    def _pattern(self, job: Row, artifact: Row, several: bool) -> Path:
+        name = file_path(self._config.filename_pattern, self._values(job, artifact, several))
+        return self._config.outputs.joinpath(*f"{name}{KINDS[artifact['kind']].suffix}".split("/"))
+
+    def _place(self, artifact: Row, targets: Iterable[Path]) -> Path:
+        source = self._blobs.path(artifact["sha256"])
+        return self._run_blocking(_export, source, targets, self._format(artifact), self._config.export_quality)
 
     def _values(self, job: Row, artifact: Row, several: bool) -> Row:
         plugin, name = job["name"].split(".")
@@ -73,22 +129,31 @@ class Exports:
         return f"{(root['job_name'] or 'upload').split('.')[-1]}-{root['id'].split('.')[0][-6:]}"
 
 
-def _export(source: Path, target: Path, format: str, quality: int) -> None:
+def _export(source: Path, targets: Iterable[Path], format: str, quality: int) -> Path:
     if format != "png":
         with contextlib.suppress(CoreError), tempfile.TemporaryDirectory() as folder:  # it stays as it is, then
-            converted = Path(folder) / target.name
+            converted = Path(folder) / "converted"
             converted.write_bytes(media.convert(source.read_bytes(), format, quality))
-            copy(converted, target.with_suffix(media.SUFFIXES[format]))
-            return
-    copy(source, target)
+            return _copy(converted, (target.with_suffix(media.SUFFIXES[format]) for target in targets))
+    return _copy(source, targets)
 
 
 def copy(source: Path, target: Path) -> Path:
     """A reflink where the file system can, else a copy; returns the file. One of that name is never overwritten: it is
     kept if it is the same, else a number is added."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    first = target
+    return _copy(source, _numbered(target))
+
+
+def _numbered(target: Path) -> Iterator[Path]:
+    yield target
     for number in itertools.count(2):
+        yield target.with_name(f"{target.stem}-{number}{target.suffix}")
+
+
+def _copy(source: Path, targets: Iterable[Path]) -> Path:
+    """To the first of them that is free, or is the same already."""
+    for target in targets:
+        target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with source.open("rb") as blob, target.open("xb") as file:
                 try:
@@ -101,7 +166,12 @@ def copy(source: Path, target: Path) -> Path:
         except FileExistsError:
             if target.is_file() and filecmp.cmp(source, target, shallow=False):
                 return target
-        target = first.with_name(f"{first.stem}-{number}{first.suffix}")
+    raise AssertionError("there is always one more number")
+
+
+def _remove_copy(earlier: Path | None, file: Path) -> None:
+    if earlier and earlier != file and earlier.is_file() and filecmp.cmp(earlier, file, shallow=False):
+        earlier.unlink()
 
 
 def _fill(blob: Any, file: Any) -> None:

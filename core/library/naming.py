@@ -4,6 +4,8 @@ import re
 import string
 import unicodedata
 
+from core.errors import InvalidParams
+
 PLACEHOLDERS = (
     "date", "time", "job", "plugin", "prompt", "seed", "model", "width", "height", "session", "lineage", "owner", "id",
     "index",
@@ -44,6 +46,16 @@ def file_path(pattern: str, values: dict[str, object]) -> str:
     return "/".join([*filter(None, folders), name or _part(safe["id"]) or "result"])
 
 
+def called(path: str) -> str:
+    """A path as a program wishes it, made safe; raises InvalidParams if nothing is left."""
+    parts = [_safe(FORBIDDEN.sub("-", unicodedata.normalize("NFC", part))) for part in path.split("/")]
+    if not (parts := [part for part in parts if part]):
+        raise InvalidParams(f"{path[:100]!r} cannot be a file's name.", hint='Write for example "folder/name".')
+    if len(parts) > MAX_FOLDERS:
+        raise InvalidParams(f"{path[:100]!r} has {len(parts) - 1} folders, the limit is {MAX_FOLDERS - 1}.")
+    return "/".join(parts)
+
+
 def _value(value: object) -> str:
     """As a piece of a file name: letters, digits, dots and dashes."""
     text = unicodedata.normalize("NFC", "" if value is None else str(value))
@@ -52,7 +64,11 @@ def _value(value: object) -> str:
 
 def _part(text: str) -> str:
     """One folder's or file's name: no empty places, no hidden file, nothing that Windows takes for something else."""
-    text = _cut(re.sub(r"-[-.]*-", "-", text).strip(" -."), MAX_PART).rstrip(" -.")
+    return _safe(re.sub(r"-[-.]*-", "-", text).strip("-"), "-")
+
+
+def _safe(text: str, more: str = "") -> str:
+    text = _cut(text.strip(f" .{more}"), MAX_PART).rstrip(f" .{more}")
     return f"_{text}" if RESERVED.fullmatch(text.split(".")[0].rstrip()) else text
 
 

@@ -1,8 +1,10 @@
 """What a running program may ask of the server: to submit jobs, each once by its key, and to keep values."""
 
 import json
+import time
+from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 import socketio
@@ -11,12 +13,20 @@ from pydantic import Field
 from core.errors import Cancelled, Conflict
 from core.jobs import TERMINAL, Row, Store, Transaction, now
 from core.library import plain
+from core.library.exports import Exports
+from core.library.lineage import Lineage
+from core.library.review import owned
 from core.library.runs import Run
 from core.scheduler import Scheduler
 from core.workers import NAMESPACE, Pool
 
 INHERITED = ("session", "priority", "embed_metadata")
+PACES, ENDS = 500, 32  # programs whose pace is known, and ends of children that it is made of
 Key = Annotated[str, Field(min_length=1, max_length=500)]
+# Of the ids that a program needs: its unfinished children, and artifacts that nobody has reviewed.
+MISSING = """WITH needs(id) AS (SELECT value FROM json_each(?))
+SELECT jobs.id FROM needs CROSS JOIN jobs ON jobs.id = needs.id WHERE parent = ? AND finished IS NULL UNION ALL
+SELECT artifacts.id FROM needs CROSS JOIN artifacts ON artifacts.id = needs.id WHERE owner = ? AND review = 'new'"""
 
 
 class ChildRequest(pydantic.BaseModel):
@@ -40,17 +50,42 @@ class Once(pydantic.BaseModel):
     value: Any = None
 
 
+class Asked(pydantic.BaseModel):
+    lease: str
+    key: Key
+    artifacts: Annotated[list[str], Field(max_length=1_000)]
+
+
+class Named(pydantic.BaseModel):
+    artifact: str
+    path: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class Names(pydantic.BaseModel):
+    lease: str
+    names: Annotated[list[Named], Field(max_length=1_000)]
+
+
+class Relatives(pydantic.BaseModel):
+    id: str
+    direction: Literal["ancestors", "descendants", "siblings"]
+    depth: Annotated[int, Field(ge=1, le=100)]
+    limit: Annotated[int, Field(ge=1, le=1000)]
+
+
 class Programs:
     """`tell(event, data, row)` emits to the clients that follow the job `row`."""
 
     def __init__(
         self, store: Store, scheduler: Scheduler, pool: Pool, sio: socketio.Server,
-        tell: Callable[[str, Row, Row], None],
+        tell: Callable[[str, Row, Row], None], exports: Exports, lineage: Lineage,
     ):  # fmt: skip
         self._store, self._scheduler, self._pool, self._sio, self._tell = store, scheduler, pool, sio, tell
+        self._exports, self._lineage = exports, lineage
+        self._paces: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()  # when how many children had ended
         scheduler.tell_progress, pool.leave = self._tell_progress, self._leave
-        self._bind("children", self.children)
-        self._bind("once", self.once)
+        for handler in (self.children, self.once, self.review, self.name, self.lineage):
+            self._bind(handler.__name__, handler)
 
     def _bind(self, event: str, handler: Callable[[Run, Row], Row]) -> None:
         """Let workers ask something about a job that they run."""
@@ -76,6 +111,8 @@ class Programs:
         fresh = [request.model_dump() | more for key, request in asked.items() if key not in found]
         if fresh:
             rows = self._scheduler.submit(fresh, run.job["owner"], run.lease)
+            if run.job["id"] not in self._paces:
+                self._pace(run.job["id"], run.job["children_ended"] or 0)
             found |= {row["key"]: row for row in rows}
         outputs: dict[str, list[Row]] = {row["id"]: [] for row in found.values()}
         marks = ", ".join("?" * len(outputs))
@@ -104,27 +141,70 @@ class Programs:
         kept = self._store.one("SELECT value FROM recorded WHERE job = ? AND key = ?", run.job["id"], asked.key)
         return {"value": json.loads(kept["value"])} if kept else {}
 
-    def _leave(self, job: str, lease: str, children: list[str]) -> None:
-        """A program leaves its worker until those of its `children` that are unfinished have ended."""
+    def review(self, run: Run, message: Row) -> Row:
+        """What a person said of the artifacts, kept under the key once it is said of all: `said`, by id."""
+        asked, key = Asked(**message), f"review/{message['key']}"
+
+        def change(tx: Transaction) -> Row:
+            tx.leased(run.job["id"], run.lease)
+            kept = tx.one("SELECT value FROM recorded WHERE job = ? AND key = ?", run.job["id"], key)
+            said = json.loads(kept["value"]) if kept else {}
+            found = [owned(tx, id, run.job["owner"]) for id in asked.artifacts if id not in said]
+            said |= {row["id"]: row["review"] for row in found if row["review"] != "new"}
+            if found and all(id in said for id in asked.artifacts):
+                tx.insert("recorded", {"job": run.job["id"], "key": key, "value": json.dumps(said)}, "OR REPLACE")
+            return said
+
+        return {"said": self._store.write(change)}
+
+    def name(self, run: Run, message: Row) -> Row:
+        """Name artifacts; tells where their files are, in the outputs folder."""
+        names = Names(**message).names
+        return {
+            "paths": [
+                self._exports.name(owned(self._store, each.artifact, run.job["owner"]), each.path) for each in names
+            ]
+        }
+
+    def lineage(self, run: Run, message: Row) -> Row:
+        rows = self._lineage.lineage(run.job["owner"], **Relatives(**message).model_dump())["artifacts"]
+        keys = ("parents", "depth", "job_name", "review", "name")
+        artifact = lambda row: {key: row[key] for key in ("id", "kind", "sha256", "facts")}  # noqa: E731
+        return {"artifacts": [{key: row.get(key) for key in keys} | {"artifact": artifact(row)} for row in rows]}
+
+    def _leave(self, job: str, lease: str, needs: list[str]) -> None:
+        """A program leaves its worker until those of its children that it `needs` have ended, and artifacts are
+        reviewed."""
 
         def change(tx: Transaction) -> Row:
             row = tx.leased(job, lease)
             if row["cancel"]:
                 raise Conflict(f"job {job} is being cancelled.", job=job)
-            unfinished = {
-                each["id"] for each in tx.all("SELECT id FROM jobs WHERE parent = ? AND finished IS NULL", job)
-            }
-            waits = unfinished.intersection(children)
-            for child in waits:
-                tx.insert("waits", {"job": job, "needs": child}, "OR IGNORE")
+            waits = [each["id"] for each in tx.all(MISSING, json.dumps(needs), job, row["owner"])]
+            for need in waits:
+                tx.insert("waits", {"job": job, "needs": need}, "OR IGNORE")
             columns = {"state": "waiting" if waits else "queued", "queued": now(), "lease": None, "worker": None}
             return tx.update_job(job, ("running",), attempt=row["attempt"] - 1, **columns)  # goes on where it was
 
         self._scheduler.dispatch({self._store.write(change)["plugin"]})
 
     def _tell_progress(self, program: str) -> None:
-        row = self._store.one("SELECT * FROM jobs WHERE id = ?", program)
+        row = self._store.one("SELECT id, owner, session, children, children_ended FROM jobs WHERE id = ?", program)
         if row is None:  # deleted, while a child that was held stayed
             return
         about = {"id": program, "step": row["children_ended"], "total": row["children"], "phase": "jobs"}
-        self._tell("progress", about | {"eta_seconds": None}, row)
+        self._tell("progress", about | {"eta_seconds": self._eta(row)}, row)
+
+    def _eta(self, row: Row) -> float | None:
+        """At the pace of the last children."""
+        pace = self._pace(row["id"], row["children_ended"])
+        (first, before), (last, ended) = pace[0], pace[-1]
+        left = row["children"] - row["children_ended"]
+        return round((last - first) * left / (ended - before), 2) if ended > before else None
+
+    def _pace(self, program: str, ended: int) -> deque[tuple[float, int]]:
+        pace = self._paces[program] = self._paces.pop(program, None) or deque(maxlen=ENDS)
+        pace.append((time.monotonic(), ended))
+        if len(self._paces) > PACES:
+            self._paces.popitem(last=False)
+        return pace

@@ -31,6 +31,7 @@ AT_ONCE = 200  # jobs looked at with one look at the models
 EARLIER = 10  # equal jobs that are considered, the newest first
 WAITING = "FROM jobs WHERE state = 'queued' AND reuse IS NOT NULL AND plugin = ?"
 log = logging.getLogger(__name__)
+NAMELESS = {"name": None, "path": None}  # a program may have named the other
 FIRST = f"SELECT * {WAITING} ORDER BY class, rank LIMIT ?"
 PLACE = "program, class, rank, rowid"  # as the index has them
 NEXT = f"""SELECT {PLACE} FROM jobs WHERE state = 'queued' AND plugin = ? AND ({PLACE}) > (?, ?, ?, ?)
@@ -132,7 +133,7 @@ class Reuse:
             parents = [each["id"] for items in look_up(tx, row["inputs"]).values() for each in items]
             for output in outputs:
                 own = {"id": f"{row['id']}.{output['idx']}", "job": row["id"], "session": row["session"]}
-                tx.add_artifact(output | own | {"review": "new", "created": now()}, parents)
+                tx.add_artifact(output | own | {"review": "new", "created": now()} | NAMELESS, parents)
             drawn_by = (earlier["metrics"] or {}).get("reused_from", earlier["id"])
             return {"metrics": {"reused_from": drawn_by}}
 

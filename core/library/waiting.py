@@ -31,9 +31,10 @@ def settle(tx: Transaction, after: After, *ended: Row, reviewed: Iterable[str] =
     A program that waits goes on when its children have ended, whichever way."""
     rows = list(ended)
     after.plugins |= {row["plugin"] for row in ended}
-    for artifact in reviewed:
-        for each in tx.all("SELECT job FROM waits WHERE needs = ?", artifact):
-            rows += _go_on(tx, each["job"], None, after)
+    for job in dict.fromkeys(
+        each["job"] for id in reviewed for each in tx.all("SELECT job FROM waits WHERE needs = ?", id)
+    ):
+        rows += _go_on(tx, job, None, after)
     while rows:
         row = rows.pop()
         after.parents.add(row["parent"])

@@ -61,6 +61,9 @@ class JobRecord(Said):
     key: str | None = Field(None, description="Its name inside that program.")
     children: int | None = Field(None, description="Of a program: the jobs that it has submitted.")
     children_ended: int | None = None
+    extends: str | None = Field(
+        None, description="Of a program that was extended: the one it goes on from, itself if it had not ended."
+    )
     params: dict[str, Any]
     inputs: dict[str, list[Any]] = Field(description='Artifact ids or {"job": id, "index": k, "review": "picked"}.')
     embed_metadata: Literal["full", "minimal", "none"]
@@ -110,7 +113,8 @@ class ArtifactRecord(Said):
     sha256: str
     size_bytes: int
     mime: str
-    name: str | None = None
+    name: str | None = Field(None, description="Of an upload its file's; of a result that a program has named, that.")
+    path: str | None = Field(None, description="In the outputs folder, of one that a program has named.")
     owner: str
     session: str
     review: Review

@@ -1,0 +1,152 @@
+"""What programs may ask of the server besides jobs: people's reviews, names of files, lineage; and being extended."""
+
+import pytest
+
+from tests.serving import serve
+from tests.wire import Wire
+
+DRAWING = """
+class Colour(Params):
+    colours: list[str] = param(["red", "blue"], help="What to draw.")
+    name: str = param("", help="What to call it.")
+
+class One(Params):
+    colour: str = param("red", help="What to draw.")
+
+class Work(Plugin):
+    @job()
+    def draw(self, params: One, ctx: Context) -> Image:
+        with open(self.folder / "drawn.txt", "a") as file:
+            file.write(params.colour + "\\n")
+        if params.colour == "black":
+            raise InvalidParams("black is not drawn here.")
+        import PIL.Image
+        return PIL.Image.new("RGB", (8, 8), params.colour)
+
+    @job()
+    def flip(self, image: Image) -> Image:
+        return image.rotate(180)
+
+    def pictures(self, params, ctx, **more):
+        requests = [{"job": "draw", "params": {"colour": each}, "key": each} for each in params.colours]
+        return ctx.gather(ctx.submit_all(requests), **more)
+
+    @job(program=True)
+    def chosen(self, params: Colour, ctx: Context) -> list[Image]:
+        drawn = [child.outputs[0] for child in self.pictures(params, ctx)]
+        said = ctx.review(drawn, key="first look")
+        picked = [picture for picture, word in zip(drawn, said) if word == "picked"]
+        flipped = ctx.gather(ctx.submit("flip", inputs={"image": picture}, key=picture.id) for picture in picked)
+        ctx.log(" ".join(said))
+        return [child.outputs[0] for child in flipped]
+
+    @job(program=True)
+    def judge(self, image: Image, ctx: Context) -> Json:
+        said = ctx.review([image])
+        return [*said, ctx.gather([ctx.submit("draw")])[0].state]
+
+    @job(program=True)
+    def named(self, params: Colour, ctx: Context) -> list[Image]:
+        drawn = [child.outputs[0] for child in self.pictures(params, ctx)]
+        paths = ctx.name_all([(picture, params.name) for picture in drawn])
+        ctx.gather([ctx.submit("flip", inputs={"image": drawn[0]})])
+        assert [ctx.name(picture, params.name) for picture in drawn] == paths
+        ctx.log(" ".join(paths))
+        return drawn
+
+    @job(program=True)
+    def family(self, image: Image, ctx: Context) -> Json:
+        rows = ctx.lineage(image) + ctx.lineage(image, "descendants", depth=1)
+        keys = ("job_name", "depth", "parents")
+        return [[row["artifact"].id, row["artifact"].kind, *(row[key] for key in keys)] for row in rows]
+"""
+
+
+def drawn(server):
+    file = server.folder / "plugins" / "work" / "drawn.txt"
+    return file.read_text().split() if file.exists() else []
+
+
+def waits_for_a_person(wire, program):
+    """The artifacts that a program waits for, once it waits for nothing else."""
+
+    def look():
+        waits = wire.call("job", {"id": program})["job"].get("waits_for", [])
+        return waits if waits and all(each.get("review") == "new" for each in waits) else None
+
+    return [each["artifact"] for each in wire.until(look)]
+
+
+def test_a_program_waits_until_a_person_has_said_what_they_think_of_each():
+    with serve({"work": DRAWING}) as server:
+        with Wire(server) as wire:
+            program = wire.submit("chosen", {"colours": ["red", "green", "blue"]})
+            first, second, third = sorted(waits_for_a_person(wire, program))
+            wire.call("review", {"ids": [first], "state": "picked"})
+            wire.call("review", {"ids": [second], "state": "rejected"})
+            assert waits_for_a_person(wire, program) == [third]
+            wire.call("review", {"ids": [second], "state": "new"})  # undone
+            assert sorted(waits_for_a_person(wire, program)) == [second, third]
+            server.kill()
+        server.restart()
+        with Wire(server, since=0) as wire:
+            wire.call("review", {"ids": [third], "state": "picked"})
+            assert waits_for_a_person(wire, program) == [second]
+            wire.call("review", {"ids": [second], "state": "rejected"})
+            assert len(wire.ended(program)["outputs"]) == 2
+            assert sorted(drawn(server)) == ["blue", "green", "red"]
+
+
+def test_a_change_of_mind_after_a_review_changes_nothing_in_a_program():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        image = wire.ended(wire.submit("draw"))["outputs"][0]
+        program = wire.submit("judge", inputs={"image": image})
+        assert waits_for_a_person(wire, program) == [image]
+        plan = wire.call("plan", {"job": "judge", "inputs": {"image": image}})["plan"]
+        assert [job["job"] for job in plan["jobs"]] == ["draw"]
+        wire.call("review", {"ids": [image], "state": "picked"})
+        wire.until(lambda: "draw" in str(wire.call("jobs", {"parent": program})))
+        wire.call("review", {"ids": [image], "state": "rejected"})
+        assert wire.download(wire.ended(program)["outputs"][0]).json() == ["picked", "done"]
+
+
+def test_a_program_names_files_and_no_two_are_called_the_same():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        program = wire.submit("named", {"colours": ["red", "blue"], "name": "../my: folder/a.b"})
+        ended = wire.ended(program)
+        told = [body["text"] for name, body in wire.received if name == "log"]
+        assert told == ["my- folder/a.b.png my- folder/a.b (2).png"]
+        outputs = server.folder / "outputs"
+        wire.until(lambda: len([path for path in outputs.rglob("*.png")]) == 3)  # and the flipped one
+        assert (outputs / "my- folder" / "a.b (2).png").is_file()
+        records = [wire.call("artifact", {"id": id})["artifact"] for id in ended["outputs"]]
+        assert [record["name"] for record in records] == ["a.b", "a.b (2)"]
+        sources = [wire.call("artifact", {"id": record["parents"][0]})["artifact"] for record in records]
+        assert [source["path"] for source in sources] == told[0].replace("png my", "png|my").split("|")
+        again = wire.submit("named", {"colours": ["green"], "name": "my- folder/a.b"})
+        assert wire.call("artifact", {"id": wire.ended(again)["outputs"][0]})["artifact"]["name"] == "a.b (3)"
+
+
+@pytest.mark.parametrize("name", ["..", " . / "])
+def test_a_name_that_is_none_is_told(name):
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        error = wire.ended(wire.submit("named", {"name": name}))["error"]
+        assert error["code"] == "invalid_params" and "cannot be a file's name" in error["message"]
+
+
+def test_a_program_asks_for_lineage():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        red = wire.ended(wire.submit("draw"))["outputs"][0]
+        flipped = wire.ended(wire.submit("flip", inputs={"image": red}))["outputs"][0]
+        again = wire.ended(wire.submit("flip", inputs={"image": flipped}))["outputs"][0]
+        rows = wire.download(wire.ended(wire.submit("family", inputs={"image": flipped}))["outputs"][0]).json()
+        assert rows == [[red, "image", "work.draw", 1, []], [again, "image", "work.flip", 1, [flipped]]]
+
+
+def test_the_progress_of_a_program_tells_how_long_it_takes():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        program = wire.submit("named", {"colours": [f"#00000{number}" for number in range(9)], "name": "x"})
+        wire.ended(program)
+        told = [body for name, body in wire.received if name == "progress" and body["id"] == program]
+        assert told[-1]["eta_seconds"] == 0
+        assert all(body["eta_seconds"] > 0 for body in told if 2 <= body["step"] < body["total"])
