@@ -1,7 +1,7 @@
 """Grids of pictures, with words beside their rows and columns: for plugins and bridges that draw some."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import PIL.Image
 import PIL.ImageDraw
@@ -24,14 +24,17 @@ def square(pictures: Sequence[Picture], margin: int = 0) -> Picture:
 def grid(
     pictures: Iterable[Picture | None], columns: int, above: Sequence[str] = (), beside: Sequence[str] = (),
     margin: int = 0, *, captions: Sequence[str] = (), title: str = "", background: str = "",
-    size: tuple[int, int] | None = None, count: int = 0, most_pixels: int = MAX_PIXELS,
+    size: tuple[int, int] | None = None, count: int = 0, most_pixels: int = MAX_PIXELS, most_side: int = MAX_PIXELS,
+    font: Callable[[int], PIL.ImageFont.FreeTypeFont] = PIL.ImageFont.load_default,
 ) -> Picture:  # fmt: skip
-    """Row by row, `margin` pixels apart; what is larger than its cell is made smaller, None is an empty cell.
+    """Row by row, `margin` pixels apart; what is larger than its cell is made smaller, what is smaller stands in its
+    middle, None is an empty cell.
 
     `above` are the words for each column, `beside` those for each row, `captions` those below each picture, `title`
     those above all. The background is white where something is written, else black. A cell has the `size` of the
     largest picture; with `size` and `count` given, pictures are taken one by one, so that thousands need no memory.
-    Everything is made smaller where the grid would have more than `most_pixels`."""
+    Everything is made smaller where the grid would have more than `most_pixels`, or a side over `most_side`, as far
+    as that goes. `font` gives letters of that size."""
     if size is None:
         pictures = list(pictures)
         sides = [picture.size for picture in pictures if picture] or [(1, 1)]
@@ -39,11 +42,11 @@ def grid(
     rows = max(1, math.ceil(count / columns))
     scale = 1.0
     while True:  # letters do not shrink below what is legible, so what they take is not known before
-        drawing = Drawing(size, scale, columns, rows, above, beside, captions, title, margin)
-        pixels = drawing.width * drawing.height
-        if pixels <= most_pixels or scale < 0.002:
+        drawing = Drawing(size, scale, columns, rows, above, beside, captions, title, margin, font)
+        pixels, side = drawing.width * drawing.height, max(drawing.width, drawing.height)
+        if pixels <= most_pixels and side <= most_side or scale < 0.002:
             break
-        scale *= min(0.97, math.sqrt(most_pixels / pixels))
+        scale *= min(0.97, math.sqrt(most_pixels / pixels), most_side / side)
     whole = PIL.Image.new("RGB", (drawing.width, drawing.height), background or (PAPER if drawing.written else "black"))
     drawing.fill(whole, pictures, count)
     return whole
@@ -54,12 +57,12 @@ class Drawing:
 
     def __init__(
         self, size: tuple[int, int], scale: float, columns: int, rows: int, above: Sequence[str], beside: Sequence[str],
-        captions: Sequence[str], title: str, margin: int,
+        captions: Sequence[str], title: str, margin: int, font: Callable[[int], PIL.ImageFont.FreeTypeFont],
     ):  # fmt: skip
         self.cell = tuple(max(1, round(side * scale)) for side in size)
         self.columns, self.margin = columns, round(margin * scale)
         width, height = self.cell
-        self.font = PIL.ImageFont.load_default(max(LEGIBLE if scale == 1 else LEGIBLE - 2, sum(self.cell) // 25))
+        self.font = font(max(LEGIBLE if scale == 1 else LEGIBLE - 2, sum(self.cell) // 25))
         self.line = round(self.font.size * 1.3)
         self.left = max(width * 3 // 4, self.font.size * 8) if any(beside) else 0
         self.above = [self._lines(text, width) for text in above]
@@ -92,7 +95,8 @@ class Drawing:
                 draw.rectangle((x, y, x + width - 1, y + height - 1), outline=GREY)
                 draw.line((x, y, x + width - 1, y + height - 1), fill=GREY)
             else:
-                whole.paste(fitted(picture, self.cell), (x, y))
+                small = fitted(picture, self.cell)
+                whole.paste(small, (x + (width - small.width) // 2, y + (height - small.height) // 2))
             if place < len(self.captions):
                 lines = self.captions[place]
                 self._write(draw, lines, x + width // 2, round(y + height + (len(lines) + 0.5) * self.line / 2), ink)

@@ -9,7 +9,7 @@ import PIL.Image
 
 from core.plugin import Context, InvalidParams
 
-from .looks import color_of, ink_on
+from .looks import color_of, hex_of, ink_on
 
 STRIP = 1 << 20  # pixels at once
 DOTS = 100  # pixels of an inch
@@ -69,7 +69,7 @@ def plotted(values: list[list[float] | None], params: Any, background: tuple[int
     table = numpy.array([each or [math.nan] * 3 for each in values])
     if params.show == "change":
         table = table - table[~numpy.isnan(table[:, 0])][:1]
-    ink, page = _hex(ink_on(background)), _hex(background)
+    ink, page = hex_of(ink_on(background)), hex_of(background)
     dark = ink == "#ffffff"
     colors = ("#ffffff", "#ff8a80", "#82b1ff") if dark else ("#000000", "#c62828", "#1a4fb4")
     figure = Figure(figsize=(params.width / DOTS, params.height / DOTS), dpi=DOTS, facecolor=page, layout="constrained")
@@ -107,7 +107,3 @@ def plotted(values: list[list[float] | None], params: Any, background: tuple[int
     figure.savefig(out, format="png", facecolor=page)
     with PIL.Image.open(out) as picture:
         return picture.convert("RGB")
-
-
-def _hex(color: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)
