@@ -227,3 +227,35 @@ def test_many_children_fit_into_small_messages():
     with serve({"work": PROGRAMS}, max_message_bytes=100_000) as server, Wire(server) as wire:
         program = wire.submit("squares", {"number": 700})
         assert wire.ended(program, seconds=120)["state"] == "done"
+
+
+def test_a_program_a_plan_and_a_light_job_are_told_what_another_job_is():
+    source = """
+class Work(Plugin):
+    @job(program=True)
+    def look(self, ctx: Context) -> Json:
+        about = ctx.announced("count")
+        ctx.submit("count", {"number": about["params"]["properties"]["number"]["maximum"]})
+        return [about["name"], ctx.announced_names()]
+
+    @job(light=True)
+    def names(self, ctx: Context) -> Json:
+        return ctx.announced_names()
+
+    @job()
+    def count(self, params: Number) -> Text:
+        return "1"
+
+    @job(program=True)
+    def lost(self, ctx: Context) -> Json:
+        return ctx.announced("cuont")
+"""
+    source = PROGRAMS.partition("class Work")[0] + "class Work" + source.partition("class Work")[2]
+    with serve({"work": source}) as server, Wire(server) as wire:
+        names = ["work.count", "work.look", "work.lost"]
+        output = wire.ended(wire.submit("look"))["outputs"][0]
+        assert wire.download(output).json() == ["work.count", names]
+        assert wire.call("call", {"job": "names"})["outputs"] == [names]
+        (planned,) = wire.call("plan", {"job": "look"})["plan"]["jobs"]
+        assert planned["params"] == {"number": 100000}
+        assert wire.ended(wire.submit("lost"))["error"]["code"] == "unknown_job"

@@ -60,7 +60,7 @@ def plan(plugin: Plugin, message: dict[str, Any], context: Context) -> dict[str,
     items = {name: [Artifact(**item) for item in found] for name, found in message["inputs"].items()}
     planned = plugin.plan(message["name"].split(".")[1], _params(params_class, message), items) or {}
     if message["program"]:
-        rehearsal = Rehearsal()
+        rehearsal = Rehearsal(context._children.ask)
         context._children = Children(rehearsal.ask)
         try:
             for _ in call(plugin, context._blobs, message, context, {}):

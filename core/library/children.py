@@ -96,6 +96,15 @@ class Programming:
         "parents": ids, "depth", "job_name", "review", "name"}. It may be more the next time; a plan has none."""
         return self._children.lineage(artifact, direction, depth, limit)
 
+    def announced(self, job: str) -> dict[str, Any]:
+        """What a job is, by its full or short name, as `plugins` tells it: its full "name", "help", "inputs", "output",
+        the JSON Schema of its "params" ... Raises UnknownJob. Light jobs may ask, too."""
+        return self._children.ask("announced", {"job": job})["announced"]
+
+    def announced_names(self) -> list[str]:
+        """PLUGIN.JOB of all jobs that can be submitted."""
+        return self._children.ask("announced", {})["names"]
+
     def once(self, key: str, compute: Callable[[], Any]) -> Any:
         """What `compute()` gave the first time, as JSON; computed only then."""
         return self._children.once(key, compute)
@@ -109,7 +118,7 @@ class Children:
     """`ask(event, body)` gives the server's answer; it may be asked twice for the same."""
 
     def __init__(self, ask: Callable[[str, dict[str, Any]], dict[str, Any]]):
-        self._ask = ask
+        self.ask = ask
         self.begin(0)
 
     def begin(self, call: int) -> None:
@@ -121,7 +130,7 @@ class Children:
     def submit(self, requests: Iterable[dict[str, Any]]) -> list[Child]:
         children = []
         for chunk in _chunks([self._request(**request) for request in requests]):
-            for about in self._ask("children", {"requests": chunk})["children"]:
+            for about in self.ask("children", {"requests": chunk})["children"]:
                 outputs = tuple(Artifact(**output) for output in about.pop("outputs"))
                 children.append(Child(**about, outputs=outputs))
         return children
@@ -147,8 +156,8 @@ class Children:
 
     def once(self, key: str, compute: Callable[[], Any]) -> Any:
         asked = {"key": self._prefix + key}
-        answer = self._ask("once", asked)
-        return (answer if "value" in answer else self._ask("once", asked | {"value": compute()}))["value"]
+        answer = self.ask("once", asked)
+        return (answer if "value" in answer else self.ask("once", asked | {"value": compute()}))["value"]
 
     def seed(self, key: str) -> int:
         """Made of the key and of one number that is kept, so that asking for thousands costs nothing."""
@@ -159,18 +168,18 @@ class Children:
         ids, said = [artifact.id for artifact in artifacts], {}
         key = self._prefix + (key or f"#{next(self._reviews)}")
         for number, chunk in enumerate(_slices(ids)):
-            said |= self._ask("review", {"key": f"{key}/{number}", "artifacts": chunk})["said"]
+            said |= self.ask("review", {"key": f"{key}/{number}", "artifacts": chunk})["said"]
         if missing := [id for id in ids if id not in said]:
             raise Waiting(missing)
         return [said[id] for id in ids]
 
     def name(self, names: Iterable[tuple[Artifact, str]]) -> list[str]:
         asked = [{"artifact": artifact.id, "path": path} for artifact, path in names]
-        return [path for chunk in _slices(asked) for path in self._ask("name", {"names": chunk})["paths"]]
+        return [path for chunk in _slices(asked) for path in self.ask("name", {"names": chunk})["paths"]]
 
     def lineage(self, artifact: Artifact, direction: str, depth: int, limit: int) -> list[dict[str, Any]]:
         asked = {"id": artifact.id, "direction": direction, "depth": depth, "limit": limit}
-        return [row | {"artifact": Artifact(**row["artifact"])} for row in self._ask("lineage", asked)["artifacts"]]
+        return [row | {"artifact": Artifact(**row["artifact"])} for row in self.ask("lineage", asked)["artifacts"]]
 
 
 def _slices(items: list[Any]) -> Iterator[list[Any]]:
@@ -205,7 +214,8 @@ def _chunks(requests: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 class Rehearsal:
     """The server's part while a program is only planned: nothing is submitted, the requests are kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Callable[[str, dict[str, Any]], dict[str, Any]]) -> None:
+        self._ask = ask
         self.requests: list[dict[str, Any]] = []
 
     def ask(self, event: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -217,6 +227,8 @@ class Rehearsal:
             return {"paths": [each["path"] for each in body["names"]]}
         if event == "lineage":
             return {"artifacts": []}
+        if event == "announced":
+            return self._ask(event, body)
         first = len(self.requests)
         self.requests += body["requests"]
         planned = range(first, len(self.requests))

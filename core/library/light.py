@@ -11,7 +11,7 @@ import pydantic
 import socketio
 
 from core.api import Handler
-from core.errors import Conflict, InvalidParams, PluginError, Timeout, WorkerDied, from_wire
+from core.errors import Cancelled, Conflict, InvalidParams, PluginError, Timeout, WorkerDied, from_wire
 from core.jobs import Row, Store, new_id
 from core.library import plain
 from core.library.catalogue import Catalogue, JobType, PluginInfo
@@ -51,6 +51,7 @@ class Light:
     def __init__(self, store: Store, catalogue: Catalogue, pool: Pool, sio: socketio.Server):
         self._store, self._catalogue, self._pool = store, catalogue, pool
         sio.on("answered", self._answered, namespace=NAMESPACE)
+        sio.on("announced", self._announced, namespace=NAMESPACE)
         self.handlers: list[Handler] = [self.call, self.plan]
 
     def call(
@@ -152,6 +153,19 @@ class Light:
         if call and not call[1].done():
             call[1].set_exception(from_wire(said.error)) if said.error else call[1].set_result(said.value)
         return True
+
+    def _announced(self, sid: str, message: Any = None, *rest: Any) -> Row:
+        """What a worker asks about other plugins, in programs, light calls and plans."""
+
+        def act() -> Row:
+            if self._pool.worker(sid) is None:
+                raise Cancelled("this worker is not known any more.")
+            if name := plain.mapping(message).get("job"):
+                known = self._catalogue.wanted(str(name))
+                return {"announced": known.about | {"name": known.name}}
+            return {"names": sorted(name for name, known in self._catalogue.jobs.items() if not known.about["light"])}
+
+        return plain.answer("announced", act)
 
 
 def _checked(job: JobType, planned: Any) -> Row:
