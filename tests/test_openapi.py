@@ -18,7 +18,7 @@ import schemathesis
 
 schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 """
-# What a schema cannot say: a file's content, or a range of it, may be refused; headers that nobody knows are welcome.
+# What a schema cannot say: a file's content, range or source may be refused; headers that nobody knows are welcome.
 # What it does not say: which inputs a job takes, and which jobs are light; which fields an action needs; that 0 is
 # taken for false.
 SETTINGS = f"""
@@ -28,7 +28,7 @@ hooks = "hooks.py"
 expected-statuses = [400, 401, 412]
 [[operations]]
 include-path = "/artifacts"
-checks.positive_data_acceptance.expected-statuses = [201, 400, 413]
+checks.positive_data_acceptance.expected-statuses = [201, 400, 404, 413]
 [[operations]]
 include-path = "/artifacts/{{id}}"
 checks.positive_data_acceptance.expected-statuses = [200, 206, 304, 400, 404, 416]

@@ -89,6 +89,15 @@ def test_a_finished_upload_is_an_input_like_any_other(server):
         assert wire.text(ended["outputs"][0]) == "RGB 8x4"
 
 
+def test_an_upload_in_pieces_may_say_what_it_was_made_from(server):
+    first = ask(server, "HEAD", begin(server, 0).headers["Location"], TUS).headers["Upload-Artifact"]
+    answer = begin(server, 3, source=first)
+    send(server, answer.headers["Location"], b"abc", 0)
+    assert artifact(server, answer.headers["Location"])[0]["source"] == first
+    refused = begin(server, 0, source="nothing")
+    assert refused.json()["error"]["code"] == "unknown_artifact"
+
+
 def test_a_cut_connection_costs_what_was_not_sent_yet(server):
     path = begin(server, len(DATA)).headers["Location"]
     cut(server, path, 0, DATA[:500_000], len(DATA))

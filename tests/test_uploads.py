@@ -184,6 +184,15 @@ class Says(Plugin):
         assert not any("source" in each for each in other)
 
 
+def test_whoever_sends_a_file_may_say_what_it_was_made_from(wire):
+    parent = wire.upload(encoded(red(2, 9)))["artifact"]["id"]
+    child = wire.upload(encoded(red(9, 2)), source=parent)["artifact"]
+    assert child["source"] == parent
+    assert [each["id"] for each in wire.call("lineage", {"id": child["id"]})["artifacts"]] == [parent]
+    wrong = wire.upload(encoded(red(9, 2)), source="nothing.0")
+    assert wrong["error"]["code"] == "unknown_artifact" and "nothing.0" in wrong["error"]["message"]
+
+
 @pytest.mark.parametrize("text", ['{"artifact": "nothing.0"}', '{"artifact": 7}', "[]", "no JSON", '{"artifact": {}}'])
 def test_an_id_that_does_not_exist_is_not_believed(wire, text):
     artifact = wire.upload(embedded(text))["artifact"]

@@ -18,6 +18,7 @@ def add(command: Command) -> None:
     uploading.add_argument("file", nargs="*", type=Path, help="Or piped in.")
     uploading.add_argument("--kind", choices=KINDS, help="Found out where it is not given.")
     uploading.add_argument("--name", help="Of what is piped in.")
+    uploading.add_argument("--source", metavar="ARTIFACT", help="What they were made from, if they do not say so.")
     uploading.add_argument("--session", default=argparse.SUPPRESS, metavar="NAME", help="That they belong to.")
     deleting = command("delete", delete, "Delete artifacts for ever.")
     takes_ids(deleting, "ARTIFACT")
@@ -43,7 +44,7 @@ def upload(client: Client, flags: argparse.Namespace) -> int:
         raise InvalidParams("upload: which? Give files, or pipe one in.")
     client.session = session_of(client, flags)
     given = flags.file or [sys.stdin.buffer.read()]
-    found = [client.upload(each, kind=flags.kind, name=flags.name) for each in given]
+    found = [client.upload(each, kind=flags.kind, name=flags.name, source=flags.source) for each in given]
     if wants_json(flags):
         return dump([each.record for each in found])
     for each in found:

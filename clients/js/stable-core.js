@@ -522,17 +522,20 @@ export class Client {
   }
 
   /** Store a text, bytes, a File, a Blob, in Node the file at a file: URL, or another plain value as JSON. `kind`
-   * (image, text ...) is guessed if not given.
-   * @param {Uploadable} value @param {{ kind?: string, name?: string } & Abortable} [options]
+   * (image, text ...) is guessed if not given. `source` is the artifact that it was made from, where the file itself
+   * does not say so.
+   * @param {Uploadable} value
+   * @param {{ kind?: string, name?: string, source?: string | Artifact } & Abortable} [options]
    * @returns {Promise<Artifact>} */
-  async upload(value, { kind, name, signal } = {}) {
+  async upload(value, { kind, name, source, signal } = {}) {
     const blob = await toBlob(value);
     await within(this.connect(), this.patience, signal);
     if (blob.size > this.limits.upload_bytes) {
       const [size, limit] = [count(blob.size), count(this.limits.upload_bytes)];
       throw new TooLarge(`${size} bytes are over the server's limit of ${limit}.`);
     }
-    const about = defined({ kind, name: name ?? fileName(value), session: this.session });
+    const from = source instanceof Artifact ? source.id : source;
+    const about = defined({ kind, name: name ?? fileName(value), session: this.session, source: from });
     if (blob.size > RESUMED_BYTES) {
       const id = await this.#send(blob, about, signal);
       return new Artifact(this, id, (await this.call("artifact", { id }, { signal })).artifact);

@@ -542,8 +542,11 @@ class Client:
         `fresh` runs the job even if the results of an equal one are there."""
         return self._start(job, values, fresh).wait(on_progress, on_preview, timeout)
 
-    def upload(self, value: Any, *, kind: str | None = None, name: str | None = None) -> Artifact:
-        """Store a PIL image, bytes, a text or the file at a Path; `kind` (image, text ...) is guessed if not given."""
+    def upload(
+        self, value: Any, *, kind: str | None = None, name: str | None = None, source: str | Artifact | None = None
+    ) -> Artifact:
+        """Store a PIL image, bytes, a text or the file at a Path; `kind` (image, text ...) is guessed if not given.
+        `source` is the artifact that it was made from, where the file itself does not say so."""
         if isinstance(value, str):
             value = value.encode()
         elif isinstance(value, os.PathLike):
@@ -558,7 +561,8 @@ class Client:
             value = json.dumps(value).encode()
         if len(value) > self.limits["upload_bytes"]:
             raise TooLarge(f"{len(value):,} bytes are over the server's limit of {self.limits['upload_bytes']:,}.")
-        query = {"kind": kind, "name": name, "session": self.session}
+        made_from = source.id if isinstance(source, Artifact) else source
+        query = {"kind": kind, "name": name, "session": self.session, "source": made_from}
         if len(value) > RESUMED_BYTES:
             id = self._send(bytes(value), {key: each for key, each in query.items() if each})
             return Artifact(self, id, self.call("artifact", {"id": id})["artifact"])
@@ -1172,8 +1176,12 @@ class AsyncClient:
         submitted = AsyncJob(self, await self._run(self._client._start, job, values, fresh))
         return await submitted.wait(on_progress, on_preview, timeout)
 
-    async def upload(self, value: Any, *, kind: str | None = None, name: str | None = None) -> AsyncArtifact:
-        return AsyncArtifact(self, await self._run(lambda: self._client.upload(value, kind=kind, name=name)))
+    async def upload(
+        self, value: Any, *, kind: str | None = None, name: str | None = None, source: str | AsyncArtifact | None = None
+    ) -> AsyncArtifact:
+        made_from = source if isinstance(source, str | None) else source.id
+        upload = self._client.upload
+        return AsyncArtifact(self, await self._run(lambda: upload(value, kind=kind, name=name, source=made_from)))
 
     async def download(self, artifact: str | AsyncArtifact, path: str | os.PathLike[str] = ".") -> Path:
         found = Artifact(self._client, artifact) if isinstance(artifact, str) else artifact._artifact

@@ -25,11 +25,21 @@ from werkzeug.http import http_date
 
 from core.api import Api, Name
 from core.artifacts import Blobs
-from core.errors import BadImage, Conflict, InvalidParams, NotFound, QueueFull, TooLarge, TypeMismatch
+from core.errors import (
+    BadImage,
+    Conflict,
+    InvalidParams,
+    NotFound,
+    QueueFull,
+    TooLarge,
+    TypeMismatch,
+    UnknownArtifact,
+)  # fmt: skip
 from core.jobs import Row, Store, Transaction, new_id, now, wire
 from core.library.embedded import claimed_id
 from core.library.media import open_image
 from core.library.recognition import recognise
+from core.library.review import owned
 from core.ops.config import Config
 from core.rest.twins import BASE, stream
 from core.types import KINDS
@@ -52,6 +62,7 @@ class Label(pydantic.BaseModel):
     kind: str | None = Field(None, description="Found out if not given.", json_schema_extra={"enum": [*KINDS]})
     name: str = Field("", description="File name, for people.")
     session: Name = "default"
+    source: Name | None = Field(None, description="What it was made from; else its content tells.")
 
 
 def mount(
@@ -230,7 +241,11 @@ class Uploads:
         except (InvalidParams, BadImage, TypeMismatch, TooLarge):  # it will not get better
             self._forget(id)
             raise
-        row = _keep(self._store, id, owner, label, sha256, size, about)
+        try:
+            row = _keep(self._store, id, owner, label, sha256, size, about)
+        except UnknownArtifact:  # its source
+            self._forget(id)
+            raise
         self._forget(id)
         return row
 
@@ -318,8 +333,9 @@ def _keep(
     }  # fmt: skip
 
     def change(tx: Transaction) -> None:
+        said = label.source and owned(tx, label.source, owner)["id"]
         tx.add_session(label.session, owner)
-        tx.add_artifact(row, recognise(tx, row, claimed))
+        tx.add_artifact(row, recognise(tx, row, claimed, said))
 
     store.write(change)
     return row
