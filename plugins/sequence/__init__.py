@@ -1,27 +1,30 @@
 """Pictures of a text: chapters, prompts and styles in order, a program of drawing jobs. Light at import."""
 
-from core.plugin import Context, Image, InvalidParams, Json, Plugin, Text, job
+from typing import Annotated
+
+from core.plugin import Context, Image, Plugin, Text, job
 
 from .options import SequenceParams
 
 
 class Sequence(Plugin):
     @job(program=True)
-    def sequence(self, params: SequenceParams, ctx: Context, text: Text | None = None) -> list[Image]:
+    def sequence(
+        self, params: SequenceParams, ctx: Context,
+        text: Annotated[Text | None, "What is drawn: plain text, Markdown, subtitles."] = None,
+    ) -> list[Image]:  # fmt: skip
         """Draw a text, prompt by prompt in each style, and a grid of each chapter."""
-        raise InvalidParams("there is no text. Give one as `text` or `story`, or choose a book.", field="story")
+        from .drawing import sequence
 
-    @job(light=True)
-    def books(self) -> Json:
-        """The files in models/book."""
-        return []
-
-    @job(light=True)
-    def settings_files(self) -> Json:
-        """The files in models/sequence."""
-        return []
+        return sequence(text, params, ctx)
 
     @job(reuse=True)
-    def grid(self, images: list[Image]) -> Image:
+    def grid(self, images: Annotated[list[Image], "The pictures, in their order."]) -> Image:
         """Put pictures into a square of rows and columns, on black, in the order of reading."""
-        return images[0]
+        import math
+
+        from core.library.grids import grid
+
+        side = math.ceil(math.sqrt(len(images)))
+        size = max(each.width for each in images), max(each.height for each in images)
+        return grid(images, side, size=size, count=side * side)

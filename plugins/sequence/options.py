@@ -19,10 +19,10 @@ class Style(Params):
     )  # fmt: skip
 
 
-STYLES = (
+STYLES = [
     Style(style="photograph, sharp, rich colours", file_tag="photo", weight=0.9),
     Style(style="charcoal drawing, fine lines", file_tag="charcoal", weight=0.1),
-)
+]
 
 
 class SequenceParams(Params):
@@ -30,7 +30,7 @@ class SequenceParams(Params):
         "", widget="textarea", max_length=LONGEST, order=1,
         help="The text that is drawn. Or give it as the input `text`, or choose a book.",
     )  # fmt: skip
-    book: str = param("", choices_from="call/books", order=2, help="A file in models/book: .txt, .md, .epub or .srt.")
+    book: str = param("", choices_from="models/book", order=2, help="A file in models/book: .txt, .md, .epub or .srt.")
     form: Literal["automatic", "plain", "markdown", "subtitles"] = param(
         "automatic", order=3, advanced=True,
         help="How a text that is given is read. automatic: it is Markdown if it has headings with #, subtitles if it "
@@ -138,7 +138,7 @@ class SequenceParams(Params):
         help="The folder in outputs/. Empty: KEY/progresive or KEY/independent, then the file tags, then the time.",
     )  # fmt: skip
     settings: str = param(
-        "", choices_from="call/settings_files", group="settings", order=60,
+        "", choices_from="models/sequence", group="settings", order=60,
         help="A file in models/sequence with settings, .json, or .py as run_interleave.py has them.",
     )  # fmt: skip
     config: str = param(

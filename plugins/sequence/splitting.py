@@ -1,0 +1,108 @@
+"""A text cut into chapters, and these into prompts, by regular expressions or as it is built."""
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+from core.plugin import InvalidParams
+
+from .options import SequenceParams
+from .reading import Story
+
+SECONDS = 2.0  # that an expression may take, on the whole text
+
+
+def prompts_of(story: Story, params: SequenceParams) -> list[list[tuple[int, str]]]:
+    """The prompts of each chapter within the limits, each with its number in the whole text. Raises InvalidParams."""
+    if not story.text.strip():
+        raise InvalidParams("the text is empty: there is nothing to draw.", field="story")
+    parts = _by_expression(story, params) if params.chapter_split_regex else _as_built(story, params)
+    numbered, number = [], 0
+    for prompts in parts:
+        prompts = [prompt.strip() for prompt in prompts if params.keep_empty or prompt.strip()]
+        numbered.append([*enumerate(prompts, number)])
+        number += len(prompts)
+    some = [prompts[: params.max_entries_per_chapter or None] for prompts in numbered[: params.max_chapters or None]]
+    if not any(some):
+        raise _nothing(story, params, len(parts), number)
+    return some
+
+
+def _nothing(story: Story, params: SequenceParams, chapters: int, prompts: int) -> InvalidParams:
+    if prompts:
+        text = f"the first {params.max_chapters} of {chapters} chapters have no prompt."
+        return InvalidParams(text, field="max_chapters", hint="0 is all chapters.")
+    if params.prompt_split_regex and params.first_prompt != "always":
+        return InvalidParams(
+            f"prompt_split_regex {params.prompt_split_regex!r} leaves no prompt in {chapters} chapters: what is before "
+            "it first is taken for the rest of a heading.", field="prompt_split_regex",
+            hint="Set first_prompt to 'always', or use another expression.",
+        )  # fmt: skip
+    text = f"there is no prompt in the text, which has {len(story.text):,} characters and {chapters} chapters."
+    return InvalidParams(text, field="story")
+
+
+def _by_expression(story: Story, params: SequenceParams) -> list[list[str]]:
+    found = [*_matches("chapter_split_regex", params.chapter_split_regex, story.text)]
+    if not found:
+        raise InvalidParams(
+            f"chapter_split_regex {params.chapter_split_regex!r} does not occur in the text, which has "
+            f"{len(story.text):,} characters and begins: {story.text[:100]!r}. Change it, or leave it empty.",
+            field="chapter_split_regex",
+        )
+    ends = [*(start for start, _ in found[1:]), len(story.text)]
+    return [
+        _prompts(story, params, story.text[begin:end], heading=not _line_is_over(story.text[start:begin]))
+        for (start, begin), end in zip(found, ends, strict=True)
+    ]
+
+
+def _line_is_over(mark: str) -> bool:
+    return "\n" in mark[len(mark.rstrip()) :]
+
+
+def _as_built(story: Story, params: SequenceParams) -> list[list[str]]:
+    if not params.prompt_split_regex:
+        return story.chapters
+    return [_prompts(story, params, "\n".join(chapter), heading=False) for chapter in story.chapters]
+
+
+def _prompts(story: Story, params: SequenceParams, body: str, heading: bool) -> list[str]:
+    """The parts of a chapter's text, which begins with the rest of its heading's line if `heading`."""
+    if not params.prompt_split_regex:
+        return story.prompts(body.partition("\n")[2] if heading and params.first_prompt != "always" else body)
+    parts, end = [], 0
+    for start, after in _matches("prompt_split_regex", params.prompt_split_regex, body):
+        parts.append(body[end:start])
+        end = after
+    parts.append(body[end:])
+    if params.first_prompt == "never":
+        return parts[1:]
+    if heading and params.first_prompt == "after the heading":
+        return [*filter(None, [parts[0].partition("\n")[2]]), *parts[1:]]
+    return parts
+
+
+def _matches(field: str, pattern: str, text: str) -> Iterator[tuple[int, int]]:
+    """Where the expression is found; groups in it do not count."""
+    try:
+        for found in _compiled(field, pattern).finditer(text, timeout=SECONDS):
+            yield found.span()
+    except TimeoutError as error:
+        raise InvalidParams(
+            f"{field} {pattern!r} takes over {SECONDS:g} s on this text. Nested repetitions as in (a+)+ are the usual "
+            "cause: write it without.", field=field,
+        ) from error  # fmt: skip
+
+
+@functools.lru_cache(16)
+def _compiled(field: str, pattern: str) -> Any:
+    import regex
+
+    try:
+        return regex.compile(pattern)
+    except regex.error as error:
+        raise InvalidParams(
+            f"{field} {pattern!r} is no regular expression: {error}.", field=field,
+            hint="Put \\ before a sign that stands for itself: \\( \\[ \\. \\?",
+        ) from error  # fmt: skip
