@@ -1,6 +1,5 @@
 """The program: all pictures and grids are submitted at once, then shown and named as they come."""
 
-import hashlib
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -28,22 +27,22 @@ def sequence(text: Artifact | None, given: SequenceParams, ctx: Context) -> list
     folder = _folder(params, ctx)
     made: dict[str, Artifact] = {}
     for part in _parts(found):
-        for picture, child in zip(part, ctx.gather((drawn[each.key] for each in part), allow_failed=True), strict=True):
-            if child.outputs:
-                made[picture.key] = child.outputs[0]
-                if params.save_individual:
-                    ctx.name(child.outputs[0], f"{folder}/{_word(picture.tag)} {picture.chapter}-{picture.prompt}")
-        shown = [each for each in part if each.tag == found[0].tag and each.key in made]
-        if params.preview and shown and ctx.wants_preview:
-            ctx.preview(ctx.read(made[shown[-1].key]))
+        children = ctx.gather((drawn[each.key] for each in part), allow_failed=True)  # all others are still drawn
+        made |= {each.key: child.outputs[0] for each, child in zip(part, children, strict=True) if child.outputs}
+        there = [each for each in part if each.key in made]
+        if params.save_individual:
+            ctx.name_all((made[each.key], f"{folder}/{_word(each.tag)} {each.chapter}-{each.prompt}") for each in there)
+        newest = next((each for each in reversed(there) if each.tag == found[0].tag), None)
+        if params.preview and newest and ctx.wants_preview:
+            ctx.preview(ctx.read(made[newest.key]))
     ctx.gather(drawn.values())
     results: list[Artifact] = []
     for chapter, squares in grids.items():
+        done = [child.outputs[0] for child in ctx.gather(squares.values())]
+        ctx.name_all(zip(done, (f"{folder}/{_word(tag)} grid-{chapter}" for tag in squares), strict=True))
         if params.save_individual:
             results += [made[each.key] for each in found if each.chapter == chapter]
-        for tag, child in zip(squares, ctx.gather(squares.values()), strict=True):
-            results.append(child.outputs[0])
-            ctx.name(child.outputs[0], f"{folder}/{_word(tag)} grid-{chapter}")
+        results += done
     return results
 
 
@@ -81,7 +80,6 @@ def _check(found: list[Picture], params: SequenceParams) -> None:
 def _submit(found: list[Picture], params: SequenceParams, ctx: Context) -> dict[str, Child]:
     """Those that start from others after these, as they name them; as many at once as can be."""
     drawn: dict[str, Child] = {}
-    base = ctx.seed("seed") if params.seed < 0 else None
     waiting: list[tuple[str, dict[str, Any]]] = []
 
     def send() -> None:
@@ -92,15 +90,13 @@ def _submit(found: list[Picture], params: SequenceParams, ctx: Context) -> dict[
     for picture in found:
         if picture.before and picture.before not in drawn:
             send()
-        waiting.append((picture.key, _request(picture, drawn, params, base)))
+        waiting.append((picture.key, _request(picture, drawn, params, ctx)))
     send()
     return drawn
 
 
-def _request(picture: Picture, drawn: dict[str, Child], params: SequenceParams, base: int | None) -> dict[str, Any]:
-    """`base` is what random seeds are made from."""
-    digest = hashlib.sha256(f"{base} {picture.key}".encode()).digest()
-    seed = int.from_bytes(digest[:4], "big") if base is not None else (params.seed + picture.number) % SEEDS
+def _request(picture: Picture, drawn: dict[str, Child], params: SequenceParams, ctx: Context) -> dict[str, Any]:
+    seed = ctx.seed(picture.key) if params.seed < 0 else (params.seed + picture.number) % SEEDS
     wanted = {name: getattr(params, name) for name in COMMON} | {"prompt": picture.text, "seed": seed}
     if not picture.before:
         return {"job": FROM_NOISE, "params": wanted | params.more, "key": picture.key}

@@ -51,7 +51,7 @@ NAV = '<item id="nav" href="nav.xhtml" properties="nav"/>'
 NCX = '<item id="ncx" href="toc.ncx" media-type="application/x-dtbncx+xml"/>'
 PAGES = {
     "cover.xhtml": "<p>Printed by nobody</p>",
-    "text/a b.xhtml": '<h1 id="one">One</h1><p>A <b>red</b> ship<br/>in the sky</p><style>p {}</style><div>a rope</div>',
+    "text/a b.xhtml": '<h1 id="one">One</h1><p>A <b>red</b> ship<br/>in the sky</p><style>p</style><div>a rope</div>',
     "text/b.xhtml": '<p>still one</p><h1>Two</h1><p><a id="two"/>the s<sup>e</sup>a</p><ul><li>a wave</li></ul>',
 }
 CHAPTERS = [["A red ship in the sky", "a rope", "still one"], ["the sea", "a wave"]]
