@@ -55,6 +55,15 @@ class Work(Plugin):
         return drawn
 
     @job(program=True)
+    def related(self, image: Image, params: Colour, ctx: Context) -> Image:
+        one, = self.pictures(params, ctx)
+        ctx.link_all([(one.outputs[0], image)] * 2)
+        if params.name:
+            ctx.link_all([(image, one.outputs[0])])
+        ctx.log(str(image.name))
+        return one.outputs[0]
+
+    @job(program=True)
     def family(self, image: Image, ctx: Context) -> Json:
         rows = ctx.lineage(image) + ctx.lineage(image, "descendants", depth=1)
         keys = ("job_name", "depth", "parents")
@@ -141,6 +150,19 @@ def test_a_program_asks_for_lineage():
         again = wire.ended(wire.submit("flip", inputs={"image": flipped}))["outputs"][0]
         rows = wire.download(wire.ended(wire.submit("family", inputs={"image": flipped}))["outputs"][0]).json()
         assert rows == [[red, "image", "work.draw", 1, []], [again, "image", "work.flip", 1, [flipped]]]
+
+
+def test_a_program_notes_what_was_made_from_what_though_it_was_no_input():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        drawn = wire.download(wire.ended(wire.submit("draw"))["outputs"][0]).content
+        photo = wire.upload(drawn, name="photo.png", session="s")["artifact"]["id"]
+        result = wire.ended(wire.submit("related", {"colours": ["red"]}, inputs={"image": photo}))["outputs"][0]
+        found = wire.call("lineage", {"id": result})["artifacts"]
+        assert found[1]["id"] == photo and found[1]["depth"] == 2
+        assert ("log", "photo.png") in [(name, body.get("text")) for name, body in wire.received if name == "log"]
+        turned = wire.submit("related", {"colours": ["red"], "name": "x"}, inputs={"image": photo})
+        error = wire.ended(turned)["error"]
+        assert error["code"] == "invalid_params" and "was not made from" in error["message"]
 
 
 def test_the_progress_of_a_program_tells_how_long_it_takes():

@@ -26,6 +26,7 @@ class Artifact:
     kind: str
     sha256: str
     facts: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None  # that a program has given it, or of an uploaded file
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,11 @@ class Programming:
     def name_all(self, names: Iterable[tuple[Artifact, str]]) -> list[str]:
         """Name many at once."""
         return self._children.name(names)
+
+    def link_all(self, pairs: Iterable[tuple[Artifact, Artifact]]) -> None:
+        """Note of each first one that it was made from the second one, which was no input of its job: lineage goes
+        through it, as it does from a drawing to a variation with another seed."""
+        self._children.link(pairs)
 
     def lineage(
         self, artifact: Artifact, direction: Literal["ancestors", "descendants", "siblings"] = "ancestors",
@@ -177,6 +183,10 @@ class Children:
         asked = [{"artifact": artifact.id, "path": path} for artifact, path in names]
         return [path for chunk in _slices(asked) for path in self.ask("name", {"names": chunk})["paths"]]
 
+    def link(self, pairs: Iterable[tuple[Artifact, Artifact]]) -> None:
+        for chunk in _slices([{"artifact": artifact.id, "source": source.id} for artifact, source in pairs]):
+            self.ask("link", {"links": chunk})
+
     def lineage(self, artifact: Artifact, direction: str, depth: int, limit: int) -> list[dict[str, Any]]:
         asked = {"id": artifact.id, "direction": direction, "depth": depth, "limit": limit}
         return [row | {"artifact": Artifact(**row["artifact"])} for row in self.ask("lineage", asked)["artifacts"]]
@@ -225,7 +235,7 @@ class Rehearsal:
             return {"said": dict.fromkeys(body["artifacts"], "rejected")}
         if event == "name":
             return {"paths": [each["path"] for each in body["names"]]}
-        if event == "lineage":
+        if event in ("lineage", "link"):
             return {"artifacts": []}
         if event == "announced":
             return self._ask(event, body)

@@ -127,7 +127,7 @@ def _look_up(db: Transaction | Store, item: Any) -> list[Row]:
         rows = [row for row in rows if row["review"] == "picked"]
     elif not rows:
         raise NotFound(f"the input {item} is not there (any more).", hint="Submit the job with another input.")
-    return [{key: row[key] for key in ("id", "kind", "sha256", "facts")} for row in rows]
+    return [{key: row[key] for key in ("id", "kind", "sha256", "facts", "name")} for row in rows]
 
 
 def _outputs(db: Transaction | Store, item: Row) -> list[Row]:

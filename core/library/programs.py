@@ -10,7 +10,7 @@ import pydantic
 import socketio
 from pydantic import Field
 
-from core.errors import Cancelled, Conflict
+from core.errors import Cancelled, Conflict, InvalidParams
 from core.jobs import TERMINAL, Row, Store, Transaction, now
 from core.library import plain
 from core.library.exports import Exports
@@ -66,6 +66,16 @@ class Names(pydantic.BaseModel):
     names: Annotated[list[Named], Field(max_length=1_000)]
 
 
+class Link(pydantic.BaseModel):
+    artifact: str
+    source: str
+
+
+class Links(pydantic.BaseModel):
+    lease: str
+    links: Annotated[list[Link], Field(max_length=1_000)]
+
+
 class Relatives(pydantic.BaseModel):
     id: str
     direction: Literal["ancestors", "descendants", "siblings"]
@@ -84,7 +94,7 @@ class Programs:
         self._exports, self._lineage = exports, lineage
         self._paces: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()  # when how many children had ended
         scheduler.tell_progress, pool.leave = self._tell_progress, self._leave
-        for handler in (self.children, self.once, self.review, self.name, self.lineage):
+        for handler in (self.children, self.once, self.review, self.name, self.link, self.lineage):
             self._bind(handler.__name__, handler)
 
     def _bind(self, event: str, handler: Callable[[Run, Row], Row]) -> None:
@@ -117,7 +127,7 @@ class Programs:
         outputs: dict[str, list[Row]] = {row["id"]: [] for row in found.values()}
         marks = ", ".join("?" * len(outputs))
         for artifact in self._store.all(f"SELECT * FROM artifacts WHERE job IN ({marks}) ORDER BY idx", *outputs):
-            outputs[artifact["job"]].append({key: artifact[key] for key in ("id", "kind", "sha256", "facts")})
+            outputs[artifact["job"]].append({key: artifact[key] for key in ("id", "kind", "sha256", "facts", "name")})
         rows = [found[request["key"]] for request in message["requests"]]
         return {
             "children": [
@@ -166,10 +176,24 @@ class Programs:
             ]
         }
 
+    def link(self, run: Run, message: Row) -> Row:
+        """Note what artifacts were made from, all of the links or none; what is older was not made from them."""
+        links = Links(**message).links
+
+        def change(tx: Transaction) -> None:
+            for each in links:
+                child, source = (owned(tx, id, run.job["owner"]) for id in (each.artifact, each.source))
+                if child["id"] == source["id"] or child["created"] < source["created"]:
+                    raise InvalidParams(f"{child['id']} was not made from {source['id']}, which came later.")
+                tx.insert("links", {"parent": source["id"], "child": child["id"]}, "OR IGNORE")
+
+        self._store.write(change)
+        return {}
+
     def lineage(self, run: Run, message: Row) -> Row:
         rows = self._lineage.lineage(run.job["owner"], **Relatives(**message).model_dump())["artifacts"]
         keys = ("parents", "depth", "job_name", "review", "name")
-        artifact = lambda row: {key: row[key] for key in ("id", "kind", "sha256", "facts")}  # noqa: E731
+        artifact = lambda row: {key: row.get(key) for key in ("id", "kind", "sha256", "facts", "name")}  # noqa: E731
         return {"artifacts": [{key: row.get(key) for key in keys} | {"artifact": artifact(row)} for row in rows]}
 
     def _leave(self, job: str, lease: str, needs: list[str]) -> None:
