@@ -37,6 +37,43 @@ class DriftParams(Params):
     background: str = param("white", **COLOR, help="Colour of the page: name or #rrggbb.")
 
 
+class Member(Params):
+    picture: int = param(-1, ge=-1, help="Which of the pictures shows it, counted from 0; -1 is none.")
+    caption: str = param("", max_length=500, help="What stands below it.")
+    review: Literal["new", "picked", "rejected"] = param("new", help="How it is marked.")
+    asked: bool = param(False, help="Whether it has a frame: it is whom this is about.")
+
+
+class TreeLooks(Params):
+    title: str = param("", max_length=500, order=20, help="Stands above all.")
+    thumbnail: int = param(128, ge=32, le=1_024, unit="pixels", order=21, help="Side of each picture, if they fit.")
+    max_side: int = param(
+        4096, ge=256, le=16_384, unit="pixels", order=22,
+        help="The tree is no wider and no higher than this: the pictures are made smaller where they have to be.",
+    )  # fmt: skip
+    background: str = param("white", **COLOR, order=23, help="Colour behind the pictures: name or #rrggbb.")
+
+
+class TreeParams(TreeLooks):
+    members: list[Member] = param([], max_length=2_000, order=1, help="Who belongs to it.")
+    arrows: list[list[int]] = param(
+        [], max_length=10_000, order=2, help="[from, to] for each, by the members' places, counted from 0."
+    )
+
+
+class LineageParams(TreeLooks):
+    relatives: Literal["all", "descendants", "ancestors"] = param(
+        "all", order=1,
+        help="ancestors: what it was made from. descendants: and what was made of it. all: and what else was made of "
+        "what it was made from.",
+    )  # fmt: skip
+    depth: int = param(20, ge=1, le=100, order=2, help="Generations in each direction.")
+    limit: int = param(100, ge=2, le=500, order=3, help="Members at most; the nearest count first.")
+    label: Literal["job", "seed", "name", "none"] = param(
+        "job", order=4, help="What stands below each: the job that made it, its seed or its name."
+    )
+
+
 Pictures = Annotated[list[Image], "The pictures, in their order."]
 
 
@@ -56,3 +93,17 @@ class Sheets(Plugin):
 
         plot, values = drift_plot(images, params, ctx)
         return Result(plot, {"lab": values})
+
+    @job(reuse=True)
+    def family_tree(self, params: TreeParams, ctx: Context, images: list[Image] | None = None) -> Image:
+        """Draw pictures in generations, with arrows from what was made from what."""
+        from .tree import family_tree
+
+        return family_tree(images or [], params, ctx)
+
+    @job(program=True)
+    def lineage_tree(self, image: Image, params: LineageParams, ctx: Context) -> Image:
+        """Draw the family of a picture: what it was made from, what was made of it, what was picked and rejected."""
+        from .family import lineage_tree
+
+        return lineage_tree(image, params, ctx)
