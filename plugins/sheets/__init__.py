@@ -55,7 +55,9 @@ class TreeLooks(Params):
 
 
 class TreeParams(TreeLooks):
-    members: list[Member] = param([], max_length=2_000, order=1, help="Who belongs to it.")
+    members: list[Member] = param(
+        [], max_length=2_000, order=1, help="Who belongs to it. Without any, it is all the pictures."
+    )
     arrows: list[list[int]] = param(
         [], max_length=10_000, order=2, help="[from, to] for each, by the members' places, counted from 0."
     )
@@ -95,11 +97,11 @@ class Sheets(Plugin):
         return Result(plot, {"lab": values})
 
     @job(reuse=True)
-    def family_tree(self, params: TreeParams, ctx: Context, images: list[Image] | None = None) -> Image:
+    def family_tree(self, images: Pictures, params: TreeParams, ctx: Context) -> Image:
         """Draw pictures in generations, with arrows from what was made from what."""
         from .tree import family_tree
 
-        return family_tree(images or [], params, ctx)
+        return family_tree(images, params, ctx)
 
     @job(program=True)
     def lineage_tree(self, image: Image, params: LineageParams, ctx: Context) -> Image:

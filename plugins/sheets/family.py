@@ -1,10 +1,11 @@
 """The family of a picture: what it was made from, what was made of it, and of what it was made from."""
 
+import re
 from typing import Any
 
 from core.plugin import Artifact, Context
 
-OWN = "sheets."  # what was drawn of pictures is not one of them
+SHEETS = re.compile(r"sheets\..*|.*\.grid")  # what shows many pictures is none of the family
 
 
 def lineage_tree(image: Artifact, params: Any, ctx: Context) -> Artifact:
@@ -27,7 +28,7 @@ def family_of(image: Artifact, params: Any, ctx: Context) -> dict[str, Any]:
 
     def look(start: Artifact, direction: str, depth: int) -> list[dict[str, Any]]:
         found = ctx.lineage(start, direction, depth=depth, limit=params.limit)
-        found = [row for row in found if not (row["job_name"] or "").startswith(OWN) or row["artifact"].id == image.id]
+        found = [row for row in found if not SHEETS.fullmatch(row["job_name"] or "")]
         for row in found:
             rows.setdefault(row["artifact"].id, row)
         return found
@@ -44,7 +45,23 @@ def family_of(image: Artifact, params: Any, ctx: Context) -> dict[str, Any]:
         for row in older:
             if not any(parent in rows for parent in row["parents"]):
                 look(row["artifact"], "descendants", params.depth)
-    return _told(image, dict(list(rows.items())[: params.limit]), params.label)
+    return _told(image, _connected(image.id, rows, params.limit), params.label)
+
+
+def _connected(start: str, rows: dict[str, dict[str, Any]], limit: int) -> dict[str, dict[str, Any]]:
+    """Those that arrows lead to from `start`, either way, the nearest first: what is made from sheets is left out."""
+    near: dict[str, list[str]] = {
+        id: [parent for parent in row["parents"] if parent in rows] for id, row in rows.items()
+    }
+    for id in rows:
+        for parent in rows[id]["parents"]:
+            near.get(parent, []).append(id)
+    found = [start]
+    for id in found:
+        found += [other for other in dict.fromkeys(near[id]) if other not in found]
+        if len(found) >= limit:
+            break
+    return {id: rows[id] for id in found[:limit]}
 
 
 def _told(image: Artifact, rows: dict[str, dict[str, Any]], label: str) -> dict[str, Any]:
@@ -53,7 +70,7 @@ def _told(image: Artifact, rows: dict[str, dict[str, Any]], label: str) -> dict[
     places = {id: place for place, id in enumerate(dict.fromkeys(same.values()))}
     members = []
     for id in places:
-        kept = [row for other, row in rows.items() if same[other] == id]
+        kept = [rows[id], *(row for other, row in rows.items() if same[other] == id)]
         reviews = {row["review"] for row in kept}
         members.append({
             "id": id, "kind": rows[id]["artifact"].kind, "asked": same[image.id] == id,

@@ -60,6 +60,7 @@ class Page:
 
 
 def family_tree(images: list[PIL.Image.Image], params: Any, ctx: Context) -> PIL.Image.Image:
+    params.members = params.members or [type(params).Member(picture=place) for place in range(len(images))]
     check(len(images), params)
     background = color_of(params.background)
     ink = ink_on(background)
@@ -89,7 +90,7 @@ def family_tree(images: list[PIL.Image.Image], params: Any, ctx: Context) -> PIL
 def check(pictures: int, params: Any) -> None:
     members = params.members
     if not members:
-        raise InvalidParams("a family tree needs members, got none.", field="members", hint="Send one or more.")
+        raise InvalidParams("a family tree needs members, got none.", field="members", hint="Send pictures.")
     for number, member in enumerate(members):
         if member.picture >= pictures:
             raise InvalidParams(
