@@ -101,6 +101,7 @@ class Sheets(Plugin):
         """Draw pictures in generations, with arrows from what was made from what."""
         from .tree import family_tree
 
+        params.members = params.members or [Member(picture=place) for place in range(len(images))]
         return family_tree(images, params, ctx)
 
     @job(program=True)

@@ -67,8 +67,9 @@ def plotted(values: list[list[float] | None], params: Any, background: tuple[int
     from matplotlib.ticker import MaxNLocator
 
     table = numpy.array([each or [math.nan] * 3 for each in values])
-    if params.show == "change":
-        table = table - table[~numpy.isnan(table[:, 0])][:1]
+    seen = table[~numpy.isnan(table[:, 0])]
+    if params.show == "change" and len(seen):
+        table = table - seen[0]
     ink, page = hex_of(ink_on(background)), hex_of(background)
     dark = ink == "#ffffff"
     colors = ("#ffffff", "#ff8a80", "#82b1ff") if dark else ("#000000", "#c62828", "#1a4fb4")

@@ -60,7 +60,6 @@ class Page:
 
 
 def family_tree(images: list[PIL.Image.Image], params: Any, ctx: Context) -> PIL.Image.Image:
-    params.members = params.members or [type(params).Member(picture=place) for place in range(len(images))]
     check(len(images), params)
     background = color_of(params.background)
     ink = ink_on(background)
@@ -126,10 +125,18 @@ def laid_out(blocks: list[list[int]], arrows: list[tuple[int, int]], params: Any
     """With the largest thumbnails for which the page is no larger than max_side."""
     import igraph
 
-    found = igraph.Graph(len(blocks), arrows, directed=True).layout_sugiyama(maxiter=200)
+    graph = igraph.Graph(len(blocks), arrows, directed=True)
+    if graph.is_dag() and max(graph.indegree()) <= 1:  # then no arrows need to cross each other
+        roots = [place for place, parents in enumerate(graph.indegree()) if not parents]
+        found, bends = graph.layout_reingold_tilford("out", roots), [[] for _ in arrows]
+    else:
+        found = graph.layout_sugiyama(maxiter=200)
+        bends = found.edge_routing
     side = params.thumbnail
     while side >= SMALLEST:
-        page = _placed(Page(side, [Block(members) for members in blocks]), found, arrows, bool(params.title))
+        page = _placed(
+            Page(side, [Block(members) for members in blocks]), found.coords, bends, arrows, bool(params.title)
+        )
         if max(page.width, page.height) <= params.max_side:
             return page
         side = min(side - 1, int(side * 0.93))
@@ -139,18 +146,18 @@ def laid_out(blocks: list[list[int]], arrows: list[tuple[int, int]], params: Any
     )  # fmt: skip
 
 
-def _placed(page: Page, found: Any, arrows: list[tuple[int, int]], titled: bool) -> Page:
-    """Sugiyama's order within each generation, with the room that each block needs."""
+def _placed(page: Page, places: Any, bends_of: Any, arrows: list[tuple[int, int]], titled: bool) -> Page:
+    """The order that was found within each generation, with the room that each block needs."""
     gap, unit = page.gap, page.side + page.gap
     for block in page.blocks:
         block.columns = math.ceil(math.sqrt(len(block.members)))
         block.width = block.columns * unit - gap
         block.height = math.ceil(len(block.members) / block.columns) * (page.side + page.caption + gap) - gap
     rows: dict[int, list[tuple[float, int, Any]]] = {}  # (where it would be, how wide it is, what it is)
-    for block, (x, y) in zip(page.blocks, found.coords, strict=False):
+    for block, (x, y) in zip(page.blocks, places, strict=True):
         rows.setdefault(round(y), []).append((x * unit, block.width, block))
     bends: dict[tuple[int, int], Block] = {}
-    for arrow, points in enumerate(found.edge_routing):
+    for arrow, points in enumerate(bends_of):
         for number, (x, y) in enumerate(points):
             bends[arrow, number] = Block([], width=gap)
             rows.setdefault(round(y), []).append((x * unit, gap, bends[arrow, number]))
@@ -174,7 +181,7 @@ def _placed(page: Page, found: Any, arrows: list[tuple[int, int]], titled: bool)
     page.width = math.ceil(max(block.x + block.width / 2 for block in everything) + gap)
     page.height = math.ceil(top - 3 * gap + gap + 2 * page.points)
     for number, (come, to) in enumerate(arrows):
-        between = [bends[number, place] for place in range(len(found.edge_routing[number]))]
+        between = [bends[number, place] for place in range(len(bends_of[number]))]
         between = between if page.blocks[come].y <= page.blocks[to].y else between[::-1]
         way = [(page.blocks[come].x, page.blocks[come].y + page.blocks[come].height)]
         for passed in [page.blocks[come], *between]:  # straight down beside those of the same generation
