@@ -82,7 +82,10 @@ class Server:
             config, self.store, self.catalogue, self.scheduler, blobs, run_blocking, light.call, self.pool.devices
         )
         Reuse(config, self.store, self.catalogue, self.scheduler, self.pool, blobs, self.sio, run_blocking, exported)
-        Programs(self.store, self.scheduler, self.pool, self.sio, self.outgoing.tell, exports, self.library.lineage)
+        Programs(
+            self.store, self.catalogue, self.scheduler, self.pool, self.sio, self.outgoing.tell, exports,
+            self.library.lineage,
+        )  # fmt: skip
         self.detached = Detached(config, self.store, self.catalogue, self.pool, blobs, self.sio)
         self.plugins = Plugins(config, self.catalogue, self.store, self.scheduler, self.pool, self.sio, run_blocking)
         self.plugins.note = self.logs.of_plugin

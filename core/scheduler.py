@@ -21,7 +21,17 @@ from core.library.waiting import After, settle
 from core.ops.config import Config
 
 LOOK_AHEAD = 4  # ranks that a warm job may overtake
-CONVERTER = {"id": None, "client_ref": None, "key": None, "hold": False, "fresh": False}  # unlike what it is put before
+CONVERTER = {
+    "id": None,
+    "client_ref": None,
+    "key": None,
+    "extends": None,
+    "hold": False,
+    "fresh": False,
+}  # unlike what it is put before
+RECORDED = (
+    "INSERT INTO recorded SELECT ?, key, value FROM recorded WHERE job = ?"  # of the program that one goes on from
+)
 GLANCE = "id, name, plugin, class, rank, warmth, queued, attempt, alone, low_memory"  # what decides who runs next
 
 
@@ -55,7 +65,7 @@ class Scheduler:
         An input is an artifact's id, {"job": id or local name of an earlier one, "index": k}, or a list of these;
         with "review": "picked" in it, it takes what a person has picked of that job's outputs, and waits for that.
         What does not fit goes through a converter, if there is exactly one: `converters` of a record are these jobs.
-        Those of a program, which has the `lease`, also have parent and key."""
+        Those of a program, which has the `lease`, also have parent and key; a program has what it `extends`, if any."""
         checked = check_all(self._catalogue, requests, flow)
         rows = self._store.write(lambda tx: self._add_all(tx, checked, owner, lease))
         names = [name for row in rows for name in (row["name"], *(row.get("converters") or {}).values())]
@@ -107,10 +117,13 @@ class Scheduler:
             "embed_metadata": request["embed_metadata"], "version": job.plugin.manifest.get("version"),
             "warmth": json.dumps(job.warmth(params)), "created": time, "queued": time, "aged": time,
             "attempt": 0, "program": int(job.about["program"]),
-            "parent": request.get("parent"), "key": request.get("key"), "reuse": job.reuse(params, request["fresh"]),
+            "extends": request.get("extends"), "parent": request.get("parent"), "key": request.get("key"),
+            "reuse": job.reuse(params, request["fresh"]),
         }  # fmt: skip
         tx.add_session(row["session"], owner)
         tx.add_job(row)
+        if row["extends"]:
+            tx.all(RECORDED, row["id"], row["extends"])
         for other in unfinished:
             tx.insert("waits", {"job": row["id"], "needs": other})
         return row

@@ -18,6 +18,9 @@ class Work(Plugin):
     def draw(self, params: One, ctx: Context) -> Image:
         with open(self.folder / "drawn.txt", "a") as file:
             file.write(params.colour + "\\n")
+        while params.colour == "sleepy":
+            ctx.raise_if_cancelled()
+            time.sleep(0.01)
         if params.colour == "black":
             raise InvalidParams("black is not drawn here.")
         import PIL.Image
@@ -39,6 +42,17 @@ class Work(Plugin):
         flipped = ctx.gather(ctx.submit("flip", inputs={"image": picture}, key=picture.id) for picture in picked)
         ctx.log(" ".join(said))
         return [child.outputs[0] for child in flipped]
+
+    @job(program=True)
+    def counted(self, params: Colour, ctx: Context) -> Json:
+        children = self.pictures(params, ctx)
+        ids = {colour: child.id for colour, child in zip(params.colours, children)}
+        return {"seed": ctx.seed("a"), "once": ctx.once("b", time.time), "ids": ids}
+
+    @job(program=True)
+    def numbered(self, params: Colour, ctx: Context) -> Json:
+        requests = [{"job": "draw", "params": {"colour": each}, "key": str(k)} for k, each in enumerate(params.colours)]
+        return len(ctx.gather(ctx.submit_all(requests)))
 
     @job(program=True)
     def judge(self, image: Image, ctx: Context) -> Json:
@@ -172,3 +186,89 @@ def test_the_progress_of_a_program_tells_how_long_it_takes():
         told = [body for name, body in wire.received if name == "progress" and body["id"] == program]
         assert told[-1]["eta_seconds"] == 0
         assert all(body["eta_seconds"] > 0 for body in told if 2 <= body["step"] < body["total"])
+
+
+def test_an_extended_program_that_has_ended_runs_only_what_is_new():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        program = wire.submit("counted", {"colours": ["red", "blue"]})
+        first = wire.download(wire.ended(program)["outputs"][0]).json()
+        more = wire.call("retry", {"id": program, "extend": True, "params": {"colours": ["red", "green", "blue"]}})[
+            "job"
+        ]
+        assert more["id"] != program and more["extends"] == program
+        second = wire.download(wire.ended(more["id"])["outputs"][0]).json()
+        assert drawn(server) in (["red", "blue", "green"], ["blue", "red", "green"])
+        assert second["seed"] == first["seed"] and second["once"] == first["once"]
+        assert second["ids"].keys() - first["ids"].keys() == {"green"} and first["ids"].items() <= second["ids"].items()
+        record = wire.call("job", {"id": more["id"]})["job"]
+        assert (record["children"], record["children_ended"]) == (3, 3)
+        listed = [job["key"] for job in wire.call("jobs", {"parent": more["id"]})["jobs"]]
+        assert sorted(listed) == ["blue", "green", "red"]
+        page = wire.call(
+            "jobs",
+            {"parent": more["id"], "limit": 1, "before": wire.call("jobs", {"parent": more["id"]})["jobs"][0]["id"]},
+        )
+        assert [job["key"] for job in page["jobs"]] == listed[1:2]
+        third = wire.call("retry", {"id": more["id"], "extend": True})["job"]["id"]
+        assert wire.download(wire.ended(third)["outputs"][0]).json()["ids"] == second["ids"]
+        assert len(drawn(server)) == 3
+
+
+def test_an_extended_program_tries_again_what_has_failed():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        program = wire.submit("counted", {"colours": ["red", "black"]})
+        assert wire.ended(program)["state"] == "failed"
+        again = wire.call("retry", {"id": program, "extend": True})["job"]["id"]
+        assert wire.ended(again)["state"] == "failed"
+        assert sorted(drawn(server)) == ["black", "black", "red"]
+
+
+def test_an_extended_program_runs_what_is_asked_for_in_another_way():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        program = wire.submit("numbered", {"colours": ["red", "blue"]})
+        assert wire.ended(program)["state"] == "done"
+        more = wire.call("retry", {"id": program, "extend": True, "params": {"colours": ["red", "green"]}})["job"]["id"]
+        assert wire.ended(more)["state"] == "done" and drawn(server)[2:] == ["green"]
+
+
+def test_an_unfinished_program_is_extended_in_place():
+    with serve({"work": DRAWING}) as server:
+        with Wire(server) as wire:
+            program = wire.submit("chosen", {"colours": ["red", "blue"]})
+            waits_for_a_person(wire, program)
+            more = wire.call("retry", {"id": program, "extend": True, "params": {"colours": ["red", "green", "blue"]}})
+            assert (more["job"]["id"], more["job"]["extends"]) == (program, program)
+            assert len(wire.until(lambda: len(found := waits_for_a_person(wire, program)) == 3 and found)) == 3
+            assert sorted(drawn(server)) == ["blue", "green", "red"]
+            server.kill()
+        server.restart()
+        with Wire(server, since=0) as wire:
+            wire.call("review", {"ids": waits_for_a_person(wire, program), "state": "picked"})
+            assert len(wire.ended(program)["outputs"]) == 3 and len(drawn(server)) == 3
+            assert [state for state in wire.states(program) if state in ("done", "failed", "cancelled")] == ["done"]
+
+
+def test_a_running_program_is_extended_in_place_and_its_unwanted_jobs_are_cancelled():
+    with serve({"work": DRAWING}, cancel_grace_seconds=1) as server, Wire(server) as wire:
+        wire.call("queue", {"action": "pause"})
+        program = wire.submit("numbered", {"colours": ["red", "blue"]})
+        assert wire.call("retry", {"id": program, "extend": True, "params": {"colours": ["sleepy"]}})["ok"]
+        wire.call("queue", {"action": "resume"})
+        wire.until(lambda: "sleepy" in drawn(server))
+        assert wire.call("retry", {"id": program, "extend": True, "params": {"colours": ["green"]}})["ok"]
+        assert wire.ended(program)["state"] == "done"
+        jobs = wire.call("jobs", {"parent": program})["jobs"]
+        assert {(job["params"]["colour"], job["state"], job.get("key")) for job in jobs} == {
+            ("green", "done", "0"), ("sleepy", "cancelled", None)
+        }  # fmt: skip
+
+
+def test_only_programs_are_extended():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        job = wire.submit("draw")
+        assert wire.call("retry", {"id": job, "extend": True})["error"]["code"] == "conflict"
+        program = wire.submit("chosen")
+        waits_for_a_person(wire, program)
+        answer = wire.call("retry", {"id": program, "extend": True, "params": {"colors": []}})
+        assert answer["error"]["code"] == "invalid_params" and "Did you mean" in answer["error"]["message"]
+        assert wire.call("cancel", {"id": program})["ok"]

@@ -59,6 +59,8 @@ def _of_retry(client: Client, words: list[str], start: str) -> Iterator[Candidat
         yield from _jobs(client, ended=True)
     if ids:
         name = client.job(ids[0]).record["name"]
+        if len(ids) == len(words):
+            yield Candidate("--extend", "A program keeps what it has and is still wanted.")
         yield from _of_job(client, name, connection_options(), words[len(ids) :], start)
 
 

@@ -26,7 +26,8 @@ from clients.python import Artifact, Cancelled, Client, InvalidParams, Job
 from clients.python.stable_core import TERMINAL
 
 USAGE = "clients.cli run JOB [flags]"
-RETRY = "clients.cli retry ID ... [flags]"
+RETRY = "clients.cli retry ID ... [--extend] [flags]"
+AGAIN = "Ids, then flags of the job; before these --extend, so that a program keeps what it has and is still wanted."
 FORMS = 'a submission {"job": ..., "params": ..., "inputs": ...}, a list of them, or an answer with a "form" or "jobs"'
 
 
@@ -41,7 +42,7 @@ def add(command: Command) -> None:
     for action in flow_options()._actions:
         flowing._add_action(action)
     again = command("retry", retry, "Submit jobs that have ended once more, with changes if you like.", usage=RETRY)
-    again.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="Ids, then flags of the job.")
+    again.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help=AGAIN)
     saving = command("download", download, "Save artifacts.")
     takes_ids(saving, "ARTIFACT")
     saving.add_argument("--out", type=Path, default=Path(), metavar="PATH", help="File or folder; default: here.")
@@ -298,10 +299,12 @@ def retry(client: Client, flags: argparse.Namespace) -> int:
     as_json = wants_json(flags)
     ids = list(takewhile(lambda word: not word.startswith("--"), flags.words))
     words, again = flags.words[len(ids) :], []
+    extend = words[:1] == ["--extend"]  # the others are the job's
+    words = words[extend:]
     for job in [client.job(id) for id in given_ids(flags, ids)]:
         about = announced(client, job.record["name"])
         _, params, inputs = JobParser(about, connection_options(), client.call).read(words)
-        again.append(job.retry(params, ready(about, inputs)).record)
+        again.append(job.retry(params, ready(about, inputs), extend=extend).record)
     if as_json:
         return dump(again[0] if len(again) == 1 else again)
     for record in again:

@@ -304,10 +304,12 @@ export class Job {
     await this.#client.call("skip", { id: this.id }, { repeat: false });
   }
 
-  /** The same again, as a new job; with `params` and `inputs` over those that it had.
-   * @param {Record<string, any>} [params] @param {Record<string, any>} [inputs] @returns {Promise<Job>} */
-  async retry(params = {}, inputs = {}) {
-    const changed = { params, inputs: await this.#client._inputs(this.record.name, inputs) };
+  /** The same again, as a new job; with `params` and `inputs` over those that it had. With `extend`, a program keeps
+   * those of its jobs that are done and still wanted; one that has not ended goes on as the same job.
+   * @param {Record<string, any>} [params] @param {Record<string, any>} [inputs] @param {{extend?: boolean}} [options]
+   * @returns {Promise<Job>} */
+  async retry(params = {}, inputs = {}, { extend = false } = {}) {
+    const changed = { params, inputs: await this.#client._inputs(this.record.name, inputs), ...(extend && { extend }) };
     const client_ref = randomName();
     const job = this.#client._remember(client_ref, new Job(this.#client)); // its first event may come before the answer
     return this.#client._attach((await this.#client.call("retry", { id: this.id, client_ref, ...changed })).job, job);

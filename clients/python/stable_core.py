@@ -298,11 +298,15 @@ class Job:
         """Leave the rest of the picture that it is at, and go on with the next. Raises Conflict if it does not run."""
         self._client.call("skip", {"id": self.id}, repeat=False)
 
-    def retry(self, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None) -> Job:
-        """The same again, as a new job; with `params` and `inputs` over those that it had."""
+    def retry(
+        self, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None, *, extend: bool = False
+    ) -> Job:
+        """The same again, as a new job; with `params` and `inputs` over those that it had. With `extend`, a program
+        keeps those of its jobs that are done and still wanted; one that has not ended goes on as the same job."""
         client, job = self._client, Job(self._client)
         message: dict[str, Any] = {"id": self.id, "client_ref": uuid.uuid4().hex, "params": params or {}}
         message["inputs"] = client._inputs(self.record["name"], inputs)
+        message |= {"extend": True} if extend else {}
         client._jobs[message["client_ref"]] = job  # its first event may come before the answer
         return client._attach(client.call("retry", message)["job"], job)
 
@@ -1050,8 +1054,11 @@ class AsyncJob:
     async def skip(self) -> None:
         await self._client._run(self._job.skip)
 
-    async def retry(self, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None) -> AsyncJob:
-        return AsyncJob(self._client, await self._client._run(self._job.retry, params, inputs))
+    async def retry(
+        self, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None, *, extend: bool = False
+    ) -> AsyncJob:
+        retry = functools.partial(self._job.retry, extend=extend)
+        return AsyncJob(self._client, await self._client._run(retry, params, inputs))
 
     async def refresh(self) -> AsyncJob:
         await self._client._run(self._job.refresh)
@@ -1331,6 +1338,7 @@ class JobRecord(TypedDict):
     key: NotRequired[str]
     children: NotRequired[int]
     children_ended: NotRequired[int]
+    extends: NotRequired[str]
     params: dict[str, Any]
     inputs: dict[str, list[Any]]
     embed_metadata: Embed
@@ -1368,6 +1376,7 @@ class ArtifactRecord(TypedDict):
     facts: dict[str, Any]
     created: float
     source: NotRequired[str]
+    path: NotRequired[str]
     parents: NotRequired[list[str]]
 
 

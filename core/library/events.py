@@ -78,6 +78,8 @@ class Library:
             known = (self._queue, len(self._devices), self._catalogue)
             return self._run_blocking(lambda: upcoming(*known, owner, limit, **given))
         columns = {"owner": owner, "state": state, "session": session, "parent": parent}
+        if parent and self._store.one("SELECT child FROM taken WHERE program = ? LIMIT 1", parent):
+            columns |= {"parent": None, "family": parent}
         return {"jobs": Listing("jobs", columns).page(self._store.all, limit, before, Pause())}
 
     def artifacts(

@@ -14,7 +14,7 @@ ROWS_AT_ONCE, PAGE_BYTES = 5, 4_000_000
 AFTER_ALL = "~"  # greater than any id
 SIZE = {"jobs": "length(params) + length(inputs)", "artifacts": "length(facts)"}
 # What lists are read from, by the columns that are asked for; the others are compared row by row, so many at a time.
-INDEXES, LOOKED_AT = (("job",), ("parent",), ("state", "owner"), ("owner", "session"), ("owner",)), 1_000
+INDEXES, LOOKED_AT = (("job",), ("parent",), ("family",), ("state", "owner"), ("owner", "session"), ("owner",)), 1_000
 TEXTS = ("name", "json_extract(facts, '$.prompt')", "json_extract(facts, '$.infotext')")
 SAYS = "has_words(" + " || ' ' || ".join(f"coalesce({text}, '')" for text in TEXTS) + ", ?)"
 INSIDE = "FROM {} WHERE owner = sessions.owner AND session = sessions.id"
@@ -24,6 +24,8 @@ SESSIONS = f"""SELECT id, owner, name, created,
     max(created, coalesce((SELECT created {JOBS} ORDER BY id DESC LIMIT 1), 0),
         coalesce((SELECT created {ARTIFACTS} ORDER BY id DESC LIMIT 1), 0)) AS last_activity
 FROM sessions WHERE owner = ? AND (created, id) < (?, ?) ORDER BY created DESC, id DESC LIMIT ?"""
+# The jobs of a program and those that it has taken over from an earlier one.
+FAMILY = "id IN (SELECT id FROM jobs WHERE parent = ?1 UNION ALL SELECT child FROM taken WHERE program = ?1)"
 ORIGINS = {"job": "+job IS NOT NULL", "upload": "+job IS NULL"}
 
 
@@ -39,7 +41,7 @@ class Listing:
         # A plus sign keeps SQLite from using a column's index.
         others = [(f"+{name} = ?", [given[name]]) for name in given if name not in index] + [*more]
         self._table, self._others = table, [condition for condition, _ in others]
-        self._indexed = [f"{name} = ?" for name in index]
+        self._indexed = [FAMILY if name == "family" else f"{name} = ?" for name in index]
         self._first, self._rest = [given[name] for name in index], [value for _, values in others for value in values]
 
     def page(self, ask: Ask, limit: int, before: str | None, pause: Callable[[], None] = lambda: None) -> list[Row]:

@@ -13,7 +13,9 @@ from pydantic import Field
 from core.errors import Cancelled, Conflict, InvalidParams
 from core.jobs import TERMINAL, Row, Store, Transaction, now
 from core.library import plain
+from core.library.catalogue import Catalogue
 from core.library.exports import Exports
+from core.library.extending import take_over
 from core.library.lineage import Lineage
 from core.library.review import owned
 from core.library.runs import Run
@@ -87,10 +89,11 @@ class Programs:
     """`tell(event, data, row)` emits to the clients that follow the job `row`."""
 
     def __init__(
-        self, store: Store, scheduler: Scheduler, pool: Pool, sio: socketio.Server,
+        self, store: Store, catalogue: Catalogue, scheduler: Scheduler, pool: Pool, sio: socketio.Server,
         tell: Callable[[str, Row, Row], None], exports: Exports, lineage: Lineage,
     ):  # fmt: skip
-        self._store, self._scheduler, self._pool, self._sio, self._tell = store, scheduler, pool, sio, tell
+        self._store, self._catalogue, self._scheduler, self._pool = store, catalogue, scheduler, pool
+        self._sio, self._tell = sio, tell
         self._exports, self._lineage = exports, lineage
         self._paces: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()  # when how many children had ended
         scheduler.tell_progress, pool.leave = self._tell_progress, self._leave
@@ -118,7 +121,10 @@ class Programs:
         kept = self._store.all(f"SELECT * FROM jobs WHERE parent = ? AND key IN ({marks})", run.job["id"], *asked)
         found = {row["key"]: row for row in kept}
         more = {"parent": run.job["id"]} | {key: run.job[key] for key in INHERITED}
-        fresh = [request.model_dump() | more for key, request in asked.items() if key not in found]
+        requests = {key: request.model_dump() | more for key, request in asked.items()}
+        if run.job["extends"]:
+            found = take_over(self._store, self._catalogue, self._scheduler, run.job, requests, found)
+        fresh = [request for key, request in requests.items() if key not in found]
         if fresh:
             rows = self._scheduler.submit(fresh, run.job["owner"], run.lease)
             if run.job["id"] not in self._paces:

@@ -3,11 +3,14 @@
 import json
 from typing import Any, Literal
 
+from pydantic import StrictBool
+
 from core.api import Handler, Name
 from core.auth import OWNER, admin_only
 from core.errors import Conflict, InvalidParams
 from core.jobs import TERMINAL, Row, Store, Transaction, now, wire
 from core.library.catalogue import Catalogue
+from core.library.extending import in_place
 from core.library.families import family
 from core.library.forecast import place
 from core.library.moving import beside, to_end
@@ -64,16 +67,24 @@ class Queue:
 
     def retry(
         self, owner: str, id: str, client_ref: Name | None = None,
-        params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
+        params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None, extend: StrictBool = False,
     ) -> Row:  # fmt: skip
         """Queue a new job with the parameters and inputs of one that has ended; `params` and `inputs` over them. If it
-        is done and nothing is changed, its results are made anew."""
+        is done and nothing is changed, its results are made anew. With `extend`, a program keeps what it has recorded
+        and those of its jobs that are done and still wanted; one that has not ended goes on as the same job."""
         row = self._store.job(id, owner)
+        if extend and not row["program"]:
+            raise Conflict(f"job {id} is no program; only these are extended.", job=id, hint="Leave out extend.")
+        if extend and row["state"] not in TERMINAL:
+            return {
+                "job": wire(in_place(self._store, self._catalogue, self._scheduler, row, params or {}, inputs or {}))
+            }
         if row["state"] not in TERMINAL:
             raise Conflict(f"job {id} is {row['state']}; retry is for jobs that have ended.", job=id)
         request = {key: row[key] for key in ("priority", "session", "embed_metadata")}
-        fresh = row["state"] == "done" and not params and not inputs
+        fresh = row["state"] == "done" and not params and not inputs and not extend
         request |= {"job": row["name"], "hold": False, "fresh": fresh, "client_ref": client_ref}
+        request |= {"extends": id} if extend else {}
         request |= {"params": row["params"] | (params or {}), "inputs": row["inputs"] | (inputs or {})}
         return {"job": wire(self._scheduler.submit([request], owner)[0])}
 

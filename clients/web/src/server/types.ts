@@ -114,6 +114,7 @@ export interface JobRecord {
   parent?: string;
   children?: number;
   children_ended?: number;
+  extends?: string;
   params: Values;
   inputs: Record<string, Reference[]>;
   created: number;
@@ -137,6 +138,7 @@ export interface ArtifactRecord extends SdkArtifact {
   facts: Record<string, any>;
   created: number;
   source?: string;
+  path?: string;
 }
 
 export interface Progress {
