@@ -1,12 +1,16 @@
 """Sequences on a real server whose drawing jobs are the test's: what is drawn from what, and how it is called."""
 
 import io
+import json
 import re
+import shlex
+import zipfile
 
 import PIL.Image
 import pytest
 
 from tests.serving import ROOT, serve
+from tests.shell import in_process
 
 DRAW = """
 import PIL.Image
@@ -40,6 +44,8 @@ class Draw(Plugin):
     def img2img(self, image: Image, params: Redrawn) -> Image:
         return PIL.Image.new("RGB", image.size, (params.seed % 256, 200, 200))
 """
+README = (ROOT / "plugins/sequence/README.md").read_text("utf-8")
+SMALL = ["--steps", "2", "--width", "64", "--height", "64"]  # in place of what the README says
 TEXT = "Season1 (1997)\na ship\na tower\na rope\nSeason2\na sea\n"
 STYLES = [{"style": "in oil", "file_tag": "oil", "weight": 0.9}, {"style": "in ink", "file_tag": "ink", "weight": 0.1}]
 SPLIT = {"chapter_split_regex": r"Season\d+", "prompt_split_regex": r"\n", "styles": STYLES, "max_chapters": 2}
@@ -64,6 +70,14 @@ def children(client, job):
     """The jobs of a program by their keys."""
     found = client.call("jobs", {"parent": job.id, "limit": 200})["jobs"]
     return {each["key"]: client.call("job", {"id": each["id"]})["job"] for each in found}
+
+
+def zip_of(files):
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
 
 
 def files(server, folder):
@@ -159,3 +173,54 @@ def test_settings_may_name_the_book_by_a_path(server, client):
     client.run("sequence", config='{"source": "tales/sg1.txt", "key": "mine", "style_configs": [{"style": "in oil"}]}')
     (time,) = (server.folder / "outputs/mine/progresive/style 0").iterdir()
     assert files(server, time) == ["style 0 0-0.png", "style 0 0-1.png", "style 0 0-2.png", "style 0 grid-0.png"]
+
+
+@pytest.mark.torch  # really draws
+def test_the_examples_of_the_readme_run(artist, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tale.md").write_text(re.search(r"```markdown\n(.*?)```", README, re.DOTALL)[1])
+    commands = re.findall(r"^python3 -m clients\.cli (.*)$", README, re.MULTILINE)
+    with artist.client() as client:
+        planned, drawn = [in_process(client, *shlex.split(command), *SMALL, "--json") for command in commands]
+    assert planned.returncode == drawn.returncode == 0, planned.stderr + drawn.stderr
+    (folder,) = (artist.folder / "outputs/tale/progresive/blue white").iterdir()
+    assert (
+        len([*folder.iterdir()]) == len(json.loads(planned.stdout)["jobs"]) == len(json.loads(drawn.stdout)["outputs"])
+    )
+    with PIL.Image.open(folder / "blue grid-0.png") as grid, PIL.Image.open(folder / "blue 0-1.png") as second:
+        assert grid.size == (128, 128) and second.tobytes() == grid.crop((64, 0, 128, 64)).tobytes()
+        assert second.info["parameters"].startswith("a yellow star on a blue background\n")
+
+
+def test_the_command_line_takes_a_file_of_any_form(server, client, tmp_path):
+    epub = zip_of(
+        {
+            "META-INF/container.xml": '<container><rootfiles><rootfile full-path="b.opf"/></rootfiles></container>',
+            "b.opf": '<package><item id="a" href="a.xhtml"/><spine><itemref idref="a"/></spine></package>',
+            "a.xhtml": "<html><body><p>a ship</p></body></html>",
+        }
+    )
+    files = {
+        "tale.md": b"# Tale\n\na *ship*\n", "tale.txt": b"Chapter 1\na ship\n", "tale.epub": epub,
+        "tale.srt": b"1\n00:00:01,000 --> 00:00:02,000\n<i>a ship</i>\n",
+    }  # fmt: skip
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+        told = in_process(client, "run", "sequence", "--text", f"@{tmp_path / name}", "--plan", "--json")
+        first = json.loads(told.stdout)["jobs"][0]["params"]["prompt"]
+        assert first == "a ship photograph, sharp, rich colours", name
+
+
+def test_the_script_of_the_original_is_read_as_it_is(server, client, tmp_path):
+    script = (
+        "prompt_config = {'source': 'sg1.txt', 'chapter_split_regex': 'Season\\d+', 'max_entries_per_chapter': 1}\n"
+    )
+    (server.folder / "models/sequence").mkdir(exist_ok=True)
+    (server.folder / "models/sequence/mine.py").write_text(script + "import torch\n")
+    for words in (["--config", script], ["--settings", "mine.py"]):
+        told = in_process(client, "run", "sequence", *words, "--plan", "--json")
+        jobs = json.loads(told.stdout)["jobs"]
+        assert [job["key"] for job in jobs] == [
+            "chapter 0/prompt 0/photo", "chapter 0/prompt 0/charcoal",
+            "chapter 0/grid/photo", "chapter 0/grid/charcoal",
+        ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Makes the flags of a job from its announced schema (types, bounds, defaults, help); reads what is piped in."""
 
 import argparse
+import base64
 import difflib
 import json
 import math
@@ -90,9 +91,14 @@ def input_of(kind: str, folder: Path = Path()) -> Callable[[str], Any]:
         path = folder / Path(text.removeprefix("@") if kind == "text" else text).expanduser()
         if not path.is_file():
             raise argparse.ArgumentTypeError(f"there is no file {str(path)!r}, and it is no artifact's id.")
-        return path
+        return epub_as_text(path) if kind == "text" and path.suffix.lower() == ".epub" else path
 
     return read
+
+
+def epub_as_text(path: Path) -> bytes:
+    """A book is no text, but jobs that read books know it as a data: URL."""
+    return b"data:application/epub+zip;base64," + base64.b64encode(path.read_bytes())
 
 
 def piped_in() -> list[str] | list[bytes]:
@@ -208,9 +214,10 @@ class JobParser(argparse.ArgumentParser):
         ]
         if required:
             facts.append("needed")
-        elif schema.get("default") not in (None, "", []):
-            default = schema["default"]
-            facts.append(f"default {' '.join(default) if metavar == 'TEXT ...' else show.value(default)}")
+        elif (default := schema.get("default")) not in (None, "", [], {}):
+            as_json = metavar == "JSON"
+            words = json.dumps(default, ensure_ascii=False) if as_json else show.value(default)
+            facts.append(f"default {' '.join(default) if metavar == 'TEXT ...' else words}")
         group = ui.get("group") or ("Advanced" if ui.get("advanced") else "Parameters")
         # For completion: what may be typed, and the list that the server keeps of it.
         action.help, action.offered, action.list = schema.get("description", ""), [*offered], ui.get("choices_from")

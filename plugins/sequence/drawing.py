@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 from core.plugin import Artifact, Child, Context, InvalidParams
@@ -24,7 +25,7 @@ def sequence(text: Artifact | None, given: SequenceParams, ctx: Context) -> list
     _check(found, params)
     drawn = _submit(found, params, ctx)
     grids = _submit_grids(found, drawn, params, ctx)
-    folder = _folder(params, ctx)
+    folder = _folder(params, (text and text.name) or params.book, ctx)
     made: dict[str, Artifact] = {}
     for part in _parts(found):
         children = ctx.gather((drawn[each.key] for each in part), allow_failed=True)  # all others are still drawn
@@ -52,7 +53,7 @@ def _story(text: Artifact | None, given: SequenceParams, params: SequenceParams,
     if len(said) > 1:
         raise InvalidParams(f"there are several texts: {' and '.join(said)}. Give one of them.", field=said[-1])
     if text is not None:
-        return read(ctx.read(text), params.form)
+        return read(ctx.read(text), params.form, text.name or "")
     if given.story:
         return read(given.story, params.form)
     if not params.book:
@@ -132,11 +133,12 @@ def _parts(found: list[Picture]) -> Iterator[list[Picture]]:
     return (found[begin : begin + size] for begin in range(0, len(found), size))
 
 
-def _folder(params: SequenceParams, ctx: Context) -> str:
+def _folder(params: SequenceParams, source: str, ctx: Context) -> str:
+    """`source` is the name of the text's file, if it has one."""
     time = ctx.once("time", _now)
     mode = "progresive" if params.progressive else "independent"
     tags = " ".join(_word(style.file_tag or f"style {place}") for place, style in enumerate(params.styles))
-    key = params.key or params.book.rpartition("/")[2].rpartition(".")[0] or "sequence"
+    key = params.key or PurePath(source).stem or "sequence"
     return params.folder.strip("/") or f"{_word(key)}/{mode}/{tags}/{time}"
 
 

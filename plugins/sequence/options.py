@@ -104,7 +104,7 @@ class SequenceParams(Params):
         help="How strictly pictures follow the prompt.",
     )  # fmt: skip
     sampler: str = param(
-        "DDIM", max_length=100, group="drawing", order=36,
+        "DDIM", max_length=100, group="drawing", order=36, examples=["DDIM", "Euler a", "DPM++ 2M", "PLMS"],
         help="How a step is computed. PLMS is what run_interleave.py drew with, which took no notice of eta.",
     )  # fmt: skip
     schedule: str = param(
@@ -132,7 +132,9 @@ class SequenceParams(Params):
         help="Each grid also has the pictures of the chapters before, as those of run_interleave.py.",
     )  # fmt: skip
     preview: bool = param(True, group="results", order=52, help="Show the last picture of the first style meanwhile.")
-    key: str = param("", max_length=60, group="results", order=53, help="Names the folder. Empty: as the book.")
+    key: str = param(
+        "", max_length=60, group="results", order=53, help="Names the folder. Empty: as the file of the text."
+    )
     folder: str = param(
         "", max_length=300, group="results", order=54, advanced=True,
         help="The folder in outputs/. Empty: KEY/progresive or KEY/independent, then the file tags, then the time.",

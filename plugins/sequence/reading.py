@@ -10,6 +10,7 @@ from pathlib import Path
 
 from core.plugin import InvalidParams
 
+FORMS = {".md": "markdown", ".markdown": "markdown", ".srt": "subtitles", ".vtt": "subtitles"}
 MAX_BYTES = 100_000_000  # of a file, and of all pages of an EPUB together
 TIMES = re.compile(r"^(\d+:)?\d+:\d\d[,.]\d{1,3} +--> ", re.MULTILINE)
 MARKS = re.compile(r"^ {0,3}#{1,6} +\S", re.MULTILINE)
@@ -31,14 +32,18 @@ class Story:
     prompts: Callable[[str], list[str]]
 
 
-def read(text: str, form: str = "automatic") -> Story:
-    """`form` is "plain", "markdown" or "subtitles", or found out. A file that is no text comes as a data: URL."""
+@functools.lru_cache(4)  # a program is run again and again
+def read(text: str, form: str = "automatic", name: str = "") -> Story:
+    """`form` is "plain", "markdown" or "subtitles", or found out from the file's name or the text. A file that is no
+    text comes as a data: URL."""
     if head := re.match(r"data:[^,]{0,200};base64,", text):
         try:
             return read_bytes(base64.b64decode(text[head.end() :], validate=True), "the file")
         except binascii.Error as error:
             raise InvalidParams(f"the data: URL cannot be read: {error}.", field="text") from error
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    if form == "automatic":
+        form = FORMS.get(Path(name).suffix.lower(), form)
     if form == "automatic":
         times = text.startswith("WEBVTT") or TIMES.search(text[:2000])
         form = "subtitles" if times else "markdown" if MARKS.search(text) else "plain"
@@ -58,8 +63,7 @@ def read_bytes(data: bytes, name: str) -> Story:
         except UnicodeDecodeError:
             continue
         if "\0" not in text:
-            forms = {".md": "markdown", ".markdown": "markdown", ".srt": "subtitles", ".vtt": "subtitles"}
-            return read(text, forms.get(Path(name).suffix.lower(), "automatic"))
+            return read(text, name=name)
     raise InvalidParams(f"{name} is no text.", field="book", hint="Save it as plain text in UTF-8, or as EPUB.")
 
 
@@ -70,7 +74,7 @@ def read_book(path: Path) -> Story:
     return _read_book(path, about.st_mtime_ns, about.st_size)
 
 
-@functools.lru_cache(4)  # a program is run again and again
+@functools.lru_cache(4)
 def _read_book(path: Path, changed: int, size: int) -> Story:
     return read_bytes(path.read_bytes(), path.name)
 
