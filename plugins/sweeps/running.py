@@ -25,11 +25,19 @@ def run(
     layout = layout if params.legend else layout.bare()
     requests = [{"job": job, "params": cell.params, "inputs": inputs(cell), "key": cell.key} for cell in cells]
     children = watched(ctx.submit_all(requests), layout, thumbnails, ctx)
-    _tell_failed(children, cells, ctx)
+    failed = [(child, cell) for child, cell in zip(children, cells, strict=True) if child.state != "done"]
+    said = [f"{cell.key} {child.state}: {(child.error or {}).get('message', '')}" for child, cell in failed[:TOLD]]
+    if len(failed) == len(cells):
+        text = f"none of {len(cells):,} cells came to an end. The first: {said[0]}"
+        raise DependencyFailed(text[:1_000], hint="Mend what is wrong, and retry.")
     found = [_first(child) for child in children]
     outputs = [*grids_of(found, layout, params, ctx)] if params.grid and any(found) else []
     if params.cells:
         outputs += [each for child in children for each in child.outputs if each.kind in ("image", "mask")]
+    if failed:  # at the end, where it is told once
+        more = [f"and {len(failed) - TOLD:,} more"] if len(failed) > TOLD else []
+        hint = "Their places in the grid are empty. Retry with extend runs only these again."
+        ctx.log("\n".join([f"{len(failed):,} of {len(cells):,} cells failed. {hint}", *said, *more]))
     return outputs
 
 
@@ -47,18 +55,6 @@ def _first(child: Child) -> Artifact | None:
     """What stands for the child in a grid."""
     kinds = [each for each in child.outputs if each.kind in ("image", "mask")] or child.outputs
     return kinds[0] if child.state == "done" and kinds else None
-
-
-def _tell_failed(children: Sequence[Child], cells: Sequence[Cell], ctx: Context) -> None:
-    bad = [(child, cell) for child, cell in zip(children, cells, strict=True) if child.state != "done"]
-    said = [f"{cell.key} {child.state}: {(child.error or {}).get('message', '')}" for child, cell in bad[:TOLD]]
-    if bad and len(bad) == len(cells):
-        text = f"none of {len(cells):,} cells came to an end. The first: {said[0]}"
-        raise DependencyFailed(text[:1_000], hint="Mend what is wrong, and retry.")
-    if bad:
-        more = [f"and {len(bad) - TOLD:,} more"] if len(bad) > TOLD else []
-        hint = "Their places in the grid are empty. Retry with extend runs only these again."
-        ctx.log("\n".join([f"{len(bad):,} of {len(cells):,} cells failed. {hint}", *said, *more]))
 
 
 def grids_of(

@@ -88,7 +88,10 @@ def value_of(text: str, schema: Schema, known: Known) -> Any:
     """One value."""
     kind = schema.get("type")
     if kind in ("integer", "number"):
-        (value,) = sweeping.numbers([text.strip()], int if kind == "integer" else float, 1)[:1] or [None]
+        found = sweeping.numbers([text.strip()], int if kind == "integer" else float, 1)
+        if len(found) != 1:
+            raise ValueError(f"{text[:100]!r} is more than one number")
+        value = found[0]
     elif kind == "boolean":
         if text.strip().casefold() not in TRUE + FALSE:
             raise ValueError(f"{text[:100]!r} is neither true nor false")
