@@ -137,6 +137,19 @@ def test_a_plan_tells_each_picture_and_grid_before_anything_is_drawn(client):
     ]
 
 
+def test_a_higher_limit_draws_only_what_is_new(client):
+    few = client.submit("sequence", SPLIT | {"story": TEXT, "max_entries_per_chapter": 2, "max_chapters": 1})
+    few.wait()
+    before = children(client, few)
+    answer = client.call("retry", {"id": few.id, "extend": True, "params": {"max_entries_per_chapter": 3}})
+    more = client.job(answer["job"]["id"])
+    more.wait()
+    after = children(client, more)
+    drawn = [key for key in before if "grid" not in key]
+    assert len(drawn) == 4 and all(after[key]["id"] == before[key]["id"] for key in drawn)
+    assert after.keys() - before.keys() == {"chapter 0/prompt 2/oil", "chapter 0/prompt 2/ink"}
+
+
 def test_what_cannot_be_drawn_is_told_when_all_else_is_there(client):
     job = client.submit("sequence", SPLIT | {"story": "Season1\na ship\nbroken\na rope", "progressive": False})
     with pytest.raises(Exception, match="2 of 6 jobs did not end well; .*it cannot be drawn"):

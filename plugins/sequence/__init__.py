@@ -19,7 +19,7 @@ class Sequence(Plugin):
         return sequence(text, params, ctx)
 
     @job(reuse=True)
-    def grid(self, images: Annotated[list[Image], "The pictures, in their order."]) -> Image:
+    def chapter_grid(self, images: Annotated[list[Image], "The pictures, in their order."]) -> Image:
         """Put pictures into a square of rows and columns, on black, in the order of reading."""
         import math
 

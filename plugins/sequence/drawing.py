@@ -119,7 +119,7 @@ def _submit_grids(
         if params.cumulative_grids:
             before.append(drawn[picture.key])
     requests = [
-        {"job": "sequence.grid", "inputs": {"images": cells}, "key": f"chapter {chapter}/grid/{tag}"}
+        {"job": "sequence.chapter_grid", "inputs": {"images": cells}, "key": f"chapter {chapter}/grid/{tag}"}
         for (chapter, tag), cells in wanted.items()
     ]
     grids: dict[int, dict[str, Child]] = {}

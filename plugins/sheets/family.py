@@ -5,7 +5,7 @@ from typing import Any
 
 from core.plugin import Artifact, Context
 
-SHEETS = re.compile(r"sheets\..*|.*\.grid")  # what shows many pictures is none of the family
+SHEETS = re.compile(r"sheets\..*|.*[._]grid")  # what shows many pictures is none of the family
 
 
 def lineage_tree(image: Artifact, params: Any, ctx: Context) -> Artifact:
