@@ -12,7 +12,7 @@ ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in "()[]\\"})
 
 @dataclass(frozen=True)
 class Part:
-    """One drawing: its prompt, and how many times `cfg_scale` it is drawn with. `text` is what its group says."""
+    """A drawing: its prompt, and how many times `cfg_scale` it is drawn with; `text` is its group as it is written."""
 
     text: str
     weight: float
@@ -40,7 +40,7 @@ def parts_of(prompt: str, weights: str = "cfg", syntax: str = "head") -> list[Pa
             continue
         text, weight = weighted(group, number)
         shown = f"({text}:{weight:g})" if weights == "attention" and weight != 1 else text
-        parts.append(Part(text, weight, f"{shared},{shown}" if shared else shown, weight if weights == "cfg" else 1))
+        parts.append(Part(group, weight, f"{shared},{shown}" if shared else shown, weight if weights == "cfg" else 1))
     return parts
 
 
