@@ -291,6 +291,16 @@ def test_the_queue_pauses_and_resumes(client):
     assert job.wait()
 
 
+def test_a_job_that_is_asked_for_again_is_where_it_is_now(client):
+    client.queue("pause")
+    first, second = client.submit("count"), client.submit("count")
+    assert client.job(second.id).record["position"] == 1
+    first.cancel()
+    wait_until(lambda: client.job(second.id).record["position"] == 0)
+    client.queue("resume")
+    second.wait(timeout=30)
+
+
 def test_a_wrong_token_is_refused_with_the_way_out(server):
     with pytest.raises(sdk.Unauthorized, match="token") as caught:
         sdk.Client(server.url, "wrong")

@@ -65,4 +65,17 @@ class Demo(Plugin):
             for number in range(params.parts)
         ]
         return [artifact for child in ctx.gather(children) for artifact in child.outputs]
+
+    @job()
+    def copy(self, image: Image) -> Image:
+        return image
+
+    @job(program=True)
+    def chosen(self, params: Many, ctx: Context) -> list[Image]:
+        """Copy those paintings that somebody has picked."""
+        draw = lambda number: ctx.submit("demo.paint", {"prompt": f"part {number + 1}", "delay": 0, "seed": number})
+        pictures = [child.outputs[0] for child in ctx.gather([draw(number) for number in range(params.parts)])]
+        picked = [each for each, said in zip(pictures, ctx.review(pictures)) if said == "picked"]
+        copies = ctx.gather([ctx.submit("demo.copy", {}, {"image": each}) for each in picked])
+        return [child.outputs[0] for child in copies]
 '''

@@ -13,7 +13,7 @@ import { DropAnywhere } from "./DropAnywhere";
 import { Guarded } from "./Guarded";
 import { useKeys } from "./keys";
 import { NoticeStack } from "./NoticeStack";
-import { Connect, Draw, Manage, Results, Watch } from "./screens";
+import { Connect, Draw, Manage, Results, Review, Watch } from "./screens";
 import css from "./Shell.module.css";
 import { Shortcuts } from "./Shortcuts";
 import { ThemeSwitch } from "./ThemeSwitch";
@@ -66,6 +66,7 @@ function Screen() {
           <Switch>
             <Route path="/" component={Create} />
             <Route path="/watch" component={Watch} />
+            <Route path="/results/review/:job" component={Review} />
             <Route path="/results/:id?" component={Results} />
             <Route path="/draw/:id?" component={Draw} />
             <Route path="/connect/:id?" component={Connect} />

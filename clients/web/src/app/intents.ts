@@ -19,9 +19,15 @@ export interface Draft {
 }
 
 /** The forms as they stand, by the full name of the job; kept while screens change. */
-export const useForms = create<{ chosen: string | null; drafts: Record<string, Draft> }>(() => ({
+export const useForms = create<{
+  chosen: string | null;
+  drafts: Record<string, Draft>;
+  /** The program that a form adds to, by the full name of the job. */
+  extended: Record<string, JobRecord | undefined>;
+}>(() => ({
   chosen: remembered("job"),
   drafts: {},
+  extended: {},
 }));
 
 export function chooseJob(job: string): void {
@@ -38,6 +44,7 @@ export function setDraft(job: string, change: Partial<Draft>): void {
 /** Shows the form of a job with these values; those not named keep their defaults. */
 export function openForm(job: string, params: Values = {}, inputs: Record<string, Given[]> = {}): void {
   setDraft(job, { params, inputs });
+  extendNow(job);
   chooseJob(job);
   navigate("/");
 }
@@ -80,6 +87,15 @@ export async function reuse(record: JobRecord, seed?: number): Promise<void> {
   const emptied = Object.keys(record.inputs).filter((name) => record.inputs[name].length && !inputs[name].length);
   if (emptied.length) say(`What it was made from is not there any more. Choose it anew: ${emptied.join(", ")}.`);
 }
+
+/** Puts a program into its form, to add to what it does: what is there is not made again. */
+export async function extend(record: JobRecord): Promise<void> {
+  await reuse(record);
+  extendNow(record.name, record);
+}
+
+export const extendNow = (job: string, record?: JobRecord): void =>
+  useForms.setState(({ extended }) => ({ extended: { ...extended, [job]: record } }));
 
 /** The artifacts that a stored job's inputs name, without those that are not there any more. */
 export async function inputsOf(inputs: Record<string, Reference[] | Reference>): Promise<Record<string, Given[]>> {

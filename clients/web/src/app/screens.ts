@@ -5,6 +5,7 @@ import { type ComponentType, lazy } from "react";
 import { useServer } from "../server/store";
 
 export const Watch = screen(() => import("../screens/watch/Watch"));
+export const Review = screen(() => import("../screens/results/Review"));
 export const Results = screen(() => import("../screens/results/Results"));
 export const Draw = screen(() => import("../screens/draw/Draw"));
 export const Connect = screen(() => import("../screens/connect/Connect"));

@@ -15,6 +15,7 @@ const MOST_LINES_READ = 1000; // of those that the server has kept
 const MOST_ENDED = 500; // jobs that have ended, the newest
 const LISTED = { few: 100, all: 1000 }; // jobs of the queue that are read
 const NEWEST = 100; // jobs that are read besides
+const PARTS = 50; // of programs
 const SETTLE_MS = 250; // many events are one reading
 const REST = 4; // times as long as a reading took, nothing is read
 const SAID_SECONDS = 6; // that events were caught up on
@@ -142,11 +143,12 @@ async function readJobs(): Promise<void> {
   busy = true;
   try {
     const [upcoming, newest, queue] = await Promise.all([
-      call<{ jobs: JobRecord[]; total: number }>("jobs", { order: "queue", limit }),
-      call<{ jobs: JobRecord[] }>("jobs", { limit: NEWEST }),
+      call<{ jobs: JobRecord[]; total: number }>("jobs", { order: "queue", parent: "", limit }),
+      call<{ jobs: JobRecord[] }>("jobs", { parent: "", limit: NEWEST }), // a program may have thousands of parts
       call("queue"),
     ]);
-    for (const record of [...newest.jobs, ...upcoming.jobs]) take(record, asked);
+    const parts = upcoming.jobs.some(({ children }) => children) ? await Promise.all(["running", "waiting"].map(partsOf)) : [];
+    for (const record of [...newest.jobs, ...parts.flat(), ...upcoming.jobs]) take(record, asked);
     batch.set({ queue, order: upcoming.jobs.map(({ id }) => id), unfinished: upcoming.total, readAt: Date.now() });
     batch.flush();
     if (upcoming.jobs.length >= upcoming.total) await askAfter(upcoming.jobs, asked);
@@ -157,6 +159,10 @@ async function readJobs(): Promise<void> {
   }
 }
 
+/** Of programs, what runs and what waits, for a person maybe. */
+const partsOf = async (state: string): Promise<JobRecord[]> =>
+  (await call<{ jobs: JobRecord[] }>("jobs", { order: "queue", state, limit: PARTS })).jobs.filter(({ parent }) => parent);
+
 let heardAt = 0;
 
 // No event can tell that the server cannot store anything, on a full disk say: it is asked when nothing happens.
@@ -166,11 +172,12 @@ setInterval(() => {
   if (connection.state === "online" && (stands || queue.problem)) readJobsSoon();
 }, SILENT_MS);
 
-/** Jobs that are unfinished here, but not in the whole queue: nobody has told how they ended. */
+/** Jobs that are unfinished here, but not in the whole queue: nobody has told how they ended. Parts of programs are not
+ * in it; of these, events tell. */
 async function askAfter(upcoming: JobRecord[], asked: number): Promise<void> {
   const there = new Set(upcoming.map(({ id }) => id));
   const gone = Object.values(known().jobs).filter(
-    ({ id, state }) => UNFINISHED.includes(state) && !there.has(id) && (told.get(id) ?? 0) < asked,
+    ({ id, state, parent }) => !parent && UNFINISHED.includes(state) && !there.has(id) && (told.get(id) ?? 0) < asked,
   );
   for (const { id } of gone) {
     const answer = await call("job", { id }).catch((error) => error);
@@ -179,6 +186,10 @@ async function askAfter(upcoming: JobRecord[], asked: number): Promise<void> {
   }
   batch.flush();
 }
+
+/** It runs, or it is a program that has begun: that leaves its worker while its parts run, and comes back. */
+export const isUnderWay = ({ state, children }: JobRecord): boolean =>
+  state === "running" || (!!children && UNFINISHED.includes(state));
 
 /** Shows a job at another place of the queue until the server tells its order. */
 export function placeBeside(id: string, other: string, before: boolean): void {
@@ -272,8 +283,10 @@ batch.beforeFlush = () => {
 /** Keeps the memory bounded on a page that stays open for days. */
 function forgetOld(): void {
   const all = batch.get("jobs");
-  const ended = Object.keys(all).filter((id) => !UNFINISHED.includes(all[id].state)); // ids sort by age
-  if (ended.length > MOST_ENDED) for (const id of ended.sort().slice(0, -MOST_ENDED)) forgetJob(id);
+  for (const isPart of [true, false]) {
+    const ended = Object.keys(all).filter((id) => !UNFINISHED.includes(all[id].state) && isPart === !!all[id].parent);
+    if (ended.length > MOST_ENDED) for (const id of ended.sort().slice(0, -MOST_ENDED)) forgetJob(id); // ids sort by age
+  }
   const outputs = Object.keys(batch.get("outputs"));
   if (outputs.length <= 2 * MOST_ENDED) return;
   outputs.filter((id) => !batch.get("jobs")[id]).sort().slice(0, -MOST_ENDED).forEach(forgetOutputs);
@@ -309,7 +322,7 @@ const received: Record<string, (body: any) => void> = {
       jobs[changed.id] = { ...(before as JobRecord), ...times, ...again, ...changed };
       told.set(changed.id, ++clock);
     }
-    forgetProgress(changed.id);
+    if (!before.children || !UNFINISHED.includes(changed.state)) forgetProgress(changed.id); // a program's picture stays
     readJobsSoon();
   },
   artifact({ seq: _seq, ...body }) {

@@ -1,11 +1,11 @@
 // The bar below the form: Run, how often, what it would make, what stands against it.
 
-import { Play, RotateCcw } from "lucide-react";
+import { ListPlus, Play, RotateCcw, X } from "lucide-react";
 
-import { type Draft, setDraft } from "../../app/intents";
+import { type Draft, extendNow, setDraft, useForms } from "../../app/intents";
 import { useServer } from "../../server/store";
 import type { JobType, Plan } from "../../server/types";
-import { duration } from "../../ui/format";
+import { clock, duration, jobTitle } from "../../ui/format";
 import css from "./Create.module.css";
 import { useSubmitting } from "./submitting";
 import { usePlan } from "./usePlan";
@@ -18,18 +18,27 @@ export function RunBar({ job, draft, problem }: { job: JobType; draft: Draft; pr
   const plan = usePlan(job, draft);
   const waits = waiting > 0 && !online && `${waiting} ${waiting === 1 ? "waits" : "wait"} for the connection`;
   const seeds = plan && plannedSeeds(plan);
+  const extended = useForms(({ extended }) => extended[job.full]);
   return (
     <footer className={css.bar}>
       {problem && <p className="error" role="alert">{problem}</p>}
+      {extended && (
+        <p className={css.extends} role="status">
+          <span>Adds to the {jobTitle(job.full)} of {clock(extended.created)}: what is done stays, only what is new runs.</span>
+          <button type="button" className="quiet" onClick={() => extendNow(job.full)} aria-label="Start a new one instead" title="Start a new one instead">
+            <X size={16} aria-hidden="true" />
+          </button>
+        </p>
+      )}
       <p className={css.plan} role="status" title={seeds ? `Seeds: ${seeds}` : undefined}>
         {waits || (plan && planned(plan, job, times)) || "\u00a0"}
       </p>
       <div className={css.run}>
         <button type="submit" className="primary" title="Ctrl+Enter">
-          <Play size={16} aria-hidden="true" />
-          {job.light ? "Ask" : times > 1 ? `Run ${times} times` : "Run"}
+          {extended ? <ListPlus size={16} aria-hidden="true" /> : <Play size={16} aria-hidden="true" />}
+          {job.light ? "Ask" : extended ? "Extend" : times > 1 ? `Run ${times} times` : "Run"}
         </button>
-        {!job.light && (
+        {!job.light && !extended && (
           <input
             type="number" min={1} max={MOST_TIMES} value={times} aria-label="How many times" title="How many times"
             onChange={({ target }) => useSubmitting.setState({ times: Math.min(MOST_TIMES, Math.max(1, Math.trunc(Number(target.value)) || 1)) })}

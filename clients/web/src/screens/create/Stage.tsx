@@ -3,7 +3,7 @@
 import { useEffect, useRef, useState } from "react";
 
 import { useLatest } from "../../server/latest";
-import { UNFINISHED, useServer } from "../../server/store";
+import { isUnderWay, UNFINISHED, useServer } from "../../server/store";
 import type { ArtifactRecord, JobRecord } from "../../server/types";
 import { Empty } from "../../ui/Empty";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
@@ -22,8 +22,8 @@ export function Stage() {
   const answer = useSubmitting((state) => state.answer);
   const [pinned, pin] = useState<string | null>(null);
   const jobs = useSessionJobs();
-  const running = jobs.find(({ state }) => state === "running");
-  const waiting = jobs.filter(({ state }) => UNFINISHED.includes(state) && state !== "running");
+  const running = jobs.find(({ state }) => state === "running") ?? jobs.find(isUnderWay);
+  const waiting = jobs.filter((job) => UNFINISHED.includes(job.state) && !isUnderWay(job));
   const newest = artifacts[0];
   const failed = jobs.find(({ state, finished }) => state === "failed" && (finished ?? 0) > Math.max(opened, newest?.created ?? 0));
   const latest = jobs[0]?.id;

@@ -245,7 +245,7 @@ function Neighbour({ side, to, onGo }: NeighbourProps) {
 }
 
 /** What is no picture: a text, JSON, a sound, a film. */
-function Other({ artifact }: { artifact: ArtifactRecord }) {
+export function Other({ artifact }: { artifact: ArtifactRecord }) {
   const { kind, name } = artifact;
   const url = pictureUrl(artifact);
   const { text, problem } = useText(kind === "text" || kind === "json" ? url : null);

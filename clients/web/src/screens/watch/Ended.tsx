@@ -1,10 +1,10 @@
 // What has ended lately: results to look at, failures to understand and to try again.
 
-import { FilePenLine, RotateCcw } from "lucide-react";
+import { FilePenLine, ListPlus, RotateCcw } from "lucide-react";
 import { memo, useEffect, useState } from "react";
 import { Link } from "wouter";
 
-import { reuse } from "../../app/intents";
+import { extend, reuse } from "../../app/intents";
 import { complain } from "../../app/notices";
 import { useServer, wantOutputs } from "../../server/store";
 import type { ArtifactRecord, JobRecord } from "../../server/types";
@@ -12,6 +12,7 @@ import { clock, duration, jobTitle } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
 import { retry } from "../../app/jobs";
 import { Details } from "./Details";
+import { Parts } from "./Parts";
 import css from "./Ended.module.css";
 import { summary } from "./words";
 
@@ -56,12 +57,18 @@ const EndedRow = memo(function EndedRow({ job, onDetails }: { job: JobRecord; on
           <span>{state === "done" ? "Done" : state === "failed" ? "Failed" : "Cancelled"}{took(job)}</span>
           <span className={css.session} title={`Session ${session}`}>{session}</span>
         </p>
+        {!!job.children && <Parts job={job} />}
       </div>
       <div className={css.actions}>
         {state === "failed" && <button type="button" onClick={() => onDetails(job)}>Details</button>}
         <button type="button" className={state === "failed" ? undefined : "quiet"} onClick={() => retry(id)} aria-label={`${state === "done" ? "Make anew" : "Retry"}: ${jobTitle(name)} ${said}`} title={state === "done" ? "Make anew" : "Retry"}>
           <RotateCcw size={16} aria-hidden="true" /> {state === "failed" && "Retry"}
         </button>
+        {type?.program && (
+          <button type="button" className={state === "failed" ? undefined : "quiet"} onClick={() => void extend(job).catch(complain)} aria-label={`Extend: ${jobTitle(name)} ${said}`} title="Change or add to what it did; what is done stays">
+            <ListPlus size={16} aria-hidden="true" /> {state === "failed" && "Extend"}
+          </button>
+        )}
         <button type="button" className={state === "failed" ? undefined : "quiet"} onClick={() => reuse(job).catch(complain)} aria-label={`Open in form: ${jobTitle(name)} ${said}`} title="Open in form">
           <FilePenLine size={16} aria-hidden="true" /> {state === "failed" && "Open in form"}
         </button>
@@ -91,7 +98,7 @@ function Results({ job: { id, state } }: { job: JobRecord }) {
 
 function took({ created, started, finished, children, metrics }: JobRecord): string {
   if (metrics?.reused_from) return " · made before";
-  const time = finished ? ` · ${clock(finished)}` : "";
+  const time = [finished && ` · ${clock(finished)}`, children && ` · ${children.toLocaleString()} parts`].filter(Boolean).join("");
   const began = children ? created : started; // a program begins anew after each wait
   return began && finished ? `${time} · took ${duration(finished - began)}` : time;
 }

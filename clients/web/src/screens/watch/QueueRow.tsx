@@ -4,6 +4,7 @@ import { useSortable } from "@dnd-kit/sortable";
 import { CSS } from "@dnd-kit/utilities";
 import { ArrowDownToLine, ArrowUpToLine, Ellipsis, GripVertical, Pause, Play, X } from "lucide-react";
 import { memo } from "react";
+import { Link } from "wouter";
 
 import { reuse } from "../../app/intents";
 import { complain } from "../../app/notices";
@@ -12,6 +13,7 @@ import type { JobRecord } from "../../server/types";
 import { Menu } from "../../ui/Menu";
 import { useNow } from "../../ui/useNow";
 import { cancel, hold, release, toEnd } from "../../app/jobs";
+import { reviewAddress, toReview } from "../../app/programs";
 import { jobTitle } from "../../ui/format";
 import css from "./Queue.module.css";
 import { about, attempt, summary, waitsFor } from "./words";
@@ -87,6 +89,7 @@ function When({ job }: { job: JobRecord }) {
   const jobs = useServer((server) => (job.state === "queued" ? undefined : server.jobs));
   const readAt = useServer((server) => server.readAt);
   const now = useNow(5000);
+  if (jobs && toReview(job).length) return <span>{waitsFor(job, jobs)} <Link href={reviewAddress(job)}>Review</Link></span>;
   if (jobs) return <span>{waitsFor(job, jobs)}</span>;
   if (attempt(job)) return <span>{attempt(job)}</span>;
   if (paused) return <span>Waits; the queue is paused</span>;

@@ -1,6 +1,6 @@
 // One job that runs: what it looks like so far, how far it is, and how to steer it.
 
-import { SkipForward, Square, X } from "lucide-react";
+import { Eye, ListPlus, Pause, Play, SkipForward, Square, X } from "lucide-react";
 import { memo, useEffect } from "react";
 import { Link } from "wouter";
 
@@ -9,7 +9,11 @@ import type { ArtifactRecord, JobRecord } from "../../server/types";
 import { duration, jobTitle } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
 import { useNow } from "../../ui/useNow";
-import { cancel, keep, skip } from "../../app/jobs";
+import { extend } from "../../app/intents";
+import { cancel, hold, keep, release, skip } from "../../app/jobs";
+import { complain } from "../../app/notices";
+import { reviewAddress, toReview, useWhole } from "../../app/programs";
+import { Parts } from "./Parts";
 import css from "./RunningCard.module.css";
 import { about, attempt, summary } from "./words";
 
@@ -30,9 +34,11 @@ export const RunningCard = memo(function RunningCard({ job, parts }: { job: JobR
           <span className={css.session} title={`Session ${session}`}>{session}</span>
         </header>
         {said && <p className={css.summary} title={said}>{said}</p>}
-        {job.children ? <Parts job={job} parts={parts ?? []} /> : <Progress job={job} />}
+        {job.children ? <Whole job={job} /> : <Progress job={job} />}
+        {!!job.children && <Parts job={job} />}
+        <Waits job={job} parts={parts} />
         {attempt(job) && <p className={css.note}>{attempt(job)}</p>}
-        <Actions job={job} severalResults={!!type?.output.list && !type.program} />
+        <Actions job={job} program={!!type?.program} severalResults={!!type?.output.list && !type.program} />
       </div>
     </article>
   );
@@ -81,36 +87,26 @@ function Progress({ job: { id, started, created } }: { job: JobRecord }) {
   return <Bar label={parts.filter(Boolean).join(" · ")} value={total > 0 ? step / total : undefined} elapsed={elapsed} />;
 }
 
-function Parts({ job, parts }: { job: JobRecord; parts: JobRecord[] }) {
+/** A program as one thing: how many of its parts have ended. */
+function Whole({ job }: { job: JobRecord }) {
   const now = useNow();
-  const { children = 0, children_ended = 0, started, created } = job;
-  const unfinished = parts.filter(({ finished }) => !finished);
-  return (
-    <>
-      <Bar label={`${children_ended} of ${children} parts`} value={children_ended / children} elapsed={now / 1000 - (started ?? created)} />
-      {unfinished.length > 0 && (
-        <details className={css.parts}>
-          <summary>Its parts</summary>
-          <ul>
-            {unfinished.slice(0, 50).map((part) => <Part key={part.id} part={part} />)}
-            {unfinished.length > 50 && <li>and {unfinished.length - 50} more</li>}
-          </ul>
-        </details>
-      )}
-    </>
-  );
+  const { ended, total, left, at } = useWhole(job);
+  const rest = left !== undefined && left > 0.5 && job.state !== "held" && ended < total;
+  const label = [`${ended.toLocaleString()} of ${total.toLocaleString()} parts`, rest && `${about(Math.max(0, left - (now - at) / 1000))} left`];
+  return <Bar label={label.filter(Boolean).join(" · ")} value={ended / total} elapsed={now / 1000 - job.created} />;
 }
 
-function Part({ part }: { part: JobRecord }) {
-  const type = useServer((server) => server.catalogue[part.name]);
-  const progress = useServer((server) => server.progress[part.id]);
-  const share = progress?.total ? ` ${Math.floor((100 * progress.step) / progress.total)} %` : "";
+/** That a person is wanted, and the way to what is to be looked at. */
+function Waits({ job, parts = [] }: { job: JobRecord; parts?: JobRecord[] }) {
+  const asking = [job, ...parts].find((each) => toReview(each).length);
+  const count = asking ? toReview(asking).length : 0;
+  if (job.state === "held") return <p className={css.note} role="status">On hold: what runs already goes on, the rest waits.</p>;
+  if (!asking) return null;
   return (
-    <li>
-      <b>{jobTitle(part.name)}</b>
-      <span className={css.partSummary} title={summary(part, type)}>{summary(part, type)}</span>
-      <span>{part.state}{part.state === "running" && share}</span>
-    </li>
+    <div className={css.waits}>
+      <p role="status">Waits for you: {count === 1 ? "a result is" : `${count} results are`} to be picked or rejected.</p>
+      <Link href={reviewAddress(asking)} className={css.review}><Eye size={16} aria-hidden="true" /> Review {count === 1 ? "it" : "them"}</Link>
+    </div>
   );
 }
 
@@ -126,11 +122,26 @@ function Bar({ label, value, elapsed }: { label: string; value?: number; elapsed
   );
 }
 
-function Actions({ job, severalResults }: { job: JobRecord; severalResults: boolean }) {
-  const { id, cancel: asked } = job;
+function Actions({ job, program, severalResults }: { job: JobRecord; program: boolean; severalResults: boolean }) {
+  const { id, state, cancel: asked } = job;
   if (asked) return <p className={css.note} role="status">{asked === "keep" ? "Stopping; what is there stays …" : "Stopping …"}</p>;
   return (
     <div className={css.actions}>
+      {program && state === "held" && (
+        <button type="button" className="primary" onClick={() => release(id)} title="Let it and its parts go on">
+          <Play size={16} aria-hidden="true" /> Release
+        </button>
+      )}
+      {program && state !== "held" && (
+        <button type="button" onClick={() => hold(id)} title="Keep it and its parts from going on; what runs already ends">
+          <Pause size={16} aria-hidden="true" /> Hold
+        </button>
+      )}
+      {program && (
+        <button type="button" onClick={() => void extend(job).catch(complain)} title="Change or add to what it does; what is done stays">
+          <ListPlus size={16} aria-hidden="true" /> Extend
+        </button>
+      )}
       {severalResults && (
         <>
           <button type="button" onClick={() => skip(id)} title="Leave the rest of this picture and go on with the next">

@@ -2,7 +2,7 @@
 
 import { useMemo } from "react";
 
-import { UNFINISHED, useServer } from "../../server/store";
+import { isUnderWay, UNFINISHED, useServer } from "../../server/store";
 import type { JobRecord } from "../../server/types";
 
 interface Lists {
@@ -36,9 +36,6 @@ function listsOf(jobs: Record<string, JobRecord>, order: string[], session: stri
   lists.ended.sort((a, b) => (b.finished ?? b.created) - (a.finished ?? a.created));
   return lists;
 }
-
-/** It runs, or it is a program whose parts do. */
-const isUnderWay = ({ state, children }: JobRecord): boolean => state === "running" || (state === "waiting" && !!children);
 
 /** Jobs that can change places: each plugin has a queue of its own, and one for its programs, by priority. */
 export function lane(job: JobRecord, isProgram: boolean): string {
