@@ -25,7 +25,7 @@ def at_least(bound):
     return Goal(">=", bound)
 
 
-BENCHMARKS = ("queue", "server", "sockets", "sd", "image", "memory", "cancel", "chaos", "gallery")
+BENCHMARKS = ("queue", "server", "sockets", "sd", "image", "memory", "cancel", "sweep", "chaos", "gallery")
 GOALS = {
     ("queue", "process: serial, p50"): at_most(2),
     ("queue", "process: 3,000 queued"): at_least(1000),
@@ -48,6 +48,8 @@ GOALS = {
     ("memory", "SD XL, 1024x1024, float16, full: at most"): at_most(11.5),
     ("cancel", "running job, over one step"): at_most(50),
     ("cancel", "job that ignores it"): at_most(6),
+    ("sweep", "10,000 cells submitted"): at_most(10),
+    ("sweep", "meanwhile: all calls, p99"): at_most(50),
     ("chaos", "jobs lost"): at_most(0),
     ("chaos", "results doubled"): at_most(0),
     ("chaos", "jobs with a wrong end"): at_most(0),
