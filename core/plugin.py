@@ -140,7 +140,7 @@ class Context(Programming):
         self.job_id, self.models, self._scratch, self._blobs = job_id, models, scratch, blobs
         self.keep_partial = self.low_memory = False
         self.skips = 0
-        self._send, self._children, self._jobs = send, Children(ask), jobs
+        self._send, self._children, self._jobs = send, Children(ask, job_id), jobs
         self._cancelled = threading.Event()
         self._progress_at = self._preview_at = self._phase_at = self._phase_step = 0.0
         self._phase: str | None = None
@@ -178,11 +178,18 @@ class Context(Programming):
     @property
     def wants_preview(self) -> bool:
         """Whether a preview would be sent now: ask before you compute one."""
+        return self._children.goes_on and (self._preview_due or self._children.passed > 0)
+
+    @property
+    def _preview_due(self) -> bool:
         return time.monotonic() - self._preview_at >= PREVIEW_SECONDS * min(self._jobs(), SLOWER)
 
     def preview(self, image: Image) -> None:
-        """Show an unfinished picture; sent as JPEG, not stored."""
-        if self.wants_preview:
+        """Show an unfinished picture; sent as JPEG, not stored. Of a program, the last one before it waits is shown."""
+        if not self.wants_preview:
+            return
+        self._children.unseen = None if self._preview_due else lambda: self._send("preview", {"image": image})
+        if self._preview_due:
             self._preview_at = time.monotonic()
             self._send("preview", {"image": image})
 

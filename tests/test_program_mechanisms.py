@@ -55,6 +55,19 @@ class Work(Plugin):
         return len(ctx.gather(ctx.submit_all(requests)))
 
     @job(program=True)
+    def growing(self, params: Colour, ctx: Context) -> Json:
+        import PIL.Image
+        requests = [{"job": "draw", "params": {"colour": each}, "key": each} for each in params.colours]
+        children = ctx.submit_all(requests)
+        for count in range(1, len(children) + 1):
+            ctx.gather(children[:count])
+            if ctx.wants_preview:
+                with open(self.folder / "seen.txt", "a") as file:
+                    file.write(f"{count} ")
+                ctx.preview(PIL.Image.new("RGB", (8 * count, 8)))
+        return len(children)
+
+    @job(program=True)
     def judge(self, image: Image, ctx: Context) -> Json:
         said = ctx.review([image])
         return [*said, ctx.gather([ctx.submit("draw")])[0].state]
@@ -272,3 +285,13 @@ def test_only_programs_are_extended():
         answer = wire.call("retry", {"id": program, "extend": True, "params": {"colors": []}})
         assert answer["error"]["code"] == "invalid_params" and "Did you mean" in answer["error"]["message"]
         assert wire.call("cancel", {"id": program})["ok"]
+
+
+def test_a_program_previews_what_is_new_each_time_it_goes_on_and_only_that():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        program = wire.submit("growing", {"colours": [f"#00000{number}" for number in range(9)]})
+        wire.ended(program)
+        widths = [body["width"] // 8 for name, body in wire.received if name == "preview" and body["id"] == program]
+        assert widths and widths == sorted(set(widths)), widths
+        seen = [int(line) for line in (server.folder / "plugins" / "work" / "seen.txt").read_text().split()]
+        assert len(seen) == len(set(seen)), seen

@@ -42,6 +42,7 @@ def call(
             metrics["encode_seconds"] = round(encoding, 4)
             yield output | {"streamed": port["list"] or len(calls) > 1}
             index += 1
+    context._children.forget()
 
 
 def call_light(plugin: Plugin, blobs: Blobs, message: dict[str, Any], context: Context) -> list[Any]:

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from core.errors import DependencyFailed, InvalidParams
 
 SIDE = "side"  # in place of a device: the process of a plugin for its programs and light jobs
 REQUESTS_AT_ONCE, NAMES_AT_ONCE, BYTES_AT_ONCE = 500, 100, 50_000  # in one message, whose limit is 100,000 at least
-ENDED = ("done", "failed", "cancelled")
+ENDED, REMEMBERED = ("done", "failed", "cancelled"), 16  # programs, in one process
 
 
 @dataclass(frozen=True)
@@ -120,11 +121,26 @@ class Programming:
         return self._children.seed(key)
 
 
-class Children:
-    """`ask(event, body)` gives the server's answer; it may be asked twice for the same."""
+@dataclass
+class Memory:
+    """What a process knows of a program that it has run before, so that nothing is asked or shown again."""
 
-    def __init__(self, ask: Callable[[str, dict[str, Any]], dict[str, Any]]):
-        self.ask = ask
+    children: dict[str, tuple[int, Child]] = field(default_factory=dict)  # by key, with a hash of the request
+    keys: dict[str, str] = field(default_factory=dict)  # by id
+    passed: int = -1  # how often it did not have to wait, the last time
+
+
+class Children:
+    """What the program `job` asks; `ask(event, body)` gives the server's answer and may be asked twice for the same."""
+
+    memories: OrderedDict[str, Memory] = OrderedDict()  # by program; the latest are kept
+
+    def __init__(self, ask: Callable[[str, dict[str, Any]], dict[str, Any]], job: str = ""):
+        self.ask, self._job, self.passed = ask, job, 0
+        self._memory = self.memories.get(job) or Memory()
+        self._seen = self._memory.passed
+        self._told: dict[str, Child] = {}  # by id, as this run was told that they are
+        self.unseen: Callable[[], None] | None = None  # shows a preview that came too soon after another
         self.begin(0)
 
     def begin(self, call: int) -> None:
@@ -133,13 +149,44 @@ class Children:
         self._numbers, self._reviews = itertools.count(1), itertools.count(1)
         self._basis: str | None = None  # of seeds
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether it is beyond the place where it had to wait the last time."""
+        return self.passed > self._seen
+
+    def _wait(self, needs: list[str]) -> Waiting:
+        self._memory.passed = self.passed
+        if self.unseen:
+            self.unseen()
+        return Waiting(needs)
+
     def submit(self, requests: Iterable[dict[str, Any]]) -> list[Child]:
-        children = []
-        for chunk in _chunks([self._request(**request) for request in requests]):
-            for about in self.ask("children", {"requests": chunk})["children"]:
-                outputs = tuple(Artifact(**output) for output in about.pop("outputs"))
-                children.append(Child(**about, outputs=outputs))
-        return children
+        asked = [(request, _text(request)) for request in [self._request(**request) for request in requests]]
+        known = self._memory.children
+        fresh = [(request, text) for request, text in asked if known.get(request["key"], (0,))[0] != hash(text)]
+        found = {request["key"]: known[request["key"]][1] for request, text in asked if request["key"] in known}
+        for chunk in _chunks(fresh):
+            told = self.ask("children", {"requests": [request for request, _ in chunk]})["children"]
+            for (request, text), child in zip(chunk, map(_child, told), strict=True):
+                found[request["key"]] = child
+                self._told[child.id] = child
+                self._remember(request["key"], hash(text), child)
+        return [found[request["key"]] for request, _ in asked]
+
+    def _remember(self, key: str, text: int, child: Child) -> None:
+        if child.state in ("failed", "cancelled"):  # it may be tried again, as another job
+            self._memory.keys.pop(child.id, None)
+            self._memory.children.pop(key, None)
+            return
+        self._memory.children[key], self._memory.keys[child.id] = (text, child), key
+        if self._job:
+            self.memories[self._job] = self._memory
+            self.memories.move_to_end(self._job)
+            while len(self.memories) > REMEMBERED:
+                self.memories.popitem(last=False)
+
+    def forget(self) -> None:
+        self.memories.pop(self._job, None)
 
     def _request(
         self, job: str, params: dict[str, Any] | None = None, inputs: dict[str, Any] | None = None,
@@ -150,15 +197,32 @@ class Children:
         return {"job": job, "params": params or {}, "inputs": named, "key": key, "hold": hold, "fresh": fresh}
 
     def gather(self, children: Iterable[Child], allow_failed: bool) -> list[Child]:
-        found = list(children)
-        if unfinished := [child.id for child in found if child.state not in ENDED]:
-            raise Waiting(unfinished)
+        found = [self._told.get(child.id, child) for child in children]
+        self._look([child.id for child in found if child.state not in ENDED])
+        found = [self._told.get(child.id, child) for child in found]
+        self.passed += 1
         bad = [child for child in found if child.state != "done"]
         if bad and not allow_failed:
             why = (bad[0].error or {}).get("message", "")
             text = f"{len(bad)} of {len(found)} jobs did not end well; the first, {bad[0].id}, is {bad[0].state}: {why}"
             raise DependencyFailed(text[:1_000], hint="With allow_failed=True a program goes on without them.")
         return found
+
+    def _look(self, unfinished: list[str]) -> None:
+        """See how they have ended. The last ones come first: as long as one of them has not, no other matters."""
+        if waits := [id for id in unfinished if id in self._told]:
+            raise self._wait(waits[-REQUESTS_AT_ONCE:])
+        for chunk in reversed([*_slices(unfinished, REQUESTS_AT_ONCE)]):
+            told = {about["id"]: _child(about) for about in self.ask("states", {"ids": chunk})["children"]}
+            if told.keys() < set(chunk):  # the program was extended, and does without them
+                self.forget()
+                raise Waiting([])
+            self._told |= told
+            for id, child in told.items():
+                if key := self._memory.keys.get(id):
+                    self._remember(key, self._memory.children[key][0], child)
+            if waits := [child.id for child in told.values() if child.state not in ENDED]:
+                raise self._wait(waits)
 
     def once(self, key: str, compute: Callable[[], Any]) -> Any:
         asked = {"key": self._prefix + key}
@@ -167,7 +231,7 @@ class Children:
 
     def seed(self, key: str) -> int:
         """Made of the key and of one number that is kept, so that asking for thousands costs nothing."""
-        self._basis = self._basis or self.once("seed", lambda: secrets.token_hex(16))
+        self._basis = self._basis or self.once("ctx.seed", lambda: secrets.token_hex(16))
         return int(hashlib.sha256(f"{self._basis}/{key}".encode()).hexdigest()[:8], 16)
 
     def review(self, artifacts: Iterable[Artifact], key: str | None) -> list[str]:
@@ -176,7 +240,8 @@ class Children:
         for number, chunk in enumerate(_slices(ids)):
             said |= self.ask("review", {"key": f"{key}/{number}", "artifacts": chunk})["said"]
         if missing := [id for id in ids if id not in said]:
-            raise Waiting(missing)
+            raise self._wait(missing)
+        self.passed += 1
         return [said[id] for id in ids]
 
     def name(self, names: Iterable[tuple[Artifact, str]]) -> list[str]:
@@ -192,9 +257,13 @@ class Children:
         return [row | {"artifact": Artifact(**row["artifact"])} for row in self.ask("lineage", asked)["artifacts"]]
 
 
-def _slices(items: list[Any]) -> Iterator[list[Any]]:
-    for start in range(0, len(items), NAMES_AT_ONCE):
-        yield items[start : start + NAMES_AT_ONCE]
+def _slices(items: list[Any], size: int = NAMES_AT_ONCE) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _child(about: dict[str, Any]) -> Child:
+    return Child(**about | {"outputs": tuple(Artifact(**output) for output in about["outputs"])})
 
 
 def reference(value: Any) -> Any:
@@ -204,19 +273,22 @@ def reference(value: Any) -> Any:
     return {"job": value.id} if isinstance(value, Child) else value.id if isinstance(value, Artifact) else value
 
 
-def _chunks(requests: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def _text(request: dict[str, Any]) -> str:
+    try:
+        return json.dumps(request, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        text = f"{request['job']}: params and inputs of a submitted job must be JSON: {error}."
+        raise InvalidParams(text) from error
+
+
+def _chunks(requests: list[tuple[dict[str, Any], str]]) -> Iterator[list[tuple[dict[str, Any], str]]]:
     chunk, size = [], 0
-    for request in requests:
-        try:
-            more = len(json.dumps(request, allow_nan=False))
-        except (TypeError, ValueError, RecursionError) as error:
-            text = f"{request['job']}: params and inputs of a submitted job must be JSON: {error}."
-            raise InvalidParams(text) from error
-        if chunk and (len(chunk) == REQUESTS_AT_ONCE or size + more > BYTES_AT_ONCE):
+    for request, text in requests:
+        if chunk and (len(chunk) == REQUESTS_AT_ONCE or size + len(text) > BYTES_AT_ONCE):
             yield chunk
             chunk, size = [], 0
-        chunk.append(request)
-        size += more
+        chunk.append((request, text))
+        size += len(text)
     if chunk:
         yield chunk
 
@@ -239,6 +311,8 @@ class Rehearsal:
             return {"artifacts": []}
         if event == "announced":
             return self._ask(event, body)
+        if event == "states":
+            return {"children": [{"id": id, "state": "queued", "outputs": []} for id in body["ids"]]}
         first = len(self.requests)
         self.requests += body["requests"]
         planned = range(first, len(self.requests))

@@ -46,6 +46,11 @@ class Requests(pydantic.BaseModel):
     requests: Annotated[list[ChildRequest], Field(max_length=1_000)]
 
 
+class Ids(pydantic.BaseModel):
+    lease: str
+    ids: Annotated[list[str], Field(max_length=1_000)]
+
+
 class Once(pydantic.BaseModel):
     lease: str
     key: Key
@@ -97,7 +102,7 @@ class Programs:
         self._exports, self._lineage = exports, lineage
         self._paces: OrderedDict[str, deque[tuple[float, int]]] = OrderedDict()  # when how many children had ended
         scheduler.tell_progress, pool.leave = self._tell_progress, self._leave
-        for handler in (self.children, self.once, self.review, self.name, self.link, self.lineage):
+        for handler in (self.children, self.states, self.once, self.review, self.name, self.link, self.lineage):
             self._bind(handler.__name__, handler)
 
     def _bind(self, event: str, handler: Callable[[Run, Row], Row]) -> None:
@@ -130,18 +135,21 @@ class Programs:
             if run.job["id"] not in self._paces:
                 self._pace(run.job["id"], run.job["children_ended"] or 0)
             found |= {row["key"]: row for row in rows}
-        outputs: dict[str, list[Row]] = {row["id"]: [] for row in found.values()}
-        marks = ", ".join("?" * len(outputs))
-        for artifact in self._store.all(f"SELECT * FROM artifacts WHERE job IN ({marks}) ORDER BY idx", *outputs):
+        return {"children": self._told([found[request["key"]] for request in message["requests"]])}
+
+    def states(self, run: Run, message: Row) -> Row:
+        """What has become of children, but for those that are not known under a key any more."""
+        sql = """SELECT id, state, error FROM jobs WHERE id IN (SELECT value FROM json_each(?))
+            AND owner = ? AND key IS NOT NULL"""
+        return {"children": self._told(self._store.all(sql, json.dumps(Ids(**message).ids), run.job["owner"]))}
+
+    def _told(self, rows: list[Row]) -> list[Row]:
+        outputs: dict[str, list[Row]] = {row["id"]: [] for row in rows if row["state"] in TERMINAL}
+        sql = "SELECT * FROM artifacts WHERE job IN (SELECT value FROM json_each(?)) ORDER BY job, idx"
+        for artifact in self._store.all(sql, json.dumps([*outputs])):
             outputs[artifact["job"]].append({key: artifact[key] for key in ("id", "kind", "sha256", "facts", "name")})
-        rows = [found[request["key"]] for request in message["requests"]]
-        return {
-            "children": [
-                {key: row.get(key) for key in ("id", "state", "error")}
-                | {"outputs": outputs[row["id"]] if row["state"] in TERMINAL else []}
-                for row in rows
-            ]
-        }
+        keys = ("id", "state", "error")
+        return [{key: row.get(key) for key in keys} | {"outputs": outputs.get(row["id"], [])} for row in rows]
 
     def once(self, run: Run, message: Row) -> Row:
         """The value kept under a key, which is the first that was sent; nothing if there is none."""
