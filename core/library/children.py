@@ -15,7 +15,7 @@ from typing import Any, Literal
 from core.errors import DependencyFailed, InvalidParams
 
 SIDE = "side"  # in place of a device: the process of a plugin for its programs and light jobs
-REQUESTS_AT_ONCE, NAMES_AT_ONCE, BYTES_AT_ONCE = 500, 100, 50_000  # in one message, whose limit is 100,000 at least
+REQUESTS_AT_ONCE, NAMES_AT_ONCE, BYTES_AT_ONCE = 50, 100, 50_000  # in one message, whose limit is 100,000 at least
 ENDED, REMEMBERED = ("done", "failed", "cancelled"), 16  # programs, in one process
 
 
