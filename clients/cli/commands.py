@@ -8,7 +8,18 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from clients.cli import batch, completion, keeping, listing, reviewing, running, steering, watching
+from clients.cli import (
+    batch,
+    collecting,
+    completion,
+    importing,
+    keeping,
+    listing,
+    reviewing,
+    running,
+    steering,
+    watching,
+)  # fmt: skip
 from clients.cli.base import FAILED, INTERRUPTED, USAGE, Parser, connection_options, report
 from clients.python import Client, InvalidParams, ServerError, UnknownJob
 
@@ -42,7 +53,8 @@ def arguments() -> Parser:
         made.set_defaults(function=function)
         return made
 
-    for group in (running, batch, steering, listing, watching, reviewing, keeping, completion, console):
+    groups = (running, batch, steering, listing, watching, reviewing, keeping, collecting, importing, completion)
+    for group in (*groups, console):
         group.add(command)
     return parser
 

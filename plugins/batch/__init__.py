@@ -2,7 +2,7 @@
 
 from core.plugin import Context, Image, Params, Plugin, Text, job, param
 
-from .options import MAX_TEXT, Asking, RoundsParams
+from .options import MAX_TEXT, Asking, FinishParams, RoundsParams, VariationsParams
 
 
 class Prompt(Params):
@@ -27,6 +27,20 @@ class Batch(Plugin):
         from .rounds import rounds
 
         return [each.artifact for each in rounds(params, ctx)]
+
+    @job(program=True)
+    def variations(self, images: list[Image], params: VariationsParams, ctx: Context) -> list[Image]:
+        """Draw variations of pictures, by what they say of how they were drawn."""
+        from .rounds import variations
+
+        return [each.artifact for each in variations(images, params, ctx)]
+
+    @job(program=True)
+    def finish(self, images: list[Image], params: FinishParams, ctx: Context) -> list[Image]:
+        """Enlarge pictures and redraw them a little, with the weights of LoRAs lowered."""
+        from .rounds import finish
+
+        return [each.artifact for each in finish(images, params, ctx)]
 
     @job(concurrency=8, reuse=True)
     def write_prompt(self, params: Prompt) -> Text:

@@ -54,7 +54,7 @@ class Asking(More):
     )  # fmt: skip
     sampler: str = param("Euler a", max_length=100, group="sampling", order=22, help="Of the job txt2img.")
     schedule: str = param("automatic", max_length=100, group="sampling", order=23, help="Of the job txt2img.")
-    model: str = param("builtin", choices_from="models/checkpoint", order=5, help="Which checkpoint draws.")
+    checkpoint: str = param("", choices_from="models/checkpoint", order=5, help="Which model draws. Empty: the usual.")
     seed: int = param(
         -1, ge=-1, le=2**32 - 1, widget="seed", group="sampling", order=24,
         help="Of each prompt's first picture; the next one has the next seed. -1 gives each picture one at random.",
@@ -81,10 +81,12 @@ class Varying(Params):
 
 
 class VariationsParams(Varying, More):
+    prompt: str = _text(order=1, help="What they show. Empty: what each picture says itself.")
     folder: str = param("batch", max_length=200, advanced=True, order=91, help="Where in the outputs folder they lie.")
 
 
 class FinishParams(More):
+    prompt: str = _text(order=8, help="What the pictures show. Empty: what each says itself.")
     scale: float = param(2, ge=1, le=8, step=0.25, widget="slider", order=1, help="How many times larger each side is.")
     denoising_strength: float = _share(0.2, order=2, help="How much of the enlarged picture is redrawn.")
     steps: int = param(25, ge=1, le=150, widget="slider", order=3, help="Steps of which these are the last part.")
@@ -141,7 +143,7 @@ class RoundsParams(Asking, Varying):
 
     def finishing(self) -> FinishParams:
         named = {name: getattr(self, f"finish_{name}") for name in ("scale", "steps", "sampler", "cfg_scale")}
-        same = {name: getattr(self, name) for name in ("denoising_strength", "lora_factor", "folder", "more")}
+        same = {name: getattr(self, name) for name in ("denoising_strength", "lora_factor", "folder")}
         return FinishParams(**named, **same)
 
 

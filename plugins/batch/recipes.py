@@ -3,9 +3,8 @@
 import re
 from typing import Any
 
-from core.library.infotext import LEAST, parts
+from core.library.infotext import parts, split
 
-NEGATIVE = re.compile(r"(?:^|\n)Negative prompt: ?")
 LORA = re.compile(r"<(lora|lyco|locon):([^:<>]+)((?::[^:<>]*)*)>", re.IGNORECASE)
 NUMBER = re.compile(r"-?(?:\d+\.?\d*|\.\d+)")
 # What is taken over from a picture; the rest is what the drawing job has as defaults.
@@ -19,13 +18,8 @@ FIELDS: dict[str, tuple[str, Any]] = {
 def recipe(text: str) -> dict[str, Any]:
     """The parameters that an infotext tells, as far as all drawing jobs have them. A text that tells nothing else is a
     prompt. Choices in prompts were made when it was written: braces are text."""
-    text = text.replace("\r\n", "\n").strip()
-    head, _, line = text.rpartition("\n")
+    prompt, negative_prompt, line = split(text)
     fields = {key: value for key, value, _ in parts(line) if value is not None}
-    if len(fields) < LEAST:
-        head, fields = text, {}
-    negative = NEGATIVE.search(head)
-    prompt, negative_prompt = (head[: negative.start()], head[negative.end() :]) if negative else (head, "")
     found: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative_prompt, "dynamic_prompts": False}
     for key, (name, kind) in FIELDS.items():
         try:

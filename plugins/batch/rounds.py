@@ -9,12 +9,14 @@ from typing import Any
 from core.plugin import Artifact, Child, Context, InvalidParams
 
 from . import names
-from .options import LARGEST, Asking, FinishParams, RoundsParams, Varying, check_more, prompts, sizes
+from .options import LARGEST, Asking, FinishParams, RoundsParams, VariationsParams, Varying, check_more, prompts, sizes
 from .recipes import recipe, scale_networks
 
 SEEDS = 2**32
+PARTS = 20  # after each of which a program shows what is there
+SHOWN, THUMBNAIL = 9, 256  # pictures, pixels
 DRAW, REDRAW = "txt2img", "img2img"
-TAKEN = ("negative_prompt", "steps", "cfg_scale", "sampler", "schedule", "model")  # by the drawing job as they are
+TAKEN = ("negative_prompt", "steps", "cfg_scale", "sampler", "schedule")  # by the drawing job as they are
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Picture:
     recipe: dict[str, Any]
     inputs: dict[str, Any]
     job: str = DRAW
+    parent: Artifact | None = None  # of a variation
     artifact: Artifact | None = None
 
 
@@ -48,26 +51,73 @@ def rounds(params: RoundsParams, ctx: Context) -> list[Picture]:
         made = drawn(varied(pool, params, params.more, numbers, ctx), params.folder, ctx)
         pool = surviving(pool, picked(made, f"variations {round}", ctx), params.parents)
     if params.finish:
-        pool = drawn(finished(pool, params.finishing(), numbers), params.folder, ctx)
+        pool = drawn(finished(pool, params.finishing(), numbers, ctx), params.folder, ctx)
         if params.review_finished:
             pool = picked(pool, "finished", ctx)
     return pool
+
+
+def variations(images: list[Artifact], params: VariationsParams, ctx: Context) -> list[Picture]:
+    """Of pictures that are there, wherever they are from."""
+    check_more(params)
+    given, numbers = known(images, params.prompt, ctx)
+    return drawn(varied(given, params, params.more, numbers, ctx), params.folder, ctx)
+
+
+def finish(images: list[Artifact], params: FinishParams, ctx: Context) -> list[Picture]:
+    check_more(params)
+    given, numbers = known(images, params.prompt, ctx)
+    return drawn(finished(given, params, numbers, ctx), params.folder, ctx)
+
+
+def known(images: list[Artifact], prompt: str, ctx: Context) -> tuple[list[Picture], dict[str, int]]:
+    """Pictures that are there: how they were drawn, what they are called, and the first numbers that their children may
+    have. A picture without a name that tells its family begins one."""
+    if not images:
+        raise InvalidParams("images: there is no picture.", field="images")
+    run, given = ctx.once("root", names.new_root), []
+    numbers: dict[str, int] = {}
+    for number, image in enumerate({each.sha256: each for each in images}.values()):
+        about = ctx.once(f"known/{image.id}", lambda image=image: about_of(image, ctx))
+        told = recipe(about["infotext"]) | ({"prompt": prompt} if prompt else {})
+        if not told["prompt"]:
+            raise InvalidParams(
+                f"images: {image.name or image.id} does not say what prompt drew it.", field="images",
+                hint="Say it by the parameter prompt.",
+            )  # fmt: skip
+        size = {side: image.facts[side] for side in ("width", "height")}
+        name = about["family"] or f"{run}{number:04}@0"
+        numbers[name] = about["next"]
+        given.append(Picture(image.id, name, size | told, {}, artifact=image))
+    return given, numbers
+
+
+def about_of(image: Artifact, ctx: Context) -> dict[str, Any]:
+    """What is written in a picture, its family's name, and the next number among its children."""
+    text = image.facts.get("infotext") or ctx.read(image).info.get("parameters") or ""
+    same = [row for row in ctx.lineage(image) if row["artifact"].sha256 == image.sha256]  # that was handed on
+    origin = same[-1]["artifact"] if same else image
+    named = [image.name, *(row["name"] for row in same), *(row["name"] for row in ctx.lineage(image, depth=1))]
+    name = next(filter(None, map(names.family, named)), None)
+    below = ctx.lineage(origin, "descendants", depth=2, limit=1000) if name else []
+    return {"infotext": text, "family": name, "next": names.next_number(name or "", (row["name"] for row in below))}
 
 
 def asked_for(params: Asking, ctx: Context) -> list[Picture]:
     """The pictures of all prompts, in order, with their seeds, sizes and names."""
     check_more(params)
     lines, choices = prompts(params), sizes(params)
-    run, base, found = ctx.once("root", names.new_root), ctx.seed("seed"), []
+    run, found = ctx.once("root", names.new_root), []
     for number, prompt in enumerate(lines):
         words = digest(prompt)
         inputs = expanded(prompt, ctx) if params.bang_tags and "!" in prompt else {}
         for k in range(params.count):
             key = f"picture/{words}/{k}"
-            chance = random.Random(f"{base} {key}")
+            chance = random.Random(ctx.seed(key))
             width, height = chance.choice(choices)
             seed = (params.seed + k) % SEEDS if params.seed >= 0 else chance.randrange(SEEDS)
             drawing = {name: getattr(params, name) for name in TAKEN} | params.more
+            drawing |= {"model": params.checkpoint} if params.checkpoint else {}
             drawing |= {"prompt": prompt, "seed": seed, "width": width, "height": height}
             name = names.child(f"{run}{number:04}", k, params.count)
             found.append(Picture(key, name, drawing, inputs))
@@ -90,13 +140,13 @@ def varied(
     pictures: Iterable[Picture], params: Varying, more: dict[str, Any], numbers: dict[str, int], ctx: Context
 ) -> list[Picture]:  # fmt: skip
     """The variations of pictures. `numbers` are the first numbers that their children may have."""
-    base, found = ctx.seed("variations"), []
+    found = []
     for each in pictures:
         first = numbers.setdefault(each.name, 0)
         numbers[each.name] += params.variations
         for k in range(params.variations):
             key = f"{each.key}/{params.kind} {k}"
-            seed = random.Random(f"{base} {key}").randrange(SEEDS)
+            seed = ctx.seed(key)
             drawing = each.recipe | more
             if params.variation_cfg_scale:
                 drawing["cfg_scale"] = params.variation_cfg_scale
@@ -105,13 +155,15 @@ def varied(
             else:
                 drawing |= {"seed": seed}
             name = names.child(each.name, first + k, first + params.variations)
-            found.append(Picture(key, name, drawing, {}))
+            found.append(Picture(key, name, drawing, {}, parent=each.artifact))
     return found
 
 
-def finished(pictures: Iterable[Picture], params: FinishParams, numbers: dict[str, int]) -> list[Picture]:
+def finished(
+    pictures: Iterable[Picture], params: FinishParams, numbers: dict[str, int], ctx: Context
+) -> list[Picture]:  # fmt: skip
     """The pictures, enlarged and redrawn a little, with their own seeds."""
-    found = []
+    found, takes = [], ctx.announced(REDRAW)["params"]["properties"]
     for each in pictures:
         first = numbers.setdefault(each.name, 0)
         numbers[each.name] += 1
@@ -121,7 +173,7 @@ def finished(pictures: Iterable[Picture], params: FinishParams, numbers: dict[st
                 f"scale: {each.name} would be {width}x{height}, and {LARGEST} is the largest side that is drawn.",
                 field="scale", hint="Take a smaller scale, or the job sd_upscale, which draws in tiles.",
             )  # fmt: skip
-        drawing = {name: value for name, value in each.recipe.items() if not name.startswith("variation_")}
+        drawing = {name: value for name, value in each.recipe.items() if name in takes and "variation" not in name}
         drawing |= {"width": width, "height": height, "steps": params.steps} | params.more
         drawing |= {"denoising_strength": params.denoising_strength}
         drawing |= {"prompt": scale_networks(drawing["prompt"], params.lora_factor)}
@@ -135,16 +187,32 @@ def finished(pictures: Iterable[Picture], params: FinishParams, numbers: dict[st
 def drawn(pictures: list[Picture], folder: str, ctx: Context) -> list[Picture]:
     """Draw them; of those that fail, it is told, and the others go on. Raises DependencyFailed if all do."""
     requests = [{"job": p.job, "params": p.recipe, "inputs": p.inputs, "key": p.key} for p in pictures]
-    children = ctx.gather(ctx.submit_all(requests), allow_failed=True)
+    children = ctx.submit_all(requests)
+    show([child.outputs[0] for child in children if child.outputs], len(children), ctx)
+    for some in range(len(children) // PARTS + 1, len(children), len(children) // PARTS + 1):
+        ctx.gather(children[:some], allow_failed=True)
+    ctx.gather(children, allow_failed=True)
     if children and all(child.state != "done" for child in children):
         ctx.gather(children)
     made = []
     for picture, child in zip(pictures, children, strict=True):
-        if child.state == "done":
+        if child.outputs:  # it is done, and nobody has deleted it
             known = drawing_of(child.outputs[0], picture.recipe)
             made.append(replace(picture, artifact=child.outputs[0], recipe=known))
     called(made, folder, ctx)
     return made
+
+
+def show(artifacts: list[Artifact], of: int, ctx: Context) -> None:
+    """The newest of what is there, while the rest is drawn."""
+    if len(artifacts) in (0, of) or not ctx.wants_preview:
+        return
+    from core.library.grids import square
+
+    pictures = [ctx.read(each) for each in artifacts[-SHOWN:]]
+    for picture in pictures:
+        picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    ctx.preview(square(pictures, 4))
 
 
 def drawing_of(artifact: Artifact, asked: dict[str, Any]) -> dict[str, Any]:
@@ -154,11 +222,11 @@ def drawing_of(artifact: Artifact, asked: dict[str, Any]) -> dict[str, Any]:
 
 
 def called(pictures: list[Picture], folder: str, ctx: Context) -> None:
-    """Give the pictures their names; once, for a program is run again and again."""
+    """Give the pictures their names and parents; once, for a program is run again and again."""
 
     def name_all() -> bool:
-        for each in pictures:
-            ctx.name(each.artifact, f"{folder.strip('/')}/{each.name}")
+        ctx.name_all((each.artifact, f"{folder}/{each.name}") for each in pictures)
+        ctx.link_all((each.artifact, each.parent) for each in pictures if each.parent)
         return True
 
     if pictures:
@@ -171,7 +239,7 @@ def picked(pictures: list[Picture], what: str, ctx: Context) -> list[Picture]:
     asked = list({first.id: first for first in (firsts[each.artifact.sha256] for each in pictures)}.values())
     if not asked:
         return []
-    said = ctx.review(asked, key=f"{what}/{digest(*(each.id for each in asked))}")
+    said = ctx.review(asked, key=what)
     good = {each.sha256 for each, verdict in zip(asked, said, strict=True) if verdict == "picked"}
     found = [each for each in pictures if each.artifact.sha256 in good]
     text = f"{what}: {len(found)} of {len(pictures)} were picked."
