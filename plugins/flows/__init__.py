@@ -1,18 +1,66 @@
-"""Flows: jobs made of jobs, as files. And `wait`, which programs cool a machine down with."""
+"""Flows: jobs made of jobs, as files. Each saved one is a job; `run` takes one that is not saved, `wait` waits."""
 
+import inspect
 import time
+from collections.abc import Callable
+from typing import Any
 
-from core.plugin import Context, Json, Params, Plugin, job, param
+import pydantic
+
+from core.plugin import Artifact, Context, Image, InvalidParams, Json, Params, Plugin, Text, job, param
+
+from . import checking, forms, reading, saving
+from .running import Running
 
 AT_ONCE = 500  # equal for all: a process runs as many jobs as the least sociable in it allows
 LOOK_SECONDS = 0.2
+FILE = "A flow, as docs/flows.md tells: an object with jobs."
 
 
 class Wait(Params):
     seconds: float = param(5, ge=0, le=86_400, unit="seconds", help="How long.")
 
 
+class Words(Params):
+    text: str = param("", widget="textarea", max_length=1_000_000, help="The text.")
+
+
+class Unsaved(Params):
+    flow: dict[str, Any] = param(..., widget="textarea", help=FILE)
+    values: dict[str, Any] = param({}, help="Values of its parameters, by name; of inputs, ids of artifacts.")
+
+
+class Saved(Params):
+    name: str = param(..., choices_from="call/flows", help="Name of a saved flow.")
+
+
+class Kept(Params):
+    name: str = param(..., max_length=64, help="What it is to be called: letters, digits and _. So is its job.")
+    flow: dict[str, Any] = param(..., widget="textarea", help=FILE)
+
+
+class Checked(Params):
+    flow: dict[str, Any] = param(..., widget="textarea", help=FILE)
+
+
 class Flows(Plugin):
+    @classmethod
+    def announce(cls, models) -> tuple[dict[str, Callable], list[str]]:
+        """A job for each saved flow, and why others are none."""
+        return ANNOUNCED.jobs(models, RESERVED)
+
+    @job(program=True, concurrency=AT_ONCE)
+    def run(self, images: list[Image] | None, texts: list[Text] | None, params: Unsaved, ctx: Context) -> list[Image]:
+        """Run a flow that is not saved. The images and texts are for its inputs, in their order."""
+        return _run_unsaved(images, texts, params, ctx, "image")
+
+    @job(program=True, concurrency=AT_ONCE)
+    def run_texts(
+        self, images: list[Image] | None, texts: list[Text] | None, params: Unsaved, ctx: Context
+    ) -> list[Text]:
+        """Run a flow that is not saved and gives texts."""
+        return _run_unsaved(images, texts, params, ctx, "text")
+
     @job(program=True, concurrency=AT_ONCE)
     def wait(self, params: Wait, ctx: Context) -> Json:
         """Wait, and take no device meanwhile: a program that draws much lets a machine cool down with it."""
@@ -22,3 +70,100 @@ class Flows(Plugin):
             ctx.progress(params.seconds - min(rest, params.seconds), params.seconds, "wait")
             time.sleep(min(rest, LOOK_SECONDS))
         return {"seconds": params.seconds}
+
+    @job(program=True, concurrency=AT_ONCE)
+    def text(self, params: Words, ctx: Context) -> Text:
+        """A text as a result, for the inputs of other jobs."""
+        return params.text
+
+    @job(light=True)
+    def flows(self, ctx: Context) -> Json:
+        """The names of the saved flows."""
+        return [*self.announce(ctx.models)[0]]
+
+    @job(light=True)
+    def flow(self, params: Saved, ctx: Context) -> Json:
+        """A saved flow, and whether it came with the plugin."""
+        return saving.find(ctx.models, params.name)
+
+    @job(light=True)
+    def save_flow(self, params: Kept, ctx: Context) -> Json:
+        """Save a flow, or change it. Its job is there a moment later, for all who use this server."""
+        flow = saving.save(ctx.models.folder, params.name, params.flow, RESERVED)
+        return {"name": params.name, "job": f"flows.{params.name}", "problems": checking.problems(flow, ctx)}
+
+    @job(light=True)
+    def delete_flow(self, params: Saved, ctx: Context) -> Json:
+        """Delete a saved flow, and list the others."""
+        saving.delete(ctx.models, params.name)
+        return [*saving.files(ctx.models)]
+
+    @job(light=True)
+    def check_flow(self, params: Checked, ctx: Context) -> Json:
+        """All that is wrong with a flow, each with its place; and the form that it would have."""
+        try:
+            flow = reading.read(params.flow, place="")
+        except InvalidParams as error:
+            return {"problems": error.extra["errors"]}
+        return {
+            "problems": checking.problems(flow, ctx), "params": flow.params.model_json_schema(), "gives": flow.gives,
+            "inputs": {name: {"kind": port.kind, "list": port.list, "optional": port.optional, "help": port.help}
+                       for name, port in flow.inputs.items()},
+        }  # fmt: skip
+
+
+RESERVED = {*dir(Flows), "folder", "models", "settings"}  # what a plugin has besides jobs
+
+
+def job_of(name: str, data: Any) -> Callable:
+    """The job of a saved flow. Raises InvalidParams."""
+    flow = reading.read(data)
+
+    def function(self, params, ctx, **inputs):
+        begun = reading.read(ctx.once("flow", lambda: data))  # it goes on as it began, whatever the file says by then
+        return Running(begun, params.model_dump() | inputs, ctx).outputs()
+
+    types = {
+        each: forms.input_type(port.kind, port.list, port.optional, port.help) for each, port in flow.inputs.items()
+    }
+    hints = types | {"params": flow.params, "ctx": Context}
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)]
+    function.__signature__ = inspect.Signature(parameters + [inspect.Parameter(each, keyword) for each in hints])
+    function.__annotations__ = hints | {"return": list[forms.KINDS[flow.gives]]}
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = flow.help
+    return job(program=True, concurrency=AT_ONCE)(function)
+
+
+ANNOUNCED = saving.Announced(job_of)
+
+
+def _run_unsaved(
+    images: list[Artifact] | None, texts: list[Artifact] | None, params: Unsaved, ctx: Context, gives: str
+) -> list[Artifact]:
+    flow = reading.read(params.flow)
+    if flow.gives not in (("image", "mask") if gives == "image" else (gives, "json")):
+        other = {"text": "flows.run_texts", "image": "flows.run"}.get(flow.gives, "save_flow, and its own job")
+        raise InvalidParams(f"this flow gives {flow.gives}.", field="flow.gives", hint=f"Run it with {other}.")
+    given = {name: params.values[name] for name in params.values.keys() & flow.inputs.keys()}
+    rest = {"image": [*(images or [])], "text": [*(texts or [])]}
+    for name, port in flow.inputs.items():
+        left = rest["image" if port.kind in ("image", "mask") else "text"]
+        if name not in given and left:
+            given[name] = left[:] if port.list else left[0]
+            del left[: len(left) if port.list else 1]
+    if lacking := [name for name, port in flow.inputs.items() if not port.optional and name not in given]:
+        text = f"the flow needs {', '.join(lacking)}."
+        raise InvalidParams(text, field=lacking[0], hint="Give images and texts, or ids of artifacts in values.")
+    try:
+        values = flow.params(**{name: params.values[name] for name in params.values.keys() - flow.inputs.keys()})
+    except pydantic.ValidationError as error:
+        errors = [
+            {"field": ".".join(map(str, ["values", *each["loc"]])), "message": each["msg"]} for each in error.errors()
+        ]
+        told = "; ".join(f"{each['field']}: {each['message']}" for each in errors)
+        raise InvalidParams(
+            f"the values do not fit the flow: {told}.", field=errors[0]["field"], errors=errors
+        ) from error
+    return Running(flow, values.model_dump() | dict.fromkeys(flow.inputs) | given, ctx).outputs()
