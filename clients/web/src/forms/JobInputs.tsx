@@ -17,7 +17,7 @@ import { words } from "./schema";
 import { send, useUploads } from "./uploads";
 
 const ACCEPT: Record<string, string> = {
-  image: "image/*", mask: "image/*", audio: ".wav,audio/wav", video: ".mp4,video/mp4", text: ".txt,text/*", json: ".json,application/json",
+  image: "image/*", mask: "image/*", audio: ".wav,audio/wav", video: ".mp4,video/mp4", text: ".txt,.md,.srt,.vtt,text/*", json: ".json,application/json",
 };
 const isTyped = ({ kind }: Port): boolean => kind === "text" || kind === "json";
 
