@@ -164,7 +164,7 @@ def test_what_cannot_be_drawn_is_told_when_all_else_is_there(client):
         ({}, "there is no text. Give one as `text` or `story`, or choose a book."),
         ({"story": "a", "book": "sg1.txt"}, "there are several texts: story and book. Give one of them."),
         ({"book": "sg2.txt"}, r"there is no book model 'sg2.txt'. Did you mean sg1.txt\?"),
-        ({"story": "a", "styles": [{"file_tag": "x"}, {"file_tag": "x"}]}, "several have the file tag 'x'"),
+        ({"story": "a", "styles": [{"file_tag": "style 1"}, {}]}, "several have the file tag 'style 1'"),
         (
             {"story": "a\n" * 101, "max_entries_per_chapter": 0, "styles": [{}] * 100},
             "would be 10,100 pictures, the limit is 10,000",

@@ -8,7 +8,7 @@ from typing import Any
 from core.plugin import Artifact, Child, Context, InvalidParams
 
 from .options import SEEDS, SequenceParams
-from .ordering import Picture, pictures
+from .ordering import Picture, pictures, tags_of
 from .original import configured
 from .reading import Story, read, read_book
 from .splitting import prompts_of
@@ -21,8 +21,9 @@ COMMON = ("negative_prompt", "model", "steps", "cfg_scale", "sampler", "schedule
 
 def sequence(text: Artifact | None, given: SequenceParams, ctx: Context) -> list[Artifact]:
     params = configured(given, ctx.models)
-    found = pictures(prompts_of(_story(text, given, params, ctx), params), params)
-    _check(found, params)
+    chapters = prompts_of(_story(text, given, params, ctx), params)
+    _check(sum(map(len, chapters)) * len(params.styles), params)
+    found = pictures(chapters, params)
     drawn = _submit(found, params, ctx)
     grids = _submit_grids(found, drawn, params, ctx)
     folder = _folder(params, (text and text.name) or params.book, ctx)
@@ -64,17 +65,17 @@ def _story(text: Artifact | None, given: SequenceParams, params: SequenceParams,
     return read_book(ctx.models.path("book", next((name for name in names if name in there), params.book)))
 
 
-def _check(found: list[Picture], params: SequenceParams) -> None:
-    if len(found) > MOST:
+def _check(count: int, params: SequenceParams) -> None:
+    if count > MOST:
         raise InvalidParams(
-            f"that would be {len(found):,} pictures, the limit is {MOST:,}.", field="max_chapters",
+            f"that would be {count:,} pictures, the limit is {MOST:,}.", field="max_chapters",
             hint="Lower max_chapters, max_entries_per_chapter, or the number of styles.",
         )  # fmt: skip
-    tags = [style.file_tag for style in params.styles if style.file_tag]
+    tags = tags_of(params)
     if twice := sorted({tag for tag in tags if tags.count(tag) > 1}):
         raise InvalidParams(
             f"styles: several have the file tag {twice[0]!r}, so that one's pictures would be called as the other's.",
-            field="styles", hint="Give each a file_tag of its own, or none.",
+            field="styles", hint="Give each a file_tag of its own.",
         )  # fmt: skip
 
 
@@ -137,7 +138,7 @@ def _folder(params: SequenceParams, source: str, ctx: Context) -> str:
     """`source` is the name of the text's file, if it has one."""
     time = ctx.once("time", _now)
     mode = "progresive" if params.progressive else "independent"
-    tags = " ".join(_word(style.file_tag or f"style {place}") for place, style in enumerate(params.styles))
+    tags = " ".join(map(_word, tags_of(params)))
     key = params.key or PurePath(source).stem or "sequence"
     return params.folder.strip("/") or f"{_word(key)}/{mode}/{tags}/{time}"
 

@@ -23,9 +23,13 @@ class Picture:
         return f"chapter {self.chapter}/prompt {self.prompt}/{self.tag}"
 
 
+def tags_of(params: SequenceParams) -> list[str]:
+    return [style.file_tag or f"style {place}" for place, style in enumerate(params.styles)]
+
+
 def pictures(chapters: Sequence[Sequence[tuple[int, str]]], params: SequenceParams) -> list[Picture]:
     """Chapter by chapter, prompt by prompt, style by style."""
-    tags = [style.file_tag or f"style {place}" for place, style in enumerate(params.styles)]
+    tags = tags_of(params)
     texts = [style.style for style in params.styles]
     last: list[str | None] = [None] * len(tags)
     found = []

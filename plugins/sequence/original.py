@@ -73,14 +73,14 @@ def _tables(text: str, field: str) -> dict[str, Any]:
     """What stands in JSON, or is set at the outermost level of a Python script, which is read and not run."""
     try:
         found = json.loads(text)
-    except ValueError as no_json:
+    except (ValueError, RecursionError) as no_json:
         found = _of_script(text, field, no_json)
     if not isinstance(found, dict):
         raise InvalidParams(f"{field} has to be a table of settings, got {type(found).__name__}.", field=field)
     return found
 
 
-def _of_script(text: str, field: str, no_json: ValueError) -> dict[str, Any]:
+def _of_script(text: str, field: str, no_json: Exception) -> dict[str, Any]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of 'Season\d+', which a person wrote without r
@@ -93,7 +93,7 @@ def _of_script(text: str, field: str, no_json: ValueError) -> dict[str, Any]:
             name = line.targets[0].id
             try:
                 found[name] = ast.literal_eval(line.value)
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, RecursionError, MemoryError) as error:
                 text = f"{field}: {name} in line {line.lineno} has to be written out, not computed: {error}."
                 raise InvalidParams(text, field=field) from error
     if not found:

@@ -1,6 +1,7 @@
 """A text cut into chapters, and these into prompts, by regular expressions or as it is built."""
 
 import functools
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,7 +17,8 @@ def prompts_of(story: Story, params: SequenceParams) -> list[list[tuple[int, str
     """The prompts of each chapter within the limits, each with its number in the whole text. Raises InvalidParams."""
     if not story.text.strip():
         raise InvalidParams("the text is empty: there is nothing to draw.", field="story")
-    parts = _by_expression(story, params) if params.chapter_split_regex else _as_built(story, params)
+    split = _by_expression if params.chapter_split_regex else _as_built
+    parts = split(story, params, time.monotonic() + SECONDS)
     numbered, number = [], 0
     for prompts in parts:
         prompts = [prompt.strip() for prompt in prompts if params.keep_empty or prompt.strip()]
@@ -42,8 +44,8 @@ def _nothing(story: Story, params: SequenceParams, chapters: int, prompts: int) 
     return InvalidParams(text, field="story")
 
 
-def _by_expression(story: Story, params: SequenceParams) -> list[list[str]]:
-    found = [*_matches("chapter_split_regex", params.chapter_split_regex, story.text)]
+def _by_expression(story: Story, params: SequenceParams, until: float) -> list[list[str]]:
+    found = [*_matches("chapter_split_regex", params.chapter_split_regex, story.text, until)]
     if not found:
         raise InvalidParams(
             f"chapter_split_regex {params.chapter_split_regex!r} does not occur in the text, which has "
@@ -52,7 +54,7 @@ def _by_expression(story: Story, params: SequenceParams) -> list[list[str]]:
         )
     ends = [*(start for start, _ in found[1:]), len(story.text)]
     return [
-        _prompts(story, params, story.text[begin:end], heading=not _line_is_over(story.text[start:begin]))
+        _prompts(story, params, story.text[begin:end], not _line_is_over(story.text[start:begin]), until)
         for (start, begin), end in zip(found, ends, strict=True)
     ]
 
@@ -61,18 +63,18 @@ def _line_is_over(mark: str) -> bool:
     return "\n" in mark[len(mark.rstrip()) :]
 
 
-def _as_built(story: Story, params: SequenceParams) -> list[list[str]]:
+def _as_built(story: Story, params: SequenceParams, until: float) -> list[list[str]]:
     if not params.prompt_split_regex:
         return story.chapters
-    return [_prompts(story, params, "\n".join(chapter), heading=False) for chapter in story.chapters]
+    return [_prompts(story, params, "\n".join(chapter), False, until) for chapter in story.chapters]
 
 
-def _prompts(story: Story, params: SequenceParams, body: str, heading: bool) -> list[str]:
+def _prompts(story: Story, params: SequenceParams, body: str, heading: bool, until: float) -> list[str]:
     """The parts of a chapter's text, which begins with the rest of its heading's line if `heading`."""
     if not params.prompt_split_regex:
         return story.prompts(body.partition("\n")[2] if heading and params.first_prompt != "always" else body)
     parts, end = [], 0
-    for start, after in _matches("prompt_split_regex", params.prompt_split_regex, body):
+    for start, after in _matches("prompt_split_regex", params.prompt_split_regex, body, until):
         parts.append(body[end:start])
         end = after
     parts.append(body[end:])
@@ -83,10 +85,10 @@ def _prompts(story: Story, params: SequenceParams, body: str, heading: bool) -> 
     return parts
 
 
-def _matches(field: str, pattern: str, text: str) -> Iterator[tuple[int, int]]:
-    """Where the expression is found; groups in it do not count."""
+def _matches(field: str, pattern: str, text: str, until: float) -> Iterator[tuple[int, int]]:
+    """Where the expression is found, by that time; groups in it do not count."""
     try:
-        for found in _compiled(field, pattern).finditer(text, timeout=SECONDS):
+        for found in _compiled(field, pattern).finditer(text, timeout=max(0.01, until - time.monotonic())):
             yield found.span()
     except TimeoutError as error:
         raise InvalidParams(

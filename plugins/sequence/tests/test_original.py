@@ -68,6 +68,7 @@ def test_what_is_set_by_hand_counts_more_than_config_and_that_more_than_the_file
         ('{"prompt_config": 3}', "prompt_config has to be a table, got int"),
         ("[1]", "has to be a table of settings, got list"),
         ("{", "config is neither JSON .* nor Python"),
+        ("[" * 100_000, "config is neither JSON"),
         ("x = 1", "config is no JSON .*, and sets none of prompt_config, generation_config, style_configs"),
         ("style_configs = make()", "style_configs in line 1 has to be written out, not computed"),
         ('{"steps": 0, "styles": []}', "the settings are not allowed: styles: .*; steps: .*greater than or equal to 1"),

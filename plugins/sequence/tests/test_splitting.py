@@ -108,10 +108,11 @@ def test_an_empty_text_is_told(text):
         split(text)
 
 
-def test_an_expression_that_never_ends_is_stopped(monkeypatch):
+def test_an_expression_that_never_ends_is_stopped_however_many_chapters_there_are(monkeypatch):
     monkeypatch.setattr("stable_core_plugin_sequence.splitting.SECONDS", 0.2)
     begun = time.monotonic()
     with pytest.raises(InvalidParams, match=r"takes over 0.2 s on this text. Nested repetitions as in \(a\+\)\+"):
-        split("a" * 100 + "!\n" + "b", prompt_split_regex=r"(\w+\s?)+$")
-        split("a" * 60, prompt_split_regex=r"(a|aa)+$(?<!a)")
+        split("Chapter 1\n" + ("a" * 40 + "!\n") * 1000, prompt_split_regex=r"(\w|\w\w)+$(?<!a)")
+    with pytest.raises(InvalidParams, match="prompt_split_regex .* takes over 0.2 s"):
+        split("Chapter 1\naaaaaaaaaaaaaaaaaaaaaaaab\n" * 1000, prompt_split_regex=r"(a|aa)+$")
     assert time.monotonic() - begun < 5
