@@ -173,6 +173,18 @@ def test_after_a_crash_no_part_is_drawn_twice():
             assert len(ends) == len(set(ends)) == 9  # crop, six parts, history and the program
 
 
+def test_a_chain_is_extended_by_further_parts(wire):
+    given = {"prompt": "a;b", "fit": "resize", "sheet": False}
+    first = wire.submit("isi", given, inputs={"image": start(wire)})
+    wire.ended(first)
+    answer = wire.call("retry", {"id": first, "extend": True, "params": given | {"prompt": "a;b;c"}})
+    second = answer["job"]["id"]
+    assert len(wire.ended(second)["outputs"]) == 3
+    before, after = children(wire, first), children(wire, second)
+    assert {before[key]["id"] == after[key]["id"] for key in ("part 1", "part 2")} == {True}
+    assert after["part 3"]["params"]["seed"] == after["part 1"]["params"]["seed"] + 2
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("name", ["isi", "sheets"])
 def test_the_examples_of_the_readmes_run(artist, tmp_path, monkeypatch, name):
