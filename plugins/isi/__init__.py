@@ -13,7 +13,7 @@ SIZE = {"ge": 0, "le": 4096, "multiple_of": 8, "step": 8, "unit": "pixels", "gro
 
 class IsiParams(Params):
     prompt: str = param(
-        "", widget="textarea", max_length=20_000, order=1, counts="tokens",
+        "", widget="textarea", max_length=20_000, order=1,
         examples=["{a red circle}on a blue background;on a green background;(on a yellow background:1.2)"],
         help="With a picture and a ; in it, each part is drawn from what the part before made: "
         "{what all show}first;second;(third, with 1.21 times the CFG scale:1.21). Else it is an ordinary prompt.",
@@ -44,8 +44,14 @@ class IsiParams(Params):
         0.75, ge=0, le=1, step=0.05, widget="slider", order=32, group="sampling",
         help="How much each drawing changes what it begins with.",
     )  # fmt: skip
-    sampler: str = param("DDIM", max_length=100, order=33, group="sampling", help="The sampler, by its name.")
-    schedule: str = param("automatic", max_length=100, order=34, group="sampling", help="The schedule of the noise.")
+    sampler: str = param(
+        "DDIM", max_length=100, order=33, group="sampling", examples=["DDIM", "Euler a", "DPM++ 2M", "UniPC", "PLMS"],
+        help="How a step is computed, as img2img has it.",
+    )  # fmt: skip
+    schedule: str = param(
+        "automatic", max_length=100, order=34, group="sampling", examples=["automatic", "karras", "exponential"],
+        help="How the noise is spread over the steps, as img2img has it.",
+    )  # fmt: skip
     seed: int = param(
         -1, ge=-1, le=2**32 - 1, widget="seed", order=40, group="sampling", help="Seed of the first drawing. -1: any."
     )
