@@ -47,9 +47,11 @@ export function Create() {
   );
 }
 
-/** The one to begin with: it asks for nothing that has to be there first. */
-const first = (jobs: JobType[]): JobType | undefined =>
-  jobs.find(({ inputs, light }) => !light && Object.values(inputs).every(({ optional }) => optional)) ?? jobs[0];
+/** The one to begin with: it asks for nothing that has to be there first, and best draws one picture. */
+const first = (jobs: JobType[]): JobType | undefined => {
+  const ready = jobs.filter(({ inputs, light }) => !light && Object.values(inputs).every(({ optional }) => optional));
+  return ready.find(({ output, program }) => output.kind === "image" && !program) ?? ready[0] ?? jobs[0];
+};
 
 function Workshop({ job, gone }: { job: JobType; gone: boolean }) {
   const known = useForms(({ drafts }) => drafts[job.full]);
