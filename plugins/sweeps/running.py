@@ -12,7 +12,6 @@ from .pictures import Thumbnails
 
 PARTS = 20  # after which the growing grid is shown
 MOST_INPUTS = 1_000  # of one job
-ENDED = ("done", "failed", "cancelled")
 TOLD = 20  # cells that failed
 
 
@@ -42,13 +41,15 @@ def run(
 
 
 def watched(children: list[Child], layout: Layout, thumbnails: Thumbnails, ctx: Context) -> list[Child]:
-    """The children once all have ended; leaves the program until the next part of them has, and shows what is there."""
-    ended = sum(child.state in ENDED for child in children)
-    if 0 < ended < len(children) and ctx.wants_preview:
-        ctx.preview(pictures.live([_first(child) for child in children], layout, thumbnails, ctx))
+    """The children once all have ended; after each part of them, what is there is shown."""
+    gathered: list[Child] = []
     for part in range(1, PARTS + 1):
-        ctx.gather(children[: -(-len(children) * part // PARTS)], allow_failed=True)
-    return children
+        gathered = ctx.gather(children[: -(-len(children) * part // PARTS)], allow_failed=True)
+        if len(gathered) < len(children) and ctx.wants_preview:
+            there = [_first(child) for child in gathered] + [None] * (len(children) - len(gathered))
+            if any(there):
+                ctx.preview(pictures.live(there, layout, thumbnails, ctx))
+    return gathered
 
 
 def _first(child: Child) -> Artifact | None:
