@@ -3,6 +3,7 @@
 Each function that is marked makes docs/images/NAME.png; `client.run(job, **values)` gives the results."""
 
 import sys
+import time
 from pathlib import Path
 
 import PIL.Image
@@ -66,6 +67,20 @@ def drift(client):
         "loopback", image=start, prompt=FIRST["prompt"], loops=10, denoising_strength=0.3, seed=1, steps=8
     )
     return client.run("drift_plot", images=[start, *loops], title="Drawn ten times from itself", height=600)[0].image()
+
+
+@picture("batch sheets stable_diffusion")
+def rounds(client):
+    """One of many drawings, and what came of it while a person picked."""
+    asks = {"prompt": "a {red|yellow} star on a {blue|green} background", "count": 2, "steps": 12, "bang_tags": False}
+    job = client.submit("rounds", asks | {"rounds": 2, "variations": 3, "finish_scale": 1.5, "denoising_strength": 0.5})
+    while job.refresh().state != "done":
+        asked = sorted(each["artifact"] for each in job.record.get("waits_for", []) if "artifact" in each)
+        for number, id in enumerate(asked):
+            picked = number in ((0, 2) if len(asked) == 3 else (0,))
+            client.call("review", {"ids": [id], "state": "picked" if picked else "rejected"})
+        time.sleep(0.2)
+    return client.run("lineage_tree", image=job.outputs[0], thumbnail=112)[0].image()
 
 
 def save(name, image):

@@ -187,11 +187,10 @@ def finished(
 def drawn(pictures: list[Picture], folder: str, ctx: Context) -> list[Picture]:
     """Draw them; of those that fail, it is told, and the others go on. Raises DependencyFailed if all do."""
     requests = [{"job": p.job, "params": p.recipe, "inputs": p.inputs, "key": p.key} for p in pictures]
-    children = ctx.submit_all(requests)
-    show([child.outputs[0] for child in children if child.outputs], len(children), ctx)
-    for some in range(len(children) // PARTS + 1, len(children), len(children) // PARTS + 1):
-        ctx.gather(children[:some], allow_failed=True)
-    ctx.gather(children, allow_failed=True)
+    asked, part = ctx.submit_all(requests), len(requests) // PARTS + 1
+    for some in range(part, len(asked), part):
+        show(ctx.gather(asked[:some], allow_failed=True), ctx)
+    children = ctx.gather(asked, allow_failed=True)
     if children and all(child.state != "done" for child in children):
         ctx.gather(children)
     made = []
@@ -203,16 +202,17 @@ def drawn(pictures: list[Picture], folder: str, ctx: Context) -> list[Picture]:
     return made
 
 
-def show(artifacts: list[Artifact], of: int, ctx: Context) -> None:
+def show(children: list[Child], ctx: Context) -> None:
     """The newest of what is there, while the rest is drawn."""
-    if len(artifacts) in (0, of) or not ctx.wants_preview:
+    newest = [child.outputs[0] for child in children[-SHOWN:] if child.outputs]
+    if not newest or not ctx.wants_preview:
         return
     from core.library.grids import square
 
-    pictures = [ctx.read(each) for each in artifacts[-SHOWN:]]
+    pictures = [ctx.read(each) for each in newest]
     for picture in pictures:
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
-    ctx.preview(square(pictures, 4))
+    ctx.preview(square(pictures, margin=4))
 
 
 def drawing_of(artifact: Artifact, asked: dict[str, Any]) -> dict[str, Any]:
