@@ -77,7 +77,7 @@ class Server:
         self.api = Api(self.sio, self.store, self.scheduler)
         self.queue = Queue(self.store, self.catalogue, self.scheduler, self.pool)
         following = Following(self.sio, config, self.store, self.catalogue, self.outgoing)
-        light = Light(self.store, self.catalogue, self.pool, self.sio)
+        light = Light(self.store, self.catalogue, self.pool, self.sio, run_blocking)
         self.library = Library(
             config, self.store, self.catalogue, self.scheduler, blobs, run_blocking, light.call, self.pool.devices
         )

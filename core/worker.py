@@ -114,7 +114,7 @@ class Worker:
             metrics["peak_bytes"] = peak.bytes()
         metrics |= {"total_seconds": round(time.monotonic() - started, 4), "memory_bytes": self._memory()}
         result = {"lease": lease, "state": state, "outputs": outputs, "error": error, "metrics": metrics}
-        self._outbox[lease] = calling.sendable(result | more, self._settings["max_message_bytes"])
+        self._outbox[lease] = calling.sendable(result | more, self._settings["max_message_bytes"], self._blobs)
         del self._contexts[lease]
         self._send_result(lease)
 

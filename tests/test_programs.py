@@ -225,6 +225,8 @@ class Work(Plugin):
 
 def test_many_children_fit_into_small_messages():
     with serve({"work": PROGRAMS}, max_message_bytes=100_000) as server, Wire(server) as wire:
+        plan = wire.call("plan", {"job": "squares", "params": {"number": 1500}})["plan"]
+        assert [job["params"]["number"] for job in plan["jobs"]] == list(range(1500))
         program = wire.submit("squares", {"number": 700})
         assert wire.ended(program, seconds=120)["state"] == "done"
 

@@ -148,8 +148,11 @@ def explain(failure: BaseException, plugin: str, context: Context) -> CoreError:
     return PluginError(f"{plugin}: {type(failure).__name__}: {str(failure)[:500]}")
 
 
-def sendable(result: dict[str, Any], limit: int) -> dict[str, Any]:
-    """`result` as it can be sent: one that is too large for a message would be sent, and refused, again and again."""
+def sendable(result: dict[str, Any], limit: int, blobs: Blobs) -> dict[str, Any]:
+    """`result` as it can be sent: one that is too large for a message would be sent, and refused, again and again. What
+    a light job or a plan answers goes as a blob then."""
+    if result.get("value") is not None and plain.too_large(result, limit):
+        result |= {"value": {"stored": blobs.write(json.dumps(result["value"]).encode())}}
     if problem := plain.too_large(result, limit):
         text = f"the result is too large to be told: {len(result['outputs']):,} outputs and their facts. {problem}"
         error = TooLarge(text, hint="Return fewer outputs, smaller facts, or one output of kind json.")

@@ -1,8 +1,11 @@
 """Light jobs, answered at once by a plugin's side process: no queue, no record. And plans: what a submit would make."""
 
+import json
 import math
+import re
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent import futures
 from concurrent.futures import Future
 from typing import Any
@@ -48,8 +51,10 @@ class Planned(pydantic.BaseModel):
 class Light:
     """`handlers` are bound by the API: each is called as `handler(owner, **request)`."""
 
-    def __init__(self, store: Store, catalogue: Catalogue, pool: Pool, sio: socketio.Server):
-        self._store, self._catalogue, self._pool = store, catalogue, pool
+    def __init__(
+        self, store: Store, catalogue: Catalogue, pool: Pool, sio: socketio.Server, run_blocking: Callable[..., Any]
+    ):
+        self._store, self._catalogue, self._pool, self._run_blocking = store, catalogue, pool, run_blocking
         sio.on("answered", self._answered, namespace=NAMESPACE)
         sio.on("announced", self._announced, namespace=NAMESPACE)
         self.handlers: list[Handler] = [self.call, self.plan]
@@ -77,7 +82,7 @@ class Light:
         runs = math.prod(len(items) for name, items in found.items() if items and not ports[name]["list"])
         plan: Row = {"params": complete, "count": None if output["list"] else runs}
         if known.about["plans"] or known.about["program"]:
-            plan |= _checked(known, self._ask("plan", known, complete, found))
+            plan |= self._run_blocking(_checked, known, self._ask("plan", known, complete, found))
         if "outputs" in plan:
             plan["count"] = len(plan["outputs"])
         names = Counter(each["job"] for each in plan.get("jobs", [])) or {known.name: 1}
@@ -103,7 +108,13 @@ class Light:
             "id": "", "name": job.name, "params": params, "inputs": inputs, "light": kind, "embed_metadata": "none",
             "session": "", "version": "", "program": job.about["program"], "low_memory": 0,
         }  # fmt: skip
-        return self._call(job.plugin, message)
+        value = self._call(job.plugin, message)
+        stored = value.get("stored") if isinstance(value, dict) else None
+        return self._run_blocking(self._read, stored) if re.fullmatch(r"[0-9a-f]{64}", str(stored)) else value
+
+    def _read(self, blob: str) -> Any:
+        """An answer that was too large for a message."""
+        return json.loads(self._pool.blobs.read(blob))
 
     def _call(self, plugin: PluginInfo, message: Row, again: bool = True) -> Any:
         """What the side process of a plugin answers. Raises Timeout, WorkerDied or what the plugin raised."""

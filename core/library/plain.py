@@ -34,17 +34,9 @@ class Json:
     def dumps(data: Any, **options: Any) -> str:
         """As json.dumps, but an answer with long lists is written in pieces."""
         answer = data[-1] if isinstance(data, list) and data else None
-        lists = [value for value in answer.values() if isinstance(value, list)] if isinstance(answer, dict) else []
-        if all(len(value) < LONG for value in lists):
+        if not isinstance(answer, dict) or not _long(answer):
             return compact(data)
-        fields = []
-        for key, value in answer.items():
-            if isinstance(value, list):
-                items = ",".join([json.dumps(item, **options) for item in fairly(value)])
-                fields.append(f"{json.dumps(key)}:[{items}]")
-            else:
-                fields.append(f"{json.dumps(key)}:{json.dumps(value, **options)}")
-        return "[" + "".join(json.dumps(item, **options) + "," for item in data[:-1]) + "{" + ",".join(fields) + "}]"
+        return "[" + "".join(json.dumps(item, **options) + "," for item in data[:-1]) + _pieces(answer, options) + "]"
 
     @staticmethod
     def loads(text: str, **options: Any) -> Any:
@@ -57,6 +49,21 @@ class Json:
             return json.loads(text, **options)
         except (ValueError, RecursionError):
             return ["(a message that is not JSON)"]
+
+
+def _long(value: Any, depth: int = 2) -> bool:
+    if isinstance(value, dict):
+        return depth > 0 and any(_long(each, depth - 1) for each in value.values())
+    return isinstance(value, list) and len(value) >= LONG
+
+
+def _pieces(value: Any, options: dict[str, Any], depth: int = 2) -> str:
+    """JSON of what has long lists, an item at a time."""
+    if not _long(value, depth):
+        return json.dumps(value, **options)
+    if isinstance(value, list):
+        return "[" + ",".join([json.dumps(item, **options) for item in fairly(value)]) + "]"
+    return "{" + ",".join(f"{json.dumps(key)}:{_pieces(each, options, depth - 1)}" for key, each in value.items()) + "}"
 
 
 def mapping(message: Any) -> dict[str, Any]:
