@@ -47,6 +47,7 @@ class All(Params):
     layers: list[Layer] = param([], max_length=2, help="What lies above it.")
     point: Point = param(Point(), advanced=True, help="Where.")
     extra: dict[str, Any] = param({}, advanced=True, help="Anything.")
+    paper: str = param("plain", choices=["plain", "coarse"], help="What it is drawn on.")
     separator: str = param("\\n", advanced=True, help="Between lines.")
 
 class Secret(Params):
@@ -227,9 +228,14 @@ def test_values_arrive_as_they_were_entered(create):
         "number": "5",
         "scale": "2.25",
         "seed": "12",
-        "extra": '{"a": [1]}',
     }.items():
         control(page, name).fill(value)
+    for at, (name, value) in enumerate([("a", "[1]"), ("gone", "2"), ("b", "plain words")], 1):
+        field(page, "extra").get_by_role("button", name="Add").click()
+        page.get_by_label(f"Name {at}").fill(name)
+        page.get_by_label(f"Value {at}").fill(value)
+    field(page, "extra").get_by_role("button", name="Remove gone").click()
+    control(page, "paper").fill("of rice")  # which is not among those that are offered
     page.get_by_label("Tile").check()
     control(page, "overlap").fill("3")
     control(page, "style").select_option(label="7")
@@ -250,8 +256,8 @@ def test_values_arrive_as_they_were_entered(create):
     assert output(page) == {
         "prompt": "a cat", "title": "two words", "number": 5, "scale": 2.25, "width": 32, "height": 64, "seed": 12,
         "style": 7, "model": "large.safetensors", "tile": True, "overlap": 3, "models": ["small.safetensors"],
-        "styles": [], "sides": ["up", "right"], "tags": ["a", "b"], "point": {"x": 4}, "extra": {"a": [1]},
-        "layers": [{"title": "", "kind": "soft", "blur": 9, "share": 1}], "separator": "\n",
+        "styles": [], "sides": ["up", "right"], "tags": ["a", "b"], "point": {"x": 4}, "extra": {"a": [1], "b": "plain words"},
+        "paper": "of rice", "layers": [{"title": "", "kind": "soft", "blur": 9, "share": 1}], "separator": "\n",
     }  # fmt: skip
 
 

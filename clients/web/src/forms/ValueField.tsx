@@ -6,8 +6,10 @@ import { Checkbox } from "./controls/Checkbox";
 import { ChoiceBox } from "./controls/ChoiceBox";
 import { JsonBox } from "./controls/JsonBox";
 import { NumberBox, SeedBox, SliderBox } from "./controls/numbers";
+import { PairsBox } from "./controls/PairsBox";
 import { SelectBox } from "./controls/SelectBox";
 import { SeveralBox } from "./controls/SeveralBox";
+import { SuggestBox } from "./controls/SuggestBox";
 import { LineBox, PromptBox, TextBox } from "./controls/texts";
 import { useForm } from "./context";
 import type { Field } from "./schema";
@@ -43,11 +45,13 @@ function controlOf(field: Field): React.ComponentType<ControlProps> {
   if (type === "array" && (offered || items?.type === "string" || ui.choices_from)) return SeveralBox;
   if (ui.choices_from) return ChoiceBox;
   if (field.enum) return SelectBox;
+  if (type === "string" && ui.choices) return SuggestBox;
   if (type === "boolean" && !nullable) return Checkbox;
   if (type === "boolean") return SelectBox;
   if (type === "integer" || type === "number") return numberOf(field);
   if (type === "string" && ui.counts) return PromptBox;
   if (type === "string" && (ui.widget === "textarea" || String(field.default ?? "").includes("\n"))) return TextBox;
+  if (type === "object" && field.additionalProperties && !nullable) return PairsBox; // any names, each with a value
   return type === "string" ? LineBox : JsonBox;
 }
 

@@ -166,6 +166,8 @@ export interface Plan {
   params: Values;
   count: number | null;
   outputs?: Record<string, any>[];
+  /** That a program begins with. */
+  jobs?: { job: string; params: Values; inputs: Record<string, unknown>; key: string }[];
   eta_seconds: number | null;
 }
 

@@ -77,7 +77,7 @@ export function Combobox({ id, names, value, onChoose, none, placeholder, free, 
             {name || none}
           </li>
         ))}
-        {open && !offered.length && <li className={css.note}>{free ? "Enter adds it." : "Nothing of that name."}</li>}
+        {open && !offered.length && <li className={css.note}>{free ? "Enter takes it." : "Nothing of that name."}</li>}
         {fitting.length > MOST_SHOWN && (
           <li className={css.note}>{(fitting.length - MOST_SHOWN).toLocaleString("en")} more: type to narrow</li>
         )}

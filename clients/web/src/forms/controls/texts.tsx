@@ -65,7 +65,7 @@ function attention(event: KeyboardEvent<HTMLTextAreaElement>): void {
   if (edit) carryOut(box, edit);
 }
 
-function grow(box: HTMLTextAreaElement): void {
+export function grow(box: HTMLTextAreaElement): void {
   box.style.height = "auto";
   if (box.scrollHeight) box.style.height = `${box.scrollHeight + 2}px`; // with its border
 }

@@ -1,6 +1,7 @@
 // The bar below the form: Run, how often, what it would make, what stands against it.
 
 import { ListPlus, Play, RotateCcw, X } from "lucide-react";
+import { useState } from "react";
 
 import { type Draft, extendNow, setDraft, useForms } from "../../app/intents";
 import { useServer } from "../../server/store";
@@ -8,6 +9,7 @@ import type { JobType, Plan } from "../../server/types";
 import { clock, duration, jobTitle } from "../../ui/format";
 import css from "./Create.module.css";
 import { useSubmitting } from "./submitting";
+import { Planned } from "./Planned";
 import { usePlan } from "./usePlan";
 
 const MOST_TIMES = 99;
@@ -18,6 +20,7 @@ export function RunBar({ job, draft, problem }: { job: JobType; draft: Draft; pr
   const plan = usePlan(job, draft);
   const waits = waiting > 0 && !online && `${waiting} ${waiting === 1 ? "waits" : "wait"} for the connection`;
   const seeds = plan && plannedSeeds(plan);
+  const [looks, setLooks] = useState(false);
   const extended = useForms(({ extended }) => extended[job.full]);
   return (
     <footer className={css.bar}>
@@ -32,7 +35,9 @@ export function RunBar({ job, draft, problem }: { job: JobType; draft: Draft; pr
       )}
       <p className={css.plan} role="status" title={seeds ? `Seeds: ${seeds}` : undefined}>
         {waits || (plan && planned(plan, job, times)) || "\u00a0"}
+        {!waits && plan?.jobs && plan.jobs.length > 0 && <button type="button" className={css.look} onClick={() => setLooks(true)}>Show them</button>}
       </p>
+      {looks && plan?.jobs && <Planned jobs={plan.jobs} onClose={() => setLooks(false)} />}
       <div className={css.run}>
         <button type="submit" className="primary" title="Ctrl+Enter">
           {extended ? <ListPlus size={16} aria-hidden="true" /> : <Play size={16} aria-hidden="true" />}
@@ -53,13 +58,16 @@ export function RunBar({ job, draft, problem }: { job: JobType; draft: Draft; pr
 }
 
 /** "4 images, about 12 s". */
-function planned({ count, outputs, eta_seconds }: Plan, { output }: JobType, times: number): string {
+function planned({ count, outputs, jobs, eta_seconds }: Plan, { output }: JobType, times: number): string {
   const number = (outputs?.length ?? count ?? 0) * times;
   const kind = output.kind === "text" || output.kind === "json" ? "result" : output.kind;
-  const many = number > 0 && `${number} ${kind}${number === 1 ? "" : "s"}`;
+  const many = jobs ? parts(jobs.length) : number > 0 && `${number} ${kind}${number === 1 ? "" : "s"}`;
   const long = eta_seconds && `about ${duration(Math.max(1, eta_seconds * times))}`;
   return [many, long].filter(Boolean).join(", ");
 }
+
+/** Of a program, what it begins with; what comes after may depend on that. */
+const parts = (jobs: number): string => (jobs === 1 ? "1 job" : `${jobs.toLocaleString()} jobs`);
 
 /** The seeds of several results, where they are not drawn anew each time. */
 function plannedSeeds({ outputs, params }: Plan): string {
