@@ -9,11 +9,10 @@ import PIL.Image
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from core.library.grids import grid  # noqa: E402
 from tests.serving import serve  # noqa: E402
 
 SIDE = 384
-PLUGINS = ("upscale", "faces", "color", "stable_diffusion", "sequence")
+PLUGINS = ("upscale", "faces", "color")
 PEOPLE = ROOT / "plugins/faces/tests/data/two.png"
 WAVES = ROOT / "docs/images/neon-waves.png"
 
@@ -42,21 +41,6 @@ def draw(run):
     beside("color", people.image(), run("equalize", image=people).image(), mask.image(), waves.image())
 
 
-def draw_sequence(client):
-    """As in plugins/sequence/README.md, a little larger."""
-    tale = (ROOT / "plugins/sequence/README.md").read_text("utf-8").split("```markdown\n")[1].split("```")[0]
-    styles = [
-        {"style": f"on a {color} background", "file_tag": color, "weight": weight}
-        for color, weight in (("blue", 0.7), ("white", 0.9))
-    ]
-    size = {"width": SIDE // 2, "height": SIDE // 2}
-    made = client.run("sequence", story=tale, styles=styles, seed=3, steps=12, save_individual=False, **size)
-    squares = [each.image() for each in made]
-    grid(squares, 2, above=("blue grid-0", "white grid-0"), margin=16).save(
-        ROOT / "docs/images/sequence.png", optimize=True
-    )
-
-
 def png(image):
     out = io.BytesIO()
     image.save(out, "PNG")
@@ -66,4 +50,3 @@ def png(image):
 if __name__ == "__main__":
     with serve({name: ROOT / "plugins" / name for name in PLUGINS}) as server, server.client() as client:
         draw(lambda job, **values: client.run(job, **values)[-1])
-        draw_sequence(client)

@@ -11,6 +11,7 @@ import PIL.Image
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from core.library.grids import grid  # noqa: E402
 from tests.serving import serve  # noqa: E402
 
 IMAGES = ROOT / "docs/images"
@@ -81,6 +82,19 @@ def rounds(client):
             client.call("review", {"ids": [id], "state": "picked" if picked else "rejected"})
         time.sleep(0.2)
     return client.run("lineage_tree", image=job.outputs[0], thumbnail=112)[0].image()
+
+
+@picture("sequence stable_diffusion")
+def sequence(client):
+    """The first chapter of the tale in plugins/sequence/README.md, in both styles."""
+    tale = (ROOT / "plugins/sequence/README.md").read_text("utf-8").split("```markdown\n")[1].split("```")[0]
+    styles = [
+        {"style": f"on a {color} background", "file_tag": color, "weight": weight}
+        for color, weight in (("blue", 0.7), ("white", 0.9))
+    ]
+    common = {"width": 192, "height": 192, "steps": 12, "seed": 3, "save_individual": False}
+    squares = [each.image() for each in client.run("sequence", story=tale, styles=styles, **common)]
+    return grid(squares, 2, above=("blue grid-0", "white grid-0"), margin=16)
 
 
 def save(name, image):
