@@ -11,6 +11,7 @@ from .grammar import one_line, parts_of
 
 SEEDS = 2**32
 MOST_CFG = 30
+MOST_PARTS = 500  # of one chain
 LOOKS = 20  # times that a preview of growing results is shown
 SHEET = {"gutter": 16, "max_side": 2096}
 COMMON = ("negative_prompt", "width", "height", "steps", "sampler", "schedule")
@@ -39,8 +40,13 @@ def drawings_of(params: Any, mode: str) -> list[Drawing]:
     if mode != "isi":
         prompt = one_line(params.prompt)
         return [Drawing(f"picture {number}", prompt, params.cfg_scale) for number in range(1, params.count + 1)]
-    found = []
-    for number, part in enumerate(parts_of(params.prompt, params.weights, params.weight_syntax), 1):
+    parts, found = parts_of(params.prompt, params.weights, params.weight_syntax), []
+    if len(parts) > MOST_PARTS:
+        raise InvalidParams(
+            f"prompt: {len(parts)} parts, of {MOST_PARTS} at most.", field="prompt",
+            hint="Send the others with the last result as picture.",
+        )  # fmt: skip
+    for number, part in enumerate(parts, 1):
         scale = round(params.cfg_scale * part.factor, 5)
         if not 0 <= scale <= MOST_CFG:
             raise InvalidParams(
@@ -58,29 +64,44 @@ def drawn(image: Artifact | None, params: Any, ctx: Context) -> list[Artifact]:
     drawings = drawings_of(params, mode)
     seed = params.seed if params.seed >= 0 else ctx.seed("seed")
     begin = None if image is None or mode == "txt2img" else fitted(image, params, ctx)
-    common = {name: getattr(params, name) for name in COMMON}
-    common |= {"model": params.checkpoint} if params.checkpoint else {}
-    children: list[Child] = []
-    history = []
-    for number, drawing in enumerate(drawings):
-        source = children[-1] if mode == "isi" and children else begin
-        own = {"prompt": drawing.prompt, "cfg_scale": drawing.cfg_scale}
-        own["seed"] = (seed + number * (params.seeds == "counting")) % SEEDS
-        own |= {"denoising_strength": params.denoising_strength} if source else {}
-        inputs = {"image": source} if source else {}
-        name = "img2img" if source else "txt2img"
-        children.append(ctx.submit(name, common | own | params.more, inputs, key=drawing.key))
-        history.append({"job": children[-1].id, "weight": drawing.weight} | own)
-    results = [finished(child, drawing.key, params, ctx) for child, drawing in zip(children, drawings, strict=True)]
-    results = results[-1:] if mode == "isi" and params.keep == "last" else results
-    sheet = []
+    if mode == "isi":
+        children: list[Child] = []
+        for number, drawing in enumerate(drawings):
+            source = children[-1] if children else begin
+            children.append(ctx.submit(**requested(drawing, number, source, params, seed)))
+    else:
+        children = ctx.submit_all(requested(drawing, k, begin, params, seed) for k, drawing in enumerate(drawings))
+    kept = slice(-1, None) if mode == "isi" and params.keep == "last" else slice(None)
+    results = finished(children[kept], drawings[kept], params, ctx)
+    others = []
     if params.sheet and len(results) > 1:
         captions = {"captions": [drawing.text for drawing in drawings]} if mode == "isi" else {}
-        sheet.append(ctx.submit("contact_sheet", SHEET | captions, {"images": results}, key="sheet"))
-    run = {"mode": mode, "prompt": params.prompt, "drawings": history}
-    record = ctx.submit("isi_record", {"run": run}, key="history")
+        sheet = {"job": "contact_sheet", "params": SHEET | captions, "inputs": {"images": results}}
+        others.append(sheet | {"key": "sheet"})
+    rows = [
+        {"part": drawing.text, "weight": drawing.weight, "cfg_scale": drawing.cfg_scale}
+        | {"seed": seed_of(k, params, seed), "job": children[k].id}
+        for k, drawing in enumerate(drawings)
+    ]
+    run = {"mode": mode, "prompt": params.prompt, "drawings": rows}
+    others.append({"job": "isi_record", "params": {"run": run}, "key": "history"})
+    others = ctx.submit_all(others)
     gathered(children, ctx)
-    return [output for child in ctx.gather([*results, *sheet, record])[:-1] for output in child.outputs]
+    return [output for child in ctx.gather([*results, *others])[:-1] for output in child.outputs]
+
+
+def requested(drawing: Drawing, number: int, source: Artifact | Child | None, params: Any, seed: int) -> dict[str, Any]:
+    given = {name: getattr(params, name) for name in COMMON}
+    given |= {"prompt": drawing.prompt, "cfg_scale": drawing.cfg_scale, "seed": seed_of(number, params, seed)}
+    given |= {"model": params.checkpoint} if params.checkpoint else {}
+    if source is None:
+        return {"job": "txt2img", "params": given | params.more, "key": drawing.key}
+    given["denoising_strength"] = params.denoising_strength
+    return {"job": "img2img", "params": given | params.more, "inputs": {"image": source}, "key": drawing.key}
+
+
+def seed_of(number: int, params: Any, seed: int) -> int:
+    return (seed + (number if params.seeds == "counting" else 0)) % SEEDS
 
 
 def fitted(image: Artifact, params: Any, ctx: Context) -> Artifact | Child:
@@ -111,14 +132,16 @@ def fitted(image: Artifact, params: Any, ctx: Context) -> Artifact | Child:
     return ctx.submit("crop", box, {"image": image}, key="crop")
 
 
-def finished(child: Child, key: str, params: Any, ctx: Context) -> Child:
+def finished(children: list[Child], drawings: list[Drawing], params: Any, ctx: Context) -> list[Child]:
     """What comes after a drawing; the next drawing of a chain goes on without it."""
-    if params.equalize:
-        child = ctx.submit("equalize", {"method": "channels"}, {"image": child}, key=f"{key}/equalize")
-    if params.scale != 1:
-        enlarging = {"model": params.upscaler, "scale": params.scale}
-        child = ctx.submit("upscale", enlarging, {"image": child}, key=f"{key}/upscale")
-    return child
+    steps = [("equalize", {"method": "channels"})] if params.equalize else []
+    steps += [("upscale", {"model": params.upscaler, "scale": params.scale})] if params.scale != 1 else []
+    for job, given in steps:
+        children = ctx.submit_all(
+            {"job": job, "params": given, "inputs": {"image": child}, "key": f"{drawing.key}/{job}"}
+            for drawing, child in zip(drawings, children, strict=True)
+        )
+    return children
 
 
 def gathered(children: list[Child], ctx: Context) -> None:

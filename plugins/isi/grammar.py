@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from core.plugin import InvalidParams
 
+MOST = 100  # that a part may weigh
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)\s*")
 PLAIN = str.maketrans("", "", "():")
 ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in "()[]\\"})
@@ -33,12 +34,16 @@ def parts_of(prompt: str, weights: str = "cfg", syntax: str = "head") -> list[Pa
     parts = []
     for number, group in enumerate(groups, 1):
         joined = f"{shared},{group}" if shared else group
+        text, weight = (group, weight_of_all(joined, number)) if syntax == "seed_commit" else weighted(group, number)
+        if abs(weight) > MOST:
+            raise InvalidParams(
+                f"prompt: part {number}, {group[:80]!r}, weighs {weight:g}, more than {MOST}.", field="prompt",
+                hint="Usual weights are 0.5 to 1.5.",
+            )  # fmt: skip
         if syntax == "seed_commit":
-            weight = weight_of_all(joined, number)
             plain = joined.translate(ESCAPED) if weights == "cfg" else joined
             parts.append(Part(group, weight, plain, weight if weights == "cfg" else 1))
             continue
-        text, weight = weighted(group, number)
         shown = f"({text}:{weight:g})" if weights == "attention" and weight != 1 else text
         parts.append(Part(group, weight, f"{shared},{shown}" if shared else shown, weight if weights == "cfg" else 1))
     return parts
@@ -71,14 +76,18 @@ def weighted(group: str, number: int = 1) -> tuple[str, float]:
     if group.count("(") != group.count(")"):
         return group.translate(PLAIN).strip(), 1.0
     pairs = _around(group)
-    return group[pairs : len(group) - pairs].strip(), round(1.1**pairs, 5)
+    return group[pairs : len(group) - pairs].strip(), by_pairs(pairs)
+
+
+def by_pairs(count: int) -> float:
+    return round(1.1 ** min(count, 1_000), 5)
 
 
 def weight_of_all(joined: str, number: int = 1) -> float:
     """What the first published version reads from group and shared text together."""
     if ":" in joined:
         return _number(joined.split(":")[1].rstrip(")"), joined, number)
-    return round(1.1 ** joined.count("("), 5) if joined.count("(") == joined.count(")") else 1.0
+    return by_pairs(joined.count("(")) if joined.count("(") == joined.count(")") else 1.0
 
 
 def _around(group: str) -> int:

@@ -105,7 +105,8 @@ def test_the_first_version_draws_brackets_as_text():
         ("{a}", "no part to draw"), ("{a};;", "no part to draw"), ("", "no part to draw"),
         ("a;(b:big)", "part 2, '(b:big)', has 'big'"), ("(a:nan)", "has 'nan'"), ("(a:1e5)", "has '1e5'"),
         ("(a:)", "has ''"), ("a;(b:5)", "its CFG scale would be 35"), ("(a:-1)", "its CFG scale would be -7"),
-        (f"(a:{'9' * 400})", "its CFG scale would be inf"),
+        (f"(a:{'9' * 400})", "weighs inf, more than 100"), ("(" * 9000 + ")" * 9000, "more than 100"),
+        ("a;" * 501, "501 parts, of 500 at most"),
     ],
 )  # fmt: skip
 def test_mistakes_say_which_part_and_what_to_do(prompt, words):
