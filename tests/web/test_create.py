@@ -256,7 +256,8 @@ def test_values_arrive_as_they_were_entered(create):
     assert output(page) == {
         "prompt": "a cat", "title": "two words", "number": 5, "scale": 2.25, "width": 32, "height": 64, "seed": 12,
         "style": 7, "model": "large.safetensors", "tile": True, "overlap": 3, "models": ["small.safetensors"],
-        "styles": [], "sides": ["up", "right"], "tags": ["a", "b"], "point": {"x": 4}, "extra": {"a": [1], "b": "plain words"},
+        "styles": [], "sides": ["up", "right"], "tags": ["a", "b"], "point": {"x": 4},
+        "extra": {"a": [1], "b": "plain words"},
         "paper": "of rice", "layers": [{"title": "", "kind": "soft", "blur": 9, "share": 1}], "separator": "\n",
     }  # fmt: skip
 
