@@ -217,8 +217,9 @@ class Artifact:
         """Write the file, or one named after it in the folder `path`; returns where it is."""
         path = Path(path)
         if path.is_dir():  # a name from elsewhere must not lead out of the folder
-            name = Path(self.record.get("name") or "").name
-            path /= name if name.strip(". ") else f"{self.id}{SUFFIXES.get(self.kind, '')}"
+            name, suffix = Path(self.record.get("name") or "").name, SUFFIXES.get(self.kind, "")
+            name += suffix if name and self.record.get("job") else ""  # what a program has named; an upload has its own
+            path /= name if name.strip(". ") else f"{self.id}{suffix}"
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
         part.write_bytes(self.bytes())
         part.replace(path)

@@ -24,6 +24,7 @@ from core.errors import InvalidParams, Unauthorized, UnknownArtifact
 from core.jobs import Row, Store
 from core.library import media
 from core.library.review import owned
+from core.types import KINDS
 
 SAFE_INLINE = (
     "image/png",
@@ -77,7 +78,7 @@ def mount(
         else:
             answer = flask.send_file(
                 path, row["mime"], as_attachment=not row["mime"].startswith(SAFE_INLINE),
-                download_name=row["name"] or row["id"], etag=row["sha256"], conditional=True,
+                download_name=_called(row), etag=row["sha256"], conditional=True,
             )  # fmt: skip
         answer.headers["X-Content-Type-Options"] = "nosniff"
         answer.headers["Content-Security-Policy"] = (
@@ -125,6 +126,12 @@ class Turns:
             large = True
         with self._large if large else contextlib.nullcontext(), self._few:
             yield
+
+
+def _called(row: Row) -> str:
+    """The name of its file: an upload's has its suffix, one that a program has given has none."""
+    suffix = KINDS[row["kind"]].suffix if row["job"] and row["name"] else ""
+    return (row["name"] or row["id"]) + suffix
 
 
 def _converted(row: Row, path: Path, wanted: Wanted, turns: Turns, run_blocking: Callable[..., Any]) -> flask.Response:

@@ -47,14 +47,15 @@ export async function download(artifacts: ArtifactRecord[], format: Format = "or
     const suffix = converted ? format.replace("jpeg", "jpg") : SUFFIXES[artifact.kind] ?? "bin";
     const link = document.createElement("a");
     link.href = converted ? `${pictureUrl(artifact)}&format=${format}` : pictureUrl(artifact);
-    link.download = converted || !artifact.name ? `${stem(artifact)}.${suffix}` : artifact.name;
+    const whole = !converted && !artifact.job && artifact.name; // an upload's has its suffix, one that a program gave has none
+    link.download = whole || `${stem(artifact)}.${suffix}`;
     link.click();
   }
   if (artifacts.length > 1) say(`Downloaded ${artifacts.length} results.`);
 }
 
-function stem({ id, name, facts }: ArtifactRecord): string {
-  if (name) return name.replace(/\.\w+$/, "");
+function stem({ id, job, name, facts }: ArtifactRecord): string {
+  if (name) return job ? name : name.replace(/\.\w+$/, "");
   return [facts.seed, id].filter((part) => part !== undefined).join("-");
 }
 
