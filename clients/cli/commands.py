@@ -12,6 +12,7 @@ from clients.cli import (
     batch,
     collecting,
     completion,
+    exploring,
     importing,
     keeping,
     listing,
@@ -53,8 +54,8 @@ def arguments() -> Parser:
         made.set_defaults(function=function)
         return made
 
-    groups = (running, batch, steering, listing, watching, reviewing, keeping, collecting, importing, completion)
-    for group in (*groups, console):
+    groups = (running, batch, exploring, steering, listing, watching, reviewing, keeping, collecting, importing)
+    for group in (*groups, completion, console):
         group.add(command)
     return parser
 

@@ -1,7 +1,7 @@
 """The programs: many pictures of a prompt, and many of a picture."""
 
-import itertools
 import math
+import re
 import time
 from typing import Any
 
@@ -27,7 +27,6 @@ PARTS = 20  # how often a program is waked to show what is there: each time it r
 SAMPLERS = {"seed": "PLMS", "head": "DDIM"}
 DIVISOR = 32  # of the sides of what is redrawn
 MOST = 2_000  # redrawings
-ENDED = ("done", "failed", "cancelled")
 
 
 def explore(params: ExploreParams, ctx: Context, settings: Settings) -> list[Artifact]:
@@ -48,14 +47,9 @@ def go_on(image: Artifact | None, params: ContinueParams, ctx: Context, settings
 
 
 def _explored(
-    prompt: str,
-    negative: str,
-    scale: float,
-    size: dict[str, int],
-    params: ExploreParams,
-    new_folder: bool,
+    prompt: str, negative: str, scale: float, size: dict[str, int], params: ExploreParams, new_folder: bool,
     ctx: Context,
-) -> list[Artifact]:
+) -> list[Artifact]:  # fmt: skip
     steps = params.steps or steps_of(scale, params.version)
     options = {"steps": steps, "cfg_scale": scale, "sampler": params.sampler or SAMPLERS[params.version]}
     options = _options(params, options | size | {"prompt": prompt, "negative_prompt": negative})
@@ -65,14 +59,17 @@ def _explored(
     for number, seed in enumerate(seeds, 1):
         stems.append(f"{folder}/{stem_of(started, number, scale, steps, seed, names=params.names)}")
         requests.append({"job": "txt2img", "params": options | {"seed": seed}, "key": f"picture {number}"})
-    rests, pictures, first = Rests(params.cooling, params.count, ctx), [], []
-    for some in [[each] for each in requests] if rests.wanted else [requests]:
+    found, pictures = Found(stems, ctx), []
+    for some in [[each] for each in requests] if params.cooling.strip() else [requests]:
         pictures += ctx.submit_all(some)
-        if first := rests.after(pictures[-1]):
-            break
-    results = _gathered(pictures, stems, first, ctx)
+        if len(pictures) < len(requests):
+            if not _is_planned(pictures[0]):
+                found.take(pictures[-1:])
+            _rest(params.cooling, len(pictures), ctx)
+    results = found.take_all(pictures)
     if not params.scratch and new_folder:
         _write_down(prompt, negative, ctx)
+    _tell(results, folder, ctx)
     return results
 
 
@@ -88,10 +85,13 @@ def vary(image: Artifact, params: VaryParams, ctx: Context) -> list[Artifact]:
     chain = [*redraws(transform, _seeds(params.seed, loops, "loop", ctx))]
     options = {"steps": params.steps, "sampler": params.sampler, "negative_prompt": negative}
     options = _options(params, options | _reduced(picture))
-    rests, first = Rests(params.cooling, len(chain), ctx), []
+    started, folder = _started(ctx), folder_of(prompt, negative)
+    kept = [each for each in chain if each.saved]
+    stems = [f"{folder}/{_stem(started, number, each, params)}" for number, each in enumerate(kept, 1)]
+    found = Found(stems, ctx)
     drawn: dict[str | None, Any] = {None: image}
     last: dict[str | None, Any] = {None: image}  # in corrected colours, where they are corrected
-    for wave in [[each] for each in chain] if rests.wanted else waves(chain):
+    for wave in [[each] for each in chain] if params.cooling.strip() else waves(chain):
         starts = drawn if params.correction == "seed" else last
         requests = [_redrawing(each, options, prompt, starts[each.start]) for each in wave]
         children = {each.key: child for each, child in zip(wave, ctx.submit_all(requests), strict=True)}
@@ -99,54 +99,59 @@ def vary(image: Artifact, params: VaryParams, ctx: Context) -> list[Artifact]:
         corrections = {each.key: _correcting(each, params, drawn[each.key], last, image) for each in wave}
         corrections = {key: request for key, request in corrections.items() if request}
         last |= zip(corrections, ctx.submit_all(corrections.values()), strict=True)
-        if first := rests.after(last[wave[-1].key]):
-            break
-    started, folder = _started(ctx), folder_of(prompt, negative)
-    kept = [each for each in chain if each.saved]
-    stems = [f"{folder}/{_stem(started, number, each, params)}" for number, each in enumerate(kept, 1)]
-    results = _gathered([last[each.key] for each in kept if each.key in last], stems, first, ctx)
+        if params.cooling.strip() and len(last) <= len(chain):
+            (each,) = wave
+            if not _is_planned(last[each.key]):
+                found.take([last[each.key]]) if each.saved else ctx.gather([last[each.key]], allow_failed=True)
+            _rest(params.cooling, len(last) - 1, ctx)
+    results = found.take_all([last[each.key] for each in kept])
     if params.add.strip():
         _write_down(prompt, negative, ctx)
     _put_aside(chain, drawn, last, started, ctx)
+    _tell(results, folder, ctx)
     if params.drift:
         results.append(_drift(chain, last, f"{folder}/{started}_drift", ctx))
     return results
 
 
-class Rests:
-    """Pauses between pictures. One after the other is submitted then, so that nobody draws meanwhile."""
+class Found:
+    """Results as they come: named, and shown while there are more to come. Each is of one child, in their order."""
 
-    def __init__(self, cooling: str, pictures: int, ctx: Context):
-        self.wanted = bool(cooling.strip())
-        self._cooling, self._left, self._ctx, self._drawn = cooling, pictures, ctx, 0
+    def __init__(self, stems: list[str], ctx: Context):
+        self._stems, self._ctx, self._taken, self._made = stems, ctx, 0, []
 
-    def after(self, child: Child) -> list[Child]:
-        """What has to end before the next picture may be submitted; nothing while a program is only planned."""
-        self._drawn, self._left = self._drawn + 1, self._left - 1
-        seconds, planned = rests(self._cooling, self._drawn), child.id.startswith("planned ")
-        if not (self.wanted and seconds and self._left):
-            return []
-        if child.state not in ENDED and not planned:
-            return [child]
-        rest = self._ctx.submit("flows.wait", {"seconds": seconds}, key=f"rest {self._drawn}")
-        return [] if rest.state in ENDED or planned else [rest]
+    def take(self, children: list[Child]) -> None:
+        """Wait for them. What could not be drawn is left out."""
+        stems = self._stems[self._taken : self._taken + len(children)]
+        ended = self._ctx.gather(children, allow_failed=True)
+        made = [(child.outputs[0], stem) for child, stem in zip(ended, stems, strict=True) if child.outputs]
+        self._ctx.name_all(made)
+        self._taken, self._made = self._taken + len(children), [*self._made, *(artifact for artifact, _ in made)]
+        if made and self._taken < len(self._stems) and self._ctx.wants_preview:
+            self._ctx.preview(self._ctx.read(made[-1][0]))
+
+    def take_all(self, children: list[Child]) -> list[Artifact]:
+        """What all of them made, those that were taken before among them. Raises DependencyFailed if it is nothing."""
+        part = math.ceil(len(children) / PARTS)
+        while rest := children[self._taken :]:
+            self.take(rest[:part])
+        if len(self._made) < len(children):
+            self._ctx.gather(children, allow_failed=bool(self._made))
+            self._ctx.log(f"{len(children) - len(self._made)} of {len(children)} pictures could not be drawn.")
+        return self._made
 
 
-def _gathered(children: list[Child], stems: list[str], first: list[Child], ctx: Context) -> list[Artifact]:
-    """What they made, once all have ended, named; what is there is named and shown before. `first` is waited for
-    before the rest is submitted."""
-    there = [*itertools.takewhile(lambda child: child.state in ENDED, children)]
-    pairs = zip(there, stems, strict=False)
-    ctx.name_all([(child.outputs[0], stem) for child, stem in pairs if child.outputs])
-    done = [child.outputs[0] for child in there if child.outputs]
-    if done and len(there) < len(stems):
-        ctx.preview(ctx.read(done[-1]))
-    ctx.gather(first, allow_failed=True)
-    part = math.ceil(len(stems) / PARTS)
-    ctx.gather(children[: len(there) + part], allow_failed=bool(done) or len(there) < len(children))
-    if len(done) < len(children):
-        ctx.log(f"{len(children) - len(done)} of {len(children)} pictures could not be drawn.")
-    return done
+def _is_planned(child: Child) -> bool:
+    """Whether it stands for one that is not there, as nothing is while a program is only planned."""
+    return child.id.startswith("planned ")
+
+
+def _rest(cooling: str, drawn: int, ctx: Context) -> None:
+    """The pause after the picture of that number."""
+    if seconds := rests(cooling, drawn):
+        rest = ctx.submit("flows.wait", {"seconds": seconds}, key=f"rest {drawn}")
+        if not _is_planned(rest):  # a plan goes on to what comes after
+            ctx.gather([rest])
 
 
 def _put_aside(
@@ -169,12 +174,18 @@ def _write_down(prompt: str, negative: str, ctx: Context) -> None:
     ctx.name(note.outputs[0], f"{folder_of(prompt, negative)}/prompt")
 
 
+def _tell(results: list[Artifact], folder: str, ctx: Context) -> None:
+    ctx.log(f"{len(results)} {'picture' if len(results) == 1 else 'pictures'} in {folder}")
+
+
 def _drift(chain: list[Redraw], last: dict[str | None, Any], stem: str, ctx: Context) -> Artifact:
     """How lightness and colours have gone, from the picture that was given through all that were made of it."""
-    keys = [None, *(each.key for each in chain)]
-    made = {key: last[key] for key in keys if key is None or last[key].outputs}
-    labels = ["given" if key is None else key.replace("loop ", "").replace("/step ", ".") for key in made]
-    (plot,) = ctx.gather([ctx.submit("drift_plot", {"labels": labels}, {"images": [*made.values()]}, key="drift")])
+    ended = ctx.gather([last[each.key] for each in chain], allow_failed=True)
+    made = {each.key: child for each, child in zip(chain, ended, strict=True) if child.outputs}
+    labels = ["given", *(key.replace("loop ", "").replace("/step ", ".") for key in made)]
+    (plot,) = ctx.gather(
+        [ctx.submit("drift_plot", {"labels": labels}, {"images": [last[None], *made.values()]}, key="drift")]
+    )
     ctx.name(plot.outputs[0], stem)
     return plot.outputs[0]
 
@@ -189,7 +200,7 @@ def _prompt(params: Drawing, known: str, missing: str) -> str:
 def _options(params: Drawing, own: dict[str, Any]) -> dict[str, Any]:
     """What each job that draws is told. Raises InvalidParams where `more` says what has a parameter of its own."""
     own |= {"model": params.model, "schedule": params.schedule}
-    if twice := params.more.keys() & {*own, "seed", "cfg_scale", "denoising_strength"}:
+    if twice := params.more.keys() & {*own, "prompt", "seed", "cfg_scale", "denoising_strength"}:
         text = f"more: {', '.join(sorted(twice))} cannot be there."
         raise InvalidParams(text, field="more", hint="The job has a parameter of its own for it, or decides it.")
     return params.more | {name: value for name, value in own.items() if value != ""}
@@ -207,10 +218,7 @@ def _started(ctx: Context) -> str:
 
 
 def _number(text: str | None) -> float:
-    try:
-        return min(max(float(text or 0), 0), 30)
-    except ValueError:
-        return 0
+    return min(float(text), 30) if re.fullmatch(r"\d+(\.\d+)?", text or "") else 0
 
 
 def _reduced(picture: Image) -> dict[str, int]:
@@ -224,7 +232,9 @@ def _transform(params: VaryParams, ctx: Context) -> tuple[Transform, int]:
     if params.program:
         found = Transform(program=params.program)
     else:
-        found = named(params.transform, params.version, ctx.models.folder)
+        known = f"transform {params.transform} {params.version}"  # as it was when the program began
+        found = ctx.once(known, lambda: named(params.transform, params.version, ctx.models.folder).model_dump())
+        found = Transform(**found)
     switches = {
         "multi_step": {"single-step": False, "multi-step": True}.get(params.chain),
         "loop_to_loop": {"off": False, "on": True}.get(params.loop_to_loop),
