@@ -2,11 +2,13 @@
 
 import io
 import re
+import shlex
 
 import PIL.Image
 import pytest
 
 from tests.serving import ROOT, serve
+from tests.shell import in_process
 from tests.wire import Wire
 
 PAINT = """
@@ -256,3 +258,42 @@ def test_pictures_without_number_come_in_no_order_of_chance(wire):
     made = names(wire, ended)
     assert made == sorted(made) and [name.partition("@")[2] for name in made[:3]] == ["00", "01", "02"]
     assert len({*made}) == 22
+
+
+def test_more_pictures_are_added_and_what_was_looked_at_is_not_asked_about_again(wire):
+    asks = {"prompt": "a newt", "count": 2, "rounds": 0, "finish": False}
+    program = wire.submit("rounds", asks)
+    first = asked(wire, program, 2)
+    say(wire, [[*first.values()][0]], "rejected")
+    more = wire.call("retry", {"id": program, "extend": True, "params": {"count": 3}})["job"]["id"]
+    assert more == program, "in place, for it has not ended"
+    second = asked(wire, program, 2)
+    assert [*second] == [[*first][1], [*first][0].replace("@0", "@2")]
+    say(wire, second.values(), "picked")
+    assert names(wire, wire.ended(program)) == [*second]
+    again = wire.call("retry", {"id": program, "extend": True, "params": {"count": 5}})["job"]["id"]
+    say(wire, asked(wire, again, 2).values(), "picked")
+    assert len(names(wire, wire.ended(again))) == 4
+    made = children(wire, again, "paint.txt2img")
+    assert len({each["params"]["seed"] for each in made}) == 5
+
+
+@pytest.mark.torch
+def test_the_examples_of_the_readme_run(artist, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    readme = (ROOT / "plugins" / "batch" / "README.md").read_text("utf-8")
+    first, *others = re.findall(r"^python3 (.*)$", readme, re.MULTILINE)
+    with artist.client() as client, Wire(artist) as wire:
+        program = in_process(client, *shlex.split(first)[2:], stdin="").stdout.strip()
+        for count in (3, 2):
+            good, *bad = asked(wire, program, count).values()
+            say(wire, bad, "rejected")
+            say(wire, [good], "picked")
+        assert len(wire.ended(program)["outputs"]) == 1
+        for line in others:
+            piped = ""
+            for command in line.split(" | "):
+                ran = in_process(client, *shlex.split(command.removeprefix("python3 "))[2:], stdin=piped)
+                assert ran.returncode == 0, ran.stderr
+                piped = ran.stdout
+    assert len([*(tmp_path / "varied").iterdir()]) == 2 and len([*(tmp_path / "large").iterdir()]) == 1
