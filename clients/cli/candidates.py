@@ -7,7 +7,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-from clients.cli import batch, describing, running, show
+from clients.cli import batch, describing, flowing, running, show
 from clients.cli.base import connection_options
 from clients.cli.flags import JobParser
 from clients.python import Client, ServerError
@@ -44,7 +44,7 @@ def _next(client: Client, parser: argparse.ArgumentParser, words: list[str], sta
         if words[0] == "retry":
             yield from _of_retry(client, words[1:], start)
         elif rest and len(words) > len(first):
-            own = batch.options() if words[0] == "batch" else running.run_options()
+            own = {"batch": batch.options, "flow": flowing.options}.get(words[0], running.run_options)()
             yield from _of_job(client, words[1], own, words[1 + len(first) :], start)
         else:
             yield from _of_parser(
@@ -126,6 +126,8 @@ def _values(client: Client, action: argparse.Action, command: str, start: str) -
         yield from (Candidate(each["id"]) for each in client.call("sessions", {"limit": RECENT})["sessions"])
     elif action.dest == "list":
         yield from map(Candidate, describing.tree(client.plugins())["lists"])
+    elif what == "FLOW":
+        yield from map(Candidate, client.choices("call/flows"))
     elif what == "ARTIFACT":
         yield from _artifacts(client)
     elif action.dest == "id" or what == "ID":
@@ -158,7 +160,7 @@ def _artifacts(client: Client, kind: str | None = None) -> Iterator[Candidate]:
 
 def _files(action: argparse.Action, start: str) -> Iterator[Candidate]:
     """For flags that take a file: those in the folder that the line names so far."""
-    if action.type is not Path and action.metavar not in ("FILE", "PATH", "FOLDER", "FILE.json"):
+    if action.type is not Path and action.metavar not in ("FILE", "PATH", "FOLDER", "FILE.json", "FLOW"):
         return
     typed, _, _ = start.rpartition("/")
     folder = Path(typed + "/" if start.startswith("/") or typed else ".").expanduser()

@@ -13,6 +13,7 @@ from clients.cli import (
     collecting,
     completion,
     exploring,
+    flowing,
     importing,
     keeping,
     listing,
@@ -54,8 +55,8 @@ def arguments() -> Parser:
         made.set_defaults(function=function)
         return made
 
-    groups = (running, batch, exploring, steering, listing, watching, reviewing, keeping, collecting, importing)
-    for group in (*groups, completion, console):
+    groups = (running, flowing, batch, exploring, steering, listing, watching, reviewing, keeping)
+    for group in (*groups, collecting, importing, completion, console):
         group.add(command)
     return parser
 

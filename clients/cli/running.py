@@ -1,4 +1,4 @@
-"""Running jobs: `run` and `flow`, what they would make (`--plan`), following them, and what becomes of the results."""
+"""Running jobs: `run`, what they would make (`--plan`), following them, and what becomes of the results."""
 
 import argparse
 import json
@@ -37,10 +37,6 @@ def add(command: Command) -> None:
         "job", help="For example txt2img; the command plugins lists all. Or FORM.json, or - for a pipe."
     )
     running.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help="The job's flags.")
-    flowing = command("flow", flow, "Run several jobs, of which later ones use results of earlier ones.")
-    flowing.add_argument("file", metavar="FILE.json", help=f"Or - for a pipe. Holds {FORMS}.")
-    for action in flow_options()._actions:
-        flowing._add_action(action)
     again = command("retry", retry, "Submit jobs that have ended once more, with changes if you like.", usage=RETRY)
     again.add_argument("words", nargs=argparse.REMAINDER, metavar="...", help=AGAIN)
     saving = command("download", download, "Save artifacts.")
@@ -115,6 +111,10 @@ def read_forms(word: str) -> list[dict[str, Any]]:
         found = json.loads(sys.stdin.buffer.read() if word == "-" else Path(word).read_bytes())
     except ValueError as error:
         raise InvalidParams(f"{word}: it is not JSON: {error}.") from error
+    return forms_in(found, word)
+
+
+def forms_in(found: Any, word: str) -> list[dict[str, Any]]:
     if isinstance(found, dict) and "form" in found:  # what a light job found out about a picture
         if not found["form"]:
             notes = " ".join(found.get("notes", []))
@@ -276,23 +276,6 @@ def print_outputs(outputs: list[Artifact], as_pictures: bool) -> None:
         )
     if outputs and outputs[0].kind not in ("text", "json") and terminal:
         show.err.print("Save with: download ID, or run with --out FILE.", style="dim")
-
-
-def flow(client: Client, flags: argparse.Namespace) -> int:
-    forms = read_forms(flags.file)
-    for form in forms:
-        announced(client, form["job"])
-    if hasattr(flags, "plan"):
-        return tell_plans([plan_of(client, form) for form in forms], wants_json(flags))
-    return finish(client, client.flow([form | queueing(flags) for form in forms]), flags, wants_json(flags))
-
-
-def plan_of(client: Client, form: dict[str, Any]) -> dict[str, Any]:
-    """The plan of one job of a flow; of one that needs results of another, what it is told only."""
-    needs = [each for given in of_form(form).values() for each in given if isinstance(each, dict)]
-    if needs:
-        return {"job": form["job"], "params": form.get("params", {}), "count": None, "eta_seconds": None}
-    return client.plan(form["job"], form.get("params"), form.get("inputs"))
 
 
 def retry(client: Client, flags: argparse.Namespace) -> int:

@@ -1,9 +1,10 @@
 """Flows: jobs made of jobs, as files. Each saved one is a job; `run` takes one that is not saved, `wait` waits."""
 
 import inspect
+import itertools
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
 
@@ -17,6 +18,11 @@ LOOK_SECONDS = 0.2
 FILE = "A flow, as docs/flows.md tells: an object with jobs."
 
 
+Images = Annotated[list[Image] | None, "For its inputs that take images or masks, in their order."]
+Texts = Annotated[list[Text] | None, "For its other inputs, in their order."]
+UNSAVED = dict.fromkeys(("image", "mask"), "flows.run") | {"text": "flows.run_texts", "json": "flows.run_values"}
+
+
 class Wait(Params):
     seconds: float = param(5, ge=0, le=86_400, unit="seconds", help="How long.")
 
@@ -27,7 +33,10 @@ class Words(Params):
 
 class Unsaved(Params):
     flow: dict[str, Any] = param(..., widget="textarea", help=FILE)
-    values: dict[str, Any] = param({}, help="Values of its parameters, by name; of inputs, ids of artifacts.")
+    values: dict[str, Any] = param(
+        {},
+        help="Values of its parameters, by name; of inputs, ids of artifacts, or which of the images or texts, from 0.",
+    )
 
 
 class Saved(Params):
@@ -50,16 +59,19 @@ class Flows(Plugin):
         return ANNOUNCED.jobs(models, RESERVED)
 
     @job(program=True, concurrency=AT_ONCE)
-    def run(self, images: list[Image] | None, texts: list[Text] | None, params: Unsaved, ctx: Context) -> list[Image]:
-        """Run a flow that is not saved. The images and texts are for its inputs, in their order."""
+    def run(self, images: Images, texts: Texts, params: Unsaved, ctx: Context) -> list[Image]:
+        """Run a flow that is not saved."""
         return _run_unsaved(images, texts, params, ctx, "image")
 
     @job(program=True, concurrency=AT_ONCE)
-    def run_texts(
-        self, images: list[Image] | None, texts: list[Text] | None, params: Unsaved, ctx: Context
-    ) -> list[Text]:
+    def run_texts(self, images: Images, texts: Texts, params: Unsaved, ctx: Context) -> list[Text]:
         """Run a flow that is not saved and gives texts."""
         return _run_unsaved(images, texts, params, ctx, "text")
+
+    @job(program=True, concurrency=AT_ONCE)
+    def run_values(self, images: Images, texts: Texts, params: Unsaved, ctx: Context) -> list[Json]:
+        """Run a flow that is not saved and gives JSON values."""
+        return _run_unsaved(images, texts, params, ctx, "json")
 
     @job(program=True, concurrency=AT_ONCE)
     def wait(self, params: Wait, ctx: Context) -> Json:
@@ -107,6 +119,7 @@ class Flows(Plugin):
             return {"problems": error.extra["errors"]}
         return {
             "problems": checking.problems(flow, ctx), "params": flow.params.model_json_schema(), "gives": flow.gives,
+            "help": flow.help,
             "inputs": {name: {"kind": port.kind, "list": port.list, "optional": port.optional, "help": port.help}
                        for name, port in flow.inputs.items()},
         }  # fmt: skip
@@ -139,20 +152,35 @@ def job_of(name: str, data: Any) -> Callable:
 ANNOUNCED = saving.Announced(job_of)
 
 
+def _inputs(
+    ports: dict[str, reading.Port], images: list[Artifact], texts: list[Artifact], values: dict[str, Any]
+) -> dict[str, Any]:
+    """What inputs are given: the artifacts that `values` names, else the next of the images or texts."""
+    given = {}
+    left = {True: iter(images), False: iter(texts)}
+    for name, port in ports.items():
+        is_picture = port.kind in ("image", "mask")
+        if name in values:
+            known = dict(enumerate(images if is_picture else texts))
+            found = [known.get(each, each) for each in reading.listed(values[name])]
+            if strange := [each for each in found if not isinstance(each, Artifact) and not reading.is_id(each)]:
+                text = f"{name} is an artifact's id or a number from 0 to {len(known) - 1}, not {strange[0]!r}."
+                raise InvalidParams(text[:300], field=f"values.{name}")
+        else:
+            found = [*(left[is_picture] if port.list else itertools.islice(left[is_picture], 1))]
+        if found:
+            given[name] = found if port.list else found[0]
+    return given
+
+
 def _run_unsaved(
     images: list[Artifact] | None, texts: list[Artifact] | None, params: Unsaved, ctx: Context, gives: str
 ) -> list[Artifact]:
     flow = reading.read(params.flow)
-    if flow.gives not in (("image", "mask") if gives == "image" else (gives, "json")):
-        other = {"text": "flows.run_texts", "image": "flows.run"}.get(flow.gives, "save_flow, and its own job")
-        raise InvalidParams(f"this flow gives {flow.gives}.", field="flow.gives", hint=f"Run it with {other}.")
-    given = {name: params.values[name] for name in params.values.keys() & flow.inputs.keys()}
-    rest = {"image": [*(images or [])], "text": [*(texts or [])]}
-    for name, port in flow.inputs.items():
-        left = rest["image" if port.kind in ("image", "mask") else "text"]
-        if name not in given and left:
-            given[name] = left[:] if port.list else left[0]
-            del left[: len(left) if port.list else 1]
+    if UNSAVED.get(flow.gives) != UNSAVED[gives]:
+        hint = f"Run it with {UNSAVED.get(flow.gives, 'save_flow, and then as a job of its own')}."
+        raise InvalidParams(f"this flow gives {flow.gives}.", field="flow.gives", hint=hint)
+    given = _inputs(flow.inputs, images or [], texts or [], params.values)
     if lacking := [name for name, port in flow.inputs.items() if not port.optional and name not in given]:
         text = f"the flow needs {', '.join(lacking)}."
         raise InvalidParams(text, field=lacking[0], hint="Give images and texts, or ids of artifacts in values.")

@@ -158,7 +158,7 @@ class Reader:
         outputs = data.get("outputs")
         if outputs is None:
             outputs = [{"job": each} for each in self._leaves(steps)]
-        outputs = [each if not isinstance(each, str) or "{" in each else {"job": each} for each in _listed(outputs)]
+        outputs = [each if not isinstance(each, str) or "{" in each else {"job": each} for each in listed(outputs)]
         for number, each in enumerate(outputs):
             self._reference(each, ["outputs", str(number)], scope, set())
         self._choice(data, "gives", tuple(forms.KINDS), [])
@@ -356,7 +356,7 @@ class Reader:
     def _inputs(self, found: Any, place: list[str], scope: dict[str, str], chain: set[str]) -> dict[str, list[Any]]:
         if not self._is(dict, found, place, "an object: references by name"):
             return {}
-        given = {name: _listed(each) for name, each in found.items() if each is not None}
+        given = {name: listed(each) for name, each in found.items() if each is not None}
         for name, items in given.items():
             for item in items:
                 self._reference(item, [*place, name[:100]], scope, chain)
@@ -451,7 +451,12 @@ def _taken(step: Step) -> Iterator[str]:
         yield from _taken(inner)
 
 
-def _listed(found: Any) -> list[Any]:
+def is_id(value: Any) -> bool:
+    """Whether it is an artifact's id."""
+    return isinstance(value, str) and bool(ARTIFACT.fullmatch(value))
+
+
+def listed(found: Any) -> list[Any]:
     return [] if found is None else found if isinstance(found, list) else [found]
 
 

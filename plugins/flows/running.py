@@ -15,7 +15,7 @@ from typing import Any
 from core.plugin import Artifact, Child, Context, InvalidParams, TypeMismatch
 
 from . import templates
-from .reading import ARTIFACT, COMPARISONS, Flow, Step
+from .reading import COMPARISONS, Flow, Step, is_id
 
 MORE = "..."  # in params: an object of further ones
 MAX_JOBS = 20_000
@@ -84,17 +84,22 @@ class Running:
             found = self._outputs(top)
             ended = [child for key, child in self._children.items() if key not in self._forgiven]
             self._ctx.gather([child for child in ended if child.state in ENDED])  # raises if one has failed
-            unfinished = [child for child in self._children.values() if child.state not in ENDED]
             if self._waits:
-                self._ctx.gather(self._waits.values(), allow_failed=True)
+                self._gather({*self._waits})
             elif self._gates:
                 key, artifacts = next(iter(self._gates.items()))
                 said = self._ctx.review(artifacts, key=key)
                 self._answers[key] = {each.id: state for each, state in zip(artifacts, said, strict=True)}
-            elif unfinished:
-                self._ctx.gather(unfinished, allow_failed=True)
+            elif unfinished := {child.id for child in self._children.values() if child.state not in ENDED}:
+                self._gather(unfinished)
             else:
                 return found
+
+    def _gather(self, ids: set[str]) -> None:
+        """Leave until these children have ended; if they have, note what they made."""
+        keys = [key for key, child in self._children.items() if child.id in ids]
+        children = self._ctx.gather([self._children[key] for key in keys], allow_failed=True)
+        self._children |= zip(keys, children, strict=True)
 
     def _outputs(self, top: Scope) -> list[Artifact]:
         found: list[Artifact] = []
@@ -311,7 +316,7 @@ class Running:
             return self._references(item["else"], scope)
 
     def _named(self, item: str, scope: Scope) -> list[Any]:
-        if ARTIFACT.fullmatch(item):
+        if is_id(item):
             return [item]
         whole = None if self._flow.old else templates.WHOLE.fullmatch(item)
         if whole and whole[1] not in scope.values and whole[1] in scope.made:
@@ -323,7 +328,7 @@ class Running:
             raise Nothing
         values = value if isinstance(value, list) else [] if value is None else [value]
         return [
-            each if isinstance(each, Artifact) or _is_id(each) else self._text(templates.said(each)) for each in values
+            each if isinstance(each, Artifact) or is_id(each) else self._text(templates.said(each)) for each in values
         ]
 
     def _text(self, text: str) -> Child:
@@ -492,10 +497,6 @@ def _label(item: Any) -> str:
 
 def _json(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, default=lambda each: each.id)
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, str) and bool(ARTIFACT.fullmatch(value))
 
 
 def _hash(text: str) -> str:

@@ -1,8 +1,9 @@
 """A server in miniature for programs: it keeps children by their keys and lets them end when told."""
 
+import uuid
 from pathlib import Path
 
-from core.library.children import Waiting
+from core.library.children import Children, Waiting
 from tests.inside import context_of, import_as
 
 module = import_as("flowing", Path(__file__).resolve().parents[1])
@@ -10,18 +11,25 @@ module = import_as("flowing", Path(__file__).resolve().parents[1])
 
 class World:
     """`make(request)` gives what a child makes: values (texts, numbers ...), or "failed". Inputs in a request are the
-    values that the child sees; `reviews` are what a person says, by the value."""
+    values that the child sees; `reviews` are what a person says, by the value. `remembers`: all runs are in one process
+    of the plugin, which knows what it has asked before."""
+
+    remembers = True
 
     def __init__(self, flow, values=None, make=None, reviews=None, inputs=None):
         self.flow = module.reading.read(flow)
         self.values = self.flow.params(**(values or {})).model_dump() | dict.fromkeys(self.flow.inputs) | (inputs or {})
         self.make = make or (lambda request: [request["key"]])
         self.reviews = {} if reviews is None else reviews
+        self.job = uuid.uuid4().hex
         self.children, self.recorded, self.blobs, self.runs = {}, {}, {}, 0
 
     def ask(self, event, body):
         if event == "children":
             return {"children": [self._told(self._child(request)) for request in body["requests"]]}
+        if event == "states":
+            known = {child["id"]: child for child in self.children.values()}
+            return {"children": [self._told(known[id]) for id in body["ids"]]}
         if event == "once":
             if "value" in body:
                 self.recorded.setdefault(body["key"], body["value"])
@@ -74,7 +82,7 @@ class World:
     def run(self, tmp_path):
         """One run from the top: the values that it returns, or what it waits for."""
         context = context_of(tmp_path, None)
-        context._children.ask = self.ask
+        context._children = Children(self.ask, self.job if self.remembers else "")
         context.read = lambda artifact: self.blobs[artifact.id]
         self.runs += 1
         try:

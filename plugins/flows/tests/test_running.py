@@ -9,6 +9,11 @@ from core.plugin import DependencyFailed, InvalidParams
 DRAW = {"id": "draw", "job": "txt2img"}
 
 
+@pytest.fixture(params=[True, False], ids=["in one process", "in others"], autouse=True)
+def same_process(request, monkeypatch):
+    monkeypatch.setattr(World, "remembers", request.param)
+
+
 def flow(*jobs, **more):
     return {"version": 2, "gives": "json", "jobs": list(jobs), **more}
 
