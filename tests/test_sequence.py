@@ -137,8 +137,10 @@ def test_a_plan_tells_each_picture_and_grid_before_anything_is_drawn(client):
     ]
 
 
-def test_a_higher_limit_draws_only_what_is_new(client):
-    few = client.submit("sequence", SPLIT | {"story": TEXT, "max_entries_per_chapter": 2, "max_chapters": 1})
+def test_a_higher_limit_draws_only_what_is_new(server, client):
+    few = client.submit(
+        "sequence", SPLIT | {"story": TEXT, "max_entries_per_chapter": 2, "max_chapters": 1, "folder": "more"}
+    )
     few.wait()
     before = children(client, few)
     answer = client.call("retry", {"id": few.id, "extend": True, "params": {"max_entries_per_chapter": 3}})
@@ -147,6 +149,9 @@ def test_a_higher_limit_draws_only_what_is_new(client):
     after = children(client, more)
     drawn = [key for key in before if "grid" not in key]
     assert len(drawn) == 4 and all(after[key]["id"] == before[key]["id"] for key in drawn)
+    assert [name for name in files(server, "more") if name.startswith("oil")] == [
+        "oil 0-0.png", "oil 0-1.png", "oil 0-2.png", "oil grid-0 (2).png", "oil grid-0.png",
+    ]  # fmt: skip
     assert after.keys() - before.keys() == {"chapter 0/prompt 2/oil", "chapter 0/prompt 2/ink"}
 
 
