@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import PIL.Image
@@ -20,11 +21,11 @@ def contact_sheet(images: list[PIL.Image.Image], params: Any, ctx: Context) -> t
         raise InvalidParams("a contact sheet needs pictures, got none.", field="images", hint="Give one or more.")
     background, captions = color_of(params.background), captions_of(images, params)
     columns = min(params.columns or math.ceil(math.sqrt(len(images))), len(images))
-    ctx.progress(0, 1, "contact sheet")
+    size = tuple(max(image.size[side] for image in images) for side in (0, 1))
     inner = params.max_side - 2 * params.gutter
     sheet = inner > 0 and grid(
-        images, columns, margin=params.gutter, captions=captions, title=params.title, background=hex_of(background),
-        most_side=inner, font=font_of,
+        told(images, ctx), columns, margin=params.gutter, captions=captions, title=params.title,
+        background=hex_of(background), size=size, count=len(images), most_side=inner, font=font_of,
     )  # fmt: skip
     if not sheet or max(sheet.size) > inner:
         raise InvalidParams(
@@ -33,6 +34,14 @@ def contact_sheet(images: list[PIL.Image.Image], params: Any, ctx: Context) -> t
         )  # fmt: skip
     facts = {"columns": columns, "rows": math.ceil(len(images) / columns)}
     return PIL.ImageOps.expand(sheet, params.gutter, background), facts
+
+
+def told(images: list[PIL.Image.Image], ctx: Context) -> Iterator[PIL.Image.Image]:
+    """One after the other, as they are drawn."""
+    for number, image in enumerate(images):
+        ctx.raise_if_cancelled()
+        ctx.progress(number, len(images), "contact sheet")
+        yield image
 
 
 def captions_of(images: list[PIL.Image.Image], params: Any) -> list[str]:

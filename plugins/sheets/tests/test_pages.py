@@ -42,7 +42,7 @@ def test_a_sheet_tells_the_seeds_and_prompts_that_pictures_know(run, squares, mo
     written = []
     monkeypatch.setattr(
         "stable_core_plugin_sheets.contact.grid",
-        lambda *images, captions, **more: written.append(captions) or images[0][0],
+        lambda *images, captions, **more: written.append(captions) or next(images[0]),
     )
     pictures = squares(3)
     pictures[1].info["parameters"] = "a cat\nNegative prompt: dog\nSteps: 4, Seed: 77, Size: 8x8"
