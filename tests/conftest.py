@@ -60,7 +60,7 @@ def artist():
     """A server that draws, and does all else with pictures, for tests of all files that leave it as it is: its workers
     take seconds to load torch. It has the full page, where that can be built."""
     names = ["stable_diffusion", "text", "upscale", "faces", "interrogate", "prompts", "color"]
-    names += ["batch", "explore", "flows", "isi", "sequence", "sheets"]
+    names += ["batch", "explore", "flows", "isi", "sequence", "sheets", "sweeps"]
     with serve({name: ROOT / "plugins" / name for name in names}, web="auto") as server:
         yield server
 

@@ -1,12 +1,14 @@
 """Sweeps at a real server: cells are jobs of a plugin that only paints colours."""
 
 import io
-import sqlite3
+import re
+import shlex
 
 import PIL.Image
 import pytest
 
 from tests.serving import ROOT, serve
+from tests.shell import in_process
 from tests.wire import Wire
 
 PAINTER = """
@@ -63,9 +65,7 @@ def cells(wire, program):
     """The records of its jobs by their keys, without those that draw grids."""
     found = wire.call("jobs", {"parent": program, "limit": 500})["jobs"]
     records = [wire.call("job", {"id": job["id"]})["job"] for job in found if job["name"] != "sweeps.grid"]
-    with sqlite3.connect(wire.server.folder / "data" / "jobs.db") as store:
-        keys = dict(store.execute("SELECT id, key FROM jobs"))
-    return {keys[record["id"]]: record for record in records}
+    return {record["key"]: record for record in records}
 
 
 def axes(**values):
@@ -244,3 +244,23 @@ def test_a_sweep_goes_on_after_kill_9_and_runs_no_cell_again():
             assert {records[key]["attempt"] for key in done} == {1}
             ends = [body["id"] for _, name, body in wire.state_events() if name == "job" and body["state"] == "done"]
             assert len(ends) == len(set(ends))
+
+
+@pytest.mark.torch
+def test_the_examples_of_the_readme_run(artist, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    readme = (
+        (ROOT / "plugins" / "sweeps" / "README.md")
+        .read_text("utf-8")
+        .replace("--steps 12", "--steps 1 --width 64 --height 64")
+    )
+    with artist.client() as client:
+        for command in re.findall(r"^python3 -m clients\.cli (.*)$", readme, re.MULTILINE):
+            if "JOB" in command:
+                sweeps = client.call("jobs", {"limit": 500})["jobs"]
+                command = command.replace("JOB", next(job["id"] for job in sweeps if job["name"] == "sweeps.sweep"))
+            ran = in_process(client, *shlex.split(command))
+            assert ran.returncode == 0, ran.stderr
+    for name, width in (("plot", 6 * 64), ("sweep", 4 * 64), ("lines", 63)):
+        with PIL.Image.open(f"{name}.png") as made:
+            assert made.width > width

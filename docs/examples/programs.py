@@ -97,6 +97,15 @@ def sequence(client):
     return grid(squares, 2, above=("blue grid-0", "white grid-0"), margin=16)
 
 
+@picture("sweeps stable_diffusion")
+def sweep(client):
+    """Shapes across, colours down, at two strengths of the prompt."""
+    words = {"x_type": "Prompt S/R", "x_values": "circle, star, square", "y_type": "Prompt S/R"}
+    words |= {"y_values": "red, green, yellow", "z_type": "CFG Scale", "z_values": "2, 7"}
+    prompt = "a red circle on a blue background"
+    return client.run("xyz_plot", prompt=prompt, steps=12, seed=3, margin=8, **words)[0].image()
+
+
 def save(name, image):
     """In a palette where that is not to be seen: files of the docs are small."""
     image = image.convert("RGB")

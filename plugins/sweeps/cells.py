@@ -123,21 +123,16 @@ class Job:
         """In the order of the grid: the first dimension changes first. Raises InvalidParams."""
         if (count := math.prod(map(len, dimensions))) > MOST:
             raise InvalidParams(f"these are {count:,} cells, the limit is {MOST:,}. Take fewer values.", field="axes")
-        made: list[Cell] = []
-        for values in itertools.product(*reversed(dimensions)):
-            made.append(self.cell(values[::-1]))
-        return made
+        return [self.cell(values[::-1]) for values in itertools.product(*reversed(dimensions))]
 
     def cell(self, values: Sequence[Value]) -> Cell:
-        params, key = copy.deepcopy(self.params), {}
+        params, key = copy.deepcopy(self.params), _together(values)
         sets = [each for value in values for each in value.sets]
         for parameter, value in sorted(sets, key=lambda each: each[0] in (SEARCH, ORDER)):  # these come last
             try:
                 self._put(params, parameter, value)
             except ValueError as error:
                 raise InvalidParams(f"{name_of(parameter)}: {error}.", field="axes") from error
-        for value in values:
-            key |= value.key
         name = key_of(key)
         further = sum(value.further for value in values)
         for place, seed in enumerate(self.seeds):
@@ -157,6 +152,15 @@ class Job:
             params["prompt"] = sweeping.in_order(texts.get("prompt", ""), value)
         else:
             typed.put(params, parameter, value)
+
+
+def _together(values: Sequence[Value]) -> dict[str, Any]:
+    """The keys of several as one; where two axes are of one parameter, they are told apart."""
+    key: dict[str, Any] = {}
+    for name, each in [item for value in values for item in value.key.items()]:
+        again = sum(other.partition(" #")[0] == name for other in key)
+        key[f"{name} #{again + 1}" if again else name] = each
+    return key
 
 
 def key_of(coordinates: dict[str, Any]) -> str:
@@ -181,7 +185,7 @@ def zipped(parts: Sequence[Dimension], field: str) -> Dimension:
         Value(
             tuple(each for value in values for each in value.sets),
             ", ".join(value.label for value in values),
-            {name: each for value in values for name, each in value.key.items()},
+            _together(values),
         )
         for values in zip(*parts, strict=True)
     ]

@@ -66,6 +66,13 @@ def test_words_are_replaced_after_all_else_was_set(job):
         made.cells([made.dimension("prompt s/r", "cow, dog", "x")])
 
 
+def test_two_axes_of_one_parameter_are_told_apart(job):
+    made = job({"seed": 1})
+    cells = made.cells([made.dimension("prompt s/r", "cat, dog", "x"), made.dimension("prompt s/r", "red, big", "y")])
+    assert [cell.params["prompt"] for cell in cells] == ["a red cat", "a red dog", "a big cat", "a big dog"]
+    assert len({cell.key for cell in cells}) == 4
+
+
 def test_words_change_their_order(job):
     made = job({"prompt": "red and big"})
     cells = made.cells([made.dimension("Prompt order", "red, big", "x")])
