@@ -7,6 +7,7 @@ from core.plugin import InvalidParams
 
 MOST = 100  # that a part may weigh
 NUMBER = re.compile(r"\s*[-+]?(\d+\.?\d*|\.\d+)\s*")
+KEPT = re.compile(r"(<[^<>]*>|\\.)")
 PLAIN = str.maketrans("", "", "():")
 ESCAPED = str.maketrans({mark: f"\\{mark}" for mark in "()[]\\"})
 
@@ -69,14 +70,21 @@ def _split(prompt: str) -> tuple[str, list[str]]:
 
 def weighted(group: str, number: int = 1) -> tuple[str, float]:
     """(text, weight): (text:1.21) weighs that, ((text)) 1.1 for each pair around all of it. Where brackets are not in
-    pairs, they and colons go, and it weighs 1."""
-    text, _, rest = group.partition(":")
-    if rest.endswith(")") and "," not in rest:
-        return text.translate(PLAIN).strip(), _number(rest.rstrip(")"), group, number)
-    if group.count("(") != group.count(")"):
-        return group.translate(PLAIN).strip(), 1.0
-    pairs = _around(group)
+    pairs, they and colons go, and it weighs 1. What <is a network:0.8> or \\(escaped\\) counts as letters."""
+    seen = KEPT.sub(lambda found: "x" * len(found[0]), group)
+    colon = seen.find(":")
+    if colon >= 0 and seen.endswith(")") and "," not in seen[colon:]:
+        return _plain(group[:colon]), _number(group[colon + 1 :].rstrip(")"), group, number)
+    if seen.count("(") != seen.count(")"):
+        return _plain(group), 1.0
+    pairs = _around(seen)
     return group[pairs : len(group) - pairs].strip(), by_pairs(pairs)
+
+
+def _plain(text: str) -> str:
+    """Without brackets and colons."""
+    parts = KEPT.split(text)  # every other one is kept
+    return "".join(part if k % 2 else part.translate(PLAIN) for k, part in enumerate(parts)).strip()
 
 
 def by_pairs(count: int) -> float:

@@ -63,6 +63,8 @@ def test_each_part_is_drawn_behind_what_all_share(prompt, prompts):
         ("((a cat)", "a cat", 1), ("a cat)", "a cat", 1), ("(a: cat", "a cat", 1),
         ("(a cat:1.2, a dog)", "a cat:1.2, a dog", 1.1), ("a cat:1.2", "a cat:1.2", 1), ("a (cat:1.5)", "a cat", 1.5),
         ("(a) or (b)", "(a) or (b)", 1), ("((a) or (b))", "(a) or (b)", 1.1), ("(a cat:1.234567)", "a cat", 1.23457),
+        ("a <lora:x:0.8> cat (red)", "a <lora:x:0.8> cat (red)", 1), ("(a <lora:x:0.8>:1.2)", "a <lora:x:0.8>", 1.2),
+        (r"(a \(cat\):1.2)", r"a \(cat\)", 1.2), (r"a cat \(red\)", r"a cat \(red\)", 1),
         ("a (cat)", "a (cat)", 1), ("(a)) ((b)", "(a)) ((b)", 1),
     ],
 )  # fmt: skip
