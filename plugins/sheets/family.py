@@ -66,7 +66,7 @@ def _connected(start: str, rows: dict[str, dict[str, Any]], limit: int) -> dict[
 
 def _told(image: Artifact, rows: dict[str, dict[str, Any]], label: str) -> dict[str, Any]:
     """What a program or a person handed on unchanged is one member with what it was."""
-    same = {id: next(_unchanged(id, rows)) for id in rows}
+    same = {id: _unchanged(id, rows) for id in rows}
     places = {id: place for place, id in enumerate(dict.fromkeys(same.values()))}
     members = []
     for id in places:
@@ -86,16 +86,14 @@ def _told(image: Artifact, rows: dict[str, dict[str, Any]], label: str) -> dict[
     return {"members": members, "arrows": sorted([a, b] for a, b in arrows if a != b)}
 
 
-def _unchanged(id: str, rows: dict[str, dict[str, Any]]):
+def _unchanged(id: str, rows: dict[str, dict[str, Any]]) -> str:
     """The oldest one that it is a copy of; itself, if of none."""
-    seen = set()
-    while id not in seen:
+    sha256, seen = rows[id]["artifact"].sha256, {id}
+    older = lambda each: each in rows and each not in seen and rows[each]["artifact"].sha256 == sha256  # noqa: E731
+    while same := [each for each in rows[id]["parents"] if older(each)]:
+        id = same[0]
         seen.add(id)
-        sha256 = rows[id]["artifact"].sha256
-        id = next(
-            (each for each in rows[id]["parents"] if each in rows and rows[each]["artifact"].sha256 == sha256), id
-        )
-    yield id
+    return id
 
 
 def _caption(kept: list[dict[str, Any]], label: str) -> str:
