@@ -21,17 +21,7 @@ from core.library.waiting import After, settle
 from core.ops.config import Config
 
 LOOK_AHEAD = 4  # ranks that a warm job may overtake
-CONVERTER = {
-    "id": None,
-    "client_ref": None,
-    "key": None,
-    "extends": None,
-    "hold": False,
-    "fresh": False,
-}  # unlike what it is put before
-RECORDED = (
-    "INSERT INTO recorded SELECT ?, key, value FROM recorded WHERE job = ?"  # of the program that one goes on from
-)
+CONVERTER = dict.fromkeys(("id", "client_ref", "key", "extends")) | {"hold": False, "fresh": False}  # what is its own
 GLANCE = "id, name, plugin, class, rank, warmth, queued, attempt, alone, low_memory"  # what decides who runs next
 
 
@@ -122,8 +112,6 @@ class Scheduler:
         }  # fmt: skip
         tx.add_session(row["session"], owner)
         tx.add_job(row)
-        if row["extends"]:
-            tx.all(RECORDED, row["id"], row["extends"])
         for other in unfinished:
             tx.insert("waits", {"job": row["id"], "needs": other})
         return row

@@ -1,8 +1,13 @@
 """What programs may ask of the server besides jobs: people's reviews, names of files, lineage; and being extended."""
 
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
-from tests.serving import serve
+from tests.serving import ROOT, serve
 from tests.wire import Wire
 
 DRAWING = """
@@ -295,3 +300,36 @@ def test_a_program_previews_what_is_new_each_time_it_goes_on_and_only_that():
         assert widths and widths == sorted(set(widths)), widths
         seen = [int(line) for line in (server.folder / "plugins" / "work" / "seen.txt").read_text().split()]
         assert len(seen) == len(set(seen)), seen
+
+
+def test_the_command_line_extends_programs():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        program = wire.submit("counted", {"colours": ["red"]})
+        wire.ended(program)
+        cli = [sys.executable, "-m", "clients.cli", "--url", server.url, "--token", server.token]
+        words = ["retry", program, "--extend", "--colours", "red", "blue"]
+        more = subprocess.run([*cli, *words], cwd=ROOT, capture_output=True, text=True, timeout=60)
+        assert wire.ended(more.stdout.strip())["state"] == "done", more.stderr
+        assert drawn(server) == ["red", "blue"]
+        record = wire.call("job", {"id": more.stdout.strip()})["job"]
+        assert record["extends"] == program
+
+
+def test_an_extended_program_survives_the_death_of_the_server_and_its_workers():
+    with serve({"work": DRAWING}) as server:
+        with Wire(server) as wire:
+            program = wire.submit("numbered", {"colours": ["red", "blue"]})
+            wire.ended(program)
+            params = {"colours": ["red", "sleepy", "blue"]}
+            more = wire.call("retry", {"id": program, "extend": True, "params": params})["job"]["id"]
+            wire.until(lambda: "sleepy" in drawn(server))
+            for worker in wire.call("queue")["workers"]:
+                os.kill(worker["pid"], signal.SIGKILL)
+            server.kill()
+        server.restart()
+        with Wire(server, since=0) as wire:
+            wire.until(lambda: drawn(server).count("sleepy") == 2)
+            again = wire.call("retry", {"id": more, "extend": True, "params": {"colours": ["red", "blue", "green"]}})
+            assert again["job"]["id"] == more
+            assert wire.ended(more)["state"] == "done"
+            assert sorted(drawn(server)) == ["blue", "blue", "green", "red", "sleepy", "sleepy"]
