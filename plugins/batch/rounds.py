@@ -187,19 +187,23 @@ def finished(
 def drawn(pictures: list[Picture], folder: str, ctx: Context) -> list[Picture]:
     """Draw them; of those that fail, it is told, and the others go on. Raises DependencyFailed if all do."""
     requests = [{"job": p.job, "params": p.recipe, "inputs": p.inputs, "key": p.key} for p in pictures]
-    asked, part = ctx.submit_all(requests), len(requests) // PARTS + 1
-    for some in range(part, len(asked), part):
-        show(ctx.gather(asked[:some], allow_failed=True), ctx)
-    children = ctx.gather(asked, allow_failed=True)
-    if children and all(child.state != "done" for child in children):
-        ctx.gather(children)
-    made = []
-    for picture, child in zip(pictures, children, strict=True):
-        if child.outputs:  # it is done, and nobody has deleted it
-            known = drawing_of(child.outputs[0], picture.recipe)
-            made.append(replace(picture, artifact=child.outputs[0], recipe=known))
-    called(made, folder, ctx)
+    asked, made, part = ctx.submit_all(requests), [], len(requests) // PARTS + 1
+    for start in range(0, len(asked), part):
+        children = ctx.gather(asked[: start + part], allow_failed=True)
+        show(children, ctx)
+        new = [with_result(*pair) for pair in zip(pictures[start:], children[start:], strict=False) if pair[1].outputs]
+        called(new, folder, ctx)
+        made += new
+    if asked and all(child.state != "done" for child in children):
+        ctx.gather(asked)
     return made
+
+
+def with_result(picture: Picture, child: Child) -> Picture:
+    """The picture, there now, with the choices that were made in its prompts."""
+    told = recipe(child.outputs[0].facts.get("infotext", ""))
+    chosen = {name: told[name] for name in ("prompt", "negative_prompt", "dynamic_prompts") if told["prompt"]}
+    return replace(picture, artifact=child.outputs[0], recipe=picture.recipe | chosen)
 
 
 def show(children: list[Child], ctx: Context) -> None:
@@ -213,12 +217,6 @@ def show(children: list[Child], ctx: Context) -> None:
     for picture in pictures:
         picture.thumbnail((THUMBNAIL, THUMBNAIL))
     ctx.preview(square(pictures, margin=4))
-
-
-def drawing_of(artifact: Artifact, asked: dict[str, Any]) -> dict[str, Any]:
-    """The parameters that draw a picture again: what was asked for, with the choices that were made in its prompts."""
-    told = recipe(artifact.facts.get("infotext", ""))
-    return asked | {name: told[name] for name in ("prompt", "negative_prompt", "dynamic_prompts") if told["prompt"]}
 
 
 def called(pictures: list[Picture], folder: str, ctx: Context) -> None:
