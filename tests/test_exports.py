@@ -1,5 +1,6 @@
 """The outputs folder: names by pattern, safe on every system; copies that can be edited without harm."""
 
+import filecmp
 import io
 
 import PIL.Image
@@ -7,6 +8,7 @@ import pydantic
 import pytest
 
 from core.errors import InvalidParams
+from core.library import exports
 from core.library.exports import copy
 from core.library.naming import DEFAULT, PLACEHOLDERS, check_pattern, file_path
 from core.ops.config import Config, load
@@ -157,3 +159,14 @@ def test_every_placeholder_is_in_the_help():
     with pytest.raises(pydantic.ValidationError):
         Config(filename_pattern="{nothing}")
     assert all(f"{{{name}}}" in Config.model_fields["filename_pattern"].description for name in PLACEHOLDERS)
+
+
+def test_a_copy_that_goes_while_it_is_looked_at_is_no_error(tmp_path, monkeypatch):
+    """A result is named while it is being exported: whichever comes last takes the other file away."""
+    early, file = tmp_path / "early.png", tmp_path / "named.png"
+    for path in (early, file):
+        path.write_bytes(b"a picture")
+    compare = filecmp.cmp
+    monkeypatch.setattr(filecmp, "cmp", lambda *files, **options: early.unlink() or compare(*files, **options))
+    exports._remove_copy(early, file)
+    assert [*tmp_path.iterdir()] == [file]

@@ -164,14 +164,21 @@ def _copy(source: Path, targets: Iterable[Path]) -> Path:
                     raise
             return target
         except FileExistsError:
-            if target.is_file() and filecmp.cmp(source, target, shallow=False):
+            if _equal(source, target):
                 return target
     raise AssertionError("there is always one more number")
 
 
 def _remove_copy(earlier: Path | None, file: Path) -> None:
-    if earlier and earlier != file and earlier.is_file() and filecmp.cmp(earlier, file, shallow=False):
-        earlier.unlink()
+    if earlier and earlier != file and _equal(earlier, file):
+        earlier.unlink(missing_ok=True)
+
+
+def _equal(one: Path, other: Path) -> bool:
+    """Whether both are there and hold the same; one that is being made may be taken away meanwhile."""
+    with contextlib.suppress(FileNotFoundError):
+        return one.is_file() and other.is_file() and filecmp.cmp(one, other, shallow=False)
+    return False
 
 
 def _fill(blob: Any, file: Any) -> None:
