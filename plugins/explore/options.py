@@ -105,16 +105,16 @@ class VaryParams(Drawing):
     program: list[Step] = param(
         [], max_length=MOST_STEPS, order=21, group="own transform", help="Steps in place of the transform's."
     )
-    chain: Literal["as the transform", "single-step", "multi-step"] = param(
-        "as the transform", order=22, group="own transform",
+    chain: Literal["its own", "single-step", "multi-step"] = param(
+        "its own", order=22, group="own transform",
         help="single-step: each step begins with the picture. multi-step: with the result of the step before.",
     )  # fmt: skip
-    loop_to_loop: Literal["as the transform", "on", "off"] = param(
-        "as the transform", order=23, group="own transform",
+    loop_to_loop: Literal["its own", "on", "off"] = param(
+        "its own", order=23, group="own transform",
         help="Whether each loop begins with the last result of the loop before.",
     )  # fmt: skip
-    save_middle: Literal["as the transform", "on", "off"] = param(
-        "as the transform", order=24, group="own transform", help="Whether the results of all steps are kept."
+    save_middle: Literal["its own", "on", "off"] = param(
+        "its own", order=24, group="own transform", help="Whether the results of all steps are kept."
     )
     loops: int = param(
         0, ge=0, le=MOST_LOOPS, order=25,
