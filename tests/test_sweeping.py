@@ -28,7 +28,13 @@ def test_ranges_are_the_numbers_that_are_meant(text, kind, values):
 
 @pytest.mark.parametrize(
     "text, told",
-    [("a", "'a' is no whole number"), ("1.5", "no whole number"), ("1-5 (-1)", "lead away from 5"), ("1-", "'1-'")],
+    [
+        ("a", "'a' is no whole number"),
+        ("1.5", "no whole number"),
+        ("1-5 (-1)", "lead away from 5"),
+        ("1-", "'1-'"),
+        ("nan", "'nan'"),
+    ],
 )
 def test_what_is_no_range_is_told(text, told):
     with pytest.raises(ValueError, match=told):

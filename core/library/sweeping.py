@@ -41,7 +41,10 @@ def _numbers(item: str, kind: Callable[[Any], Any], most: int) -> list[Any]:
     found = RANGE.fullmatch(item)
     if not found:
         try:
-            return [kind(item)]
+            value = kind(item)
+            if math.isfinite(value):
+                return [value]
+            raise ValueError(item)
         except ValueError:
             raise ValueError(f"{item[:100]!r} is no {'whole ' * (kind is int)}number and no range of them") from None
     start, end, step, count = (float(each) if each else None for each in found.groups())

@@ -114,10 +114,14 @@ class Drawing(Results):
         0.75, ge=0, le=1, step=0.05, widget="slider", group="sampling", order=32,
         help="With a picture: how much of it is redrawn.",
     )  # fmt: skip
-    sampler: str = param("", max_length=100, group="sampling", order=33, help="The sampler. Empty: the job's own.")
+    sampler: str = param(
+        "", max_length=100, group="sampling", order=33, examples=["Euler a", "Euler", "DPM++ 2M", "DDIM"],
+        help="How a step is computed. Empty: as the job does by itself.",
+    )  # fmt: skip
     schedule: str = param(
-        "", max_length=100, group="sampling", order=34, advanced=True, help="The noise schedule. Empty: the job's own."
-    )
+        "", max_length=100, group="sampling", order=34, advanced=True, examples=["automatic", "karras", "exponential"],
+        help="How the noise is spread over the steps. Empty: as the job does by itself.",
+    )  # fmt: skip
     seed: int = param(
         -1, ge=-1, le=SEEDS - 1, widget="seed", group="sampling", order=35,
         help="Seed of all pictures, unless it is varied. -1: a random one, the same for all.",

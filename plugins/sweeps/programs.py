@@ -1,5 +1,6 @@
 """The programs: which cells each has, and how they are laid out."""
 
+import functools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +29,7 @@ def sweep(
     image: list[Artifact] | None, mask: Artifact | None, text: Artifact | None, params: SweepParams,
     thumbnails: Thumbnails, ctx: Context,
 ) -> list[Any]:  # fmt: skip
-    about = ctx.announced(params.job)
+    about = _announced(params.job, ctx)
     kind = _job(about, params.params, params.random_seeds, ctx)
     groups: dict[str, list[Any]] = {}
     for place, axis in enumerate(params.axes):
@@ -115,7 +116,7 @@ def prompts_from(
 
 
 def each_file(files: list[Artifact], params: EachFile, thumbnails: Thumbnails, ctx: Context) -> list[Any]:
-    about = ctx.announced(params.job)
+    about = _announced(params.job, ctx)
     kind = _job(about, params.params, False, ctx)
     port = params.input or next(iter(_ports(about, image=files[:1])))
     if port not in about["inputs"]:
@@ -153,9 +154,16 @@ def grid(images: list[Artifact], params: GridParams, ctx: Context) -> tuple[pict
     return picture, pictures.infotext(cells)
 
 
+def _announced(job: str, ctx: Context) -> dict[str, Any]:
+    """What the job is: kept, as it may change, or not be there for a moment, while the program goes on. A program that
+    is extended looks again."""
+    return ctx.once(f"announced {ctx.job_id} {job[:100]}", lambda: ctx.announced(job))
+
+
 def _job(about: dict[str, Any], params: dict[str, Any], random_seeds: bool, ctx: Context) -> Job:
+    @functools.cache
     def known(kind: str) -> list[str]:
-        return [*ctx.models.entries(kind)]
+        return ctx.once(f"models {ctx.job_id} {kind}", lambda: [*ctx.models.entries(kind)])
 
     return Job(about["name"], about["params"], params, ctx.seed, known, random_seeds)
 
@@ -165,7 +173,7 @@ def _drawing(
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """What the job is that draws, with which parameters, and from which inputs."""
     usual = "inpaint" if mask else "img2img" if image else "txt2img"
-    about = ctx.announced(params.job or usual)
+    about = _announced(params.job or usual, ctx)
     has, wanted = about["params"].get("properties", {}), {"prompt": params.prompt, "seed": params.seed}
     wanted |= {"negative_prompt": params.negative_prompt} if params.negative_prompt else {}
     for name, default in OPTIONAL.items():

@@ -138,6 +138,7 @@ def _named(text: str, schema: Schema, known: Known) -> str:
 
 def _checked(value: Any, schema: Schema) -> Any:
     """The value, if it is within the bounds that are told; the server checks the rest."""
+    json.dumps(value, allow_nan=False)
     if isinstance(value, int | float) and not isinstance(value, bool):
         low, high, step = (schema.get(name) for name in ("minimum", "maximum", "multipleOf"))
         if low is not None and value < low or high is not None and value > high:
