@@ -2,11 +2,14 @@
 
 import io
 import json
+import re
+import shlex
 
 import PIL.Image
 import pytest
 
 from tests.serving import ROOT, serve
+from tests.shell import in_process
 from tests.wire import Wire
 
 DRAWING = """
@@ -206,6 +209,42 @@ def test_a_broken_file_is_a_note_and_no_broken_plugin(server, wire):
     file.unlink()
 
 
+FILE = flow(
+    {"id": "draw", "job": "txt2img", "for_each": "{count}", "params": {"seed": {"from": "{seed}"}, "steps": "{steps}"}},
+    {"id": "large", "job": "upscale", "inputs": {"image": [{"job": "draw"}, "{image}"]}},
+    params={"count": {"default": 2}, "seed": {"default": 5}, "steps": {"enum": [1, 2], "default": 1}},
+    inputs={"image": {"kind": "image", "optional": True}, "mask": {"kind": "mask", "optional": True}},
+)
+
+
+def test_the_command_line_runs_a_flow_of_a_file_with_its_flags(cli, tmp_path):
+    (tmp_path / "flow.json").write_text(json.dumps(FILE))
+    (tmp_path / "in.png").write_bytes(png())
+    planned = cli("flow", tmp_path / "flow.json", "--count", 1, "--set", "seed=9", "--plan", "--json")
+    assert [each["params"].get("seed") for each in json.loads(planned.stdout)["jobs"]] == [9, None]
+    given = ["--set", f"image={tmp_path / 'in.png'}", "--steps", 2, "--out", tmp_path / "out"]
+    done = cli("flow", tmp_path / "flow.json", *given)
+    assert done.returncode == 0 and len(list((tmp_path / "out").iterdir())) == 3, done.stderr
+    wrong = cli("flow", tmp_path / "flow.json", "--set", "step=1")
+    assert (wrong.returncode, "names are count, seed, steps, image, mask" in wrong.stderr) == (2, True)
+    assert "must be one of 1, 2, got '7'" in cli("flow", tmp_path / "flow.json", "--set", "steps=7").stderr
+    broken = cli("flow", "-", stdin=json.dumps(flow({"id": "a"}, {"id": "a", "job": "txt2igm"})))
+    assert broken.returncode == 2 and "jobs.0.job: " in broken.stderr and "jobs.1.id: two jobs" in broken.stderr
+
+
+def test_the_command_line_saves_a_flow_and_runs_it_by_its_name(cli, wire, tmp_path):
+    (tmp_path / "flow.json").write_text(json.dumps([{"id": "a", "job": "txt2img", "params": {"seed": 4}}]))
+    saved = cli("flow", tmp_path / "flow.json", "--save", "four")
+    assert saved.stdout.startswith("save      flows.four\n"), saved.stderr
+    assert cli("flow", "four", "--json").returncode == 0
+    assert cli("flow", "four", "--save", "five").returncode == 0
+    assert {"five", "four"} < {*cli("choices", "call/flows").stdout.split()}
+    for name in ("four", "five"):
+        wire.call("call", {"job": "delete_flow", "params": {"name": name}})
+    gone = cli("flow", "six")
+    assert gone.returncode == 2 and "no plugin announces a job 'flows.six'" in gone.stderr
+
+
 @pytest.mark.torch
 def test_the_library_fits_the_jobs_that_there_are_and_can_be_planned(artist):
     with Wire(artist) as wire:
@@ -227,3 +266,21 @@ def test_flows_of_the_library_draw(artist):
         story = wire.submit("story", small | {"scenes": "a red circle\na green square", "takes": 2})
         refined, told = wire.ended(refine, story, seconds=300)
     assert (len(refined["outputs"]), len(told["outputs"])) == (1, 4)
+
+
+@pytest.mark.torch
+def test_what_the_documents_show_runs(artist, tmp_path):
+    guide, readme = ((ROOT / path).read_text("utf-8") for path in ("docs/flows.md", "plugins/flows/README.md"))
+    (tmp_path / "flow.json").write_text(re.findall(r"```json\n(.*?)```", guide, re.DOTALL)[-1])
+    lines = [
+        line for text in (guide, readme) for line in re.findall(r"^python3 -m clients.cli (.*)$", text, re.MULTILINE)
+    ]
+    lines = [line for line in lines if "portrait.json --out" not in line]  # needs weights
+    lines += [f"flow {tmp_path / 'flow.json'} --plan", "run flows.flow --name story"]
+    with artist.client() as client:
+        for line in lines:
+            more = [] if {"--plan", "--save", "run"} & {*line.split()} else ["--plan"]
+            done = in_process(client, *shlex.split(line), *more)
+            assert done.returncode == 0, (line, done.stderr)
+        client.light("flows.delete_flow", {"name": "my_portrait"})
+    assert len(lines) == 5

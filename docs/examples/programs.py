@@ -84,6 +84,23 @@ def rounds(client):
     return client.run("lineage_tree", image=job.outputs[0], thumbnail=112)[0].image()
 
 
+@picture("flows sheets stable_diffusion")
+def flows(client):
+    """The flow `forecast`: cheap previews, and those of them that were picked, drawn in full."""
+    asks = {"prompt": "a yellow star on a green background", "count": 6, "preview_steps": 3, "steps": 24, "seed": 11}
+    job = client.submit("forecast", asks)
+    while not (asked := [each["artifact"] for each in job.refresh().record.get("waits_for", []) if "artifact" in each]):
+        time.sleep(0.2)
+    previews = sorted((client.artifact(id) for id in asked), key=lambda each: each.record["facts"]["seed"])
+    for number, preview in enumerate(previews):
+        client.call("review", {"ids": [preview.id], "state": "picked" if number in (1, 4) else "rejected"})
+    job.wait()
+    captions = [f"seed {each.record['facts']['seed']}, 3 steps" for each in previews]
+    captions += [f"seed {each.record['facts']['seed']}, in full" for each in job.outputs]
+    pictures = [*previews, *job.outputs]
+    return client.run("contact_sheet", images=pictures, captions=captions, columns=4)[0].image()
+
+
 @picture("sequence stable_diffusion")
 def sequence(client):
     """The first chapter of the tale in plugins/sequence/README.md, in both styles."""

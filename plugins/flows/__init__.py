@@ -155,19 +155,21 @@ ANNOUNCED = saving.Announced(job_of)
 def _inputs(
     ports: dict[str, reading.Port], images: list[Artifact], texts: list[Artifact], values: dict[str, Any]
 ) -> dict[str, Any]:
-    """What inputs are given: the artifacts that `values` names, else the next of the images or texts."""
-    given = {}
-    left = {True: iter(images), False: iter(texts)}
+    """What inputs are given: the artifacts that `values` names, else the next of the other images or texts."""
+    given, sides = {}, {name: "image" if port.kind in ("image", "mask") else "text" for name, port in ports.items()}
+    known = {"image": dict(enumerate(images)), "text": dict(enumerate(texts))}
+    named = {name: reading.listed(values[name]) for name in ports.keys() & values.keys()}
+    taken = {(sides[name], each) for name, found in named.items() for each in found if isinstance(each, int)}
+    left = {side: iter([each[k] for k in each if (side, k) not in taken]) for side, each in known.items()}
     for name, port in ports.items():
-        is_picture = port.kind in ("image", "mask")
-        if name in values:
-            known = dict(enumerate(images if is_picture else texts))
-            found = [known.get(each, each) for each in reading.listed(values[name])]
+        side = sides[name]
+        if name in named:
+            found = [known[side].get(each, each) if isinstance(each, int) else each for each in named[name]]
             if strange := [each for each in found if not isinstance(each, Artifact) and not reading.is_id(each)]:
-                text = f"{name} is an artifact's id or a number from 0 to {len(known) - 1}, not {strange[0]!r}."
-                raise InvalidParams(text[:300], field=f"values.{name}")
+                text = f"{name} is an artifact's id, or which of the {len(known[side])} {side}s given, from 0; not "
+                raise InvalidParams(f"{text}{strange[0]!r}"[:300] + ".", field=f"values.{name}")
         else:
-            found = [*(left[is_picture] if port.list else itertools.islice(left[is_picture], 1))]
+            found = [*(left[side] if port.list else itertools.islice(left[side], 1))]
         if found:
             given[name] = found if port.list else found[0]
     return given
