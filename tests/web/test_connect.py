@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 
 from clients.python import Client
-from tests.serving import serve
+from tests.serving import ROOT, serve
 from tests.shell import in_process
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -315,6 +315,30 @@ def test_jobs_that_nobody_announces_stay_as_they_are(connect, tmp_path):
         page.get_by_role("button", name="Download this flow").click()
     kept = json.loads(download.value.path().read_text())["jobs"][1]
     assert kept == gone | {"inputs": {"image": [{"job": "paint"}]}}
+
+
+def test_a_flow_is_saved_on_the_server_runs_there_by_its_form_and_is_opened_and_deleted(visit, web):
+    with serve({"demo": DEMO, "flows": ROOT / "plugins" / "flows"}, web="auto") as server:
+        page = visit(server, "/connect")
+        open_file(page, {"version": 1, "name": "Zwei Bögen", "jobs": [PAINT, TURN]})
+        page.get_by_role("button", name="Flows").click()
+        there = page.get_by_role("region", name="Flows on the server")
+        there.get_by_role("button", name="Save this flow there").click()
+        there.get_by_role("button", name="Open story of the server").click()
+        expect(page.get_by_text("“story” has parameters, lists or conditions")).to_be_visible()
+        there.get_by_role("button", name="Run Zwei_Bogen").click()
+        expect(page.get_by_role("form", name="Form of Zwei_Bogen")).to_be_visible()
+        page.get_by_role("button", name="Run", exact=True).click()
+        expect(page.get_by_role("img", name="Result 1")).to_be_visible()
+        page.goto(f"{server.url}/#/connect")
+        page.get_by_role("button", name="Flows").click()
+        there.get_by_role("button", name="Open Zwei_Bogen of the server").click()
+        expect(wires(page)).to_have_count(1)
+        page.get_by_role("button", name="Flows").click()
+        page.once("dialog", lambda dialog: dialog.accept())
+        there.get_by_role("button", name="Delete Zwei_Bogen from the server").click()
+        expect(there.get_by_text("Zwei_Bogen")).to_have_count(0)
+        assert not (server.folder / "models" / "flow" / "Zwei_Bogen.json").exists()
 
 
 @pytest.mark.parametrize("wrong", [{"id": 5}, {"params": None}, {"params": [1]}, {"inputs": {"image": [{"of": 1}]}}])

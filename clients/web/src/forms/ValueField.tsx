@@ -51,7 +51,7 @@ function controlOf(field: Field): React.ComponentType<ControlProps> {
   if (type === "integer" || type === "number") return numberOf(field);
   if (type === "string" && ui.counts) return PromptBox;
   if (type === "string" && (ui.widget === "textarea" || String(field.default ?? "").includes("\n"))) return TextBox;
-  if (type === "object" && field.additionalProperties && !nullable) return PairsBox; // any names, each with a value
+  if (type === "object" && field.additionalProperties && !nullable && ui.widget !== "textarea") return PairsBox; // any names, each with a value
   return type === "string" ? LineBox : JsonBox;
 }
 

@@ -8,6 +8,7 @@ import { Dialog } from "../../ui/Dialog";
 import { saveText } from "../../ui/files";
 import css from "./Flows.module.css";
 import { begin, fileOf, forget, openSaved, rename, useEditor } from "./editor";
+import { ServerFlows } from "./ServerFlows";
 import { openFile } from "./uploading";
 
 export function Flows({ onClose }: { onClose: () => void }) {
@@ -42,6 +43,7 @@ export function Flows({ onClose }: { onClose: () => void }) {
       ) : (
         <p className={css.help}>No flow is saved in this browser yet. Give this one a name, and save it with Ctrl+S.</p>
       )}
+      <ServerFlows onClose={onClose} />
     </Dialog>
   );
 }
