@@ -264,3 +264,13 @@ def test_the_examples_of_the_readme_run(artist, tmp_path, monkeypatch):
     for name, width in (("plot", 6 * 64), ("sweep", 4 * 64), ("lines", 63)):
         with PIL.Image.open(f"{name}.png") as made:
             assert made.width > width
+
+
+def test_the_command_line_shows_in_what_planned_cells_differ(server):
+    with server.client() as client:
+        words = ["--job", "txt2img", "--axes", '[{"parameter": "red", "values": "1, 20"}]', "--plan"]
+        ran = in_process(client, "run", "sweep", *words)
+        assert [line.split()[::2] for line in ran.stdout.splitlines()[:3]] == [
+            ["job", "red"], ["painter.txt2img", "1"], ["painter.txt2img", "20"],
+        ]  # fmt: skip
+        assert "1 job would begin with 2 jobs" in ran.stdout

@@ -153,7 +153,7 @@ def tell_plans(plans: list[dict[str, Any]], as_json: bool) -> int:
     total = {"count": total_of(counts), "eta_seconds": total_of(etas)}
     if as_json:
         return dump(plans[0] if len(plans) == 1 else total | {"plans": plans})
-    rows = []
+    rows, changing = [], changes([job for plan in plans for job in plan.get("jobs", [])])
     for number, plan in enumerate(plans, 1):
         made = plan.get("outputs") or plan.get("jobs") or [{}]
         for each in made:
@@ -164,15 +164,29 @@ def tell_plans(plans: list[dict[str, Any]], as_json: bool) -> int:
                     "row": number if len(plans) > 1 else "", "job": each.get("job", plan["job"]),
                     "seed": each.get("seed"), "size": size, "prompt": str(each.get("prompt", ""))[:200],
                 }
+                | {name: show.value(each[name]) if name in each else "" for name in changing}
             )  # fmt: skip
     if len(rows) > 1 or any(rows[0][name] not in ("", None) for name in ("seed", "size", "prompt")):
         show.table(rows, ["job", "prompt"], "")
     count = "a number of results that is not known yet" if None in counts else show.counted(total["count"], "result")
+    if begun := sum(len(plan.get("jobs", [])) for plan in plans):
+        count = f"begin with {show.counted(begun, 'job')} and give {count}"
+    else:
+        count = f"give {count}"
     time = (
         "; how long that takes is not known yet" if None in etas else f" in about {show.seconds(total['eta_seconds'])}"
     )
-    show.out.print(show.text(f"{show.counted(len(plans), 'job')} would give {count}{time}. Nothing was submitted."))
+    show.out.print(show.text(f"{show.counted(len(plans), 'job')} would {count}{time}. Nothing was submitted."))
     return 0
+
+
+def changes(jobs: list[dict[str, Any]]) -> list[str]:
+    """In which parameters equal jobs that a program begins with differ, beside what is shown of each."""
+    found: dict[str, set[str]] = {}
+    for job in jobs:
+        for name in job["params"].keys() - {"seed", "width", "height", "prompt"}:
+            found.setdefault(f"{job['job']} {name}", set()).add(json.dumps(job["params"][name]))
+    return sorted({place.split(" ")[1] for place, values in found.items() if len(values) > 1})[:5]
 
 
 def total_of(numbers: list[Any]) -> Any:

@@ -92,7 +92,7 @@ class Job:
         try:
             found = self._values(parameter, text)
         except ValueError as error:
-            raise InvalidParams(f"{field}: {name_of(parameter)}: {error}.", field=field) from error
+            raise InvalidParams(f"{field}: {name_of(parameter)}: {ended(error)}", field=field) from error
         if len(found) > MOST:
             raise InvalidParams(f"{field}: {name_of(parameter)}: there are more than {MOST:,} values.", field=field)
         made, seen = [], Counter()
@@ -132,7 +132,7 @@ class Job:
             try:
                 self._put(params, parameter, value)
             except ValueError as error:
-                raise InvalidParams(f"{name_of(parameter)}: {error}.", field="axes") from error
+                raise InvalidParams(f"{name_of(parameter)}: {ended(error)}", field="axes") from error
         name = key_of(key)
         further = sum(value.further for value in values)
         for place, seed in enumerate(self.seeds):
@@ -167,6 +167,11 @@ def key_of(coordinates: dict[str, Any]) -> str:
     """What a cell is, as JSON; of long ones the beginning and a hash."""
     text = json.dumps(coordinates, ensure_ascii=False)
     return text if len(text) <= LONGEST else f"{text[:300]} {hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def ended(error: Exception) -> str:
+    """What it says, as a sentence."""
+    return str(error) if str(error).endswith((".", "?")) else f"{error}."
 
 
 def written(value: Any) -> str:
