@@ -96,6 +96,10 @@ class Work(Plugin):
         return one.outputs[0]
 
     @job(program=True)
+    def elders(self, image: Image, ctx: Context) -> Json:
+        return [*ctx.review([]), *ctx.review([row["artifact"] for row in ctx.lineage(image)] * 2, key="elders")]
+
+    @job(program=True)
     def family(self, image: Image, ctx: Context) -> Json:
         rows = ctx.lineage(image) + ctx.lineage(image, "descendants", depth=1)
         keys = ("job_name", "depth", "parents")
@@ -333,3 +337,16 @@ def test_an_extended_program_survives_the_death_of_the_server_and_its_workers():
             assert again["job"]["id"] == more
             assert wire.ended(more)["state"] == "done"
             assert sorted(drawn(server)) == ["blue", "blue", "green", "red", "sleepy", "sleepy"]
+
+
+def test_what_a_program_waits_for_is_not_deleted():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        red = wire.ended(wire.submit("draw"))["outputs"][0]
+        flipped = wire.ended(wire.submit("flip", inputs={"image": red}))["outputs"][0]
+        program = wire.submit("elders", inputs={"image": flipped})
+        assert waits_for_a_person(wire, program) == [red]
+        error = wire.call("delete", {"ids": [red]})["error"]
+        assert error["code"] == "conflict" and program in error["message"]
+        wire.call("review", {"ids": [red], "state": "picked"})
+        assert wire.download(wire.ended(program)["outputs"][0]).json() == ["picked", "picked"]
+        assert wire.call("delete", {"ids": [red]})["ok"]

@@ -53,7 +53,7 @@ class Json:
 
 def _long(value: Any, depth: int = 2) -> bool:
     if isinstance(value, dict):
-        return depth > 0 and any(_long(each, depth - 1) for each in value.values())
+        return depth > 0 and any(_long(each, depth - 1) for each in value.values() if isinstance(each, list | dict))
     return isinstance(value, list) and len(value) >= LONG
 
 

@@ -192,6 +192,8 @@ def _needs(tx: Transaction, row: Row, users: dict[str, str]) -> str:
     """Who needs an artifact, in words."""
     if user := users.get(row["id"]) or users.get(row["job"]):
         return f"job {user}"
+    if waits := tx.one("SELECT job FROM waits WHERE needs = ? LIMIT 1", row["id"]):  # for a person to review it
+        return f"job {waits['job']}"
     return f"job {row['job']} or its program" if row["job"] and tx.one(AT_WORK.format(job="?"), row["job"]) else ""
 
 
