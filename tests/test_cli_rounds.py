@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import subprocess
 import sys
 import uuid
 
@@ -87,6 +88,39 @@ def test_without_a_terminal_a_round_is_a_list_and_a_flag(cli, client):
     assert job.wait() == []
     wrong = cli("review", "--follow", job.id, ids[0])
     assert wrong.returncode == 2 and "leave out ids" in wrong.stderr
+
+
+def test_a_program_that_waits_for_a_person_says_so_and_what_it_handed_on_is_shown_once(cli, client, server):
+    client.session = "told"
+    job, ids = started(client, count=2)
+    about = cli("job", job.id).stdout
+    assert f"a look at 2 results: review --follow {job.id}" in about and "2 of 2 ended" in about
+    client.call("review", {"ids": ids, "state": "rejected"})
+    client.run("generate", prompt="a hen", count=2)
+    listed = [line.split()[0] for line in cli("review", "--session", "told").stdout.splitlines()]
+    assert len(listed) == 2 and not {*listed} & {*ids}
+
+    words = [
+        sys.executable,
+        "-m",
+        "clients.cli",
+        "run",
+        "rounds",
+        "--prompt",
+        "an owl",
+        "--count",
+        "1",
+        "--rounds",
+        "0",
+    ]
+    with subprocess.Popen(words, cwd=ROOT, env=environment(server), stderr=subprocess.PIPE, text=True) as running:
+        try:
+            line = next(line for line in running.stderr if "waits for you" in line)
+            assert "1 result" in line
+            cli("review", "--follow", line.split()[-1], "--reject")
+            assert running.wait(60) == 0
+        finally:
+            running.kill()
 
 
 def test_what_was_rejected_is_collected_and_never_what_something_kept_was_made_from(cli, client, server, tmp_path):

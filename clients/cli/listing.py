@@ -130,6 +130,8 @@ def tell(found: Job) -> None:
             ("state", show.text(row["state"])),
             ("error", (row.get("error") or {}).get("message")),
             ("hint", (row.get("error") or {}).get("hint")),
+            ("waits for", waits_for(row)),
+            ("parts", f"{row['children_ended']} of {row['children']} ended" if row.get("children") else ""),
             ("submitted", times),
             ("session", row["session"]),
             ("priority", row["priority"]),
@@ -138,6 +140,16 @@ def tell(found: Job) -> None:
             *(("output", f"{output.id}  {show.artifact(output.record)}") for output in found.outputs),
         ]
     )
+
+
+def waits_for(row: dict[str, Any]) -> str:
+    """What keeps a job from running, and what to do about it."""
+    waits = row.get("waits_for", [])
+    jobs, looks = (sum(name in each for each in waits) for name in ("job", "artifact"))
+    parts = [f"release {row['id']}"] if {"person": "release"} in waits else []
+    parts += [show.counted(jobs, "job")] if jobs else []
+    parts += [f"a look at {show.counted(looks, 'result')}: review --follow {row['id']}"] if looks else []
+    return ", ".join(parts)
 
 
 def artifacts(client: Client, flags: argparse.Namespace) -> int:

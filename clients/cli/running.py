@@ -22,6 +22,7 @@ from clients.cli.base import (
     wants_json,
 )  # fmt: skip
 from clients.cli.flags import IMAGES, JobParser, ready
+from clients.cli.reviewing import wanted
 from clients.python import Artifact, Cancelled, Client, InvalidParams, Job
 from clients.python.stable_core import TERMINAL
 
@@ -241,6 +242,8 @@ def follow(jobs: list[Job], quiet: bool, previews: bool = False) -> bool:
                             each.cancel()
                     for event in job.events():
                         follower.show(event)
+                        if event.type == "job" and event.data["state"] == "waiting" and not quiet:
+                            ask(job, follower)
                     break
                 except KeyboardInterrupt:
                     if interrupted:
@@ -248,6 +251,13 @@ def follow(jobs: list[Job], quiet: bool, previews: bool = False) -> bool:
                     interrupted = True
                     follower.say("Cancelling. Ctrl-C again leaves at once.")
     return interrupted
+
+
+def ask(job: Job, follower: show.Follower) -> None:
+    """Tell where the answer is given, if the job is a program that waits for a person."""
+    if found := wanted(job._client, job.id):
+        count = show.counted(len(found), "result")
+        follower.say(f"It waits for you to look at {count}; in another terminal: review --follow {job.id}")
 
 
 def check_target(target: Path | None, about: dict[str, Any]) -> None:

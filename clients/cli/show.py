@@ -179,7 +179,7 @@ class Follower:
 
     def say(self, line: str) -> None:
         if not self._quiet:
-            err.print(text(line))
+            err.print(text(line), soft_wrap=True)
 
     def show(self, event: Event) -> None:
         if event.type == "preview":
