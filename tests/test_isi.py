@@ -158,12 +158,13 @@ def test_mistakes_end_the_job_with_their_reason(wire, given, words):
     assert words in error["message"] and error["code"] in ("invalid_params", "dependency_failed")
 
 
-def test_after_a_crash_no_part_is_drawn_twice():
+def test_the_newest_is_shown_and_after_a_crash_no_part_is_drawn_twice():
     with serve({"drawing": DRAWING, "isi": ROOT / "plugins/isi"}) as server:
         with Wire(server) as wire:
             given = {"prompt": ";".join("abcdef"), "more": {"slow": 0.3}, "sheet": False}
             program = wire.submit("isi", given, inputs={"image": start(wire)})
             wire.until(lambda: len(done(wire)) >= 2)
+            wire.until(lambda: "preview" in [name for name, _ in wire.received])
             server.kill()
         server.restart()
         with Wire(server, since=0) as wire:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from .grammar import one_line, parts_of
 SEEDS = 2**32
 MOST_CFG = 30
 MOST_PARTS = 500  # of one chain
-LOOKS = 20  # times that a preview of growing results is shown
+LOOKS = 20  # times that a preview of growing results is shown, at most
 SHEET = {"gutter": 16, "max_side": 2096}
 COMMON = ("negative_prompt", "width", "height", "steps", "sampler", "schedule")
 
@@ -145,11 +146,12 @@ def finished(children: list[Child], drawings: list[Drawing], params: Any, ctx: C
 
 
 def gathered(children: list[Child], ctx: Context) -> None:
-    """Waits for all, and shows the newest each time that some are there."""
-    there = next((place for place, child in enumerate(children) if child.state != "done"), len(children))
-    if 0 < there < len(children) and ctx.wants_preview:
-        ctx.preview(ctx.read(children[there - 1].outputs[-1]))
-    ctx.gather(children[: there + max(1, len(children) // LOOKS)])
+    """Waits for all, and shows the newest each time that some more are there."""
+    part = math.ceil(len(children) / LOOKS)
+    for end in range(part, len(children), part):
+        (*_, newest) = ctx.gather(children[end - part : end])
+        if ctx.wants_preview:
+            ctx.preview(ctx.read(newest.outputs[-1]))
     ctx.gather(children)
 
 
