@@ -155,6 +155,15 @@ def test_what_was_rejected_is_collected_and_never_what_something_kept_was_made_f
     assert "Nothing that was rejected can go" in cli(*asks).stderr
 
 
+def test_of_results_that_are_called_the_same_both_are_moved_to_the_trash(cli, client, tmp_path):
+    client.session = "namesakes"
+    ids = [client.upload(PIL.Image.new("RGB", (8, 8), color), name="fox.png").id for color in ("red", "blue")]
+    client.call("review", {"ids": ids, "state": "rejected"})
+    done = json.loads(cli("collect", "--session", "namesakes", "--trash", str(tmp_path), "--json").stdout)
+    assert sorted(done["removed"]) == sorted(ids)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fox-2.png", "fox.png"]
+
+
 @pytest.fixture
 def inu(tmp_path):
     """A folder as InuDiffusion leaves it: two jobs, a variation, an enlargement; some moved, one gone, one pending."""

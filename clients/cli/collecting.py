@@ -4,6 +4,7 @@ was made from. Without saying which, it only tells."""
 import argparse
 import hashlib
 import shutil
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,9 @@ def remove(
         trash.mkdir(parents=True, exist_ok=True)
         for id, row in gone.items():
             if row["sha256"] not in contents and id not in copies:
-                Artifact(client, id, row).save(trash)
+                with tempfile.TemporaryDirectory(dir=trash) as folder:  # another may be called the same
+                    path = Artifact(client, id, row).save(Path(folder))
+                    path.rename(free(trash / path.name))
             contents.add(row["sha256"])
     for start in range(0, len(gone), AT_ONCE):
         some = [*gone][start : start + AT_ONCE]
