@@ -1,5 +1,6 @@
 """EPUBs: their pages in order, cut into chapters where the table of contents says so."""
 
+import contextlib
 import io
 import posixpath
 import re
@@ -108,6 +109,7 @@ class _Book:
 
     def _page(self, path: str, places: set[Place]) -> Iterator[Block | None]:
         """Its blocks, and None where a chapter begins."""
+        import lxml.etree
         import lxml.html
 
         data = self._bytes(path)
@@ -137,8 +139,9 @@ class _Book:
 
         if (path, "") in places:
             yield None
-        if data.strip():
-            yield from walk(lxml.html.document_fromstring(data, lxml.html.HTMLParser(encoding="utf-8")), 0)
+        with contextlib.suppress(lxml.etree.ParserError):  # there is nothing on it
+            page = lxml.html.document_fromstring(data, lxml.html.HTMLParser(encoding="utf-8"))
+            yield from walk(page, 0)
 
 
 def _chapters(found: list[Block | None]) -> list[list[str]]:

@@ -64,8 +64,8 @@ def translated(text: str, field: str) -> dict[str, Any]:
     return ours
 
 
-def _unknown(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, 1)
+def _unknown(name: Any, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(str(name), known, 1)
     return f"there is no setting {name!r}." + (f" Did you mean {near[0]!r}?" if near else "")
 
 

@@ -1,6 +1,7 @@
 """A text cut into chapters, and these into prompts, by regular expressions or as it is built."""
 
 import functools
+import itertools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -18,16 +19,19 @@ def prompts_of(story: Story, params: SequenceParams) -> list[list[tuple[int, str
     if not story.text.strip():
         raise InvalidParams("the text is empty: there is nothing to draw.", field="story")
     split = _by_expression if params.chapter_split_regex else _as_built
-    parts = split(story, params, time.monotonic() + SECONDS)
-    numbered, number = [], 0
-    for prompts in parts:
-        prompts = [prompt.strip() for prompt in prompts if params.keep_empty or prompt.strip()]
-        numbered.append([*enumerate(prompts, number)])
+    chapters = (_kept(prompts, params) for prompts in split(story, params, time.monotonic() + SECONDS))
+    some, number = [], 0
+    for prompts in itertools.islice(chapters, params.max_chapters or None):
+        some.append([*enumerate(prompts, number)][: params.max_entries_per_chapter or None])
         number += len(prompts)
-    some = [prompts[: params.max_entries_per_chapter or None] for prompts in numbered[: params.max_chapters or None]]
-    if not any(some):
-        raise _nothing(story, params, len(parts), number)
+    if not number:
+        others = [*chapters]
+        raise _nothing(story, params, len(some) + len(others), sum(map(len, others)))
     return some
+
+
+def _kept(prompts: list[str], params: SequenceParams) -> list[str]:
+    return [prompt.strip() for prompt in prompts if params.keep_empty or prompt.strip()]
 
 
 def _nothing(story: Story, params: SequenceParams, chapters: int, prompts: int) -> InvalidParams:
@@ -44,7 +48,7 @@ def _nothing(story: Story, params: SequenceParams, chapters: int, prompts: int) 
     return InvalidParams(text, field="story")
 
 
-def _by_expression(story: Story, params: SequenceParams, until: float) -> list[list[str]]:
+def _by_expression(story: Story, params: SequenceParams, until: float) -> Iterator[list[str]]:
     found = [*_matches("chapter_split_regex", params.chapter_split_regex, story.text, until)]
     if not found:
         raise InvalidParams(
@@ -53,20 +57,17 @@ def _by_expression(story: Story, params: SequenceParams, until: float) -> list[l
             field="chapter_split_regex",
         )
     ends = [*(start for start, _ in found[1:]), len(story.text)]
-    return [
-        _prompts(story, params, story.text[begin:end], not _line_is_over(story.text[start:begin]), until)
-        for (start, begin), end in zip(found, ends, strict=True)
-    ]
+    for (start, begin), end in zip(found, ends, strict=True):
+        yield _prompts(story, params, story.text[begin:end], not _line_is_over(story.text[start:begin]), until)
 
 
 def _line_is_over(mark: str) -> bool:
     return "\n" in mark[len(mark.rstrip()) :]
 
 
-def _as_built(story: Story, params: SequenceParams, until: float) -> list[list[str]]:
-    if not params.prompt_split_regex:
-        return story.chapters
-    return [_prompts(story, params, "\n".join(chapter), False, until) for chapter in story.chapters]
+def _as_built(story: Story, params: SequenceParams, until: float) -> Iterator[list[str]]:
+    for chapter in story.chapters:
+        yield _prompts(story, params, "\n".join(chapter), False, until) if params.prompt_split_regex else chapter
 
 
 def _prompts(story: Story, params: SequenceParams, body: str, heading: bool, until: float) -> list[str]:

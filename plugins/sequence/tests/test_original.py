@@ -65,6 +65,7 @@ def test_what_is_set_by_hand_counts_more_than_config_and_that_more_than_the_file
     [
         ('{"generation_config": {"stepps": 3}}', "there is no setting 'stepps'. Did you mean 'steps'?"),
         ('{"styles": [{"wieght": 3}], "nothing": 1}', "'nothing'.*'wieght'. Did you mean 'weight'?"),
+        ("style_configs = [{1: 2}]\ngeneration_config = {3: 4}", "no setting 3. there is no setting 1"),
         ('{"prompt_config": 3}', "prompt_config has to be a table, got int"),
         ("[1]", "has to be a table of settings, got list"),
         ("{", "config is neither JSON .* nor Python"),

@@ -102,6 +102,12 @@ def test_what_cannot_be_split_is_told(params, message):
     assert refused.value.extra["field"] in (*params, "story")
 
 
+def test_chapters_that_are_not_drawn_take_no_time(monkeypatch):
+    monkeypatch.setattr("stable_core_plugin_sequence.splitting.SECONDS", 0.2)
+    text = "Chapter 1\na\na\nChapter 2\n" + "a" * 40 + "!"
+    assert split(text, prompt_split_regex=r"\n|(\w|\w\w)+$(?<!a)", max_chapters=1) == [["a", "a"]]
+
+
 @pytest.mark.parametrize("text", ["", " \n\t "])
 def test_an_empty_text_is_told(text):
     with pytest.raises(InvalidParams, match="the text is empty"):
