@@ -5,8 +5,6 @@ import signal
 import subprocess
 import sys
 
-import pytest
-
 from tests.serving import ROOT, serve
 from tests.wire import Wire
 
@@ -172,11 +170,13 @@ def test_a_program_names_files_and_no_two_are_called_the_same():
         assert wire.call("artifact", {"id": wire.ended(again)["outputs"][0]})["artifact"]["name"] == "a.b (3)"
 
 
-@pytest.mark.parametrize("name", ["..", " . / "])
-def test_a_name_that_is_none_is_told(name):
+def test_a_name_that_cannot_be_is_told():
     with serve({"work": DRAWING}) as server, Wire(server) as wire:
-        error = wire.ended(wire.submit("named", {"name": name}))["error"]
-        assert error["code"] == "invalid_params" and "cannot be a file's name" in error["message"]
+        wire.ended(wire.submit("named", {"colours": ["red"], "name": "file"}))
+        none = "cannot be a file's name"
+        for name, words in (("..", none), (" . / ", none), ("file.png/a", "is a file"), ("file.png/a/b", "is a file")):
+            error = wire.ended(wire.submit("named", {"name": name}))["error"]
+            assert error["code"] == "invalid_params" and words in error["message"]
 
 
 def test_a_program_asks_for_lineage():

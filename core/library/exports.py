@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from core.artifacts import Blobs
-from core.errors import CoreError
+from core.errors import CoreError, InvalidParams
 from core.jobs import Row, Store, Transaction, wire
 from core.library import media
 from core.library.naming import called, file_path
@@ -72,7 +72,11 @@ class Exports:
             taken = {other["path"].rpartition(".")[0] for other in others}
             names = (f"{wanted} ({number})" if number > 1 else wanted for number in itertools.count(1))
             suffix = KINDS[artifact["kind"]].suffix
-            file = self._place(artifact, (root / f"{name}{suffix}" for name in names if name not in taken))
+            try:
+                file = self._place(artifact, (root / f"{name}{suffix}" for name in names if name not in taken))
+            except (FileExistsError, NotADirectoryError) as error:
+                hint = "Choose another folder."
+                raise InvalidParams(f"{wanted!r}: one of these folders is a file already.", hint=hint) from error
             path = file.relative_to(root).as_posix()
 
             def change(tx: Transaction) -> None:
