@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import signal
 
 import PIL.Image
@@ -16,7 +17,7 @@ from tests.serving import ROOT, serve, wait_until
 from tests.shell import in_process
 
 pytestmark = [pytest.mark.slow, pytest.mark.torch]
-PLUGINS = ["stable_diffusion", "color", "explore", "flows", "sequence", "isi", "sweeps", "batch"]
+PLUGINS = ["stable_diffusion", "color", "explore", "flows", "sequence", "isi", "sweeps", "batch", "sheets"]
 SMALL = ["--width", "64", "--height", "64", "--steps", "1"]
 STYLES = [{"style": "on blue", "file_tag": "b", "weight": 0.7}, {"style": "on white", "file_tag": "w", "weight": 0.9}]
 TALE = "Chapter 1\na circle\na star\na ring\nChapter 2\na square\n"
@@ -67,6 +68,7 @@ def test_programs_that_are_killed_in_their_middle_end_and_do_nothing_twice():
             }
             assert all(held.values())
             ids |= {name: start(client, words) for name, words in CHAINS.items()}
+            check_terminal(client, ids)
             wait_until(lambda: all(done(client, id) for id in ids.values()), 200)
             assert not [name for name, id in ids.items() if client.call("job", {"id": id})["job"]["state"] in TERMINAL]
             pids = [worker["pid"] for worker in client.queue()["workers"]]
@@ -89,6 +91,18 @@ def test_programs_that_are_killed_in_their_middle_end_and_do_nothing_twice():
         check_chains(made)
         check_heaps(made)
         check_files(server.folder / "outputs")
+
+
+def check_terminal(client, ids):
+    """Programs are listed without their parts, and the examples of docs/programs.md tell what they would run."""
+    assert {job["id"] for job in json.loads(in_process(client, "jobs", "--json").stdout)} == {*ids.values()}
+    listed = in_process(client, "jobs", "--parent", ids["sweep"]).stdout
+    assert listed.count("stable_diffusion.txt2img") == 6
+    assert re.search(r"parts +\d/6 have ended", in_process(client, "job", ids["sweep"]).stdout)
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "programs.md").read_text("utf-8"), re.DOTALL)
+    for line in blocks:
+        plan = in_process(client, *shlex.split(line)[3:], "--plan")
+        assert plan.returncode == 0 and "Nothing was submitted" in plan.stdout, line + plan.stderr
 
 
 def start(client, words):

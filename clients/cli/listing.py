@@ -21,6 +21,7 @@ def add(command: Command) -> None:
     listing = command("jobs", jobs, "List jobs, the newest first.")
     listing.add_argument("--state", choices=STATES)
     listing.add_argument("--session", metavar="NAME")
+    listing.add_argument("--parent", metavar="JOB", help="The jobs of this program; else those are left out.")
     listing.add_argument("--limit", type=int, default=20, metavar="N")
     takes_ids(command("job", job, "Show all about jobs."), "JOB")
     listing = command("artifacts", artifacts, "List results and uploads, the newest first.")
@@ -81,18 +82,25 @@ def choices(client: Client, flags: argparse.Namespace) -> int:
 
 
 def jobs(client: Client, flags: argparse.Namespace) -> int:
-    found = [job.record for job in client.jobs(state=flags.state, session=flags.session, limit=flags.limit)]
+    given = {"state": flags.state, "session": flags.session, "parent": flags.parent or ""}
+    found = [job.record for job in client.jobs(limit=flags.limit, **given)]
     if wants_json(flags):
         return dump(found)
     rows = [
         {
             "id": row["id"], "state": row["state"], "age": show.age(row["created"]),
-            "session": unless_default(row["session"]), "job": row["name"], "prompt or error": summary(row),
+            "session": unless_default(row["session"]), "job": row["name"] + parts_of(row),
+            "prompt or error": summary(row),
         }
         for row in found
     ]  # fmt: skip
     show.table(rows, ["job", "prompt or error"], "There are no such jobs.")
     return 0
+
+
+def parts_of(row: dict[str, Any]) -> str:
+    """How many jobs of a program have ended."""
+    return f"  {row.get('children_ended') or 0}/{row['children']}" if row.get("children") else ""
 
 
 def unless_default(session: str) -> str:
@@ -131,7 +139,7 @@ def tell(found: Job) -> None:
             ("error", (row.get("error") or {}).get("message")),
             ("hint", (row.get("error") or {}).get("hint")),
             ("waits for", waits_for(row)),
-            ("parts", f"{row['children_ended']} of {row['children']} ended" if row.get("children") else ""),
+            ("parts", parts_of(row) and f"{parts_of(row).strip()} have ended: jobs --parent {row['id']}"),
             ("submitted", times),
             ("session", row["session"]),
             ("priority", row["priority"]),

@@ -128,8 +128,11 @@ class Board:
     def _ask(self) -> None:
         try:
             self._queue = self._client.queue()
-            self._running = self._listed("running", RUNNING)
-            self._next = self._listed("queued", 1000)[::-1][:NEXT] if self._queue["queued"] else []
+            known = {"session": self._session, "parent": "", "order": "queue"}
+            top = [job.record for job in self._client.jobs(limit=100, **known)]
+            programs = [row for row in top if row.get("children")]
+            self._running = programs + [row for row in self._listed("running", RUNNING) if not row.get("children")]
+            self._next = [row for row in top if row["state"] == "queued" and row not in programs][:NEXT]
         except ServerError:
             pass  # asked again when it is back
 
@@ -160,14 +163,26 @@ class Board:
         for row in self._running:
             now = self._progress.get(row["id"], {})
             step, total = now.get("step") or 0, now.get("total") or 0
+            phase = now.get("phase") or "running"
+            if row.get("children"):
+                step, total, phase = row.get("children_ended") or 0, row["children"], "parts"
             left = f", {show.seconds(now['eta_seconds'])} left" if now.get("eta_seconds") else ""
+            left = f"  {said}" if row["state"] != "running" and (said := asks(row)) else left
             count = f"{step:g}/{total:g}" if total > 1 else ""
             grid.add_row(
                 show.text(row["name"], "cyan"),
                 ProgressBar(total=total or None, completed=step, width=20, complete_style="cyan"),
-                show.text(f"{now.get('phase') or 'running'} {count}{left}"), show.text(prompt_of(row), "dim"),
+                show.text(f"{phase} {count}{left}"), show.text(prompt_of(row), "dim"),
             )  # fmt: skip
         return grid
+
+
+def asks(row: dict[str, Any]) -> str:
+    """What a program wants of a person."""
+    if row["state"] == "held":
+        return f"held: release {row['id']}"
+    wanted = sum("artifact" in wait for wait in row.get("waits_for") or [])
+    return f"waits for you: review --follow {row['id']}" if wanted else ""
 
 
 def prompt_of(row: dict[str, Any]) -> str:

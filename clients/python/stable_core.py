@@ -592,10 +592,12 @@ class Client:
         return self._attach(self.call("job", {"id": id})["job"], job)
 
     def jobs(
-        self, *, state: State | None = None, session: str | None = None, limit: int = 50, order: Order = "newest"
-    ) -> list[Job]:
-        """The newest first; with `order` "queue" the unfinished ones as they run, 1,000 at most."""
-        wanted = {"state": state, "session": session, "order": order if order != "newest" else None}
+        self, *, state: State | None = None, session: str | None = None, limit: int = 50, order: Order = "newest",
+        parent: str | None = None,
+    ) -> list[Job]:  # fmt: skip
+        """The newest first; with `order` "queue" the unfinished ones as they run, 1,000 at most. `parent` lists the
+        jobs of a program, and with "" those that no program has submitted."""
+        wanted = {"state": state, "session": session, "order": order if order != "newest" else None, "parent": parent}
         return [self._attach(record) for record in self._listed("jobs", limit, **wanted)]
 
     def artifact(self, artifact: str | ArtifactRecord) -> Artifact:
@@ -1207,9 +1209,13 @@ class AsyncClient:
         return AsyncJob(self, await self._run(self._client.job, id))
 
     async def jobs(
-        self, *, state: State | None = None, session: str | None = None, limit: int = 50, order: Order = "newest"
-    ) -> list[AsyncJob]:
-        found = await self._run(lambda: self._client.jobs(state=state, session=session, limit=limit, order=order))
+        self, *, state: State | None = None, session: str | None = None, limit: int = 50, order: Order = "newest",
+        parent: str | None = None,
+    ) -> list[AsyncJob]:  # fmt: skip
+        find = functools.partial(
+            self._client.jobs, state=state, session=session, limit=limit, order=order, parent=parent
+        )
+        found = await self._run(find)
         return [AsyncJob(self, job) for job in found]
 
     def artifact(self, artifact: str | ArtifactRecord) -> AsyncArtifact:
