@@ -22,7 +22,6 @@ OURS = {  # of A1111's options of a line, by what they are here
 IGNORED = ("do_not_save_samples", "do_not_save_grid")
 OPTIONAL = {"steps": 20, "cfg_scale": 7, "denoising_strength": 0.75, "width": 0, "height": 0}  # with their defaults
 MOST_LINES, MOST_TOLD = 10_000, 20
-IMAGES = ("image", "mask")
 
 
 def sweep(
@@ -202,8 +201,9 @@ def _ports(about: dict[str, Any], **given: Any) -> dict[str, Any]:
     for name, value in given.items():
         if not value:
             continue
-        kinds = IMAGES if name in IMAGES else (name,)
-        fitting = [port for port, each in ports.items() if each["kind"] in kinds and port not in found]
+        free = [port for port in ports if port not in found]
+        fitting = [port for port in free if ports[port]["kind"] == name]
+        fitting = fitting or [port for port in free if name == "image" and ports[port]["kind"] == "mask"]
         if not fitting:
             takes = ", ".join(ports) or "none"
             raise InvalidParams(f"{about['name']} takes no {name}. Its inputs: {takes}.", field=name)

@@ -12,6 +12,7 @@ from .pictures import Thumbnails
 
 PARTS = 20  # after which the growing grid is shown
 MOST_INPUTS = 1_000  # of one job
+MOST_RETURNED = 2_000  # more, with their facts, could not be told in one message
 TOLD = 20  # cells that failed
 
 
@@ -32,7 +33,12 @@ def run(
     found = [_first(child) for child in children]
     outputs = [*grids_of(found, layout, params, ctx)] if params.grid and any(found) else []
     if params.cells:
-        outputs += [each for child in children for each in child.outputs if each.kind in ("image", "mask")]
+        alone = [each for child in children for each in child.outputs if each.kind in ("image", "mask")]
+        if len(alone) <= MOST_RETURNED:
+            outputs += alone
+        else:
+            text = f"{len(alone):,} pictures are too many to be returned, the limit is {MOST_RETURNED:,}."
+            ctx.log(f"{text} They are results of this program's jobs.")
     if failed:  # at the end, where it is told once
         more = [f"and {len(failed) - TOLD:,} more"] if len(failed) > TOLD else []
         hint = "Their places in the grid are empty. Retry with extend runs only these again."
@@ -65,7 +71,8 @@ def grids_of(
     of their own, so that lineage leads from a grid to what is in it."""
     look = {"margin": params.margin, "background": params.background}
     planes = [found[start : start + layout.plane] for start in range(0, len(found), layout.plane)]
-    if max(map(len, planes)) > MOST_INPUTS or any(each and each.kind not in ("image", "mask") for each in found):
+    too_many = max(len(planes), *map(len, planes)) > MOST_INPUTS
+    if too_many or any(each and each.kind not in ("image", "mask") for each in found):
         take = lambda artifact: pictures.shown(artifact, ctx)  # noqa: E731
         look["most_pixels"] = pictures.most(params)
         drawn = [pictures.whole(found, layout, take, title=params.title, **look)]

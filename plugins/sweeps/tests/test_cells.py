@@ -127,3 +127,14 @@ def test_a1111s_names_are_known_in_any_case():
     ]  # fmt: skip
     assert [name_of(each) for each in ("cfg_scale", "my.own")] == ["CFG Scale", "my.own"]
     assert len(AXES) == 32
+
+
+def test_inputs_go_where_they_fit_best():
+    from sweeps.programs import _ports
+
+    about = {"name": "draw", "inputs": {name: {"kind": kind} for name, kind in
+             (("control", "image"), ("image", "image"), ("mask", "mask"), ("words", "text"))}}  # fmt: skip
+    assert _ports(about, image="a", mask="b", text="c") == {"image": "a", "mask": "b", "words": "c"}
+    assert _ports(about | {"inputs": {"where": {"kind": "mask"}}}, image="a", mask=None) == {"where": "a"}
+    with pytest.raises(InvalidParams, match="draw takes no mask. Its inputs: picture."):
+        _ports(about | {"inputs": {"picture": {"kind": "image"}}}, mask="b")
