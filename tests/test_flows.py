@@ -78,7 +78,8 @@ def png():
 
 
 def drawn(server):
-    return (server.folder / "plugins/drawing/drawn.txt").read_text().split()
+    file = server.folder / "plugins/drawing/drawn.txt"
+    return file.read_text().split() if file.exists() else []
 
 
 def test_a_flow_that_is_saved_is_a_job_and_goes_when_it_is_deleted(wire):
@@ -184,6 +185,22 @@ def test_a_flow_goes_on_as_it_began_after_a_kill_whatever_its_file_says_by_then(
         ]
         assert len(ends) == len({*ends}) == 5
         assert len({*drawn(server)[before:]}) == 4
+
+
+def test_an_extended_flow_keeps_what_its_items_have_made(server, wire):
+    steps = [{"id": "draw", "for_each": "{words}", "job": "txt2img", "params": {"prompt": "{item}", "seed": -1}}]
+    save(wire, "words", flow(*steps, params={"words": {"default": "a\nb"}}))
+    first = wire.submit("flows.words")
+    old = {made(wire, output) for output in wire.ended(first)["outputs"]}
+    before = len(drawn(server))
+    answer = wire.call("retry", {"id": first, "extend": True, "params": {"words": "new\nb\na"}})
+    ended = wire.ended(answer["job"]["id"])
+    assert len(drawn(server)) == before + 1
+    assert old < {made(wire, output) for output in ended["outputs"]} and len(ended["outputs"]) == 3
+
+
+def made(wire, artifact):
+    return wire.call("artifact", {"id": artifact})["artifact"]["facts"]["seed"]
 
 
 def test_waits_run_beside_each_other_and_can_be_cancelled(wire):

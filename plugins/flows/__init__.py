@@ -32,7 +32,7 @@ class Words(Params):
 
 
 class Unsaved(Params):
-    flow: dict[str, Any] = param(..., widget="textarea", help=FILE)
+    flow: dict[str, Any] = param(..., help=FILE)
     values: dict[str, Any] = param(
         {},
         help="Values of its parameters, by name; of inputs, ids of artifacts, or which of the images or texts, from 0.",
@@ -45,11 +45,11 @@ class Saved(Params):
 
 class Kept(Params):
     name: str = param(..., max_length=64, help="What it is to be called: letters, digits and _. So is its job.")
-    flow: dict[str, Any] = param(..., widget="textarea", help=FILE)
+    flow: dict[str, Any] = param(..., help=FILE)
 
 
 class Checked(Params):
-    flow: dict[str, Any] = param(..., widget="textarea", help=FILE)
+    flow: dict[str, Any] = param(..., help=FILE)
 
 
 class Flows(Plugin):
