@@ -43,12 +43,11 @@ def redraws(transform: Transform, seeds: Iterable[int]) -> Iterator[Redraw]:
 def waves(found: Iterable[Redraw]) -> list[list[Redraw]]:
     """Those that can be drawn side by side, then those that begin with what these made, and so on."""
     depths: dict[str | None, int] = {None: -1}
-    sorted_out: list[list[Redraw]] = []
+    found_at: dict[int, list[Redraw]] = {}
     for each in found:
         depths[each.key] = depth = 1 + max(depths[each.start], depths[each.reference])
-        sorted_out += [[]] * (depth == len(sorted_out))
-        sorted_out[depth] = [*sorted_out[depth], each]
-    return sorted_out
+        found_at.setdefault(depth, []).append(each)
+    return [*found_at.values()]
 
 
 def correction(
