@@ -98,7 +98,7 @@ def check_terminal(client, ids):
     assert {job["id"] for job in json.loads(in_process(client, "jobs", "--json").stdout)} == {*ids.values()}
     listed = in_process(client, "jobs", "--parent", ids["sweep"]).stdout
     assert listed.count("stable_diffusion.txt2img") == 6
-    assert re.search(r"parts +\d/6 have ended", in_process(client, "job", ids["sweep"]).stdout)
+    assert re.search(r"parts +\d of 6 ended", in_process(client, "job", ids["sweep"]).stdout)
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / "programs.md").read_text("utf-8"), re.DOTALL)
     for line in blocks:
         plan = in_process(client, *shlex.split(line)[3:], "--plan")

@@ -139,7 +139,11 @@ def tell(found: Job) -> None:
             ("error", (row.get("error") or {}).get("message")),
             ("hint", (row.get("error") or {}).get("hint")),
             ("waits for", waits_for(row)),
-            ("parts", parts_of(row) and f"{parts_of(row).strip()} have ended: jobs --parent {row['id']}"),
+            (
+                "parts",
+                parts_of(row)
+                and f"{row.get('children_ended') or 0} of {row['children']} ended: jobs --parent {row['id']}",
+            ),
             ("submitted", times),
             ("session", row["session"]),
             ("priority", row["priority"]),
