@@ -12,6 +12,8 @@ from tests.shell import in_process
 from tests.wire import Wire
 
 PAINT = """
+from typing import Literal
+
 class Drawing(Params):
     prompt: str = param("", help="What.")
     negative_prompt: str = param("", help="What not.")
@@ -30,6 +32,7 @@ class First(Drawing):
     variation_strength: float = param(0, help="How much of it.")
 
 class Second(Drawing):
+    sampler: Literal["Euler a", "Euler"] = param("Euler a", help="Sampler.")
     denoising_strength: float = param(0.75, help="How much.")
 
 class Paint(Plugin):
@@ -244,6 +247,9 @@ def test_one_that_fails_is_told_and_the_others_go_on(wire):
         ("generate", {"prompt": "a", "sizes": "65x64"}, "sizes"),
         ("rounds", {"prompt": "a", "more": {"seed": 1}}, "more"),
         ("rounds", {"prompt": "a", "more": {"batch_size": 2}}, "more"),
+        ("rounds", {"prompt": "a", "width": 1024, "finish_scale": 8}, "finish_scale"),
+        ("rounds", {"prompt": "a", "finish_sampler": "Oiler"}, "finish_sampler"),
+        ("rounds", {"prompt": "a", "folder": "a/b/c/d/e/f/g"}, "folder"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_by_its_field(wire, job, params, field):

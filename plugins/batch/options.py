@@ -8,6 +8,7 @@ from core.plugin import InvalidParams, Params, param
 MAX_TEXT = 100_000
 LARGEST = 4096  # pixels, each side, that are drawn
 KINDS = ("new seeds", "subseeds")
+MAX_FOLDERS = 5  # inside each other
 OWN = {"batch_size": "count", "n_iter": "count"}  # what `more` may not say, and what says it here
 
 
@@ -170,8 +171,12 @@ def sizes(params: Asking) -> list[tuple[int, int]]:
     return found or [(params.width, params.height)]
 
 
-def check_more(params: More) -> None:
-    """What a field says, `more` does not say again. Raises InvalidParams."""
+def check(params: More) -> None:
+    """What a field says, `more` does not say again, and the folder can be made. Raises InvalidParams."""
+    if params.folder.count("/") > MAX_FOLDERS:
+        raise InvalidParams(
+            f"folder: {params.folder[:100]!r} has too many folders.", field="folder", hint="Take fewer."
+        )
     for name in params.more:
         if name in OWN or name in type(params).model_fields or name == "image":
             field = OWN.get(name, name)

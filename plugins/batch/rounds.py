@@ -1,5 +1,6 @@
 """The programs: pictures in bulk, a person's choice among them, variations and large versions of what was picked."""
 
+import difflib
 import hashlib
 import random
 from collections.abc import Iterable
@@ -9,7 +10,7 @@ from typing import Any
 from core.plugin import Artifact, Child, Context, InvalidParams
 
 from . import names
-from .options import LARGEST, Asking, FinishParams, RoundsParams, VariationsParams, Varying, check_more, prompts, sizes
+from .options import LARGEST, Asking, FinishParams, RoundsParams, VariationsParams, Varying, check, prompts, sizes
 from .recipes import recipe, scale_networks
 
 SEEDS = 2**32
@@ -39,6 +40,8 @@ def generate(params: Asking, ctx: Context) -> list[Picture]:
 
 def rounds(params: RoundsParams, ctx: Context) -> list[Picture]:
     """What is left after the last round."""
+    if params.finish:  # before a person has picked for an hour
+        check_finish(params, ctx)
     asked = asked_for(params, ctx)
     if params.forecast:
         quick = [forecast(each, params.forecast) for each in asked]
@@ -57,15 +60,36 @@ def rounds(params: RoundsParams, ctx: Context) -> list[Picture]:
     return pool
 
 
+def check_finish(params: RoundsParams, ctx: Context) -> None:
+    for width, height in sizes(params):
+        large(width, height, params.finish_scale, "finish_scale")
+    samplers = ctx.announced(REDRAW)["params"]["properties"].get("sampler", {}).get("enum", [])
+    if params.finish_sampler and samplers and params.finish_sampler not in samplers:
+        text = f"finish_sampler: {REDRAW} has no sampler {params.finish_sampler!r}."
+        near = difflib.get_close_matches(params.finish_sampler, samplers) or samplers
+        raise InvalidParams(text, field="finish_sampler", hint=f"There are {', '.join(near[:10])}.")
+
+
+def large(width: int, height: int, scale: float, field: str = "scale") -> tuple[int, int]:
+    """The size after enlarging. Raises InvalidParams if that cannot be drawn."""
+    size = tuple(round(side * scale / 8) * 8 for side in (width, height))
+    if max(size) > LARGEST:
+        raise InvalidParams(
+            f"{field}: {width}x{height} would become {size[0]}x{size[1]}, and {LARGEST} is the largest side that is drawn.",
+            field=field, hint="Take a smaller one, or the job sd_upscale, which draws in tiles.",
+        )  # fmt: skip
+    return size
+
+
 def variations(images: list[Artifact], params: VariationsParams, ctx: Context) -> list[Picture]:
     """Of pictures that are there, wherever they are from."""
-    check_more(params)
+    check(params)
     given, numbers = known(images, params.prompt, ctx)
     return drawn(varied(given, params, params.more, numbers, ctx), params.folder, ctx)
 
 
 def finish(images: list[Artifact], params: FinishParams, ctx: Context) -> list[Picture]:
-    check_more(params)
+    check(params)
     given, numbers = known(images, params.prompt, ctx)
     return drawn(finished(given, params, numbers, ctx), params.folder, ctx)
 
@@ -105,7 +129,7 @@ def about_of(image: Artifact, ctx: Context) -> dict[str, Any]:
 
 def asked_for(params: Asking, ctx: Context) -> list[Picture]:
     """The pictures of all prompts, in order, with their seeds, sizes and names."""
-    check_more(params)
+    check(params)
     lines, choices = prompts(params), sizes(params)
     run, found = ctx.once("root", names.new_root), []
     for number, prompt in enumerate(lines):
@@ -167,12 +191,8 @@ def finished(
     for each in pictures:
         first = numbers.setdefault(each.name, 0)
         numbers[each.name] += 1
-        width, height = (round(each.artifact.facts[side] * params.scale / 8) * 8 for side in ("width", "height"))
-        if max(width, height) > LARGEST:
-            raise InvalidParams(
-                f"scale: {each.name} would be {width}x{height}, and {LARGEST} is the largest side that is drawn.",
-                field="scale", hint="Take a smaller scale, or the job sd_upscale, which draws in tiles.",
-            )  # fmt: skip
+        facts = each.artifact.facts
+        width, height = large(facts["width"], facts["height"], params.scale)
         drawing = {name: value for name, value in each.recipe.items() if name in takes and "variation" not in name}
         drawing |= {"width": width, "height": height, "steps": params.steps} | params.more
         drawing |= {"denoising_strength": params.denoising_strength}
