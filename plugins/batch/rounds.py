@@ -75,7 +75,7 @@ def large(width: int, height: int, scale: float, field: str = "scale") -> tuple[
     size = tuple(round(side * scale / 8) * 8 for side in (width, height))
     if max(size) > LARGEST:
         raise InvalidParams(
-            f"{field}: {width}x{height} would become {size[0]}x{size[1]}, and {LARGEST} is the largest side that is drawn.",
+            f"{field}: {width}x{height} would become {size[0]}x{size[1]}; sides of {LARGEST} are the largest drawn.",
             field=field, hint="Take a smaller one, or the job sd_upscale, which draws in tiles.",
         )  # fmt: skip
     return size
