@@ -174,7 +174,8 @@ def sizes(params: Asking) -> list[tuple[int, int]]:
 def check(params: More) -> None:
     """What a field says, `more` does not say again, and the folder can be made. Raises InvalidParams."""
     if params.folder.count("/") > MAX_FOLDERS:
-        raise InvalidParams(f"folder: more than {MAX_FOLDERS + 1} folders inside each other.", field="folder")
+        text = f"folder: more than {MAX_FOLDERS + 1} folders inside each other."
+        raise InvalidParams(text, field="folder", hint="Take fewer.")
     for name in params.more:
         if name in OWN or name in type(params).model_fields or name == "image":
             field = OWN.get(name, name)
