@@ -148,6 +148,7 @@ class Board:
         told = [f"{self._queue['queued']} queued"] + [f"{n} {state}" for state, n in self._counts.items() if n]
         head.append(f"  {', '.join(told)}" + (f"  in session {self._session}" if self._session else ""), "default")
         parts: list[Any] = [head, self._bars(width)]
+        parts += [show.text(f"{row['name']} {said}", "yellow") for row in self._running if (said := asks(row))]
         parts += [show.text(f"next      {row['name']}  {prompt_of(row)}", "dim") for row in self._next]
         parts += [show.text(line, show.COLOURS.get(state, "")) for state, line in self._newest]
         parts.append(show.text("Ctrl-C leaves; jobs go on.", "dim"))
@@ -167,7 +168,6 @@ class Board:
             if row.get("children"):
                 step, total, phase = row.get("children_ended") or 0, row["children"], "parts"
             left = f", {show.seconds(now['eta_seconds'])} left" if now.get("eta_seconds") else ""
-            left = f"  {said}" if row["state"] != "running" and (said := asks(row)) else left
             count = f"{step:g}/{total:g}" if total > 1 else ""
             grid.add_row(
                 show.text(row["name"], "cyan"),
@@ -180,7 +180,7 @@ class Board:
 def asks(row: dict[str, Any]) -> str:
     """What a program wants of a person."""
     if row["state"] == "held":
-        return f"held: release {row['id']}"
+        return f"is held: release {row['id']}"
     wanted = sum("artifact" in wait for wait in row.get("waits_for") or [])
     return f"waits for you: review --follow {row['id']}" if wanted else ""
 
