@@ -28,7 +28,7 @@ class Paint(Params):
     seed: int = param(-1, ge=-1, le=2**32 - 1, widget="seed", help="Seed.")
 
 class Painter(Plugin):
-    @job(concurrency=4)
+    @job(concurrency=4, reuse=True)
     def txt2img(self, params: Paint, ctx: Context) -> Image:
         if params.red == 13 and not (self.folder / "mended").exists():
             raise InvalidParams("13 is not painted.")
@@ -125,9 +125,11 @@ def test_a_cell_that_fails_is_empty_and_told_and_heals(wire, server):
     mended = server.folder / "plugins" / "painter" / "mended"
     mended.touch()
     try:
+        wire.ended(wire.call("retry", {"id": cells(wire, program)['{"red": 13}']["id"]})["job"]["id"])  # by itself
         again = wire.call("retry", {"id": program, "extend": True})["job"]["id"]
         whole = picture(wire, wire.ended(again)["outputs"][0])
         assert whole.getpixel((whole.width - 30, whole.height - 5)) == (13, 9, 7)
+        assert cells(wire, again)['{"red": 13}']["metrics"]["reused_from"]
         first, second = ({each["id"] for each in cells(wire, job).values()} for job in (program, again))
         assert len(first & second) == 2 and len(second) == 3
     finally:
