@@ -118,8 +118,7 @@ def test_all_that_announced_jobs_would_refuse_is_told_while_it_is_written(wire):
 
 def test_only_the_picked_are_enlarged_and_the_flow_shows_whom_it_waits_for(wire):
     job = wire.submit("pick_and_upscale", {"count": 3, "seed": 70, "scale": 3})
-    wire.until(lambda: wire.call("job", {"id": job})["job"].get("waits_for", [{}])[0].get("artifact"))
-    waits = [each["artifact"] for each in wire.call("job", {"id": job})["job"]["waits_for"]]
+    waits = wire.until(lambda: asked(wire, job))
     pictures = [wire.call("artifact", {"id": each})["artifact"] for each in waits]
     assert sorted(each["facts"]["seed"] for each in pictures) == [70, 71, 72]
     review(wire, waits[1:], "picked")
@@ -128,6 +127,16 @@ def test_only_the_picked_are_enlarged_and_the_flow_shows_whom_it_waits_for(wire)
     ended = wire.ended(job)
     assert len(ended["outputs"]) == 2
     assert wire.call("artifact", {"id": ended["outputs"][0]})["artifact"]["facts"]["width"] == 24
+    more = wire.call("retry", {"id": job, "extend": True, "params": {"count": 4}})["job"]["id"]
+    (fourth,) = wire.until(lambda: asked(wire, more))  # of the others, everything was said
+    review(wire, [fourth], "rejected")
+    assert len(wire.ended(more)["outputs"]) == 2
+
+
+def asked(wire, job):
+    """The artifacts of which the job waits to hear what a person thinks."""
+    waits = wire.call("job", {"id": job})["job"].get("waits_for", [])
+    return [each["artifact"] for each in waits if "artifact" in each]
 
 
 def test_a_flow_that_is_not_saved_takes_values_and_pictures(wire):
