@@ -98,7 +98,10 @@ class Flow:
 def read(data: Any, place: str = "flow") -> Flow:
     """The flow in a file. Raises InvalidParams with all that is wrong; `place` is what its places begin with."""
     reader = Reader()
-    flow = reader.flow(data)
+    try:
+        flow = reader.flow(data)
+    except RecursionError as error:
+        raise InvalidParams("this flow is nested too deeply.", field=place or None) from error
     if reader.problems:
         errors = [{"field": ".".join([place, *at] if place else at), "message": text} for at, text in reader.problems]
         told = "; ".join(f"{error['field']}: {error['message']}" for error in errors[:20])

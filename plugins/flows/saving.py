@@ -123,8 +123,9 @@ class Announced:
         try:
             data = load(path)
             return stamp, self._make(name, data), jobs_of(data), ""
-        except InvalidParams as error:
-            return stamp, None, set(), str(error)
+        except Exception as error:  # whatever a file says, it is to hide no other
+            kind = "" if isinstance(error, InvalidParams) else f"{type(error).__name__}: "
+            return stamp, None, set(), f"{kind}{error}"
 
 
 def _circle(start: str, inside: dict[str, set[str]]) -> list[str]:

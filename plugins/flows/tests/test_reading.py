@@ -71,6 +71,15 @@ def test_what_is_wrong_is_said(flow, place, text):
     assert text in problems(flow)[place]
 
 
+def test_a_flow_that_is_nested_without_end_is_refused():
+    deep = "x"
+    for _ in range(3000):
+        deep = [deep]
+    for step in ({"params": {"x": deep}}, {"when": {"value": deep, "is": 1}}):
+        with pytest.raises(InvalidParams, match="nested too deeply"):
+            module.reading.read({"version": 2, "jobs": [{"job": "a"} | step]})
+
+
 def test_results_that_nobody_takes_are_those_of_the_flow():
     steps = [{"id": "a", "job": "x"}, {"id": "b", "job": "x", "inputs": {"i": {"job": "a"}}}, {"id": "c", "job": "x"}]
     assert module.reading.read(GOOD | {"jobs": steps}).outputs == [{"job": "b"}, {"job": "c"}]
