@@ -153,6 +153,25 @@ def test_a_forecast_is_cheap_and_only_what_is_picked_of_it_is_drawn_in_full(wire
     assert [each["steps"] for each in made] == [2] * 4 + [9] and made[4]["seed"] == made[1]["seed"]
 
 
+def test_a_picture_that_goes_on_itself_gets_new_variations_and_is_there_once(wire):
+    asks = {"prompt": "a crow", "count": 1, "variations": 1, "rounds": 2, "parents": "always", "finish": False}
+    program = wire.submit("rounds", asks)
+    for count in (1, 1, 2):
+        say(wire, asked(wire, program, count).values(), "picked")
+    made = names(wire, wire.ended(program))
+    assert sorted(name.partition("@")[2] for name in made) == ["0", "0_0", "0_0_0", "0_1"]
+    assert len({each["params"]["seed"] for each in children(wire, program, "paint.txt2img")}) == 4
+
+
+def test_families_stay_together_also_where_a_picture_has_ten_variations_and_a_large_version(wire):
+    program = wire.submit("rounds", {"prompt": "a rook", "count": 1, "variations": 10, "width": 64, "height": 64})
+    say(wire, asked(wire, program, 1).values(), "picked")
+    second = asked(wire, program, 10)
+    say(wire, second.values(), "rejected")
+    (large,) = names(wire, wire.ended(program))
+    assert [*second][1].endswith("@0_01") and large.endswith("@0_10") and large > max(second)
+
+
 def test_where_nothing_is_picked_nothing_comes_after_it(wire):
     program = wire.submit("rounds", {"prompt": "a hen", "count": 2})
     say(wire, asked(wire, program, 2).values(), "rejected")

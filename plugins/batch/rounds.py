@@ -50,11 +50,12 @@ def rounds(params: RoundsParams, ctx: Context) -> list[Picture]:
     else:
         pool = picked(drawn(asked, params.folder, ctx), "pictures", ctx)
     numbers: dict[str, int] = {}
+    most = params.variations * params.rounds + 1  # children of one picture
     for round in range(1, params.rounds + 1):
-        made = drawn(varied(pool, params, params.more, numbers, ctx), params.folder, ctx)
+        made = drawn(varied(pool, params, params.more, numbers, ctx, most), params.folder, ctx)
         pool = surviving(pool, picked(made, f"variations {round}", ctx), params.parents)
     if params.finish:
-        pool = drawn(finished(pool, params.finishing(), numbers, ctx), params.folder, ctx)
+        pool = drawn(finished(pool, params.finishing(), numbers, ctx, most), params.folder, ctx)
         if params.review_finished:
             pool = picked(pool, "finished", ctx)
     return pool
@@ -161,15 +162,16 @@ def forecast(picture: Picture, steps: int) -> Picture:
 
 
 def varied(
-    pictures: Iterable[Picture], params: Varying, more: dict[str, Any], numbers: dict[str, int], ctx: Context
+    pictures: Iterable[Picture], params: Varying, more: dict[str, Any], numbers: dict[str, int], ctx: Context,
+    most: int = 1,
 ) -> list[Picture]:  # fmt: skip
-    """The variations of pictures. `numbers` are the first numbers that their children may have."""
+    """The variations of pictures. `numbers` are the first numbers that their children may have, of `most` in all."""
     found = []
     for each in pictures:
         first = numbers.setdefault(each.name, 0)
         numbers[each.name] += params.variations
         for k in range(params.variations):
-            key = f"{each.key}/{params.kind} {k}"
+            key = f"{each.key}/{params.kind} {first + k}"
             seed = ctx.seed(key)
             drawing = each.recipe | more
             if params.variation_cfg_scale:
@@ -178,13 +180,13 @@ def varied(
                 drawing |= {"variation_seed": seed, "variation_strength": params.variation_strength}
             else:
                 drawing |= {"seed": seed}
-            name = names.child(each.name, first + k, first + params.variations)
+            name = names.child(each.name, first + k, max(most, first + params.variations))
             found.append(Picture(key, name, drawing, {}, parent=each.artifact))
     return found
 
 
 def finished(
-    pictures: Iterable[Picture], params: FinishParams, numbers: dict[str, int], ctx: Context
+    pictures: Iterable[Picture], params: FinishParams, numbers: dict[str, int], ctx: Context, most: int = 1
 ) -> list[Picture]:  # fmt: skip
     """The pictures, enlarged and redrawn a little, with their own seeds."""
     found, takes = [], ctx.announced(REDRAW)["params"]["properties"]
@@ -199,7 +201,7 @@ def finished(
         drawing |= {"prompt": scale_networks(drawing["prompt"], params.lora_factor)}
         drawing |= {"sampler": params.sampler} if params.sampler else {}
         drawing |= {"cfg_scale": params.cfg_scale} if params.cfg_scale else {}
-        key, name = f"{each.key}/finish", names.child(each.name, first, first + 1)
+        key, name = f"{each.key}/finish", names.child(each.name, first, max(most, first + 1))
         found.append(Picture(key, name, drawing, {"image": each.artifact}, REDRAW))
     return found
 
@@ -269,7 +271,7 @@ def surviving(parents: list[Picture], children: list[Picture], when: str) -> lis
     """What goes on into the next round, family by family."""
     found = []
     for parent in parents:
-        own = [child for child in children if child.key.startswith(f"{parent.key}/")]
+        own = [child for child in children if child.key.rpartition("/")[0] == parent.key]
         if when == "always" or (when == "if none is picked" and not own):
             found.append(parent)
         found += own
