@@ -329,7 +329,7 @@ def test_a_flow_is_saved_on_the_server_runs_there_by_its_form_and_is_opened_and_
         there.get_by_role("button", name="Run Zwei_Bogen").click()
         expect(page.get_by_role("form", name="Form of Zwei_Bogen")).to_be_visible()
         page.get_by_role("button", name="Run", exact=True).click()
-        expect(page.get_by_role("img", name="Result 1")).to_be_visible()
+        expect(page.get_by_role("img", name="Result 1")).to_be_visible(timeout=60_000)  # a worker starts for it
         page.goto(f"{server.url}/#/connect")
         page.get_by_role("button", name="Flows").click()
         there.get_by_role("button", name="Open Zwei_Bogen of the server").click()

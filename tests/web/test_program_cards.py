@@ -88,6 +88,11 @@ def test_what_a_program_asks_for_is_answered_with_a_key_each_and_then_it_goes_on
     assert len(client.job(job.id).outputs) == 2
 
 
+def test_a_review_for_no_job_says_so(server, client, visit):
+    page = visit(server, "/results/review/nobody")
+    expect(page.get_by_role("heading", name="This cannot be reviewed")).to_be_visible()
+
+
 def test_a_review_that_is_left_early_keeps_its_last_answer(server, client, visit):
     job = client.submit("chosen", {"parts": 1})
     page = visit(server, "/watch")

@@ -6,8 +6,9 @@ import { Link, useParams } from "wouter";
 
 import { useKeys } from "../../app/keys";
 import { useWhole } from "../../app/programs";
+import { sentence } from "../../server/client";
 import { UNFINISHED, useServer } from "../../server/store";
-import type { ArtifactRecord, JobRecord } from "../../server/types";
+import type { ArtifactRecord, ErrorBody, JobRecord } from "../../server/types";
 import { Empty } from "../../ui/Empty";
 import { jobTitle } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
@@ -21,7 +22,7 @@ import { aboutOf } from "./words";
 export default function Review() {
   const { job: id } = useParams();
   const round = useReviewing(id!);
-  const { artifacts, job, shown, complete, judge, undo, go, send, at, verdicts, told } = round;
+  const { artifacts, job, problem, shown, complete, judge, undo, go, send, at, verdicts, told } = round;
   const { view, setView } = useView();
   useEffect(() => setView(() => FITTED), [shown?.id]);
   const yes = () => judge("picked");
@@ -44,7 +45,7 @@ export default function Review() {
         {artifacts.length > 0 && <span role="status">{open ? `${open} of ${artifacts.length} to go` : `all ${artifacts.length} are answered`}</span>}
         <button type="button" onClick={undo} disabled={!told.length || goesOn(round)} title="Undo (U)"><Undo2 size={16} aria-hidden="true" /> Undo</button>
       </header>
-      {goesOn(round) || !shown ? <GoesOn job={job} /> : (
+      {goesOn(round) || !shown ? <GoesOn job={job} problem={problem} /> : (
         <>
           <div className={css.picture}>
             {isPicture(shown) ? <Stage artifact={shown} view={view} setView={setView} onSwipe={(by) => go(at + by)} /> : <Other artifact={shown} />}
@@ -101,8 +102,9 @@ function Strip({ round }: { round: Reviewing }) {
 }
 
 /** Nothing is to be answered now: it works on, waits for something else, or has ended. */
-function GoesOn({ job }: { job?: JobRecord }) {
+function GoesOn({ job, problem }: { job?: JobRecord; problem?: ErrorBody }) {
   const now = useServer(({ jobs }) => (job ? jobs[job.id] ?? job : undefined));
+  if (problem) return <Empty title="This cannot be reviewed">{sentence(problem)}</Empty>;
   if (!now) return <Empty title="One moment …" />;
   if (!UNFINISHED.includes(now.state)) {
     return <Empty title={now.state === "done" ? "It is done" : `It is ${now.state}`}><Link href="/results">To the results</Link></Empty>;

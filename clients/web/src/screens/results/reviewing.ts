@@ -2,16 +2,17 @@
 
 import { useEffect, useReducer, useRef } from "react";
 
-import { complain } from "../../app/notices";
 import { toReview } from "../../app/programs";
 import { review } from "../../app/results";
 import { call, onEvent } from "../../server/client";
-import type { ArtifactRecord, JobRecord } from "../../server/types";
+import type { ArtifactRecord, ErrorBody, JobRecord } from "../../server/types";
 
 type Verdict = "picked" | "rejected";
 
 interface Round {
   job?: JobRecord;
+  /** Why it cannot be told what the job waits for. */
+  problem?: ErrorBody;
   artifacts: ArtifactRecord[];
   verdicts: Record<string, Verdict>;
   /** In the order in which they were told, for undo. */
@@ -43,7 +44,7 @@ export function useReviewing(id: string): Reviewing {
   };
   useEffect(() => {
     change(NOTHING);
-    const look = () => void read(id, () => round.current, change).catch(complain);
+    const look = () => void read(id, () => round.current, change).catch((problem) => change({ problem }));
     look();
     const stop = onEvent(({ type, data }) => {
       if ((type === "job" && data.id === id) || type === "connected") look();
@@ -99,7 +100,7 @@ async function read(id: string, known: () => Round, change: (some: Partial<Round
   const { job } = await call<{ job: JobRecord }>("job", { id });
   const wanted = toReview(job);
   const { artifacts, verdicts } = known();
-  if (!wanted.length || wanted.every((each) => artifacts.some(({ id: here }) => here === each))) return change({ job });
+  if (!wanted.length || wanted.every((each) => artifacts.some(({ id: here }) => here === each))) return change({ job, problem: undefined });
   const found: ArtifactRecord[] = [];
   for (let from = 0; from < wanted.length; from += AT_ONCE) {
     const some = wanted.slice(from, from + AT_ONCE).map((each) => call<{ artifact: ArtifactRecord }>("artifact", { id: each }));
