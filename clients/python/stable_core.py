@@ -50,7 +50,7 @@ log.addHandler(logging.NullHandler())
 ARTIFACT_ID = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}(\.\d+)?")
 LOCAL = ("localhost", "127.0.0.1", "::1")
 TERMINAL = ("done", "failed", "cancelled")
-UNTOLD = ("children", "children_ended", "position", "eta_seconds", "waits_for")  # by events
+UNTOLD = ("children", "children_ended", "position", "eta_seconds", "waits_for")  # by events; as asked for last
 ANSWER_SECONDS = 30  # without an answer, a call is sent again
 SILENCE_SECONDS = 15  # without an event, a wait asks how its job is
 HTTP_SECONDS = (10, 300)  # for a connection or a piece of a body; for an answer
