@@ -90,14 +90,14 @@ def test_a_client_that_never_reads_is_cut_off_and_nobody_else_notices():
 @pytest.mark.slow
 def test_a_client_that_reads_late_misses_progress_and_nothing_else():
     with serve({"chatter": CHATTER}) as server, Wire(server) as wire, Sleeper(server) as sleeper:
-        job = wire.submit("chatter", {"lines": 250})
+        job = wire.submit("chatter", {"lines": 130})
         wire.ended(job)
         seen, states = {"log": 0, "progress": 0}, []
         while "done" not in states:
             name, body = sleeper.read()
             seen[name] = seen.get(name, 0) + 1
             states += [body["state"]] if name == "job" else []
-        assert seen["log"] == logged(wire) == 250 and states == ["queued", "running", "done"]
+        assert seen["log"] == logged(wire) == 130 and states == ["queued", "running", "done"]
         assert seen["progress"] < sum(name == "progress" for name, _ in wire.received)
 
 
