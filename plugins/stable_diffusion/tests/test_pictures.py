@@ -73,7 +73,7 @@ def test_image_k_of_a_batch_is_the_image_alone(draw, latents, sampler):
 
 
 def test_a_batch_is_sampled_in_shared_calls_and_its_pictures_come_one_by_one(draw, calls):
-    assert len(draw(batch_size=10, steps=2)) == 10
+    assert len(draw(batch_size=10, steps=2, width=64, height=64)) == 10
     assert max(len(asks) for asks in calls) == 8  # 16 rows; the first may begin before the others are there
     assert sum(len(asks) for asks in calls) == 20
 
