@@ -93,6 +93,27 @@ class Work(Plugin):
         ctx.log(str(image.name))
         return one.outputs[0]
 
+    @job()
+    def number(self, params: One) -> Json:
+        return len(params.colour)
+
+    @job(converts=True)
+    def as_text(self, value: Json) -> Text:
+        return str(value)
+
+    @job()
+    def say(self, text: Text) -> Text:
+        with open(self.folder / "drawn.txt", "a") as file:
+            file.write(f"said-{text} ")
+        return text
+
+    @job(program=True)
+    def spoken(self, params: Colour, ctx: Context) -> list[Text]:
+        numbers = ctx.gather(ctx.submit("number", {"colour": each}, key=each) for each in params.colours)
+        said = [ctx.submit("say", inputs={"text": each.outputs[0]}, key=f"say {each.id}") for each in numbers]
+        ctx.gather(said)
+        return [child.outputs[0] for child in ctx.gather([*said, ctx.submit("say", inputs={"text": said[0]})])]
+
     @job(program=True)
     def elders(self, image: Image, ctx: Context) -> Json:
         return [*ctx.review([]), *ctx.review([row["artifact"] for row in ctx.lineage(image)] * 2, key="elders")]
@@ -350,3 +371,13 @@ def test_what_a_program_waits_for_is_not_deleted():
         wire.call("review", {"ids": [red], "state": "picked"})
         assert wire.download(wire.ended(program)["outputs"][0]).json() == ["picked", "picked"]
         assert wire.call("delete", {"ids": [red]})["ok"]
+
+
+def test_what_went_through_a_converter_is_not_run_again_when_a_program_is_extended():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        program = wire.submit("spoken", {"colours": ["red"]})
+        wire.ended(program)
+        assert drawn(server) == ["said-3", "said-3"]
+        more = wire.call("retry", {"id": program, "extend": True, "params": {"colours": ["red", "blue"]}})["job"]["id"]
+        assert len(wire.ended(more)["outputs"]) == 3
+        assert drawn(server)[2:] == ["said-4"]

@@ -59,13 +59,9 @@ def in_place(store: Store, catalogue: Catalogue, scheduler: Scheduler, row: Row,
 
 
 def take_over(
-    store: Store,
-    catalogue: Catalogue,
-    scheduler: Scheduler,
-    program: Row,
-    requests: dict[str, Row],
+    store: Store, catalogue: Catalogue, scheduler: Scheduler, program: Row, requests: dict[str, Row],
     found: dict[str, Row],
-) -> dict[str, Row]:
+) -> dict[str, Row]:  # fmt: skip
     """Of what an extended program asks for, by key, the jobs that are there as they are asked for. Of `found`, its own,
     others are cancelled and forgotten. A request for a program that is not there goes on from an earlier one."""
     rows = store.all(EARLIER, program["id"], json.dumps([key for key in requests if key not in found]))
@@ -74,7 +70,7 @@ def take_over(
     wanted = [requests[key] for key in there]
     for _, request, job, params, inputs in check_all(catalogue, wanted, False):
         row, key = there[request["key"]], request["key"]
-        same = (row["name"], row["params"], row["inputs"]) == (job.name, params, inputs)
+        same = (row["name"], row["params"]) == (job.name, params) and _given(store, catalogue, row, inputs) == inputs
         if same and (key in found or (row["state"] == "done" and row["kept"])):
             kept[key] = row
             taken += [] if key in found else [row["id"]]
@@ -97,3 +93,16 @@ def take_over(
 
         store.write(change)
     return kept
+
+
+def _given(store: Store, catalogue: Catalogue, row: Row, wanted: Row) -> Row:
+    """The inputs of a job as it was asked for, before the server put converters in between."""
+    if row["inputs"] == wanted:
+        return wanted
+    given: Row = {name: [] for name in row["inputs"]}
+    for name, item in [(name, item) for name, items in row["inputs"].items() for item in items]:
+        source = isinstance(item, dict) and store.one("SELECT name, key, inputs FROM jobs WHERE id = ?", item["job"])
+        known = source and source["key"] is None and catalogue.jobs.get(source["name"])
+        before = [each for items in source["inputs"].values() for each in items] if source else []
+        given[name] += before if known and known.about["converts"] else [item]
+    return given
