@@ -15,10 +15,11 @@ interface Starter {
 const needed = ({ inputs }: JobType) => Object.entries(inputs).filter(([, { optional }]) => !optional);
 const isPlain = ({ light, program }: JobType): boolean => !light && !program;
 
-/** At most three; none where no job takes what another one makes. Jobs of one plugin belong together. */
+/** At most three, best with pictures; none where no job takes what another one makes. Jobs of one plugin belong together. */
 export function starters(catalogue: Catalogue): Starter[] {
   const jobs = Object.values(catalogue).filter(isPlain);
-  for (const first of jobs.filter((job) => !needed(job).length)) {
+  const draws = ({ output }: JobType) => Number(output.kind === "image");
+  for (const first of jobs.filter((job) => !needed(job).length).sort((a, b) => draws(b) - draws(a))) {
     const beside = jobs.filter(({ plugin }) => plugin === first.plugin);
     const second = [...beside, ...jobs].find((job) => job !== first && takes(job, first.output.kind));
     if (second) return flows(first, second);
