@@ -143,7 +143,7 @@ class Scheduler:
             known = {"state": state, "finished": now(), "lease": None} | columns
             row = tx.update_job(job, states, **known | ((also and also(tx)) or {}))
             settle(tx, after, row)
-            if row["state"] != "done":
+            if row["state"] != "done" or row["extends"]:  # which may not have asked for all of them again
                 cancel_children(tx, after, job)
             return row
 

@@ -306,6 +306,16 @@ def test_a_running_program_is_extended_in_place_and_its_unwanted_jobs_are_cancel
         }  # fmt: skip
 
 
+def test_jobs_that_an_extended_program_does_not_ask_for_again_end_with_it():
+    with serve({"work": DRAWING}, cancel_grace_seconds=1) as server, Wire(server) as wire:
+        program = wire.submit("growing", {"colours": ["red", "sleepy", "blue"]})
+        wire.until(lambda: "sleepy" in drawn(server))
+        assert wire.call("retry", {"id": program, "extend": True, "params": {"colours": ["red"]}})["ok"]
+        assert wire.ended(program)["state"] == "done"
+        jobs = {job["params"]["colour"]: job["id"] for job in wire.call("jobs", {"parent": program})["jobs"]}
+        assert [wire.ended(jobs[each])["state"] for each in jobs] == ["cancelled", "cancelled", "done"]
+
+
 def test_only_programs_are_extended():
     with serve({"work": DRAWING}) as server, Wire(server) as wire:
         job = wire.submit("draw")
