@@ -39,6 +39,12 @@ def test_captions_and_a_title_are_written_on_any_background():
         assert darkest < 55 and brightest > 200 and whole.height > 60
 
 
+def test_captions_take_no_more_room_than_pictures_however_small_these_are():
+    captions = ["a caption of many words that would be eight lines below a small picture"] * 100
+    whole = grids.grid([picture("red", (400, 400))] * 100, 10, captions=captions, most_side=600)
+    assert whole.width > 250 and whole.height <= 600
+
+
 @pytest.mark.parametrize("most", [200_000, 20_000])
 def test_a_grid_stays_below_the_most_pixels_with_words_and_all(most):
     cells = (picture("red") for _ in range(400))

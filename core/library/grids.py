@@ -67,7 +67,8 @@ class Drawing:
         self.left = max(width * 3 // 4, self.font.size * 8) if any(beside) else 0
         self.above = [self._lines(text, width) for text in above]
         self.beside = [self._lines(text, self.left, max(1, height // self.line)) for text in beside]
-        self.captions = [self._lines(text, width) for text in captions]
+        fitting = min(LINES, max(1, height // self.line))  # no higher than the picture
+        self.captions = [self._lines(text, width, fitting) for text in captions]
         self.caption = (max(map(len, self.captions), default=0) + 0.5) * self.line if any(captions) else 0
         self.across, self.down = width + self.margin, round(height + self.caption) + self.margin
         inner = columns * self.across - self.margin
