@@ -49,6 +49,8 @@ class Drawing(Plugin):
     @job()
     def contact_sheet(self, images: list[Image], params: Drawn, ctx: Context) -> Image:
         import PIL.Image
+        if "unfit" in (params.captions or []):
+            raise InvalidParams("that does not fit.")
         return PIL.Image.new("RGB", (len(images), 1))
 """
 DRAWN = {"txt2img picture 1", "txt2img picture 2", "txt2img picture 3", "contact_sheet sheet"}
@@ -172,6 +174,13 @@ def test_the_newest_is_shown_and_after_a_crash_no_part_is_drawn_twice():
             assert [picture(wire, output).getpixel((0, 0))[0] for output in outputs] == [10, 20, 30, 40, 50, 60]
             ends = done(wire)
             assert len(ends) == len(set(ends)) == 9  # crop, six parts, history and the program
+
+
+def test_a_sheet_that_cannot_be_made_takes_no_results_away(wire):
+    program = wire.submit("isi", {"prompt": "a;unfit", "fit": "resize"}, inputs={"image": start(wire)})
+    assert len(wire.ended(program)["outputs"]) == 2
+    wire.until(lambda: any("no sheet: that does not fit" in (body or {}).get("text", "")
+                           for name, body in wire.received if name == "log"))  # fmt: skip
 
 
 def test_a_chain_is_extended_by_further_parts(wire):

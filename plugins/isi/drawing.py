@@ -88,7 +88,12 @@ def drawn(image: Artifact | None, params: Any, ctx: Context) -> list[Artifact]:
     others.append({"job": "isi_record", "params": {"run": run}, "key": "history"})
     others = ctx.submit_all(others)
     gathered(children, ctx)
-    return [output for child in ctx.gather([*results, *others])[:-1] for output in child.outputs]
+    results = ctx.gather(results)
+    *sheets, _ = ctx.gather(others, allow_failed=True)
+    for sheet in sheets:
+        if sheet.error:
+            ctx.log(f"There is no sheet: {sheet.error.get('message', '')}")
+    return [output for child in [*results, *sheets] for output in child.outputs]
 
 
 def requested(drawing: Drawing, number: int, source: Artifact | Child | None, params: Any, seed: int) -> dict[str, Any]:
