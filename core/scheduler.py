@@ -65,7 +65,7 @@ class Scheduler:
     def _add_all(self, tx: Transaction, checked: list[Checked], owner: str, lease: str | None) -> list[Row]:
         if lease and not tx.one("SELECT id FROM jobs WHERE state = 'running' AND lease = ? AND cancel IS NULL", lease):
             raise Cancelled("the program was cancelled, or runs elsewhere.")
-        new, inputs, rows = 0, Inputs(tx, self._catalogue, owner), []
+        new, inputs, rows = 0, Inputs(tx, self._catalogue, owner, bool(lease)), []
 
         def add(request: Row, job: JobType, params: Row, references: References) -> Row:
             converters = insert(references, lambda by, given: add(request | CONVERTER, by, by.check({}), given))
@@ -81,6 +81,7 @@ class Scheduler:
             if name in inputs.local:
                 raise InvalidParams(f"two jobs of the flow are called {name!r}.", field=f"{place}id")
             inputs.local[name or rows[-1]["id"]] = rows[-1]
+        settle(tx, After(), *inputs.bad)
         if new and (count := self._count(tx, owner)) > self._config.max_queued:
             raise QueueFull(f"{owner} has {count - new:,} unfinished jobs, the limit is {self._config.max_queued:,}.")
         return rows

@@ -76,6 +76,13 @@ class Work(Plugin):
         return [*said, ctx.gather([ctx.submit("draw")])[0].state]
 
     @job(program=True)
+    def late(self, ctx: Context) -> Json:
+        black, = ctx.gather([ctx.submit("draw", {"colour": "black"})], allow_failed=True)
+        flipped = ctx.submit("flip", inputs={"image": black})
+        others = [flipped, ctx.submit("flip", inputs={"image": flipped}), ctx.submit("draw")]
+        return [child.state for child in ctx.gather(others, allow_failed=True)]
+
+    @job(program=True)
     def named(self, params: Colour, ctx: Context) -> list[Image]:
         drawn = [child.outputs[0] for child in self.pictures(params, ctx)]
         paths = ctx.name_all([(picture, params.name) for picture in drawn])
@@ -220,6 +227,15 @@ def test_a_program_notes_what_was_made_from_what_though_it_was_no_input():
         turned = wire.submit("related", {"colours": ["red"], "name": "x"}, inputs={"image": photo})
         error = wire.ended(turned)["error"]
         assert error["code"] == "invalid_params" and "was not made from" in error["message"]
+
+
+def test_a_job_that_needs_one_that_has_failed_fails_also_where_it_is_submitted_later():
+    with serve({"work": DRAWING}) as server, Wire(server) as wire:
+        program = wire.submit("late")
+        assert wire.download(wire.ended(program)["outputs"][0]).json() == ["failed", "failed", "done"]
+        jobs = {job["key"]: job for job in wire.call("jobs", {"parent": program})["jobs"]}
+        assert [wire.ended(jobs[key]["id"])["error"]["code"] for key in ("#2", "#3")] == ["dependency_failed"] * 2
+        assert all(wire.states(job["id"]).count("failed") <= 1 for job in jobs.values())
 
 
 def test_the_progress_of_a_program_tells_how_long_it_takes():

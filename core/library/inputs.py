@@ -7,7 +7,7 @@ from typing import Any
 
 from core.auth import admin_only
 from core.errors import CoreError, DependencyFailed, InvalidParams, NotFound, TypeMismatch, UnknownArtifact
-from core.jobs import TERMINAL, Row, Store, Transaction
+from core.jobs import Row, Store, Transaction
 from core.library.catalogue import Catalogue, JobType
 from core.library.checking import placed
 from core.library.converting import Converted, converter
@@ -17,10 +17,12 @@ References = dict[str, list[Any]]
 
 
 class Inputs:
-    """Checks the inputs of the jobs of one submit; `local` are the earlier ones of the flow, by their local names."""
+    """Checks the inputs of the jobs of one submit; `local` are the earlier ones of the flow, by their local names. A
+    `program` may need jobs that have ended badly while it submits others: these are `bad`, to be settled."""
 
-    def __init__(self, tx: Transaction | Store, catalogue: Catalogue, owner: str):
-        self._tx, self._catalogue, self._owner = tx, catalogue, owner
+    def __init__(self, tx: Transaction | Store, catalogue: Catalogue, owner: str, program: bool = False):
+        self._tx, self._catalogue, self._owner, self._program = tx, catalogue, owner, program
+        self.bad: list[Row] = []
         self.local: dict[str, Row] = {}
         self._converters: dict[tuple[str, str, str], JobType] = {}  # by job, and the kinds given and wanted
 
@@ -68,11 +70,13 @@ class Inputs:
         """The jobs that have to end first, and the artifacts that have to be reviewed. Raises DependencyFailed if a job
         has ended badly or nothing was picked."""
         needs = {item["job"] for items in inputs.values() for item in items if isinstance(item, dict)}
-        states = {job: self._tx.all("SELECT state FROM jobs WHERE id = ?", job)[0]["state"] for job in needs}
-        for job, state in states.items():
-            if state in ("failed", "cancelled"):
-                raise failed(job, state)
-        missing = [job for job, state in states.items() if state not in TERMINAL]
+        sql = "SELECT id, state, plugin, parent FROM jobs WHERE id = ?"
+        jobs = [self._tx.all(sql, job)[0] for job in needs]
+        bad = [job for job in jobs if job["state"] in ("failed", "cancelled")]
+        if bad and not self._program:
+            raise failed(bad[0]["id"], bad[0]["state"])
+        self.bad += bad
+        missing = [job["id"] for job in jobs if job["state"] != "done"]
         gated = gate(self._tx, inputs)
         if gated and (missing or "new" in gated.values()):
             return missing + [*gated]
