@@ -412,6 +412,8 @@ def test_random_seeds_of_an_axis_are_chosen_once_and_count_on_around_the_highest
     assert seeds[:3] == seeds[3:] and seeds[1] == 3 and -1 not in seeds and seeds[0] != seeds[2]
     args |= {"X type": 4, "X values": "1, 2", "Y type": 0, "Vary seeds for X": True}
     assert [body["seed"] for body in cells.plot(asked, args).bodies] == [2**32 - 1, 0]
+    args |= {"Y type": 6, "Y values": "1, 2", "Vary seeds for X": False, "Vary seeds for Y": True}
+    assert [body["seed"] for body in cells.plot(asked, args).bodies] == [2**32 - 1] * 2 + [0] * 2
 
 
 def test_a_prompt_matrix_of_too_many_parts_is_refused(server):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.library.sweeping import Matrix, in_order, line_options, listed, numbers, orders, replaced
+from core.library.sweeping import Matrix, in_order, inserted, line_options, listed, numbers, orders, replaced, strides
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,24 @@ def test_parts_stand_in_every_order_where_they_stood():
     assert len(orders("abcdefghij", 100)) == 101
 
 
+def test_only_the_first_of_equal_words_is_put_elsewhere():
+    assert in_order("cat cat dog", ("cat", "dog")) == "cat cat dog"
+    assert in_order("cat cat dog", ("dog", "cat")) == "dog cat cat"
+
+
+def test_seeds_count_along_those_axes_that_are_varied():
+    assert strides([2, 3, 4], [True, True, True]) == [1, 2, 6]
+    assert strides([2, 3, 4], [True, False, True]) == [1, 0, 2]
+    assert strides([2, 3, 4], [False, False, True]) == [0, 0, 1]
+
+
+def test_both_prompts_of_a_line_stand_in_the_usual_ones():
+    usual = {"prompt": "big", "negative_prompt": "grey"}
+    assert inserted({"prompt": "a cat", "steps": "3"}, usual, True) == {"prompt": "a cat big", "steps": "3"}
+    assert inserted({"negative_prompt": "blue"}, usual, False) == {"negative_prompt": "grey blue"}
+    assert inserted({"prompt": "a cat"}, {}, True) == {"prompt": "a cat"}
+
+
 def test_a_matrix_has_each_choice_in_the_order_of_the_bits():
     made = Matrix("a cat|red|big")
     assert [*made.prompts()] == ["a cat", "a cat, red", "a cat, big", "a cat, red, big"]
@@ -71,6 +89,7 @@ def test_a_matrix_has_each_choice_in_the_order_of_the_bits():
 def test_a_line_is_a_prompt_or_options():
     known = {"prompt", "steps", "tiling"}
     assert line_options("a cat -- really", known) == {"prompt": "a cat -- really"}
+    assert line_options("--steps 1 --steps 2", known) == {"steps": "2"}
     assert line_options('--prompt "a cat" big --steps 10 --tiling', known) == {
         "prompt": "a cat big", "steps": "10", "tiling": "",
     }  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Any
 ORDERED = 7  # parts, which have more orders than anybody wants
 NUMBER = r"\s*([+-]?\d+(?:\.\d*)?)\s*"
 RANGE = re.compile(rf"{NUMBER}-{NUMBER}(?:\({NUMBER}\)|\[\s*(\d+)\s*\])?\s*")
+PROMPTS = {"prompt", "negative_prompt"}
 LINE_OPTIONS = {  # of a line in a text of prompts
     "prompt", "negative_prompt", "styles", "seed", "subseed_strength", "subseed", "seed_resize_from_h",
     "seed_resize_from_w", "sampler_index", "sampler_name", "batch_size", "n_iter", "steps", "cfg_scale", "width",
@@ -64,10 +65,16 @@ def orders(parts: Sequence[str], most: int) -> list[tuple[str, ...]]:
 
 
 def in_order(prompt: str, parts: Sequence[str]) -> str:
-    """The prompt with its parts in this order, in the places where they stand."""
-    words = iter(parts)
+    """The prompt with its parts in this order, in the places where each stands first."""
+    words, seen = iter(parts), set[str]()
+
+    def word(found: re.Match[str]) -> str:
+        again = found[0] in seen
+        seen.add(found[0])
+        return found[0] if again else next(words, found[0])
+
     pattern = "|".join(re.escape(part) for part in sorted(parts, key=len, reverse=True))
-    return re.sub(pattern, lambda found: next(words, found[0]), prompt) if pattern else prompt
+    return re.sub(pattern, word, prompt) if pattern else prompt
 
 
 def replaced(texts: dict[str, str], searched: str, by: str) -> dict[str, str]:
@@ -75,6 +82,21 @@ def replaced(texts: dict[str, str], searched: str, by: str) -> dict[str, str]:
     if not any(searched in text for text in texts.values()):
         raise ValueError(f"{searched!r} is not in {' or '.join(texts).replace('_', ' ')}")
     return {name: text.replace(searched, by) for name, text in texts.items()}
+
+
+def strides(lengths: Sequence[int], varied: Sequence[bool]) -> list[int]:
+    """How far one step along each axis counts the seed up, so that no two cells have the same: along those that are
+    not varied not at all."""
+    before = itertools.accumulate(
+        zip(lengths, varied, strict=True), lambda all, each: all * each[0] ** each[1], initial=1
+    )
+    return [stride * vary for stride, vary in zip(before, varied, strict=False)]
+
+
+def inserted(said: dict[str, str], around: dict[str, str], at_start: bool) -> dict[str, str]:
+    """What a line says, with its prompts put before or behind those that it stands in."""
+    both = {name: [said[name], around.get(name, "")] for name in PROMPTS & said.keys()}
+    return said | {name: " ".join(filter(None, each if at_start else each[::-1])) for name, each in both.items()}
 
 
 class Matrix:
@@ -120,7 +142,7 @@ def line_options(text: str, known: set[str]) -> dict[str, str]:
             name = word[2:]
             if name not in known:
                 raise ValueError(f"there is no option --{name[:100]}")
-            options.setdefault(name, "")
+            options[name] = ""
         else:
             options[name] = f"{options[name]} {word}".strip()
     return options

@@ -189,7 +189,7 @@ class PromptsFrom(Drawing):
         help="A seed of -1 is one for all lines. If not, each has its own.",
     )  # fmt: skip
     insert: Literal["start", "end"] = param(
-        "start", order=3, help="Where the prompt of a line is put into the prompt above, if there is one."
+        "start", order=3, help="Where the prompts of a line are put into those above, if there are any."
     )
     unknown_options: Literal["refuse", "prompt"] = param(
         "refuse", advanced=True, order=4,

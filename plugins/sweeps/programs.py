@@ -3,6 +3,7 @@
 import functools
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from core.library import grids, sweeping
@@ -59,14 +60,11 @@ def xyz_plot(
         kind.dimension(getattr(params, f"{name}_type"), getattr(params, f"{name}_values"), f"{name}_values")
         for name in "xyz"
     ]
-    stride = 1
-    for place, vary in enumerate((params.vary_x, params.vary_y, params.vary_z)):
-        if vary:
-            axes[place] = [
-                Value(value.sets, value.label, value.key, number * stride) for number, value in enumerate(axes[place])
-            ]
-        stride *= len(axes[place])
-    x, y, z = axes
+    strides = sweeping.strides([*map(len, axes)], [params.vary_x, params.vary_y, params.vary_z])
+    x, y, z = axes = [
+        [replace(value, further=number * stride) for number, value in enumerate(axis)]
+        for axis, stride in zip(axes, strides, strict=True)
+    ]
     return run(about["name"], kind.cells(axes), layout(x, y, [z]), lambda cell: given, params, thumbnails, ctx)
 
 
@@ -102,9 +100,8 @@ def prompts_from(
     options = _lines(lines, kind, params)
     values, further = [], 0
     for line, key, said in zip(lines, _each_once(lines), options, strict=True):
-        if "prompt" in said and params.prompt:
-            both = [said["prompt"], params.prompt]
-            said["prompt"] = " ".join(filter(None, both if params.insert == "start" else both[::-1]))
+        around = {"prompt": params.prompt, "negative_prompt": params.negative_prompt}
+        said = sweeping.inserted(said, around, params.insert == "start")
         counted = further if params.iterate_seed and "seed" not in said else 0
         values.append(Value(tuple(said.items()), line, {LINE: key}, counted))
         further += _per_cell(common | said)

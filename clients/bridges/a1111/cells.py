@@ -110,7 +110,7 @@ def plot(asked: Asked, args: Args) -> Cells:
     whole = body_of(asked) | {"batch_size": 1, "n_iter": 1}
     if not args["Keep -1 for seeds"]:
         whole |= fixed_seeds(asked)
-    steps = [bool(args[f"Vary seeds for {name}"]) * step for name, step in (("X", 1), ("Y", wide), ("Z", wide * high))]
+    steps = sweeping.strides([wide, high, deep], [bool(args[f"Vary seeds for {name}"]) for name in "XYZ"])
     bodies = []
     for places in itertools.product(*(range(len(each)) for each in reversed(values))):
         body = {**whole, "override_settings": {**asked.override_settings}}
@@ -230,11 +230,8 @@ def lines(asked: Asked, args: Args) -> Cells:
         if "sd_model" in options:
             settings = asked.override_settings | {"sd_model_checkpoint": options.pop("sd_model")}
             body["override_settings"] = settings
-        if "prompt" in options:
-            both = [options["prompt"], asked.prompt]
-            both = both if args["Insert prompts at the"] == "start" else both[::-1]
-            options["prompt"] = " ".join(each for each in both if each)
-        bodies.append(body | options)
+        around = {"prompt": asked.prompt, "negative_prompt": asked.negative_prompt}
+        bodies.append(body | sweeping.inserted(options, around, args["Insert prompts at the"] == "start"))
     return Cells(bodies)
 
 
