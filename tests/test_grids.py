@@ -57,3 +57,15 @@ def test_long_texts_end_in_dots():
     lines = grids.wrapped("word " * 100, 60, font, 3)
     assert len(lines) == 3 and lines[-1].endswith("…")
     assert all(font.getlength(line) <= 60 for line in lines)
+
+
+def test_a_word_that_does_not_fit_is_not_measured_to_its_end():
+    class Font:
+        measured = 0
+
+        def getlength(self, text):
+            self.measured += 1
+            return 10 * len(text)
+
+    assert grids.wrapped("w" * 200, 20, font := Font(), 3) == ["ww", "ww", "w…"]
+    assert font.measured < 1_000

@@ -407,3 +407,27 @@ def test_what_went_through_a_converter_is_not_run_again_when_a_program_is_extend
         more = wire.call("retry", {"id": program, "extend": True, "params": {"colours": ["red", "blue"]}})["job"]["id"]
         assert len(wire.ended(more)["outputs"]) == 3
         assert drawn(server)[2:] == ["said-4"]
+
+
+def test_the_jobs_of_a_program_or_of_its_plan_do_not_grow_without_end():
+    source = """
+class Work(Plugin):
+    @job(program=True)
+    def much(self, ctx: Context) -> Text:
+        ctx.submit_all({"job": "say", "params": {"text": "x" * 900_000 + str(k)}} for k in range(250))
+        return ""
+
+    @job()
+    def say(self, params: Said) -> Text:
+        return ""
+"""
+    said = """
+class Said(Params):
+    text: str = param("", help="What.")
+"""
+    with serve({"work": said + source}) as server, Wire(server) as wire:
+        refused = wire.call("plan", {"job": "much"})["error"]
+        assert refused["code"] == "too_large" and "over 30,000,000 characters" in refused["message"]
+        ended = wire.ended(wire.submit("much"))
+        assert ended["error"]["code"] == "too_large" and "over 200,000,000 characters" in ended["error"]["message"]
+        assert len(wire.call("jobs")["jobs"]) == 1

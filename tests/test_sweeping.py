@@ -51,6 +51,8 @@ def test_words_are_replaced_in_all_texts_or_it_is_an_error():
     assert replaced(texts, "cat", "dog") == {"prompt": "a dog on a dog", "negative_prompt": "dogs"}
     with pytest.raises(ValueError, match="'cow' is not in prompt or negative prompt"):
         replaced(texts, "cow", "dog")
+    with pytest.raises(ValueError, match="over 1,000,000 characters"):
+        replaced({"prompt": "a" * 100_000}, "a", "b" * 100_000)
 
 
 def test_parts_stand_in_every_order_where_they_stood():

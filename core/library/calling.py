@@ -15,7 +15,7 @@ import pydantic
 from core.artifacts import Blobs
 from core.errors import CoreError, Internal, OutOfMemory, PluginError, TooLarge, TypeMismatch
 from core.library import plain
-from core.library.children import Artifact, Children, Rehearsal, Waiting
+from core.library.children import MAX_PLANNED, Artifact, Children, Rehearsal, Waiting
 from core.ops.describe import function_of, signature
 from core.plugin import Context, Params, Plugin, Result
 from core.types import KINDS, Image, fits
@@ -63,6 +63,7 @@ def plan(plugin: Plugin, message: dict[str, Any], context: Context) -> dict[str,
     if message["program"]:
         rehearsal = Rehearsal(context._children.ask)
         context._children = Children(rehearsal.ask)
+        context._children.most = MAX_PLANNED
         try:
             for _ in call(plugin, context._blobs, message, context, {}):
                 pass

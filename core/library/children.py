@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from core.errors import DependencyFailed, InvalidParams
+from core.errors import DependencyFailed, InvalidParams, TooLarge
 
 SIDE = "side"  # in place of a device: the process of a plugin for its programs and light jobs
 REQUESTS_AT_ONCE, NAMES_AT_ONCE, BYTES_AT_ONCE = 50, 100, 50_000  # in one message, whose limit is 100,000 at least
+MAX_ASKED, MAX_PLANNED = 200_000_000, 30_000_000  # characters of all jobs that a program submits, or that a plan shows
 ENDED, REMEMBERED = ("done", "failed", "cancelled"), 16  # programs, in one process
 
 
@@ -139,6 +140,7 @@ class Children:
         self.ask, self._job, self.passed = ask, job, 0
         self._memory = self.memories.get(job) or Memory()
         self._seen = self._memory.passed
+        self._size, self.most = 0, MAX_ASKED
         self._told: dict[str, Child] = {}  # by id, as this run was told that they are
         self.unseen: Callable[[], None] | None = None  # shows a preview that came too soon after another
         self.begin(0)
@@ -161,7 +163,13 @@ class Children:
         return Waiting(needs)
 
     def submit(self, requests: Iterable[dict[str, Any]]) -> list[Child]:
-        asked = [(request, _text(request)) for request in [self._request(**request) for request in requests]]
+        asked = []
+        for request in [self._request(**request) for request in requests]:
+            asked.append((request, _text(request)))
+            self._size += len(asked[-1][1])
+            if self._size > self.most:
+                text = f"what the jobs of this program are asked for has over {self.most:,} characters in all."
+                raise TooLarge(text, hint="Ask for fewer jobs at once, or for shorter texts.")
         known = self._memory.children
         fresh = [(request, text) for request, text in asked if known.get(request["key"], (0,))[0] != hash(text)]
         found = {request["key"]: known[request["key"]][1] for request, text in asked if request["key"] in known}

@@ -131,7 +131,7 @@ def wrapped(text: str, width: int, font: PIL.ImageFont.FreeTypeFont, most: int =
         if lines and font.getlength(longer) <= width:
             lines[-1] = longer
             continue
-        while font.getlength(word) > width and len(word) > 1:
+        while len(lines) <= most and font.getlength(word) > width and len(word) > 1:
             part = next(end for end in range(len(word) - 1, 0, -1) if end == 1 or font.getlength(word[:end]) <= width)
             lines.append(word[:part])
             word = word[part:]

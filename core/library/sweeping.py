@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+LONGEST = 1_000_000  # characters of a prompt
 ORDERED = 7  # parts, which have more orders than anybody wants
 NUMBER = r"\s*([+-]?\d+(?:\.\d*)?)\s*"
 RANGE = re.compile(rf"{NUMBER}-{NUMBER}(?:\({NUMBER}\)|\[\s*(\d+)\s*\])?\s*")
@@ -81,6 +82,8 @@ def replaced(texts: dict[str, str], searched: str, by: str) -> dict[str, str]:
     """The texts with that word replaced. Raises ValueError if none has it."""
     if not any(searched in text for text in texts.values()):
         raise ValueError(f"{searched!r} is not in {' or '.join(texts).replace('_', ' ')}")
+    if any(text.count(searched) * len(by) > LONGEST for text in texts.values()):
+        raise ValueError(f"{searched[:100]!r} replaced makes a prompt of over {LONGEST:,} characters")
     return {name: text.replace(searched, by) for name, text in texts.items()}
 
 

@@ -42,7 +42,23 @@ def field(name: str, schema: dict[str, Any]) -> tuple[Any, Any]:
     if is_seed(name, schema):
         options["widget"] = "seed"
     words = schema.get("help") or schema.get("description") or f"{name.replace('_', ' ').capitalize()}."
-    return type_of(schema), param(schema.get("default", ...), help=str(words), **options)
+    kind, pattern = type_of(schema), options.pop("pattern", None)
+    if pattern is not None:
+        kind = Annotated[kind, _matching(pattern)]
+    return kind, param(schema.get("default", ...), help=str(words), **options)
+
+
+def _matching(pattern: str) -> pydantic.AfterValidator:
+    """Checked here and not told to the server: on (a+)+ its regular expressions would take for ever, and all wait."""
+    fits = pydantic.TypeAdapter(Annotated[str, pydantic.Field(pattern=pattern)]).validate_python
+
+    def check(value: str) -> str:
+        try:
+            return fits(value)
+        except pydantic.ValidationError as error:
+            raise ValueError(f"it does not match {pattern}") from error
+
+    return pydantic.AfterValidator(check)
 
 
 def is_seed(name: str, schema: dict[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from . import forms, templates
 
 VERSION = 2
 MAX_STEPS, MAX_DEPTH = 500, 6
+MAX_PARAMS, MAX_ENUM, MAX_CONDITIONS = 200, 1_000, 1_000
 ARTIFACT = re.compile(r"[0-7][0-9a-hjkmnp-tv-z]{25}(\.\d+)?")  # an id; of a job, without the number
 ID = re.compile(r"[^\x00-\x1f/\[\]{}#]{1,100}")
 FLOW = {"version", "name", "description", "params", "inputs", "jobs", "outputs", "gives", "canvas"}
@@ -116,7 +117,7 @@ def read(data: Any, place: str = "flow") -> Flow:
 class Reader:
     def __init__(self) -> None:
         self.problems: list[tuple[list[str], str]] = []
-        self._steps = 0
+        self._steps = self._conditions = 0
         self._ids: dict[str, bool] = {}  # of all steps, and whether a loop that chains is around
         self._conditional: set[str] = set()  # whose end somebody asks for
         self._old = False
@@ -181,6 +182,9 @@ class Reader:
     def _params(self, found: Any) -> dict[str, dict[str, Any]]:
         if not self._is(dict, found, ["params"], "an object: a JSON Schema by name"):
             return {}
+        if len(found) > MAX_PARAMS:
+            self._wrong(["params"], f"a flow has at most {MAX_PARAMS} parameters")
+            return {}
         good = {}
         for name, schema in found.items():
             place = ["params", name[:100]]
@@ -196,9 +200,10 @@ class Reader:
         kinds = [*forms.TYPES, "array"]
         if "enum" in schema:
             simple = isinstance(schema["enum"], list) and all(isinstance(e, str | int | float) for e in schema["enum"])
-            if not (simple and schema["enum"]):
-                self._wrong([*place, "enum"], "it is a list of texts or numbers")
-            return bool(simple and schema["enum"])
+            good = bool(simple and 0 < len(schema["enum"]) <= MAX_ENUM)
+            if not good:
+                self._wrong([*place, "enum"], f"it is a list of 1 to {MAX_ENUM:,} texts or numbers")
+            return good
         if (kind := schema.get("type")) is not None and kind not in kinds:
             self._wrong([*place, "type"], f"it is one of {', '.join(kinds)}, not {_short(kind)}")
             return False
@@ -394,6 +399,9 @@ class Reader:
             self._reference(item["else"], [*place, "else"], scope, chain)
 
     def _condition(self, found: Any, place: list[str], scope: dict[str, str], chain: set[str], depth: int = 0) -> None:
+        self._conditions += 1
+        if self._conditions == MAX_CONDITIONS:
+            self._wrong(place, f"a flow has fewer than {MAX_CONDITIONS:,} conditions")
         if isinstance(found, bool | str):
             return self._named(found, place, scope)
         words = {"all", "any", "not", "value", "review", "ended"}

@@ -19,6 +19,8 @@ from .reading import COMPARISONS, Flow, Step, is_id
 
 MORE = "..."  # in params: an object of further ones
 MAX_JOBS = 20_000
+MAX_TURNS = 100_000  # through steps, with those that submit nothing
+MAX_SIZE = 100_000_000  # characters of all that is submitted
 MAX_LABEL, MAX_KEY = 60, 400  # characters; the server takes 500 of a key
 SEEDS = 2**32
 ENDED = ("done", "failed", "cancelled")
@@ -79,6 +81,7 @@ class Running:
         while True:
             self._waits: dict[str, Child] = {}
             self._gates: dict[str, list[Artifact]] = {}
+            self._turns = self._size = 0
             top = Scope("", 0, ChainMap(self._values), ChainMap({}), ChainMap({}))
             self._block(self._flow.steps, [top])
             found = self._outputs(top)
@@ -118,6 +121,7 @@ class Running:
 
     def _block(self, steps: tuple[Step, ...], scopes: list[Scope]) -> None:
         for step in steps:
+            self._go_round(len(scopes))
             if step.loop:
                 self._loop(step, scopes)
             elif step.steps:
@@ -170,6 +174,18 @@ class Running:
                 hint="Run it in parts, or make lists shorter.",
             )
 
+    def _go_round(self, count: int) -> None:
+        self._turns += count
+        if self._turns > MAX_TURNS:
+            text = f"this flow goes through its steps over {MAX_TURNS:,} times: its loops are in each other."
+            raise InvalidParams(text, hint="Make lists shorter, or take one of the loops away.")
+
+    def _weigh(self, request: dict[str, Any]) -> None:
+        self._size += _size(request, MAX_SIZE)
+        if self._size > MAX_SIZE:
+            text = f"what this flow submits has over {MAX_SIZE:,} characters: long texts are in it again and again."
+            raise InvalidParams(text, hint="Make texts or lists shorter.")
+
     def _loop(self, step: Step, scopes: list[Scope]) -> None:
         inner, turns = replace(step, loop=None), []
         for scope in scopes:
@@ -177,6 +193,7 @@ class Running:
                 items, blocked = self._items(step, scope), False
             except (Blocked, Nothing) as error:
                 items, blocked = [], isinstance(error, Blocked)
+            self._go_round(len(items))
             turns.append(([self._turn(step, scope, k, item) for k, item in enumerate(items)], blocked))
         if not step.loop.chain:
             self._block((inner,), [turn for each, _ in turns for turn in each])
@@ -290,6 +307,7 @@ class Running:
                 raise Nothing
             if found:
                 inputs[name] = found
+        self._weigh(params | inputs)
         return {"job": step.job, "params": params, "inputs": inputs, "key": key, "hold": step.hold, "fresh": step.fresh}
 
     def _seed(self, seed: Any, key: str, scope: Scope) -> Any:
@@ -501,6 +519,19 @@ def _json(value: dict[str, Any]) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _size(value: Any, most: int) -> int:
+    """About how many characters a value has as JSON; some number over `most` if it has more."""
+    size, left = 0, [value]
+    while left and size <= most:
+        each = left.pop()
+        size += len(each) if isinstance(each, str) else 1
+        if isinstance(each, dict):
+            left += [*each, *each.values()]
+        elif isinstance(each, list):
+            left += each
+    return size
 
 
 def _short(value: Any) -> str:

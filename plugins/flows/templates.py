@@ -7,6 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from core.plugin import InvalidParams
+
+MAX_TEXT = 1_000_000  # characters of a text with what is filled in
 PATH = r"[A-Za-z_]\w*(?:\.\w+)*"
 PLACE = re.compile(rf"\{{\{{({PATH})\}}\}}|\{{({PATH})\}}")
 WHOLE = re.compile(rf"\{{({PATH})\}}")
@@ -31,7 +34,17 @@ def fill(value: Any, look_up: Callable[[str], Any]) -> Any:
         return value
     if whole := WHOLE.fullmatch(value):
         return look_up(whole[1])
-    return PLACE.sub(lambda found: "{" + found[1] + "}" if found[1] else said(look_up(found[2])), value)
+    left = MAX_TEXT
+
+    def filled(found: re.Match[str]) -> str:
+        nonlocal left
+        text = "{" + found[1] + "}" if found[1] else said(look_up(found[2]))
+        left -= len(text)
+        if left < 0:
+            raise InvalidParams(f"{value[:80]!r} with {found[0]} filled in has over {MAX_TEXT:,} characters.")
+        return text
+
+    return PLACE.sub(filled, value)
 
 
 def said(value: Any) -> str:

@@ -75,7 +75,8 @@ def prompt_matrix(
     kind = _job(about, common | _single(about), False, ctx)
     matrix = sweeping.Matrix(getattr(params, params.part_of), ", " if params.joint == "comma" else " ", params.at_start)
     if matrix.count > MOST_LINES:
-        text = f"{params.part_of}: a matrix of {matrix.count:,} pictures is too large, the limit is {MOST_LINES:,}."
+        count = f"{matrix.count:,}" if matrix.count < 10**30 else "far too many"
+        text = f"{params.part_of}: a matrix of {count} pictures is too large, the limit is {MOST_LINES:,}."
         raise InvalidParams(text, field=params.part_of)
     prompts = [*matrix.prompts()]
     values = [

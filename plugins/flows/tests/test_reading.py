@@ -64,6 +64,15 @@ def test_all_that_is_wrong_is_told_at_once_with_its_place():
         (GOOD | {"params": {"json": {}}}, "params.json", "json is taken"),
         (GOOD | {"params": {"x": {"default": 3, "maximum": 2}}}, "params.x.default", "less than or equal to 2"),
         (GOOD | {"params": {"x": {"pattern": "("}}}, "params.x", "it makes no sense"),
+        (GOOD | {"params": {"x": {"ui": {"pattern": "("}}}}, "params.x", "it makes no sense"),
+        (GOOD | {"params": {"x": {"pattern": "[a-z]+", "default": "A"}}}, "params.x.default", "does not match [a-z]+"),
+        (GOOD | {"params": {f"p{k}": {} for k in range(201)}}, "params", "at most 200 parameters"),
+        (GOOD | {"params": {"x": {"enum": [*range(1001)]}}}, "params.x.enum", "1 to 1,000 texts"),
+        (
+            {"version": 2, "jobs": [{"job": "a", "when": {"any": [True] * 1000}}]},
+            "jobs.0.when.any.998",
+            "fewer than 1,000 conditions",
+        ),
         (GOOD | {"outputs": [{"last": "a"}]}, "outputs.0", "'a' is not repeated"),
     ],
 )
@@ -160,6 +169,18 @@ def test_a_saved_flow_is_a_job_with_its_form(tmp_path):
     assert about["params"]["required"] == ["count"] and fields["count"]["minimum"] == 1
     assert fields["prompt"]["ui"] == {"widget": "textarea"} and fields["prompt"]["description"] == "What."
     assert fields["seed"]["ui"] == {"widget": "seed"} and fields["style"]["enum"] == ["ink", "oil"]
+
+
+def test_a_pattern_is_checked_by_the_job_and_not_by_the_server(tmp_path):
+    """Whose regular expressions would take for ever on this one, while all wait."""
+    for words in ({"pattern": "^(a+)+$"}, {"ui": {"pattern": "^(a+)+$"}}):
+        flow = GOOD | {"params": {"word": {"default": "a"} | words}}
+        put(tmp_path, "f", flow)
+        assert "pattern" not in announced(tmp_path)[0]["f"]["params"]["properties"]["word"]
+        read = module.reading.read(flow)
+        assert read.params(word="aaa").word == "aaa"
+        with pytest.raises(ValueError, match="it does not match"):
+            read.params(word="a" * 50_000 + "!")
 
 
 def test_files_that_are_no_flows_are_notes_and_hide_no_other(tmp_path):

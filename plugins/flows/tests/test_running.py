@@ -258,3 +258,26 @@ def test_five_thousand_jobs_take_a_moment(tmp_path):
     world = World(flow(step))
     world.run(tmp_path)
     assert len(world.children) == 5000
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        {"for_each": 400, "as": "x", "jobs": [{"for_each": 400, "as": "y", "jobs": [DRAW | {"when": False}]}]},
+        {"repeat": 20000, "as": "x", "jobs": [{"repeat": 20000, "as": "y", "jobs": [DRAW | {"when": False}]}]},
+    ],
+)
+def test_loops_in_loops_that_go_round_too_often_are_refused(step, tmp_path):
+    with pytest.raises(InvalidParams, match="goes through its steps over 100,000 times"):
+        World(flow(step)).run(tmp_path)
+
+
+def test_texts_do_not_grow_without_end(tmp_path):
+    long = {"long": {"default": "x" * 50_000}}
+    with pytest.raises(InvalidParams, match="with {long} filled in has over 1,000,000 characters"):
+        World(flow({**DRAW, "params": {"prompt": "{long}" * 21}}, params=long)).run(tmp_path)
+    with pytest.raises(InvalidParams, match="has over 100,000,000 characters"):
+        World(flow({**DRAW, "params": {"prompt": ["{long}"] * 2001}}, params=long)).run(tmp_path)
+    step = {**DRAW, "for_each": 150, "params": {"prompt": "{long}" * 19}}
+    with pytest.raises(InvalidParams, match="has over 100,000,000 characters"):
+        World(flow(step, params=long)).run(tmp_path)
