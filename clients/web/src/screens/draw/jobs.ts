@@ -19,9 +19,9 @@ export interface PaintJob {
   crop?: string;
 }
 
-/** Those that draw what a text says first, and of them those with a mask. */
+/** Those that draw what a text says first, and of them those with a mask; programs after the jobs that they are made of. */
 export function paintJobs(catalogue: Record<string, JobType>): PaintJob[] {
-  const rank = ({ job, mask }: PaintJob) => (draws(job) ? 0 : 2) + (mask ? 0 : 1);
+  const rank = ({ job, mask }: PaintJob) => (draws(job) ? 0 : 4) + (job.program ? 2 : 0) + (mask ? 0 : 1);
   return Object.values(catalogue).filter(({ light }) => !light).flatMap(asPaintJob).sort((a, b) => rank(a) - rank(b));
 }
 
