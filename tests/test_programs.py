@@ -176,6 +176,38 @@ def test_a_program_whose_process_is_killed_goes_on_without_running_children_agai
         assert len(wire.call("jobs")["jobs"]) == 7
 
 
+DYING = """
+import os
+
+class Number(Params):
+    number: int = param(0, help="A number.")
+
+class Work(Plugin):
+    @job()
+    def one(self, params: Number) -> Text:
+        return str(params.number)
+
+    @job(program=True)
+    def dies(self, params: Number, ctx: Context) -> Text:
+        for stage in range(5):
+            mark = self.folder / f"{stage}.died"
+            if not mark.exists() or stage == params.number:
+                with mark.open("a") as file:
+                    file.write("died\\n")
+                os._exit(3)
+            ctx.gather([ctx.submit("one", {"number": stage}, key=str(stage))])
+        return "lived"
+"""
+
+
+def test_deaths_between_which_a_program_got_on_are_not_counted_together():
+    with serve({"work": DYING}) as server, Wire(server) as wire:
+        assert wire.text(wire.ended(wire.submit("dies", {"number": 9}))["outputs"][0]) == "lived"
+        assert wire.ended(wire.submit("dies", {"number": 2}))["error"]["code"] == "worker_died"
+        died = server.folder / "plugins" / "work" / "2.died"
+        assert died.read_text().count("died") == 1 + 3
+
+
 @pytest.mark.slow
 def test_a_program_submits_a_thousand_at_once():
     with serve({"work": PROGRAMS}) as server, Wire(server, subscribe=False) as wire:

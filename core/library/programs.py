@@ -222,6 +222,7 @@ class Programs:
             for need in waits:
                 tx.insert("waits", {"job": job, "needs": need}, "OR IGNORE")
             columns = {"state": "waiting" if waits else "queued", "queued": now(), "lease": None, "worker": None}
+            columns |= {"deaths": 0, "alone": 0}  # it got on: what ended its workers before was not all its doing
             return tx.update_job(job, ("running",), attempt=row["attempt"] - 1, **columns)  # goes on where it was
 
         self._scheduler.dispatch({self._store.write(change)["plugin"]})
