@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import io
 import json
+import os
 import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -230,11 +231,16 @@ def test_results_are_saved_inside_the_folder_whatever_their_name(run, tmp_path):
         const uploaded = await client.upload("text", { kind: "text", name: "../../escaped.txt" });
         say(await client.download(uploaded, process.env.FOLDER));
         say(await client.download(uploaded.id, process.env.FOLDER + "/other.txt"));
-        say(await client.download((await client.run("count"))[0], process.env.FOLDER));
+        const [output] = await client.run("count");
+        say(await client.download(output, process.env.FOLDER));
+        for (const name of ["escaped", "poem"]) { // as programs name theirs
+          say(await new sdk.Artifact(client, output.id, { ...output.record, name }).save(process.env.FOLDER));
+        }
         """,
         FOLDER=str(tmp_path),
     )
-    assert sorted(saved) == sorted(str(path) for path in tmp_path.iterdir())
+    assert sorted(saved) == sorted(str(path) for path in tmp_path.iterdir()) and len(saved) == 5
+    assert (tmp_path / f"escaped {os.path.basename(saved[2])}").exists() and (tmp_path / "poem.txt").exists()
     assert (tmp_path / "escaped.txt").read_text() == (tmp_path / "other.txt").read_text() == "text"
 
 

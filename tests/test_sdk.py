@@ -197,6 +197,15 @@ def test_results_are_saved_inside_the_folder_whatever_their_name(client, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([f"{output.id}.txt", "escaped.txt"])
 
 
+def test_results_that_are_called_the_same_are_saved_beside_each_other(client, tmp_path):
+    first, second = (client.upload(text, kind="text", name="a.txt") for text in ("one", "two"))
+    saved = [each.save(tmp_path) for each in (first, second, first, second)]
+    assert saved == [tmp_path / "a.txt", tmp_path / f"a {second.id}.txt"] * 2 and saved[0].read_text() == "one"
+    output = client.run("count")[0]
+    named = sdk.Artifact(client, output.id, output.record | {"name": "a"})  # as a program names it
+    assert named.save(tmp_path) == tmp_path / f"a {named.id}.txt"
+
+
 def test_cancel_ends_the_wait_and_may_be_repeated(client):
     job = client.submit("count", {"n": 1000, "delay": 0.02})
     next(event for event in job.events() if event.type == "progress")

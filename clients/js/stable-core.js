@@ -175,19 +175,25 @@ export class Artifact {
     return new Blob([bytes], { type });
   }
 
-  /** In Node, write the file `path`, or one named after the artifact in the folder `path`; gives where it is. In a
-   * page, the browser downloads it as `path`, or under its own name.
+  /** In Node, write the file `path`, or one named after the artifact in the folder `path`, with its id if another is
+   * called the same; gives where it is. In a page, the browser downloads it as `path`, or under its own name.
    * @param {string} [path] @returns {Promise<string>} */
   async save(path = "") {
-    const { name, kind } = await this.load();
-    const own = plainName(name ?? "") || `${this.id}${SUFFIXES[kind] ?? ""}`;
+    const { name, kind, job } = await this.load();
+    const [called, suffix] = [plainName(name ?? ""), SUFFIXES[kind] ?? ""];
+    const own = called && !job ? called : `${called || this.id}${suffix}`; // an upload's name has its suffix
     const fs = builtin("node:fs");
     if (!fs) return hand(await this.blob(), plainName(path) || own);
     const paths = /** @type {typeof import("node:path")} */ (builtin("node:path"));
     const isFolder = !path || fs.statSync(path, { throwIfNoEntry: false })?.isDirectory();
-    const target = isFolder ? paths.join(path, own) : path; // a name from elsewhere must not lead out of the folder
+    const bytes = await this.bytes();
+    let target = isFolder ? paths.join(path, own) : path; // a name from elsewhere must not lead out of the folder
+    if (isFolder && fs.existsSync(target) && !(await fs.promises.readFile(target)).equals(bytes)) {
+      const { name: stem, ext } = paths.parse(own); // another is called the same
+      target = paths.join(path, `${stem} ${this.id}${ext}`);
+    }
     const part = paths.join(paths.dirname(target), `.${paths.basename(target)}.${randomName().slice(0, 8)}.part`);
-    await fs.promises.writeFile(part, await this.bytes());
+    await fs.promises.writeFile(part, bytes);
     await fs.promises.rename(part, target);
     return target;
   }

@@ -208,14 +208,17 @@ class Artifact:
         return self.bytes().decode("utf-8")
 
     def save(self, path: str | os.PathLike[str] = ".") -> Path:
-        """Write the file, or one named after it in the folder `path`; returns where it is."""
-        path = Path(path)
+        """Write the file, or one named after it in the folder `path`, with its id if another is called the same;
+        returns where it is."""
+        path, content = Path(path), self.bytes()
         if path.is_dir():  # a name from elsewhere must not lead out of the folder
             name, suffix = Path(self.record.get("name") or "").name, SUFFIXES.get(self.kind, "")
             name += suffix if name and self.record.get("job") else ""  # what a program has named; an upload has its own
             path /= name if name.strip(". ") else f"{self.id}{suffix}"
+            if path.is_file() and path.read_bytes() != content:
+                path = path.with_name(f"{path.stem} {self.id}{path.suffix}")
         part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-        part.write_bytes(self.bytes())
+        part.write_bytes(content)
         part.replace(path)
         return path
 
