@@ -155,6 +155,19 @@ def test_what_was_rejected_is_collected_and_never_what_something_kept_was_made_f
     assert "Nothing that was rejected can go" in cli(*asks).stderr
 
 
+def test_the_file_of_a_picked_result_stays_where_an_equal_one_was_rejected(cli, client, server):
+    client.session = "equal"
+    first, again = [client.run("txt2img", prompt="a wren", seed=5)[0] for _ in range(2)]
+    assert first.record["sha256"] == again.record["sha256"]
+    client.call("review", {"ids": [first.id], "state": "rejected"})
+    client.call("review", {"ids": [again.id], "state": "picked"})
+    files = lambda: [*(server.folder / "outputs").rglob(f"*txt2img-5-a-wren-{again.id[20:26]}*")]  # noqa: E731
+    wait_until(files)
+    asks = ("collect", "--session", "equal", "--delete", "--files", str(server.folder / "outputs"), "--json")
+    done = json.loads(cli(*asks).stdout)
+    assert done["removed"] == [first.id] and not done["files"] and files()
+
+
 def test_of_results_that_are_called_the_same_both_are_moved_to_the_trash(cli, client, tmp_path):
     client.session = "namesakes"
     ids = [client.upload(PIL.Image.new("RGB", (8, 8), color), name="fox.png").id for color in ("red", "blue")]

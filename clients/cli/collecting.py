@@ -37,7 +37,7 @@ def collect(client: Client, flags: argparse.Namespace) -> int:
     if flags.files and not flags.files.is_dir():
         raise InvalidParams(f"--files {flags.files}: there is no such folder.")
     gone, kept = branches(client, rejected(client, flags.session, flags.job))
-    copies = files_of(gone, flags.files) if flags.files else {}
+    copies = files_of(gone, contents_besides(client, gone), flags.files) if flags.files else {}
     done = []
     if flags.trash or flags.delete:
         done, refused = remove(client, gone, copies, flags.trash)
@@ -97,10 +97,15 @@ def branches(client: Client, found: Iterable[Row]) -> tuple[dict[str, Row], list
     return gone, kept
 
 
-def files_of(gone: dict[str, Row], folder: Path) -> dict[str, list[Path]]:
-    """Files that are what is collected, by its id: with the same bytes; JPEGs and WebPs, which are converted, by the id
-    inside them. Whatever somebody has edited is another picture, and stays."""
-    by_content = {row["sha256"]: id for id, row in gone.items()}
+def contents_besides(client: Client, gone: dict[str, Row]) -> set[str]:
+    """What results that stay consist of: the same picture may have been drawn twice, and rejected once."""
+    return {each.record["sha256"] for each in client.artifacts(limit=EVERYTHING) if each.id not in gone}
+
+
+def files_of(gone: dict[str, Row], staying: set[str], folder: Path) -> dict[str, list[Path]]:
+    """Files that are what is collected, by its id: with the same bytes, where no result that stays has them; JPEGs and
+    WebPs, which are converted, by the id inside them. Whatever somebody has edited is another picture, and stays."""
+    by_content = {row["sha256"]: id for id, row in gone.items() if row["sha256"] not in staying}
     found: dict[str, list[Path]] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()):
         id = by_content.get(hashlib.sha256(path.read_bytes()).hexdigest()) if path.suffix == ".png" else None
