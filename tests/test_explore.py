@@ -116,6 +116,8 @@ def test_a_prompt_is_explored_into_its_folder(server, client, tmp_path):
     ]
     assert (server.folder / "outputs" / FOLDER / "prompt.txt").read_text() == PROMPT
     assert [path.rpartition("/")[0] for path in paths(client, job)] == [FOLDER] * 3
+    client.run("explore", prompt=PROMPT, count=1)
+    assert len([*(server.folder / "outputs" / FOLDER).glob("prompt*")]) == 1
     assert outputs[0].save(tmp_path).name == made[0], "not without its suffix"
     sent = requests.get(f"{server.url}/artifacts/{outputs[0].id}", headers={"Authorization": f"Bearer {server.token}"})
     assert f"filename={made[0]}" in sent.headers["Content-Disposition"]
@@ -270,12 +272,15 @@ def test_what_cannot_be_done_is_told(client, picture, job, params, problem):
         client.run(job, **params | ({"image": picture} if job == "vary" else {}))
 
 
-def test_a_picture_without_a_prompt_needs_one(client, tmp_path):
+def test_a_picture_without_a_prompt_needs_one(server, client, tmp_path):
     PIL.Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
     with pytest.raises(InvalidParams, match="there is no prompt") as error:
         client.run("vary", image=tmp_path / "photo.png")
     assert "say what it shows" in error.value.hint
-    assert len(client.run("vary", image=tmp_path / "photo.png", prompt="a street", loops=1)) == 3
+    job = client.submit("vary", {"prompt": "a street", "loops": 1}, {"image": client.upload(tmp_path / "photo.png")})
+    assert len(job.wait()) == 3
+    folder = (server.folder / "outputs" / paths(client, job)[0]).parent
+    assert (folder / "prompt.txt").read_text() == "a street"
 
 
 def test_it_goes_on_where_it_stood_when_the_server_is_killed(tmp_path):

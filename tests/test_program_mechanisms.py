@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 
+from core.library.children import Artifact, Children
 from tests.serving import ROOT, serve
 from tests.wire import Wire
 
@@ -431,3 +432,17 @@ class Said(Params):
         ended = wire.ended(wire.submit("much"))
         assert ended["error"]["code"] == "too_large" and "over 200,000,000 characters" in ended["error"]["message"]
         assert len(wire.call("jobs")["jobs"]) == 1
+
+
+def test_what_has_its_name_is_not_named_again_when_the_program_is_run_again():
+    asked = []
+
+    def ask(event, body):
+        asked.append([each["path"] for each in body["names"]])
+        return {"paths": [f"{path}.png" for path in asked[-1]]}
+
+    one, other = (Artifact(id, "image", "") for id in "ab")
+    children = Children(ask, "program")
+    for names in ([(one, "x"), (other, "y")], [(one, "x"), (other, "z")], [(one, "x"), (other, "z")]):
+        assert children.name(names) == [f"{path}.png" for _, path in names]
+    assert asked == [["x", "y"], ["z"]]

@@ -128,6 +128,7 @@ class Memory:
 
     children: dict[str, tuple[int, Child]] = field(default_factory=dict)  # by key, with a hash of the request
     keys: dict[str, str] = field(default_factory=dict)  # by id
+    names: dict[str, tuple[str, str]] = field(default_factory=dict)  # by artifact: as it was asked for, as it is
     passed: int = -1  # how often it did not have to wait, the last time
 
 
@@ -253,8 +254,13 @@ class Children:
         return [said[id] for id in ids]
 
     def name(self, names: Iterable[tuple[Artifact, str]]) -> list[str]:
-        asked = [{"artifact": artifact.id, "path": path} for artifact, path in names]
-        return [path for chunk in _slices(asked) for path in self.ask("name", {"names": chunk})["paths"]]
+        asked, known = [(artifact.id, path) for artifact, path in names], self._memory.names
+        found: dict[tuple[str, str], str] = {}
+        for chunk in _slices([(id, path) for id, path in asked if known.get(id, ("", ""))[0] != path]):
+            told = self.ask("name", {"names": [{"artifact": id, "path": path} for id, path in chunk]})["paths"]
+            found |= zip(chunk, told, strict=True)
+            known |= {id: (path, given) for (id, path), given in zip(chunk, told, strict=True)}
+        return [found.get((id, path)) or known[id][1] for id, path in asked]
 
     def link(self, pairs: Iterable[tuple[Artifact, Artifact]]) -> None:
         for chunk in _slices([{"artifact": artifact.id, "source": source.id} for artifact, source in pairs]):

@@ -39,6 +39,8 @@ NAMED = """SELECT path FROM artifacts WHERE id = ?1 AND path IS NOT NULL UNION A
 SELECT path FROM links JOIN artifacts ON artifacts.id = parent WHERE child = ?1 AND sha256 = ?2 AND path IS NOT NULL
 LIMIT 1"""
 
+EQUAL = "SELECT 1 FROM artifacts WHERE path = ? AND sha256 = ?"
+
 
 class Exports:
     def __init__(self, config: Config, store: Store, blobs: Blobs, run_blocking: Callable[..., Any]):
@@ -72,6 +74,8 @@ class Exports:
             taken = {other["path"].rpartition(".")[0] for other in others}
             names = (f"{wanted} ({number})" if number > 1 else wanted for number in itertools.count(1))
             suffix = KINDS[artifact["kind"]].suffix
+            if artifact["kind"] == "text" and self._store.one(EQUAL, f"{wanted}{suffix}", artifact["sha256"]):
+                return f"{wanted}{suffix}"  # word for word: there need be no second file
             try:
                 file = self._place(artifact, (root / f"{name}{suffix}" for name in names if name not in taken))
             except (FileExistsError, NotADirectoryError) as error:

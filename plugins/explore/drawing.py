@@ -31,7 +31,7 @@ MOST = 2_000  # redrawings
 
 def explore(params: ExploreParams, ctx: Context, settings: Settings) -> list[Artifact]:
     prompt = _prompt(params, "", "Say what the pictures show.")
-    return _explored(prompt, params.negative_prompt, params.cfg_scale, size_of(params, settings), params, True, ctx)
+    return _explored(prompt, params.negative_prompt, params.cfg_scale, size_of(params, settings), params, ctx)
 
 
 def go_on(image: Artifact | None, params: ContinueParams, ctx: Context, settings: Settings) -> list[Artifact]:
@@ -43,13 +43,12 @@ def go_on(image: Artifact | None, params: ContinueParams, ctx: Context, settings
     if picture and not size:
         size = {"width": max(8, picture.width // 8 * 8), "height": max(8, picture.height // 8 * 8)}
     scale = params.cfg_scale or _number(fields.get("CFG scale")) or ExploreParams.model_fields["cfg_scale"].default
-    return _explored(prompt, params.negative_prompt or negative, scale, size, params, bool(params.add.strip()), ctx)
+    return _explored(prompt, params.negative_prompt or negative, scale, size, params, ctx)
 
 
 def _explored(
-    prompt: str, negative: str, scale: float, size: dict[str, int], params: ExploreParams, new_folder: bool,
-    ctx: Context,
-) -> list[Artifact]:  # fmt: skip
+    prompt: str, negative: str, scale: float, size: dict[str, int], params: ExploreParams, ctx: Context
+) -> list[Artifact]:
     steps = params.steps or steps_of(scale, params.version)
     options = {"steps": steps, "cfg_scale": scale, "sampler": params.sampler or SAMPLERS[params.version]}
     options = _options(params, options | size | {"prompt": prompt, "negative_prompt": negative})
@@ -67,8 +66,8 @@ def _explored(
                 found.take(pictures[-1:])
             _rest(params.cooling, len(pictures), ctx)
     results = found.take_all(pictures)
-    if not params.scratch and new_folder:
-        _write_down(prompt, negative, ctx)
+    if not params.scratch:
+        _write_down(prompt, negative, params, ctx)
     _tell(results, folder, ctx)
     return results
 
@@ -95,7 +94,8 @@ def vary(image: Artifact, params: VaryParams, ctx: Context) -> list[Artifact]:
         starts = drawn if params.correction == "seed" else last
         requests = [_redrawing(each, options, prompt, starts[each.start]) for each in wave]
         children = {each.key: child for each, child in zip(wave, ctx.submit_all(requests), strict=True)}
-        drawn, last = drawn | children, last | children
+        drawn |= children
+        last |= children
         corrections = {each.key: _correcting(each, params, drawn[each.key], last, image) for each in wave}
         corrections = {key: request for key, request in corrections.items() if request}
         last |= zip(corrections, ctx.submit_all(corrections.values()), strict=True)
@@ -105,8 +105,7 @@ def vary(image: Artifact, params: VaryParams, ctx: Context) -> list[Artifact]:
                 found.take([last[each.key]]) if each.saved else ctx.gather([last[each.key]], allow_failed=True)
             _rest(params.cooling, len(last) - 1, ctx)
     results = found.take_all([last[each.key] for each in kept])
-    if params.add.strip():
-        _write_down(prompt, negative, ctx)
+    _write_down(prompt, negative, params, ctx)
     _put_aside(chain, drawn, last, started, ctx)
     _tell(results, folder, ctx)
     if params.drift:
@@ -167,8 +166,10 @@ def _put_aside(
     ctx.name_all([(child.outputs[0], stem) for stem, child in zip(aside, ended, strict=True) if child.outputs])
 
 
-def _write_down(prompt: str, negative: str, ctx: Context) -> None:
-    """What a folder whose name tells nothing is for: prompt.txt in it."""
+def _write_down(prompt: str, negative: str, params: Drawing, ctx: Context) -> None:
+    """What a folder whose name tells nothing is for: prompt.txt in it; that of a picture that was given has it."""
+    if not (params.prompt.strip() or params.negative_prompt.strip() or params.add.strip()):
+        return
     text = f"{prompt}|{negative}" if negative.strip() else prompt
     (note,) = ctx.gather([ctx.submit("explore.prompt_text", {"text": text}, key="prompt")])
     ctx.name(note.outputs[0], f"{folder_of(prompt, negative)}/prompt")
