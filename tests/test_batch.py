@@ -264,6 +264,7 @@ def test_one_that_fails_is_told_and_the_others_go_on(wire):
     [
         ("generate", {"prompt": " \n "}, "prompt"), ("generate", {"prompt": "a", "sizes": "64x96, large"}, "sizes"),
         ("generate", {"prompt": "a", "sizes": "65x64"}, "sizes"),
+        ("generate", {"prompt": "\n".join(map(str, range(12_000))), "count": 10_000}, "count"),
         ("rounds", {"prompt": "a", "more": {"seed": 1}}, "more"),
         ("rounds", {"prompt": "a", "more": {"batch_size": 2}}, "more"),
         ("rounds", {"prompt": "a", "width": 1024, "finish_scale": 8}, "finish_scale"),

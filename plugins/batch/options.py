@@ -9,6 +9,7 @@ MAX_TEXT = 100_000
 LARGEST = 4096  # pixels, each side, that are drawn
 KINDS = ("new seeds", "subseeds")
 MAX_FOLDERS = 5  # inside each other
+MOST = 10_000  # pictures that are drawn at once
 OWN = {"batch_size": "count", "n_iter": "count"}  # what `more` may not say, and what says it here
 
 
@@ -169,6 +170,12 @@ def sizes(params: Asking) -> list[tuple[int, int]]:
             )  # fmt: skip
         found.append(sides)
     return found or [(params.width, params.height)]
+
+
+def check_count(count: int, field: str) -> None:
+    if count > MOST:
+        text = f"{field}: these would be {count:,} pictures at once, the limit is {MOST:,}."
+        raise InvalidParams(text, field=field, hint="Take fewer, and more of them later.")
 
 
 def check(params: More) -> None:

@@ -10,7 +10,18 @@ from typing import Any
 from core.plugin import Artifact, Child, Context, InvalidParams
 
 from . import names
-from .options import LARGEST, Asking, FinishParams, RoundsParams, VariationsParams, Varying, check, prompts, sizes
+from .options import (
+    LARGEST,
+    Asking,
+    FinishParams,
+    RoundsParams,
+    VariationsParams,
+    Varying,
+    check,
+    check_count,
+    prompts,
+    sizes,
+)
 from .recipes import recipe, scale_networks
 
 SEEDS = 2**32
@@ -132,6 +143,7 @@ def asked_for(params: Asking, ctx: Context) -> list[Picture]:
     """The pictures of all prompts, in order, with their seeds, sizes and names."""
     check(params)
     lines, choices = prompts(params), sizes(params)
+    check_count(len(lines) * params.count, "count")
     run, found = ctx.once("root", names.new_root), []
     for number, prompt in enumerate(lines):
         words = digest(prompt)
@@ -162,10 +174,10 @@ def forecast(picture: Picture, steps: int) -> Picture:
 
 
 def varied(
-    pictures: Iterable[Picture], params: Varying, more: dict[str, Any], numbers: dict[str, int], ctx: Context,
-    most: int = 1,
-) -> list[Picture]:  # fmt: skip
+    pictures: list[Picture], params: Varying, more: dict[str, Any], numbers: dict[str, int], ctx: Context, most: int = 1
+) -> list[Picture]:
     """The variations of pictures. `numbers` are the first numbers that their children may have, of `most` in all."""
+    check_count(len(pictures) * params.variations, "variations")
     found = []
     for each in pictures:
         first = numbers.setdefault(each.name, 0)
@@ -269,9 +281,11 @@ def picked(pictures: list[Picture], what: str, ctx: Context) -> list[Picture]:
 
 def surviving(parents: list[Picture], children: list[Picture], when: str) -> list[Picture]:
     """What goes on into the next round, family by family."""
-    found = []
+    found, families = [], dict[str, list[Picture]]()
+    for child in children:
+        families.setdefault(child.key.rpartition("/")[0], []).append(child)
     for parent in parents:
-        own = [child for child in children if child.key.rpartition("/")[0] == parent.key]
+        own = families.get(parent.key, [])
         if when == "always" or (when == "if none is picked" and not own):
             found.append(parent)
         found += own
