@@ -177,6 +177,7 @@ def test_what_cannot_be_drawn_is_told_when_all_else_is_there(client):
         ({"story": "a", "chapter_split_regex": "("}, "is no regular expression"),
         ({"config": '{"source": "tales/sg1.txt", "eta": 9}'}, "the settings are not allowed: eta: "),
         ({"story": "a", "more": {"nothing": 1}}, "nothing"),
+        ({"story": "a", "folder": "a/b/c/d/e/f/g/h"}, "has 8 folders, the limit is 7"),
     ],
 )
 def test_what_is_wrong_is_told_before_anything_is_drawn(client, params, message):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
+from core.library.naming import called
 from core.plugin import Artifact, Child, Context, InvalidParams
 
 from .options import SEEDS, SequenceParams
@@ -24,9 +25,10 @@ def sequence(text: Artifact | None, given: SequenceParams, ctx: Context) -> list
     chapters = prompts_of(_story(text, given, params, ctx), params)
     _check(sum(map(len, chapters)) * len(params.styles), params)
     found = pictures(chapters, params)
+    folder = _folder(params, (text and text.name) or params.book, ctx)
+    called(f"{folder}/{found[0].tag}")  # raises before anything is drawn
     drawn = _submit(found, params, ctx)
     grids = _submit_grids(found, drawn, params, ctx)
-    folder = _folder(params, (text and text.name) or params.book, ctx)
     made: dict[str, Artifact] = {}
     for part in _parts(found):
         children = ctx.gather((drawn[each.key] for each in part), allow_failed=True)  # all others are still drawn
