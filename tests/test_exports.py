@@ -2,6 +2,9 @@
 
 import filecmp
 import io
+import os
+import subprocess
+import sys
 
 import PIL.Image
 import pydantic
@@ -12,7 +15,7 @@ from core.library import exports
 from core.library.exports import copy
 from core.library.naming import DEFAULT, PLACEHOLDERS, check_pattern, file_path
 from core.ops.config import Config, load
-from tests.serving import serve, wait_until
+from tests.serving import ROOT, serve, wait_until
 from tests.wire import Wire
 
 PAINT = """
@@ -84,16 +87,17 @@ def test_what_is_there_is_never_overwritten(tmp_path):
     mine.parent.mkdir()
     source.write_bytes(b"new")
     mine.write_bytes(b"mine")
-    names = [copy(source, mine).name for _ in range(2)]
+    targets = [mine.with_stem(f"picture-{name}") for name in ("1", "1-2", "1-3")]
+    names = [copy(source, targets, tmp_path / "part").name for _ in range(2)]
     source.write_bytes(b"another")
-    names.append(copy(source, mine).name)
+    names.append(copy(source, targets, tmp_path / "part").name)
     assert names == ["picture-1-2.png", "picture-1-2.png", "picture-1-3.png"] and mine.read_bytes() == b"mine"
 
 
 def test_a_copy_that_fails_leaves_no_half_file(tmp_path):
     with pytest.raises(FileNotFoundError):
-        copy(tmp_path / "gone", tmp_path / "out" / "picture.png")
-    assert list((tmp_path / "out").iterdir()) == []
+        copy(tmp_path / "gone", [tmp_path / "picture.png"], tmp_path / "part")
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -162,11 +166,79 @@ def test_every_placeholder_is_in_the_help():
 
 
 def test_a_copy_that_goes_while_it_is_looked_at_is_no_error(tmp_path, monkeypatch):
-    """A result is named while it is being exported: whichever comes last takes the other file away."""
+    """By a person, say."""
     early, file = tmp_path / "early.png", tmp_path / "named.png"
     for path in (early, file):
         path.write_bytes(b"a picture")
     compare = filecmp.cmp
     monkeypatch.setattr(filecmp, "cmp", lambda *files, **options: early.unlink() or compare(*files, **options))
-    exports._remove_copy(early, file)
+    exports._remove_copy(early, file, tmp_path)
     assert [*tmp_path.iterdir()] == [file]
+
+
+KILLED = """
+import itertools, os, signal, sys
+from pathlib import Path
+from core.artifacts import Blobs
+from core.jobs import Store
+from core.library.exports import Exports
+from core.ops.config import Config
+
+job = {"id": "job", "name": "demo.paint", "plugin": "demo", "state": "done", "priority": "normal", "class": 1,
+       "rank": 1, "params": {}, "inputs": {}, "embed_metadata": "full", "aged": 0, "created": 0, "queued": 0,
+       "finished": 9}
+result = {"id": "job.0", "job": "job", "idx": 0, "kind": "image", "size_bytes": 9, "mime": "image/png", "facts": {}}
+owned = {"owner": "local", "session": "s"}
+
+def open_exports(folder):
+    config = Config(data=folder / "data", outputs=folder / "outputs")
+    blobs, run = Blobs(config.data / "blobs"), lambda function, *args: function(*args)
+    store = Store(config.data / "jobs.db", False, run, lambda event: None)
+    if not store.all("SELECT id FROM jobs"):
+        artifact = result | owned | {"sha256": blobs.write(b"a picture"), "created": 0.0}
+        store.write(lambda tx: [tx.insert("jobs", job | owned), tx.insert("artifacts", artifact)])
+    return Exports(config, store, blobs, run), store
+
+def forked(act):
+    pid = os.fork()
+    if not pid:
+        act()
+        os._exit(0)
+    return os.waitpid(pid, 0)[1]
+
+def lives(folder, steps):
+    exports, store = open_exports(folder)
+    left = itertools.count(steps, -1)
+    def step(event, args):
+        touches = event in ("open", "os.link", "os.remove", "os.mkdir", "os.rmdir", "os.rename", "write")
+        if touches and str(args[0]).startswith(str(folder)) and not next(left):
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(step)
+    write = store.write
+    store.write = lambda change: (step("write", [folder]), write(change), step("write", [folder]))
+    exports.export(store.job("job"), store.outputs("job"))
+    exports.name(store.outputs("job")[0], "stars/first")
+
+def goes_on(folder):
+    exports, store = open_exports(folder)
+    exports.name(store.outputs("job")[0], "stars/first")
+
+for steps in itertools.count():
+    folder = Path(sys.argv[1]) / str(steps)
+    (folder / "data").mkdir(parents=True)
+    ended = forked(lambda: lives(folder, steps))
+    forked(lambda: goes_on(folder))
+    there = sorted(path.relative_to(folder / "outputs").as_posix() for path in (folder / "outputs").rglob("*"))
+    assert there == ["stars", "stars/first.png"], (steps, there)
+    assert (folder / "outputs" / "stars" / "first.png").read_bytes() == b"a picture"
+    if not ended:
+        print(steps)
+        break
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="forks")
+def test_a_server_killed_anywhere_between_export_and_naming_leaves_one_file(tmp_path):
+    run = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 15

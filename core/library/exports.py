@@ -5,11 +5,14 @@ Pictures can be JPEGs or WebPs there (`export_format`); what is stored stays as 
 import contextlib
 import filecmp
 import itertools
+import logging
+import os
 import re
 import shutil
 import tempfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +21,7 @@ from core.artifacts import Blobs
 from core.errors import CoreError, InvalidParams
 from core.jobs import Row, Store, Transaction, wire
 from core.library import media
+from core.library.fair import fairly
 from core.library.naming import called, file_path
 from core.ops.config import Config
 from core.types import KINDS
@@ -27,7 +31,9 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
+log = logging.getLogger(__name__)
 EXPORTED = {"image", "mask", "audio", "video"}
+AT_ONCE = 20  # files made by one call of a thread
 FICLONE = 0x40049409  # linux/fs.h: share the bytes until one of the two files is changed
 ROOT = """WITH RECURSIVE up(id, depth) AS (
     SELECT ?, 0 UNION SELECT parent, depth + 1 FROM up JOIN links ON child = up.id WHERE depth < 100 LIMIT 1000
@@ -45,16 +51,23 @@ EQUAL = "SELECT 1 FROM artifacts WHERE path = ? AND sha256 = ?"
 class Exports:
     def __init__(self, config: Config, store: Store, blobs: Blobs, run_blocking: Callable[..., Any]):
         self._config, self._store, self._blobs, self._run_blocking = config, store, blobs, run_blocking
-        self._naming = threading.Lock()
+        self._files = threading.Lock()  # held by whoever makes files, so that no result is exported while it is named
+        self._waiting: deque[tuple[Row, Row, bool]] = deque()
+        self._part = config.data / "exported.part"  # what a file is until it is whole
 
     def export(self, job: Row, artifacts: list[Row]) -> None:
         """Copy a job's artifacts to where `filename_pattern` says, but for those that a program has named, which are
         where it said."""
-        for artifact in artifacts:
-            if artifact["kind"] in EXPORTED and not self._named(artifact):
-                file = self._place(artifact, _numbered(self._pattern(job, artifact, len(artifacts) > 1)))
-                if self._named(artifact):  # meanwhile
-                    file.unlink(missing_ok=True)
+        wanted = [artifact for artifact in artifacts if artifact["kind"] in EXPORTED]
+        self._waiting += [(job, artifact, len(artifacts) > 1) for artifact in wanted]
+        for _ in wanted:
+            with self._files:  # which others may have waited for: their files are made with these
+                some = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+                some = [each for each in fairly(some) if not self._named(each[1])]
+                if some:
+                    self._run_blocking(
+                        _each, [self._copying(each[1], _numbered(self._pattern(*each))) for each in some]
+                    )
 
     def _named(self, artifact: Row) -> bool:
         return bool(self._store.one(NAMED, artifact["id"], artifact["sha256"]))
@@ -63,7 +76,7 @@ class Exports:
         """Call an artifact "folder/stem": its file lies there, in the outputs folder, and no more where it was. Returns
         its path there, which has a number if there is another of that name."""
         wanted, root = called(wanted), self._config.outputs
-        with self._naming:
+        with self._files:
             artifact = self._store.one("SELECT * FROM artifacts WHERE id = ?", artifact["id"]) or artifact
             stem = (artifact["path"] or "").rpartition(".")[0]
             if wanted in (stem, re.sub(r" \(\d+\)$", "", stem)):
@@ -76,8 +89,9 @@ class Exports:
             suffix = KINDS[artifact["kind"]].suffix
             if artifact["kind"] == "text" and self._store.one(EQUAL, f"{wanted}{suffix}", artifact["sha256"]):
                 return f"{wanted}{suffix}"  # word for word: there need be no second file
+            targets = (root / f"{name}{suffix}" for name in names if name not in taken)
             try:
-                file = self._place(artifact, (root / f"{name}{suffix}" for name in names if name not in taken))
+                file = self._run_blocking(self._copying(artifact, targets))
             except (FileExistsError, NotADirectoryError) as error:
                 hint = "Choose another folder."
                 raise InvalidParams(f"{wanted!r}: one of these folders is a file already.", hint=hint) from error
@@ -88,8 +102,9 @@ class Exports:
                 tx.all("UPDATE artifacts SET name = ?, path = ? WHERE id = ?", row["name"], path, row["id"])
                 tx.event("artifact", wire(row), row)
 
+            # Whoever is killed before all of this is done names it again, and finds what is there already.
+            self._run_blocking(_remove_copy, self._earlier(artifact), file, root)
             self._store.write(change)
-            self._run_blocking(_remove_copy, self._earlier(artifact), file)
             return path
 
     def _earlier(self, artifact: Row) -> Path | None:
@@ -109,9 +124,9 @@ class Exports:
         name = file_path(self._config.filename_pattern, self._values(job, artifact, several))
         return self._config.outputs.joinpath(*f"{name}{KINDS[artifact['kind']].suffix}".split("/"))
 
-    def _place(self, artifact: Row, targets: Iterable[Path]) -> Path:
+    def _copying(self, artifact: Row, targets: Iterable[Path]) -> Callable[[], Path]:
         source = self._blobs.path(artifact["sha256"])
-        return self._run_blocking(_export, source, targets, self._format(artifact), self._config.export_quality)
+        return lambda: _export(source, targets, self._part, self._format(artifact), self._config.export_quality)
 
     def _values(self, job: Row, artifact: Row, several: bool) -> Row:
         plugin, name = job["name"].split(".")
@@ -137,19 +152,21 @@ class Exports:
         return f"{(root['job_name'] or 'upload').split('.')[-1]}-{root['id'].split('.')[0][-6:]}"
 
 
-def _export(source: Path, targets: Iterable[Path], format: str, quality: int) -> Path:
+def _each(copying: list[Callable[[], Path]]) -> None:
+    for copy_one in copying:
+        try:
+            copy_one()
+        except Exception:  # the disk is full, say; what is stored is there all the same
+            log.exception("a result could not be copied to the outputs folder")
+
+
+def _export(source: Path, targets: Iterable[Path], part: Path, format: str, quality: int) -> Path:
     if format != "png":
         with contextlib.suppress(CoreError), tempfile.TemporaryDirectory() as folder:  # it stays as it is, then
             converted = Path(folder) / "converted"
             converted.write_bytes(media.convert(source.read_bytes(), format, quality))
-            return _copy(converted, (target.with_suffix(media.SUFFIXES[format]) for target in targets))
-    return _copy(source, targets)
-
-
-def copy(source: Path, target: Path) -> Path:
-    """A reflink where the file system can, else a copy; returns the file. One of that name is never overwritten: it is
-    kept if it is the same, else a number is added."""
-    return _copy(source, _numbered(target))
+            return copy(converted, (target.with_suffix(media.SUFFIXES[format]) for target in targets), part)
+    return copy(source, targets, part)
 
 
 def _numbered(target: Path) -> Iterator[Path]:
@@ -158,28 +175,50 @@ def _numbered(target: Path) -> Iterator[Path]:
         yield target.with_name(f"{target.stem}-{number}{target.suffix}")
 
 
-def _copy(source: Path, targets: Iterable[Path]) -> Path:
-    """To the first of them that is free, or is the same already."""
-    for target in targets:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with source.open("rb") as blob, target.open("xb") as file:
-                try:
-                    _fill(blob, file)
-                except BaseException:
-                    file.close()
-                    target.unlink(missing_ok=True)
-                    raise
-            return target
-        except FileExistsError:
-            if _equal(source, target):
+def copy(source: Path, targets: Iterable[Path], part: Path) -> Path:
+    """A reflink where the file system can, else a copy; returns the file: the first of `targets` that is free, or is
+    the same already. None is ever overwritten, or there in part: until it is whole, it is `part`."""
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.unlink(missing_ok=True)  # not written to: it may be a second name of a file that is whole
+    try:
+        with source.open("rb") as blob, part.open("xb") as file:
+            _fill(blob, file)
+        for target in targets:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                _rename(part, target)
                 return target
+            except FileExistsError:
+                if _equal(source, target):
+                    return target
+    finally:
+        part.unlink(missing_ok=True)
     raise AssertionError("there is always one more number")
 
 
-def _remove_copy(earlier: Path | None, file: Path) -> None:
-    if earlier and earlier != file and _equal(earlier, file):
+def _rename(part: Path, target: Path) -> None:
+    """Raises FileExistsError if there is a file of that name."""
+    try:
+        os.link(part, target)  # refuses what a rename would overwrite
+    except OSError as error:
+        if target.exists():
+            raise FileExistsError(f"{target} exists") from error
+        near = target.with_name(f".{target.name}.part")  # it is on another disk, or on one without links
+        shutil.copyfile(part, near)
+        near.rename(target)
+
+
+def _remove_copy(earlier: Path | None, file: Path, root: Path) -> None:
+    """And the folders that are empty then."""
+    if not earlier or earlier == file:
+        return
+    if _equal(earlier, file):
         earlier.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        for folder in earlier.parents:
+            if root not in folder.parents:
+                break
+            folder.rmdir()
 
 
 def _equal(one: Path, other: Path) -> bool:
