@@ -132,7 +132,9 @@ def wrapped(text: str, width: int, font: PIL.ImageFont.FreeTypeFont, most: int =
             lines[-1] = longer
             continue
         while len(lines) <= most and font.getlength(word) > width and len(word) > 1:
-            part = next(end for end in range(len(word) - 1, 0, -1) if end == 1 or font.getlength(word[:end]) <= width)
+            part = 1  # from the front: the few letters that fit are measured sooner than the many that do not
+            while font.getlength(word[: part + 1]) <= width:
+                part += 1
             lines.append(word[:part])
             word = word[part:]
         lines.append(word)
