@@ -232,7 +232,8 @@ def test_a_broken_file_is_a_note_and_no_broken_plugin(server, wire):
     (note,) = wire.until(noted)
     assert "models/flow/broken.json is no job" in note and "jobs.0.job" in note and "wrong" in note
     assert wire.call("call", {"job": "flows"})["outputs"][0][:2] == LIBRARY[:2]
-    file.unlink()
+    wire.call("call", {"job": "delete_flow", "params": {"name": "broken"}})
+    assert not file.exists()
 
 
 FILE = flow(

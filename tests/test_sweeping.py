@@ -2,7 +2,18 @@
 
 import pytest
 
-from core.library.sweeping import Matrix, in_order, inserted, line_options, listed, numbers, orders, replaced, strides
+from core.library.sweeping import (
+    Matrix,
+    each_once,
+    in_order,
+    inserted,
+    line_options,
+    listed,
+    numbers,
+    orders,
+    replaced,
+    strides,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,6 +76,11 @@ def test_parts_stand_in_every_order_where_they_stood():
 def test_only_the_first_of_equal_words_is_put_elsewhere():
     assert in_order("cat cat dog", ("cat", "dog")) == "cat cat dog"
     assert in_order("cat cat dog", ("dog", "cat")) == "dog cat cat"
+
+
+def test_what_occurs_again_gets_a_key_that_nothing_else_has():
+    assert each_once(["a", "b", "a", "a #2", "a"]) == ["a", "b", "a #2", "a #2 #2", "a #3"]
+    assert each_once(["a #2", "a", "a"]) == ["a #2", "a", "a #3"]
 
 
 def test_seeds_count_along_those_axes_that_are_varied():

@@ -6,7 +6,8 @@ import itertools
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 LONGEST = 1_000_000  # characters of a prompt
@@ -85,6 +86,18 @@ def replaced(texts: dict[str, str], searched: str, by: str) -> dict[str, str]:
     if any(text.count(searched) * len(by) > LONGEST for text in texts.values()):
         raise ValueError(f"{searched[:100]!r} replaced makes a prompt of over {LONGEST:,} characters")
     return {name: text.replace(searched, by) for name, text in texts.items()}
+
+
+def each_once(texts: Iterable[str]) -> list[str]:
+    """The texts as keys: one that is there already gets a number that makes it another."""
+    counts, keys = Counter[str](), dict[str, None]()
+    for text in texts:
+        key = text
+        while key in keys:
+            counts[text] += 1
+            key = f"{text} #{counts[text] + 1}"
+        keys[key] = None
+    return [*keys]
 
 
 def strides(lengths: Sequence[int], varied: Sequence[bool]) -> list[int]:

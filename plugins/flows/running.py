@@ -8,10 +8,11 @@ import hashlib
 import itertools
 import json
 import math
-from collections import ChainMap, Counter
+from collections import ChainMap
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from core.library.sweeping import each_once
 from core.plugin import Artifact, Child, Context, InvalidParams, TypeMismatch
 
 from . import templates
@@ -67,6 +68,7 @@ class Running:
     def __init__(self, flow: Flow, values: dict[str, Any], ctx: Context):
         self._flow, self._ctx, self._steps = flow, ctx, flow.jobs()
         self._children: dict[str, Child] = {}  # by key
+        self._by_id: dict[str, Child] = {}  # the same, by id
         self._forgiven: set[str] = set()  # the keys of those that may fail
         self._answers: dict[str, dict[str, str]] = {}  # what a person said of artifacts, by the gate's key
         self._together: dict[str, list[Artifact]] = {}  # results that are reviewed with an artifact
@@ -103,6 +105,7 @@ class Running:
         keys = [key for key, child in self._children.items() if child.id in ids]
         children = self._ctx.gather([self._children[key] for key in keys], allow_failed=True)
         self._children |= zip(keys, children, strict=True)
+        self._by_id |= {child.id: child for child in children}
 
     def _outputs(self, top: Scope) -> list[Artifact]:
         found: list[Artifact] = []
@@ -165,7 +168,7 @@ class Running:
         new = [request for request in requests if request["key"] not in self._children]
         self._check_count(len(self._children) + len(new))
         for request, child in zip(new, self._ctx.submit_all(new) if new else [], strict=True):
-            self._children[request["key"]] = child
+            self._children[request["key"]] = self._by_id[child.id] = child
 
     def _check_count(self, count: int) -> None:
         if count > MAX_JOBS:
@@ -254,14 +257,10 @@ class Running:
             else:
                 found = self._list(self._fill(source, scope))
         self._check_count(len(found))
-        counts: Counter = Counter()
-        items = []
-        for number, each in enumerate(found, 1):
-            label = _label(each)
-            counts[label] += 1
-            label += f" #{counts[label]}" if counts[label] > 1 else ""
-            items.append((label, (each if several else {}) | {name: each, f"{name}_number": number}))
-        return items
+        return [
+            (label, (each if several else {}) | {name: each, f"{name}_number": number})
+            for number, (label, each) in enumerate(zip(each_once(map(_label, found)), found, strict=True), 1)
+        ]
 
     def _combined(self, step: Step, kind: str, lists: dict[str, list[Any]]) -> list[dict[str, Any]]:
         lengths = {name: len(values) for name, values in lists.items()}
@@ -392,9 +391,9 @@ class Running:
     def _artifacts(self, item: Any, scope: Scope) -> list[Artifact]:
         """The results behind a reference, once they are there."""
         found: list[Artifact] = []
-        known = {child.id: child for child in self._children.values()}
         references = [
-            known.get(each["job"], each) if isinstance(each, dict) else each for each in self._references(item, scope)
+            self._by_id.get(each["job"], each) if isinstance(each, dict) else each
+            for each in self._references(item, scope)
         ]
         if unfinished := {c.id: c for c in references if isinstance(c, Child) and c.state not in ENDED}:
             self._waits |= unfinished

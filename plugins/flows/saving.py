@@ -37,13 +37,18 @@ def load(path: Path) -> Any:
 
 def find(models: Any, name: str) -> dict[str, Any]:
     """A saved flow as the light job `flow` tells it."""
+    path = file(models, name)
+    return {"name": name, "flow": load(path), "shipped": path.is_relative_to(SHIPPED)}
+
+
+def file(models: Any, name: str) -> Path:
+    """Of a saved flow. Raises InvalidParams if there is none of that name."""
     found = files(models)
     if name not in found:
         near = difflib.get_close_matches(name, found, n=3, cutoff=0.4)
         text = f"there is no flow {name[:100]!r}." + (f" Did you mean {', '.join(near)}?" if near else "")
         raise InvalidParams(text, field="name", hint="Flows are the files models/flow/NAME.json.")
-    flow = load(found[name])
-    return {"name": name, "flow": flow, "shipped": found[name].is_relative_to(SHIPPED)}
+    return found[name]
 
 
 def save(folder: Path, name: str, flow: Any, taken: Iterable[str]) -> reading.Flow:
@@ -71,7 +76,7 @@ def save(folder: Path, name: str, flow: Any, taken: Iterable[str]) -> reading.Fl
 
 def delete(models: Any, name: str) -> None:
     """Raises InvalidParams if there is none of that name, or it is not the user's."""
-    if find(models, name)["shipped"]:
+    if file(models, name).is_relative_to(SHIPPED):
         hint = "One that you save under its name takes its place."
         raise InvalidParams(f"the flow {name} comes with the plugin and cannot be deleted.", field="name", hint=hint)
     (models.folder / KIND / f"{name}{SUFFIX}").unlink(missing_ok=True)

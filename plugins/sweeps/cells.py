@@ -5,7 +5,6 @@ import hashlib
 import itertools
 import json
 import math
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -95,11 +94,9 @@ class Job:
             raise InvalidParams(f"{field}: {name_of(parameter)}: {ended(error)}", field=field) from error
         if len(found) > MOST:
             raise InvalidParams(f"{field}: {name_of(parameter)}: there are more than {MOST:,} values.", field=field)
-        made, seen = [], Counter()
-        for value, label, key in found:
-            seen[json.dumps(key)] += 1
-            if (number := seen[json.dumps(key)]) > 1:
-                key = f"{key} #{number}"
+        made, texts = [], [key if isinstance(key, str) else json.dumps(key) for _, _, key in found]
+        for (value, label, key), text, name in zip(found, texts, sweeping.each_once(texts), strict=True):
+            key = key if name == text else name
             if parameter in self.seeds and value == -1 and not self.random_seeds:
                 value = self.seed(f"{parameter} {key}")
                 label = str(value)

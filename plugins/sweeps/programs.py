@@ -1,7 +1,6 @@
 """The programs: which cells each has, and how they are laid out."""
 
 import functools
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -81,7 +80,7 @@ def prompt_matrix(
     prompts = [*matrix.prompts()]
     values = [
         Value(((params.part_of, prompt),), "", {params.part_of: key}, place * params.different_seeds)
-        for place, (prompt, key) in enumerate(zip(prompts, _each_once(prompts), strict=True))
+        for place, (prompt, key) in enumerate(zip(prompts, sweeping.each_once(prompts), strict=True))
     ]
     above, beside = matrix.words()
     grid = Layout(len(above), len(beside), above=above, beside=beside)
@@ -100,7 +99,7 @@ def prompts_from(
         raise InvalidParams(f"prompts: there may be 1 to {MOST_LINES:,} lines, got {len(lines):,}.", field="prompts")
     options = _lines(lines, kind, params)
     values, further = [], 0
-    for line, key, said in zip(lines, _each_once(lines), options, strict=True):
+    for line, key, said in zip(lines, sweeping.each_once(lines), options, strict=True):
         around = {"prompt": params.prompt, "negative_prompt": params.negative_prompt}
         said = sweeping.inserted(said, around, params.insert == "start")
         counted = further if params.iterate_seed and "seed" not in said else 0
@@ -122,7 +121,7 @@ def each_file(files: list[Artifact], params: EachFile, thumbnails: Thumbnails, c
     step = _per_cell(params.params) if params.seeds == "count" else 0
     values = [
         Value((), str(place + 1), {PICTURE: key}, place * step, place)
-        for place, (one, key) in enumerate(zip(files, _each_once([one.id for one in files]), strict=True))
+        for place, (one, key) in enumerate(zip(files, sweeping.each_once([one.id for one in files]), strict=True))
     ]
     grid = in_a_square([value.label for value in values])
     return run(
@@ -207,16 +206,6 @@ def _ports(about: dict[str, Any], **given: Any) -> dict[str, Any]:
             raise InvalidParams(f"{about['name']} takes no {name}. Its inputs: {takes}.", field=name)
         found[name if name in fitting else fitting[0]] = value
     return found
-
-
-def _each_once(texts: Sequence[str]) -> list[str]:
-    """Keys: what occurs again gets a number."""
-    seen: Counter[str] = Counter()
-    keys = []
-    for text in texts:
-        seen[text] += 1
-        keys.append(text if seen[text] == 1 else f"{text} #{seen[text]}")
-    return keys
 
 
 def _lines(lines: Sequence[str], kind: Job, params: PromptsFrom) -> list[dict[str, Any]]:

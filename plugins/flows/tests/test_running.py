@@ -48,6 +48,9 @@ def test_each_item_is_a_job_whose_key_means_it(tmp_path):
     }  # fmt: skip
     seeds = [seed for (seed,) in params(world, "seed").values()]
     assert len({*seeds}) == 3 and all(seed >= 0 for seed in seeds)
+    named_so = World(flow(step, params=declared), {"styles": "ink\nink\nink #2"})
+    named_so.run(tmp_path)
+    assert len(named_so.children) == 3
     longer = World(flow(step, params=declared), {"styles": "new\nink\noil\nink"})
     longer.recorded = world.recorded
     longer.run(tmp_path)
