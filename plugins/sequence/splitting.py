@@ -2,6 +2,8 @@
 
 import functools
 import itertools
+import math
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +14,9 @@ from .options import SequenceParams
 from .reading import Story
 
 SECONDS = 2.0  # that an expression may take, on the whole text
+MOST_FOUND = 100_000  # places where it is
+MOST_REPEATED = 100_000  # (x{9}){9} is written out 81 times, before any time is measured
+REPEATED = re.compile(r"\{(\d{1,9})[},]")
 
 
 def prompts_of(story: Story, params: SequenceParams) -> list[list[tuple[int, str]]]:
@@ -89,8 +94,12 @@ def _prompts(story: Story, params: SequenceParams, body: str, heading: bool, unt
 def _matches(field: str, pattern: str, text: str, until: float) -> Iterator[tuple[int, int]]:
     """Where the expression is found, by that time; groups in it do not count."""
     try:
-        for found in _compiled(field, pattern).finditer(text, timeout=max(0.01, until - time.monotonic())):
-            yield found.span()
+        found = _compiled(field, pattern).finditer(text, timeout=max(0.01, until - time.monotonic()))
+        for number, each in enumerate(found):
+            if number == MOST_FOUND:
+                text = f"{field} {pattern!r} is in the text in over {MOST_FOUND:,} places."
+                raise InvalidParams(text, field=field, hint="Use an expression that fits fewer.")
+            yield each.span()
     except TimeoutError as error:
         raise InvalidParams(
             f"{field} {pattern!r} takes over {SECONDS:g} s on this text. Nested repetitions as in (a+)+ are the usual "
@@ -102,8 +111,14 @@ def _matches(field: str, pattern: str, text: str, until: float) -> Iterator[tupl
 def _compiled(field: str, pattern: str) -> Any:
     import regex
 
+    if math.prod(max(1, int(count)) for count in REPEATED.findall(pattern)) > MOST_REPEATED:
+        text = f"{field} {pattern!r} repeats what is repeated over {MOST_REPEATED:,} times."
+        raise InvalidParams(text, field=field, hint="Use smaller numbers in braces.")
     try:
         return regex.compile(pattern)
+    except RecursionError as error:
+        text = f"{field} {pattern[:80]!r} ... has too many brackets in each other."
+        raise InvalidParams(text, field=field) from error
     except regex.error as error:
         raise InvalidParams(
             f"{field} {pattern!r} is no regular expression: {error}.", field=field,

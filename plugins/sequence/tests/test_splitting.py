@@ -87,6 +87,8 @@ def test_an_expression_that_finds_what_has_no_length_splits_there():
         ),
         ({"chapter_split_regex": "Season", "prompt_split_regex": "XX"}, None),
         ({"chapter_split_regex": "preface.*", "prompt_split_regex": "XX", "first_prompt": "never"}, "leaves no prompt"),
+        ({"prompt_split_regex": "((x{999}){999}){9}"}, "repeats what is repeated over 100,000 times"),
+        ({"prompt_split_regex": "(" * 490 + ")" * 490}, "too many brackets in each other"),
         ({"chapter_split_regex": r"dawn\s"}, r"there is no prompt in the text, which has 112 characters"),
     ],
 )
@@ -122,3 +124,9 @@ def test_an_expression_that_never_ends_is_stopped_however_many_chapters_there_ar
     with pytest.raises(InvalidParams, match="prompt_split_regex .* takes over 0.2 s"):
         split("Chapter 1\naaaaaaaaaaaaaaaaaaaaaaaab\n" * 1000, prompt_split_regex=r"(a|aa)+$")
     assert time.monotonic() - begun < 5
+
+
+def test_an_expression_that_is_found_everywhere_is_refused():
+    story = read("x" * 200_000, "plain", "")
+    with pytest.raises(InvalidParams, match="is in the text in over 100,000 places"):
+        prompts_of(story, SequenceParams(chapter_split_regex="(?=x)", max_chapters=0))
