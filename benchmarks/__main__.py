@@ -9,6 +9,7 @@ from pathlib import Path
 from core.ops import bootstrap
 
 ROOT = Path(__file__).resolve().parents[1]
+TRYING = 0.1  # below that scale servers start as in tests, in a fraction of the time
 
 
 def main():
@@ -44,9 +45,10 @@ def run(name, scale):
     import importlib
 
     from benchmarks.goals import Measurement
-    from tests import serving
+    from tests import serving, warm
 
     serving.WATCH.clear()  # it costs time
+    warm.allowed = warm.allowed and scale < TRYING
     for metric, value, unit in importlib.import_module(f"benchmarks.{name}").measure(scale):
         yield Measurement(name, metric, round(value, 4), unit, judged=scale == 1)
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from PIL import Image
 
 from benchmarks.cost import median
 from benchmarks.light import Light
-from benchmarks.sd import peak_bytes, ratio
+from benchmarks.sd import TRYING, peak_bytes, ratio
 from core.ops import environments
 from tests.serving import ROOT, serve
 
@@ -23,47 +24,41 @@ SIDES = {"Compact": 1536, "ESRGAN": 256}  # pixels, before it is enlarged
 
 
 class Bare:
-    """One way of enlarging, in a process of its own."""
+    """benchmarks/bare_upscaler.py, whose processes start as `start` says."""
 
-    def __init__(self, python, way, weights, device):
+    def __init__(self, start):
+        python = environments.ensure(PLUGIN, ROOT / ".envs")
         self._process = subprocess.Popen(
-            [str(python), "-W", "ignore", "-m", "benchmarks.bare_upscaler", way, str(weights), device],
+            [str(python), "-W", "ignore", "-m", "benchmarks.bare_upscaler", start],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
         )  # fmt: skip
-        self._before = self._answer()
 
-    def seconds(self, picture):
-        self._process.stdin.write(json.dumps({"picture": str(picture)}) + "\n")
+    def ask(self, id, **fields):
+        self._process.stdin.write(json.dumps({"id": id} | fields) + "\n")
         self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self):
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"benchmarks/bare_upscaler.py has ended with exit code {self._process.wait()}")
         return json.loads(line)
 
     def close(self):
-        """Ends it; returns by how many bytes its memory grew."""
         self._process.stdin.close()
-        grown = self._answer() - self._before
         self._process.wait()
         self._process.stdout.close()
-        return grown
 
 
 def measure(scale):
-    python = environments.ensure(PLUGIN, ROOT / ".envs")
+    start = "fork" if scale < TRYING and sys.platform == "linux" else "spawn"  # in memory of its own it is measured
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         files = {"Compact": Path(folder, "compact-x4.safetensors"), "ESRGAN": Path(folder, "6B.pth")}
         shutil.copy(PLUGIN / "builtin/compact-x4.safetensors", folder)
-        make = [str(python), "-W", "ignore", "-m", "benchmarks.bare_upscaler", "random", str(files["ESRGAN"]), "cpu"]
-        subprocess.run(make, check=True, cwd=ROOT)
+        bare = stack.enter_context(contextlib.closing(Bare(start)))
+        bare.ask("random", way="random", weights=str(files["ESRGAN"]), device="cpu")
         server = stack.enter_context(serve({"upscale": PLUGIN}, lambda data: add_models(data, files.values())))
         for name, side in SIDES.items():
             picture = Path(folder, f"{name}.png")
             draw(max(32, int(side * min(scale, 1)))).save(picture)
-            yield from together(server, python, name, files[name], picture, max(1, int(ROUNDS * scale)))
+            yield from together(server, bare, name, files[name], picture, max(1, int(ROUNDS * scale)))
 
 
 def add_models(folder, files):
@@ -78,7 +73,7 @@ def draw(side):
     return Image.merge("RGB", [Image.blend(slow, Image.effect_noise(size, sigma), 0.2) for sigma in (9, 20, 40)])
 
 
-def together(server, python, name, weights, picture, rounds):
+def together(server, bare, name, weights, picture, rounds):
     """The three ways take turns, so that what slows the machine slows all."""
     headers = {"Authorization": f"Bearer {server.token}"}
     answer = requests.put(f"{server.url}/artifacts", data=picture.read_bytes(), headers=headers, timeout=60)
@@ -96,16 +91,15 @@ def together(server, python, name, weights, picture, rounds):
     through_server()
     with Light(server) as client:
         worker = client.call("queue")["workers"][0]
-    ways = {way: Bare(python, way, weights, worker["device"]) for way in ("spandrel", "tiles")}
-    spent = {"server": []}
-    for way, bare in ways.items():
-        bare.seconds(picture)
-        spent[way] = []
+    spent, before = {"spandrel": [], "tiles": [], "server": []}, {}
+    for way in ("spandrel", "tiles"):
+        before[way] = bare.ask(way, way=way, weights=str(weights), device=worker["device"])
+        bare.ask(way, picture=str(picture))
     for _ in range(rounds):
-        for way, bare in ways.items():
-            spent[way].append(bare.seconds(picture))
+        for way in before:
+            spent[way].append(bare.ask(way, picture=str(picture)))
         spent["server"].append(through_server())
-    grown = {way: bare.close() for way, bare in ways.items()}
+    grown = {way: bare.ask(way) - most for way, most in before.items()}
     with Image.open(picture) as image:
         megapixels = image.width * image.height * SCALE**2 / 1e6
     yield f"{name}: in tiles / spandrel", ratio(spent["spandrel"], spent["tiles"]), ""

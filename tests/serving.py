@@ -40,7 +40,7 @@ class Running:
         given |= {"web": "off"} | settings  # no test has npm start that does not ask for it
         (folder / "config.toml").write_text("".join(f"{key} = {toml(value)}\n" for key, value in given.items()))
         self.port, self.wait_for_web = 0, wait_for_web and given["web"] != "off"
-        self.warm = warm.allowed and WATCH and given["async_mode"] == "eventlet"
+        self.warm = warm.allowed and given["async_mode"] == "eventlet"
         described = own["data"] / "descriptions"
         if self.warm:
             warm.copy_descriptions(warm.descriptions(), described)
@@ -66,7 +66,7 @@ class Running:
         environment = os.environ | {"XDG_CONFIG_HOME": str(self.folder / "config")}
         with self.log_file.open("ab") as log:
             if self.warm:
-                self.process = warm.server(arguments, log, environment)
+                self.process = warm.server(arguments, log, environment, "server" if WATCH else "unwatched")
             else:
                 self.process = subprocess.Popen(
                     [sys.executable, *WATCH, "server.py", *arguments],

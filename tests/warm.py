@@ -1,8 +1,8 @@
 """Processes that start in a fraction of the time: servers and workers that are forked, for tests, from a process which
 has already imported what they import.
 
-`python -m tests.warm server|worker FD` is such a process, a starter; pytest has one of each. What it forks runs the
-same program from its first line on, with arguments, environment, input and output of its own."""
+`python -m tests.warm server|unwatched|worker FD` is such a process, a starter; pytest has one of each that it needs.
+What it forks runs the same program from its first line on, with arguments, environment, input and output of its own."""
 
 import atexit
 import contextlib
@@ -75,11 +75,11 @@ def line(connection):
     return text
 
 
-def server(arguments, log, environment):
-    """`server.py ARGUMENTS`, whose workers are forked, too."""
+def server(arguments, log, environment, kind="server"):
+    """`server.py ARGUMENTS`, whose workers are forked, too. One that is "unwatched" does without tests/hub.py."""
     with open(os.devnull) as nothing:
         files = [nothing.fileno(), log.fileno()]
-        return Process(address("server", bootstrap.PYTHON, environment), files, environment, ["server.py", *arguments],
+        return Process(address(kind, bootstrap.PYTHON, environment), files, environment, ["server.py", *arguments],
                        workers=workers(environment))  # fmt: skip
 
 
@@ -128,7 +128,7 @@ def address(kind, python, environment):
 def main():
     kind, listener, keepers = sys.argv[1], socket(fileno=int(sys.argv[2])), set()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for pytest, which stops the servers
-    prepare_server() if kind == "server" else prepare_worker()
+    prepare_worker() if kind == "worker" else prepare_server(watched=kind == "server")
     gc.collect()
     gc.freeze()  # looking through it for garbage would copy it into each process
     while listener in select([listener, 0], [], [])[0]:
@@ -152,12 +152,13 @@ def reap(keepers):
         keepers.remove(ended)
 
 
-def prepare_server():
+def prepare_server(watched):
     from core.rest import serving
 
     serving.patch()
     serving.patch = lambda: None  # for start.patch() in server.py
-    hub.watch()
+    if watched:
+        hub.watch()
     import server  # noqa: F401, it is what takes time
 
 
