@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -224,6 +225,30 @@ def test_pictures_of_inudiffusion_come_with_their_families_and_only_once(cli, cl
     assert again["taken"] == 0 and again["artifacts"] == done["artifacts"]
     (folder / "output" / "gone.png").write_bytes((folder / "output" / "00007.png").read_bytes() + b"\0")
     assert json.loads(cli("import-jobs", folder / "jobs.json", "--json").stdout)["taken"] == 1
+
+
+def test_a_name_that_was_given_when_a_picture_was_approved_stays_its_own(cli, tmp_path):
+    jobs = {
+        "v": {"job_type": "txt2imgVariations", "starting_img": "r@0.png", "output_images": ["00003.png"]},
+        "i": {"job_type": "img2img", "starting_img": "r@0.png", "output_images": ["r@0_0.png"], "images_checked": True},
+    }
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    for name, color in (("00003.png", "red"), ("r@0_0.png", "blue")):
+        PIL.Image.new("RGB", (8, 8), color).save(tmp_path / name)
+    planned = cli("import-jobs", tmp_path / "jobs.json", "--plan")
+    assert "2 pictures of 1 job: 1 picked, 0 rejected, 1 new." in planned.stdout
+    assert re.search(r"r@0_0 +picked .*/r@0_0.png", planned.stdout), planned.stdout
+    assert re.search(r"r@0_1 +new .*/00003.png", planned.stdout), planned.stdout
+
+
+def test_pictures_of_one_name_in_two_folders_are_told_apart(cli, tmp_path):
+    jobs = {str(day): {"job_type": "txt2img", "output_images": [f"output\\{day}\\00001.png"]} for day in (2, 1)}
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    for day in (1, 2):
+        (tmp_path / "output" / str(day)).mkdir(parents=True)
+        PIL.Image.new("RGB", (8, 8), (day, 0, 0)).save(tmp_path / "output" / str(day) / "00001.png")
+    planned = cli("import-jobs", tmp_path / "jobs.json", "--plan").stdout
+    assert re.search(r"1@0 +new .*/1/00001.png", planned) and re.search(r"2@0 +new .*/2/00001.png", planned), planned
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import json
 import re
 import uuid
 from dataclasses import dataclass
+from os.path import commonprefix
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,11 @@ def read(file: Path) -> tuple[list[Picture], list[str]]:
             f"{file}: it is no jobs.json of InuDiffusion.",
             hint='That is {"ID": {"job_type": "txt2img", "output_images": ["a.png"]}}.',
         )
-    found, notes, names, used = [], [], dict[str, str](), set[str]()
+    lists = {id: [each for each in job.get("output_images") or [] if isinstance(each, str)] for id, job in jobs.items()}
+    used = {stem_of(each) for images in lists.values() for each in images}  # no other is to get such a name
+    found, notes, names = [], [], dict[str, str]()
     for id, job in jobs.items():
-        images = [each for each in job.get("output_images") or [] if isinstance(each, str)]
+        images = lists[id]
         if not images:
             notes.append(f"job {id} ({job['job_type']}, {job.get('status', 'unknown')}) has no pictures.")
         for number, listed in enumerate(images):
@@ -122,21 +125,28 @@ def short(id: str) -> str:
 
 
 def find(pictures: list[Picture], folder: Path) -> None:
-    """Where the files are, and what was said of them: by the folder that they were moved to."""
-    files: dict[str, Path] = {}
+    """Where the files are, and what was said of them: by the folder that they were moved to. Of several that are called
+    so, the one that lies most as it is listed."""
+    files: dict[str, list[Path]] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in PICTURES and path.is_file():
-            if path.stem not in files or APPROVED in path.parts:
-                files[path.stem] = path
-    taken: set[Path | None] = {None}
+            files.setdefault(path.stem, []).append(path)
+    taken: set[Path] = set()
     for each in pictures:
-        each.path = next(
-            (path for path in map(files.get, (each.name, stem_of(each.listed))) if path not in taken), None
-        )
+        listed = tuple(re.split(r"[\\/]", each.listed)[::-1])
+        called = [*files.get(each.name, []), *files.get(stem_of(each.listed), [])]
+        there = [path for path in called if path not in taken]
+        if not there:
+            continue
+        each.path = max(
+            there, key=lambda path: (
+                path.stem == each.name, len(commonprefix([path.parts[::-1], listed])), APPROVED in path.parts,
+            ),
+        )  # fmt: skip
         taken.add(each.path)
-        if each.path and (APPROVED in each.path.parts or each.path.stem == each.name):
+        if APPROVED in each.path.parts or each.path.stem == each.name:
             each.state = "picked"
-        if each.path and TRASH in each.path.parts:
+        if TRASH in each.path.parts:
             each.state = "rejected"
 
 
