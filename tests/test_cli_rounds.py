@@ -96,6 +96,7 @@ def test_a_program_that_waits_for_a_person_says_so_and_what_it_handed_on_is_show
     job, ids = started(client, count=2)
     about = cli("job", job.id).stdout
     assert f"a look at 2 results: review --follow {job.id}" in about and "2 of 2 ended" in about
+    assert f"{job.id}  waits for you" in cli("jobs").stdout
     client.call("review", {"ids": ids, "state": "rejected"})
     client.run("generate", prompt="a hen", count=2)
     listed = [line.split()[0] for line in cli("review", "--session", "told").stdout.splitlines()]
@@ -116,10 +117,12 @@ def test_a_program_that_waits_for_a_person_says_so_and_what_it_handed_on_is_show
     ]
     with subprocess.Popen(words, cwd=ROOT, env=environment(server), stderr=subprocess.PIPE, text=True) as running:
         try:
-            line = next(line for line in running.stderr if "waits for you" in line)
+            told = []
+            line = next(line for line in running.stderr if told.append(line) or "waits for you" in line)
             assert "1 result" in line
             cli("review", "--follow", line.split()[-1], "--reject")
-            assert running.wait(60) == 0
+            told += running.stderr
+            assert running.wait(60) == 0 and told.count("running: batch.rounds\n") == 1
         finally:
             running.kill()
 

@@ -276,3 +276,4 @@ def test_the_command_line_shows_in_what_planned_cells_differ(server):
             ["job", "red"], ["painter.txt2img", "1"], ["painter.txt2img", "20"],
         ]  # fmt: skip
         assert "1 job would begin with 2 jobs" in ran.stdout
+        assert "It is not known yet how many results come of it" in ran.stdout

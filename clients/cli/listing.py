@@ -88,7 +88,7 @@ def jobs(client: Client, flags: argparse.Namespace) -> int:
         return dump(found)
     rows = [
         {
-            "id": row["id"], "state": row["state"], "age": show.age(row["created"]),
+            "id": row["id"], "state": state(client, row), "age": show.age(row["created"]),
             "session": unless_default(row["session"]), "job": row["name"] + parts_of(row),
             "prompt or error": summary(row),
         }
@@ -96,6 +96,13 @@ def jobs(client: Client, flags: argparse.Namespace) -> int:
     ]  # fmt: skip
     show.table(rows, ["job", "prompt or error"], "There are no such jobs.")
     return 0
+
+
+def state(client: Client, row: dict[str, Any]) -> str:
+    """Of a program that waits: whether it waits for a person, which only the whole record tells."""
+    if row["state"] != "waiting" or not row.get("children"):
+        return row["state"]
+    return "waits for you" if looks(client.job(row["id"]).record) else row["state"]
 
 
 def parts_of(row: dict[str, Any]) -> str:
@@ -108,7 +115,8 @@ def unless_default(session: str) -> str:
 
 
 def took(row: dict[str, Any]) -> str:
-    return show.seconds(row["finished"] - row["started"]) if row.get("finished") and row.get("started") else ""
+    began = row["created"] if row.get("children") else row.get("started")  # a program begins anew after each wait
+    return show.seconds(row["finished"] - began) if row.get("finished") and began else ""
 
 
 def summary(row: dict[str, Any]) -> str:
@@ -157,11 +165,17 @@ def tell(found: Job) -> None:
 def waits_for(row: dict[str, Any]) -> str:
     """What keeps a job from running, and what to do about it."""
     waits = row.get("waits_for", [])
-    jobs, looks = (sum(name in each for each in waits) for name in ("job", "artifact"))
+    jobs = sum("job" in each for each in waits)
     parts = [f"release {row['id']}"] if {"person": "release"} in waits else []
     parts += [show.counted(jobs, "job")] if jobs else []
-    parts += [f"a look at {show.counted(looks, 'result')}: review --follow {row['id']}"] if looks else []
+    if wanted := looks(row):
+        parts.append(f"a look at {show.counted(wanted, 'result')}: review --follow {row['id']}")
     return ", ".join(parts)
+
+
+def looks(row: dict[str, Any]) -> int:
+    """How many results a person has to say something of before a job goes on."""
+    return sum("artifact" in each for each in row.get("waits_for", []))
 
 
 def artifacts(client: Client, flags: argparse.Namespace) -> int:

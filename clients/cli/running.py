@@ -169,15 +169,15 @@ def tell_plans(plans: list[dict[str, Any]], as_json: bool) -> int:
             )  # fmt: skip
     if len(rows) > 1 or any(rows[0][name] not in ("", None) for name in ("seed", "size", "prompt")):
         show.table(rows, ["job", "prompt"], "")
-    count = "a number of results that is not known yet" if None in counts else show.counted(total["count"], "result")
-    if begun := sum(len(plan.get("jobs", [])) for plan in plans):
-        count = f"begin with {show.counted(begun, 'job')} and give {count}"
-    else:
-        count = f"give {count}"
-    time = (
-        "; how long that takes is not known yet" if None in etas else f" in about {show.seconds(total['eta_seconds'])}"
-    )
-    show.out.print(show.text(f"{show.counted(len(plans), 'job')} would {count}{time}. Nothing was submitted."))
+    known = None not in counts
+    begun = sum(len(plan.get("jobs", [])) for plan in plans)
+    does = [f"begin with {show.counted(begun, 'job')}"] * bool(begun)
+    does += [f"give {show.counted(total['count'], 'result')}"] * known
+    time = f", about {show.seconds(total['eta_seconds'])}" if None not in etas else ""
+    open_questions = ["how many results come of it"] * (not known) + ["how long that takes"] * (not time)
+    unknown = f" It is not known yet {' and '.join(open_questions)}." if open_questions else ""
+    sum_of_all = f"{show.counted(len(plans), 'job')} would {' and '.join(does) or 'run'}{time}.{unknown}"
+    show.out.print(show.text(f"{sum_of_all} Nothing was submitted."))
     return 0
 
 

@@ -160,6 +160,7 @@ class Follower:
         self._pictures = previews and not quiet and err.is_terminal and pictures.ready(err)
         self._quiet, self._bar, self._previews, self._last = quiet, None, 0, ""
         self._name, self._started = job.record["name"], time.monotonic()
+        self._ran = self._program = False
         if err.is_terminal and not quiet:
             self._bar = _Bar(
                 TextColumn("{task.fields[name]}"), _State(job),
@@ -205,8 +206,10 @@ class Follower:
         elif state in ENDED:
             previews = f", {counted(self._previews, 'preview')}" if self._previews else ""
             self.say(f"{state}: {self._name} in {seconds(time.monotonic() - self._started)}{previews}")
-        else:
+        elif not (self._program and state in ("queued", "running", "waiting")):
             self.say(f"{state}: {self._name}")
+            self._program = self._ran and state == "waiting"  # only these wait again, after each of their parts
+            self._ran |= state == "running"
 
     def _progress(self, step: float, total: float, phase: str | None) -> None:
         phase = phase or "running"

@@ -13,7 +13,7 @@ def add(command: Command) -> None:
     takes_ids(cancelling, "JOB")
     cancelling.add_argument("--keep-partial", action="store_true", help="Keep the results so far.")
     takes_ids(command("skip", skip, "Let running jobs go on with their next picture."), "JOB")
-    takes_ids(command("hold", hold, "Keep jobs back that have not begun."), "JOB")
+    takes_ids(command("hold", hold, "Keep jobs back that have not begun, and programs from going on."), "JOB")
     takes_ids(command("release", release, "Let jobs run that were held."), "JOB")
     moving = command(
         "move", move, "Move queued jobs to the front, to the back, or to another job; they keep their order."
