@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-SECONDS = 0.005
+SECONDS = 0.002
 Item = TypeVar("Item")
 
 
 class Pause:
-    """Called often inside a loop that may be long, it lets the others run whenever that has been going on for 5 ms."""
+    """Called often inside a loop that may be long, it lets the others run whenever that has been going on for 2 ms."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()
