@@ -102,6 +102,11 @@ def test_a_program_that_waits_for_a_person_says_so_and_what_it_handed_on_is_show
     listed = [line.split()[0] for line in cli("review", "--session", "told").stdout.splitlines()]
     assert len(listed) == 2 and not {*listed} & {*ids}
 
+    client.session = "many"
+    job, ids = started(client, count=130, rounds=0)
+    assert cli("review", "--follow", job.id, "--new").stdout.count("new") == 100, "they stay as they are"
+    assert cli("review", "--follow", job.id, "--reject").stdout.count("rejected") == 130 and job.wait() == []
+
     words = [
         sys.executable,
         "-m",

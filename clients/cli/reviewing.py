@@ -5,7 +5,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ KEYS = "p pick, r reject, enter or s next, u undo, o open, q quit; y and n as p 
 LAST = "That was the last: enter goes on, u undo, q quit"
 LOOK_SECONDS = 0.5  # between two looks at a program
 LIMIT = 100_000
+TOLD = 100  # of the results that a job waits for
 
 
 def add(command: Command) -> None:
@@ -41,8 +42,8 @@ def review(client: Client, flags: argparse.Namespace) -> int:
     if flags.follow and (flags.id or flags.session or flags.state):
         raise InvalidParams("review --follow JOB: that says which ones; leave out ids, --session and --state.")
     if flags.verdict:
-        ids = [each.id for each in wanted(client, flags.follow)] if flags.follow else given_ids(flags)
-        return judge(client, ids, flags.verdict, wants_json(flags))
+        asked = all_wanted(client, flags.follow) if flags.follow else [given_ids(flags)]
+        return judge(client, asked, flags.verdict, wants_json(flags))
     if flags.follow and sys.stdout.isatty() and not wants_json(flags):
         return follow(client, client.job(flags.follow))
     found = wanted(client, flags.follow) if flags.follow else asked_for(client, flags)
@@ -68,7 +69,8 @@ def follow(client: Client, job: Job) -> int:
                 time.sleep(LOOK_SECONDS)
         if not found:
             break
-        asks = f"{job.record['name']} asks about {show.counted(len(found), 'result')}; {standing(job.refresh())}"
+        count = show.counted(len(found), "result") + " and more" * (len(found) == TOLD)
+        asks = f"{job.record['name']} asks about {count}; {standing(job.refresh())}"
         show.out.print(show.text(asks, "cyan"))
         if not look(client, found, last_waits=True):
             show.err.print(show.text(f"It goes on waiting. To go on: review --follow {job.id}", "dim"))
@@ -96,8 +98,20 @@ def wanted(client: Client, id: str, deep: int = 5) -> list[Artifact]:
     return found
 
 
-def judge(client: Client, ids: list[str], state: str, as_json: bool) -> int:
-    changed = client.call("review", {"ids": ids, "state": state})["artifacts"] if ids else []
+def all_wanted(client: Client, id: str) -> Iterator[list[str]]:
+    """The ids of what a job waits for a person to look at, part by part: a job tells the next ones when these are
+    judged. What it asks after that is another round."""
+    before: list[str] = []
+    while (ids := [each.id for each in wanted(client, id)]) and ids != before:
+        yield ids
+        if len(ids) < TOLD:
+            break
+        before = ids
+
+
+def judge(client: Client, parts: Iterable[list[str]], state: str, as_json: bool) -> int:
+    found = (client.call("review", {"ids": ids, "state": state})["artifacts"] for ids in parts if ids)
+    changed = [each for part in found for each in part]
     if as_json:
         return dump(changed)
     for each in changed:
