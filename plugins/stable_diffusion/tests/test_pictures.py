@@ -22,6 +22,8 @@ from sd.resizing import upscaled
 
 from core.plugin import Cancelled, InvalidParams, ModelNotFound
 
+SMALL = {"width": 64, "height": 64}  # where it does not matter what is on the picture
+
 
 @pytest.mark.parametrize("schedule", ["automatic", "karras"])
 @pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M"])
@@ -43,29 +45,29 @@ def test_the_facts_tell_how_to_draw_the_picture_again(draw):
 
 
 def test_the_same_seed_is_the_same_picture_and_another_seed_another(draw):
-    (first,), (again,), (other,) = draw(sampler="Euler a"), draw(sampler="Euler a"), draw(sampler="Euler a", seed=2)
+    (first,), (again,), (other,) = (draw(sampler="Euler a", seed=seed, **SMALL) for seed in (1, 1, 2))
     assert first.value.tobytes() == again.value.tobytes()
     assert difference(first, other) > 3
 
 
 def test_samplers_and_schedules_give_different_pictures(draw):
     ways = [("Euler", "automatic"), ("Euler a", "automatic"), ("DPM++ 2M", "automatic"), ("Euler", "karras")]
-    pictures = [draw(sampler=sampler, schedule=schedule)[0] for sampler, schedule in ways]
+    pictures = [draw(sampler=sampler, schedule=schedule, **SMALL)[0] for sampler, schedule in ways]
     assert all(difference(a, b) > 0.5 for i, a in enumerate(pictures) for b in pictures[:i])
 
 
 def test_a_random_seed_is_reported_and_draws_the_picture_again(draw):
-    (first,), (other,) = draw(seed=-1), draw(seed=-1)
+    (first,), (other,) = draw(seed=-1, **SMALL), draw(seed=-1, **SMALL)
     assert first.facts["seed"] != other.facts["seed"]
-    (again,) = draw(seed=first.facts["seed"])
+    (again,) = draw(seed=first.facts["seed"], **SMALL)
     assert again.value.tobytes() == first.value.tobytes()
 
 
 @pytest.mark.parametrize("sampler", ["Euler", "Euler a", "DPM++ 2M"])
 def test_image_k_of_a_batch_is_the_image_alone(draw, latents, sampler):
-    batch = draw(batch_size=3, seed=2**32 - 2, sampler=sampler)
+    batch = draw(batch_size=3, seed=2**32 - 2, sampler=sampler, **SMALL)
     together = latents[:]
-    alone = [draw(seed=seed, sampler=sampler)[0] for seed in (2**32 - 2, 2**32 - 1, 0)]
+    alone = [draw(seed=seed, sampler=sampler, **SMALL)[0] for seed in (2**32 - 2, 2**32 - 1, 0)]
     assert [result.facts["seed"] for result in batch] == [result.facts["seed"] for result in alone]
     assert all(same(a, b) for a, b in zip(batch, alone, strict=True))
     for a, b in zip(together, latents[3:], strict=True):
@@ -110,7 +112,7 @@ def test_sizes_are_multiples_of_8_and_0_is_the_models_own(draw, width, height):
 
 
 def test_cfg_scale_1_takes_one_row_of_the_unet_and_ignores_the_negative_prompt(draw, calls):
-    (one,), (other,) = draw(cfg_scale=1), draw(cfg_scale=1, negative_prompt="red")
+    (one,), (other,) = draw(cfg_scale=1, **SMALL), draw(cfg_scale=1, negative_prompt="red", **SMALL)
     assert one.value.tobytes() == other.value.tobytes()
     assert {len(ask.conditions) for asks in calls for ask in asks} == {1}
 
@@ -211,7 +213,7 @@ def test_a_job_that_ends_badly_is_freed_at_once(draw, plugin, make_context, monk
     ctx = stopping(make_context, 1) if failing == "cancelled" else make_context()
     gc.disable()  # only what nothing refers to is freed, not what goes round in circles: that may take minutes
     try:
-        draw(ctx, steps=3, batch_size=2, prompt="<lora:x>" if failing == "unknown network" else "")
+        draw(ctx, **SMALL, steps=3, batch_size=2, prompt="<lora:x>" if failing == "unknown network" else "")
     except (Cancelled, ModelNotFound, ZeroDivisionError):
         plugin._studio.batcher.submit(lambda: None).result(10)  # the device's thread is done with it, too
         assert len(jobs) == 1 and jobs[0]() is not None  # the error that we have still knows it
@@ -231,7 +233,7 @@ def test_keep_partial_of_a_job_that_has_nothing_yet_is_cancelled(draw, make_cont
 def test_a_failing_image_costs_only_itself(plugin, make_context, draw, monkeypatch):
     from sd import shot
 
-    alone = draw(batch_size=3)
+    alone = draw(batch_size=3, **SMALL)
     noise = shot.Noise
 
     def failing(seed, *rest, **more):
@@ -241,7 +243,7 @@ def test_a_failing_image_costs_only_itself(plugin, make_context, draw, monkeypat
 
     monkeypatch.setattr(shot, "Noise", failing)
     results = []
-    params = TextToImage(prompt=RED_CIRCLE, seed=1, steps=4, sampler="Euler", batch_size=3)
+    params = TextToImage(prompt=RED_CIRCLE, seed=1, steps=4, sampler="Euler", batch_size=3, **SMALL)
     with pytest.raises(RuntimeError, match="bad luck"):
         for result in plugin.txt2img(params, make_context()):
             results.append(result)
@@ -283,7 +285,7 @@ def test_a_job_that_nobody_waits_for_ends(plugin, make_context, calls):
 
 def test_progress_tells_phases_in_order_and_ends_full(draw, make_context):
     ctx = make_context()
-    draw(ctx, batch_size=2)
+    draw(ctx, batch_size=2, **SMALL)
     told = [body for event, body in ctx.told if event == "progress"]
     assert list(dict.fromkeys(body["phase"] for body in told)) == ["load", "sample", "decode"]
     assert told[-1] == {"step": 2, "total": 2, "phase": "decode", "eta_seconds": 0}
@@ -349,9 +351,9 @@ def test_ddim_is_that_of_the_bare_diffusers_pipeline(plugin, draw):
 
 
 def test_variations_go_from_one_seed_to_the_other(draw):
-    (start,), (end,) = draw(steps=6), draw(seed=9, steps=6)
+    (start,), (end,) = draw(steps=4), draw(seed=9, steps=4)
     strengths = (0, 0.1, 0.3, 0.6, 1)
-    varied = [draw(variation_seed=9, variation_strength=strength, steps=6)[0] for strength in strengths]
+    varied = [draw(variation_seed=9, variation_strength=strength, steps=4)[0] for strength in strengths]
     distances = [difference(start, picture) for picture in varied]
     assert distances == sorted(distances) and distances[0] == 0 and difference(varied[-1], end) < 0.5
     assert varied[2].facts["variation_seed"] == 9
@@ -359,7 +361,7 @@ def test_variations_go_from_one_seed_to_the_other(draw):
 
 
 def test_variations_of_a_batch_have_one_seed_and_variation_seeds_that_go_on(draw):
-    batch = draw(variation_seed=2**32 - 1, variation_strength=0.2, batch_size=2, steps=2)
+    batch = draw(variation_seed=2**32 - 1, variation_strength=0.2, batch_size=2, steps=2, **SMALL)
     assert [(r.facts["seed"], r.facts["variation_seed"]) for r in batch] == [(1, 2**32 - 1), (1, 0)]
 
 
@@ -373,19 +375,20 @@ def test_a_resized_seed_keeps_the_composition(draw):
 
 
 def test_noise_sources_and_ensd_give_other_pictures(draw):
-    (cpu,), (nv,) = draw(sampler="Euler a"), draw(sampler="Euler a", noise_source="NV")
-    (ensd,) = draw(sampler="Euler a", ensd=31337)
+    (cpu,), (nv,) = draw(sampler="Euler a", **SMALL), draw(sampler="Euler a", noise_source="NV", **SMALL)
+    (ensd,) = draw(sampler="Euler a", ensd=31337, **SMALL)
     assert difference(cpu, nv) > 1 and difference(cpu, ensd) > 0.5
-    assert draw(noise_source="GPU")[0].value.tobytes() == draw()[0].value.tobytes()  # on a CPU that is the CPU
+    gpu, plain = (draw(noise_source=source, **SMALL)[0].value.tobytes() for source in ("GPU", "CPU"))
+    assert gpu == plain  # on a CPU that is the CPU
 
 
 def test_an_exact_picture_is_the_same_to_the_byte_whatever_runs_beside_it(draw, calls):
-    (alone,) = draw(exact=True)
+    (alone,) = draw(exact=True, **SMALL)
     calls.clear()
-    batch = draw(exact=True, batch_size=4, seed=0)
+    batch = draw(exact=True, batch_size=4, seed=0, **SMALL)
     assert {len(asks) for asks in calls} == {1}
     assert batch[1].value.tobytes() == alone.value.tobytes()
-    assert not alone.facts["determinism"]["shared"] and draw()[0].facts["determinism"]["shared"]
+    assert not alone.facts["determinism"]["shared"] and draw(**SMALL)[0].facts["determinism"]["shared"]
 
 
 @pytest.mark.parametrize(("exact", "most"), [(True, 1), (False, 3)])
@@ -452,17 +455,17 @@ def test_hires_fix_takes_a_size_instead_of_a_scale(draw, wide, high, size):
 
 
 def test_the_second_pass_has_its_own_prompt_sampler_schedule_and_guidance(draw, calls):
-    (plain,) = draw(steps=2, hires=True)
+    (plain,) = draw(steps=2, hires=True, **SMALL)
     other = draw(
         steps=2, hires=True, hires_prompt="a green star", hires_sampler="Heun", hires_schedule="karras",
-        hires_cfg_scale=1, hires_steps=3,
+        hires_cfg_scale=1, hires_steps=3, **SMALL,
     )[0]  # fmt: skip
     assert difference(plain, other) > 3
     assert [len(ask.conditions) for asks in calls[4:] for ask in asks] == [2, 2] + [1] * 5
 
 
 def test_the_second_pass_counts_the_evaluations_of_the_first_by_its_own_sampler(draw, calls):
-    draw(steps=3, hires=True, hires_scale=1, hires_prompt="[red:green:5]", hires_sampler="Heun", hires_steps=3)
+    draw(steps=3, hires=True, hires_scale=1, hires_prompt="[red:green:5]", hires_sampler="Heun", hires_steps=3, **SMALL)
     words = [id(ask.conditions[0].context) for asks in calls[3:] for ask in asks]
     assert words == [words[0]] * 3 + [words[3]] * 2 and words[0] != words[3]  # red until 5 - 3, counted from 0
 
@@ -512,13 +515,13 @@ def test_a_picture_that_is_to_end_before_its_second_pass_begins_is_that_of_the_f
 
     ctx = make_context(listen)
     ctx.keep_partial = True
-    (result,) = draw(ctx, hires=True, hires_prompt="a green star", steps=2)  # these words are yet to be read
-    assert result.facts["partial"] and same(result, draw(steps=2)[0])
+    (result,) = draw(ctx, hires=True, hires_prompt="a green star", steps=2, **SMALL)  # these words are yet to be read
+    assert result.facts["partial"] and same(result, draw(steps=2, **SMALL)[0])
 
 
 def test_a_skip_before_the_pictures_began_ends_none(draw, make_context):
     ctx = make_context(lambda event, body: setattr(ctx, "skips", 1) if body.get("phase") == "load" else None)
-    assert [result.facts["seed"] for result in draw(ctx, batch_size=2)] == [1, 2]
+    assert [result.facts["seed"] for result in draw(ctx, batch_size=2, **SMALL)] == [1, 2]
 
 
 def test_what_is_skipped_before_its_first_step_is_left_out(draw, unread, make_context, monkeypatch):
@@ -585,6 +588,6 @@ def test_cfg_rescale_takes_contrast_back(draw):
 
 @pytest.mark.parametrize("given", ["DPM++ 2M Karras", "dpmpp_2m_karras"])
 def test_combined_names_of_samplers_and_schedules_are_understood(draw, given):
-    (combined,), (apart,) = draw(sampler=given), draw(sampler="DPM++ 2M", schedule="karras")
+    (combined,), (apart,) = draw(sampler=given, **SMALL), draw(sampler="DPM++ 2M", schedule="karras", **SMALL)
     assert combined.value.tobytes() == apart.value.tobytes()
     assert "Sampler: DPM++ 2M, Schedule type: Karras" in combined.facts["infotext"]
