@@ -7,6 +7,8 @@ from core.plugin import InvalidParams, Params, param
 
 MAX_TEXT = 100_000
 LARGEST = 4096  # pixels, each side, that are drawn
+SAMPLERS = ["Euler a", "Euler", "DPM++ 2M", "DPM++ 2M SDE", "DDIM", "UniPC", "PLMS"]  # that forms offer
+SCHEDULES = ["automatic", "karras", "exponential"]
 KINDS = ("new seeds", "subseeds")
 MAX_FOLDERS = 5  # inside each other
 MOST = 10_000  # pictures that are drawn at once
@@ -39,7 +41,7 @@ class Asking(More):
         True, order=4, help="Whether !tag:3 becomes the tag and a choice of three related ones, by the job expand_tags."
     )
     sizes: str = param(
-        "", max_length=1000, group="size", order=10, examples=["512x512, 512x768, 768x512"],
+        "", max_length=1000, group="size", order=10, choices=["512x512", "512x768, 768x512"],
         help="Sizes, of which each picture takes one at random: 512x768, 768x512. Empty: width and height.",
     )  # fmt: skip
     width: int = param(
@@ -54,8 +56,13 @@ class Asking(More):
         7, ge=0, le=30, step=0.5, widget="slider", group="sampling", order=21,
         help="How strictly the pictures follow the prompt.",
     )  # fmt: skip
-    sampler: str = param("Euler a", max_length=100, group="sampling", order=22, help="Of the job txt2img.")
-    schedule: str = param("automatic", max_length=100, group="sampling", order=23, help="Of the job txt2img.")
+    sampler: str = param(
+        "Euler a", max_length=100, choices=SAMPLERS, group="sampling", order=22, help="How a step is computed."
+    )
+    schedule: str = param(
+        "automatic", max_length=100, choices=SCHEDULES, group="sampling", order=23,
+        help="How the noise is spread over the steps: any of txt2img.",
+    )  # fmt: skip
     checkpoint: str = param("", choices_from="models/checkpoint", order=5, help="Which model draws. Empty: the usual.")
     seed: int = param(
         -1, ge=-1, le=2**32 - 1, widget="seed", group="sampling", order=24,
@@ -92,7 +99,9 @@ class FinishParams(More):
     scale: float = param(2, ge=1, le=8, step=0.25, widget="slider", order=1, help="How many times larger each side is.")
     denoising_strength: float = _share(0.2, order=2, help="How much of the enlarged picture is redrawn.")
     steps: int = param(25, ge=1, le=150, widget="slider", order=3, help="Steps of which these are the last part.")
-    sampler: str = param("Euler a", max_length=100, order=4, help="Of the job img2img. Empty: the picture's own.")
+    sampler: str = param(
+        "Euler a", max_length=100, choices=SAMPLERS, order=4, help="Any of img2img. Empty: the picture's own."
+    )
     cfg_scale: float = param(
         7, ge=0, le=30, step=0.5, order=5, help="How strictly it follows the prompt. 0: as the picture did."
     )
@@ -132,7 +141,7 @@ class RoundsParams(Asking, Varying):
         help="Steps, of which the last part is run.",
     )  # fmt: skip
     finish_sampler: str = param(
-        "Euler a", max_length=100, group="finish", order=55, visible_if={"finish": True},
+        "Euler a", max_length=100, choices=SAMPLERS, group="finish", order=55, visible_if={"finish": True},
         help="Empty: the picture's own.",
     )  # fmt: skip
     finish_cfg_scale: float = param(

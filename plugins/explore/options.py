@@ -10,6 +10,7 @@ from .transforms import LOOPS, MOST_LOOPS, MOST_STEPS, Step, Transform
 SEEDS = 2**32
 LARGEST_SEED = 10**9  # of those that are drawn, as in the original
 MAX_TEXT = 100_000
+SAMPLERS = ["Euler a", "Euler", "DPM++ 2M", "DPM++ 2M SDE", "DDIM", "UniPC", "PLMS"]  # that forms offer
 OWN = "own"
 ASPECT = re.compile(r"([\w-]+) (\d+)x(\d+)")
 RESTS_AFTER = (1, 3, 9)  # pictures
@@ -70,7 +71,10 @@ class ExploreParams(Drawing):
         help="Which state of the original. seed: PLMS, 10 steps and 5 a point of the scale. head: DDIM, 20 and 7; "
         "at most 150.",
     )  # fmt: skip
-    sampler: str = param("", max_length=100, order=33, group="sampling", help="Empty: as `version` has it.")
+    sampler: str = param(
+        "", max_length=100, choices=SAMPLERS, order=33, group="sampling",
+        help="How a step is computed. Empty: as `version` has it.",
+    )  # fmt: skip
     aspect: str = param(
         OWN, choices_from="call/aspects", order=50, group="size",
         help="Shape of the pictures, of those in the settings. own: what the model draws best.",
@@ -127,7 +131,9 @@ class VaryParams(Drawing):
     steps: int = param(
         50, ge=1, le=150, order=31, group="sampling", help="Of which a part is done, as the strength says."
     )
-    sampler: str = param("DDIM", max_length=100, order=33, group="sampling", help="How a step is computed.")
+    sampler: str = param(
+        "DDIM", max_length=100, choices=SAMPLERS, order=33, group="sampling", help="How a step is computed."
+    )
     correction: Literal["every step", "head", "seed", "none"] = param(
         "every step", order=50, group="colours",
         help="When colours are drawn back to those of the picture. every step: always, and the next step goes on with "

@@ -45,11 +45,11 @@ class IsiParams(Params):
         help="How much each drawing changes what it begins with.",
     )  # fmt: skip
     sampler: str = param(
-        "DDIM", max_length=100, order=33, group="sampling", examples=["DDIM", "Euler a", "DPM++ 2M", "UniPC", "PLMS"],
+        "DDIM", max_length=100, order=33, group="sampling", choices=["DDIM", "Euler a", "DPM++ 2M", "UniPC", "PLMS"],
         help="How a step is computed, as img2img has it.",
     )  # fmt: skip
     schedule: str = param(
-        "automatic", max_length=100, order=34, group="sampling", examples=["automatic", "karras", "exponential"],
+        "automatic", max_length=100, order=34, group="sampling", choices=["automatic", "karras", "exponential"],
         help="How the noise is spread over the steps, as img2img has it.",
     )  # fmt: skip
     seed: int = param(

@@ -104,7 +104,7 @@ class SequenceParams(Params):
         help="How strictly pictures follow the prompt.",
     )  # fmt: skip
     sampler: str = param(
-        "DDIM", max_length=100, group="drawing", order=36, examples=["DDIM", "Euler a", "DPM++ 2M", "PLMS"],
+        "DDIM", max_length=100, group="drawing", order=36, choices=["DDIM", "Euler a", "DPM++ 2M", "PLMS"],
         help="How a step is computed. PLMS is what run_interleave.py drew with, which took no notice of eta.",
     )  # fmt: skip
     schedule: str = param(

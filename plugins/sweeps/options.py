@@ -12,6 +12,8 @@ from .axes import AXES
 SEEDS = 2**32
 TEXT = {"widget": "textarea", "max_length": 100_000}
 JOBS = "call/jobs"
+SAMPLERS = ["Euler a", "Euler", "DPM++ 2M", "DPM++ 2M SDE", "DDIM", "UniPC", "PLMS"]  # that forms offer
+SCHEDULES = ["automatic", "karras", "exponential"]
 
 
 class Sheet(Params):
@@ -115,11 +117,11 @@ class Drawing(Results):
         help="With a picture: how much of it is redrawn.",
     )  # fmt: skip
     sampler: str = param(
-        "", max_length=100, group="sampling", order=33, examples=["Euler a", "Euler", "DPM++ 2M", "DDIM"],
+        "", max_length=100, group="sampling", order=33, choices=SAMPLERS,
         help="How a step is computed. Empty: as the job does by itself.",
     )  # fmt: skip
     schedule: str = param(
-        "", max_length=100, group="sampling", order=34, advanced=True, examples=["automatic", "karras", "exponential"],
+        "", max_length=100, group="sampling", order=34, advanced=True, choices=SCHEDULES,
         help="How the noise is spread over the steps. Empty: as the job does by itself.",
     )  # fmt: skip
     seed: int = param(

@@ -65,6 +65,8 @@ class Entry(Name):
 
 class Paint(Params):
     prompt: str = param("", widget="textarea", examples=["a red wall"], order=1, help="What it shows.")
+    coats: str = param("one", examples=["two"], help="How many.")
+    rest: str = param("", advanced=True, examples=["3, 3"], help="Between them.")
     seed: int = param(-1, widget="seed", help="Which.")
 
 class Branch(pydantic.BaseModel):
@@ -195,6 +197,8 @@ def output(page):
 def test_a_newcomer_presses_run_and_has_a_picture(create):
     page = create("paint", "newcomer")
     expect(control(page, "prompt")).to_have_value("a red wall")
+    expect(control(page, "coats")).to_have_value("one")
+    expect(control(page, "rest")).to_have_value("")
     expect(control(page, "prompt")).to_be_focused()
     expect(page.get_by_text("1 image", exact=False)).to_be_visible()
     run(page)

@@ -62,8 +62,9 @@ export async function recall(job: JobType): Promise<void> {
   setDraft(job.full, { params: values[job.full] ?? examples(job), inputs: {} });
 }
 
-/** So that a newcomer need not know what to write. */
+/** So that a newcomer need not know what to write; what has a default, or is folded away, stays as it is. */
 export function examples(job: JobType): Values {
-  const given = Object.entries(fieldsOf(job.params)).filter(([, { examples: some }]) => Array.isArray(some) && some.length);
+  const given = Object.entries(fieldsOf(job.params)).filter(
+    ([, { examples: some, default: usual, ui }]) => Array.isArray(some) && some.length && !usual && !ui.advanced);
   return Object.fromEntries(given.map(([name, { examples: some }]) => [name, (some as unknown[])[0]]));
 }
