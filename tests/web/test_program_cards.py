@@ -68,6 +68,7 @@ def test_what_a_program_asks_for_is_answered_with_a_key_each_and_then_it_goes_on
     page = visit(server, "/watch")
     job = client.submit("chosen", {"parts": 3})
     expect(card(page, "chosen")).to_contain_text("Waits for you: 3 results are to be picked or rejected.")
+    expect(card(page, "chosen").get_by_role("img", name="The first to be picked or rejected")).to_be_visible()
     card(page, "chosen").get_by_role("link", name="Review them").click()
     status = page.get_by_role("region", name="Review").get_by_role("status").first
     expect(status).to_have_text("3 of 3 to go")

@@ -44,16 +44,19 @@ export const RunningCard = memo(function RunningCard({ job, parts }: { job: JobR
   );
 });
 
-function Media({ job: { id, name }, part }: { job: JobRecord; part?: string }) {
+function Media({ job, part }: { job: JobRecord; part?: string }) {
+  const { id, name } = job;
   const preview = useServer(({ previews }) => previews[id] ?? (part && previews[part]));
   const outputs = useServer((server) => server.outputs[id] ?? NONE).filter(isPicture);
-  const newest = outputs.at(-1);
+  const asked = useAsked(job);
+  const newest = asked ?? outputs.at(-1);
   const shown = preview || (newest && thumbnailUrl(newest, 768));
-  const strip = preview ? outputs : outputs.slice(0, -1);
+  const strip = preview || asked ? outputs : outputs.slice(0, -1);
   return (
     <div className={css.media}>
       <div className={css.preview}>
-        {shown ? <img src={shown} alt={preview ? `Preview of ${jobTitle(name)}` : "The newest result"} /> : <span className={css.nothing} />}
+        {shown ? <img src={shown} alt={preview ? `Preview of ${jobTitle(name)}` : asked ? "The first to be picked or rejected" : "The newest result"} />
+          : !toReview(job).length && <span className={css.nothing} />}
       </div>
       {strip.length > 0 && (
         <ul className={css.strip} aria-label="Finished so far">
@@ -69,6 +72,17 @@ function Media({ job: { id, name }, part }: { job: JobRecord; part?: string }) {
       )}
     </div>
   );
+}
+
+/** The first picture that a person is asked about: a result of one of the parts. */
+function useAsked(job: JobRecord): ArtifactRecord | undefined {
+  const [first] = toReview(job);
+  const [maker] = first?.split(".") ?? [];
+  useEffect(() => {
+    if (maker) wantOutputs(maker);
+  }, [maker]);
+  const found = useServer(({ outputs }) => (maker ? outputs[maker]?.find(({ id }) => id === first) : undefined));
+  return found && isPicture(found) ? found : undefined;
 }
 
 function Progress({ job: { id, started, created } }: { job: JobRecord }) {
