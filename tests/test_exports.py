@@ -1,8 +1,10 @@
 """The outputs folder: names by pattern, safe on every system; copies that can be edited without harm."""
 
+import errno
 import filecmp
 import io
 import os
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +12,9 @@ import PIL.Image
 import pydantic
 import pytest
 
-from core.errors import InvalidParams
+from core.artifacts import Blobs
+from core.errors import Internal, InvalidParams
+from core.jobs import Store
 from core.library import exports
 from core.library.exports import copy
 from core.library.naming import DEFAULT, PLACEHOLDERS, check_pattern, file_path
@@ -98,6 +102,32 @@ def test_a_copy_that_fails_leaves_no_half_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         copy(tmp_path / "gone", [tmp_path / "picture.png"], tmp_path / "part")
     assert list(tmp_path.iterdir()) == []
+
+
+def full_disk(*args):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_full_disk_beside_ours_is_told_and_no_half_file_is_left(tmp_path, monkeypatch):
+    source, target, half = tmp_path / "source", tmp_path / "picture.png", shutil.copyfile
+    source.write_bytes(b"a picture")
+    monkeypatch.setattr(os, "link", full_disk)
+    monkeypatch.setattr(shutil, "copyfile", lambda *files: (half(*files), full_disk()))
+    with pytest.raises(OSError, match="No space left"):
+        copy(source, [target], tmp_path / "part")
+    assert [*tmp_path.iterdir()] == [source]
+
+
+def test_a_name_on_a_full_disk_is_told_as_such(tmp_path, monkeypatch):
+    blobs, run = Blobs(tmp_path / "blobs"), lambda function, *args: function(*args)
+    store = Store(tmp_path / "jobs.db", False, run, lambda event: None)
+    result = {"id": "a", "owner": "local", "session": "s", "kind": "image", "size_bytes": 9, "mime": "image/png"}
+    result |= {"sha256": blobs.write(b"a picture"), "facts": {}, "created": 0.0, "idx": 0}
+    store.write(lambda tx: tx.insert("artifacts", result))
+    monkeypatch.setattr(exports, "copy", full_disk)
+    told = exports.Exports(Config(data=tmp_path, outputs=tmp_path / "outputs"), store, blobs, run)
+    with pytest.raises(Internal, match="'stars/first' cannot be written into the outputs folder: No space left"):
+        told.name(store.one("SELECT * FROM artifacts"), "stars/first")
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from core.artifacts import Blobs
-from core.errors import CoreError, InvalidParams
+from core.errors import CoreError, Internal, InvalidParams
 from core.jobs import Row, Store, Transaction, wire
 from core.library import media
 from core.library.fair import fairly
@@ -95,6 +95,9 @@ class Exports:
             except (FileExistsError, NotADirectoryError) as error:
                 hint = "Choose another folder."
                 raise InvalidParams(f"{wanted!r}: one of these folders is a file already.", hint=hint) from error
+            except OSError as error:
+                text = f"{wanted!r} cannot be written into the outputs folder: {error.strerror}."
+                raise Internal(text, hint="Once it can, retry with extend goes on from here.") from error
             path = file.relative_to(root).as_posix()
 
             def change(tx: Transaction) -> None:
@@ -204,8 +207,11 @@ def _rename(part: Path, target: Path) -> None:
         if target.exists():
             raise FileExistsError(f"{target} exists") from error
         near = target.with_name(f".{target.name}.part")  # it is on another disk, or on one without links
-        shutil.copyfile(part, near)
-        near.rename(target)
+        try:
+            shutil.copyfile(part, near)
+            near.rename(target)
+        finally:
+            near.unlink(missing_ok=True)
 
 
 def _remove_copy(earlier: Path | None, file: Path, root: Path) -> None:
