@@ -260,7 +260,13 @@ def test_pictures_of_one_name_in_two_folders_are_told_apart(cli, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [("{", "it is not JSON"), ('{"a": {"b": 1}}', "no jobs.json"), ("[]", "no jobs")]
+    ("content", "says"),
+    [
+        ("{", "it is not JSON"),
+        ("[" * 100_000, "it is not JSON"),
+        ('{"a": {"b": 1}}', "no jobs.json"),
+        ("[]", "no jobs"),
+    ],
 )
 def test_another_file_than_jobs_json_is_told(cli, tmp_path, content, says):
     (tmp_path / "jobs.json").write_text(content)

@@ -81,7 +81,7 @@ def read(file: Path) -> tuple[list[Picture], list[str]]:
     """The pictures that a jobs.json names, and notes on what it has besides. Raises InvalidParams for another file."""
     try:
         jobs = json.loads(file.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidParams(f"{file}: it is not JSON: {error}.") from error
     if not isinstance(jobs, dict) or not all(isinstance(job, dict) and "job_type" in job for job in jobs.values()):
         raise InvalidParams(

@@ -107,7 +107,7 @@ class Source:
             row = Row(str(number), f"{number:04}", dict(self._params), dict(self._inputs))
             try:
                 cells = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 row.problems.append(f"it is not JSON: {error}.")
                 cells = {}
             if not isinstance(cells, dict):

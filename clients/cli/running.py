@@ -110,7 +110,7 @@ def read_forms(word: str) -> list[dict[str, Any]]:
     """All submissions in a file, or in what is piped in. Raises InvalidParams for what is none."""
     try:
         found = json.loads(sys.stdin.buffer.read() if word == "-" else Path(word).read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidParams(f"{word}: it is not JSON: {error}.") from error
     return forms_in(found, word)
 
