@@ -3,7 +3,9 @@
 python3 -m tests [--quick] [--weights DIR] [pytest arguments]; --quick leaves out what needs torch, a browser or
 patience, --weights also loads, and draws with, each published Stable Diffusion model in DIR."""
 
+import compileall
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,8 @@ def main():
     parts = [(plugin.name, plugin, some) for plugin, some in chosen_plugins(of_plugin, quick)]
     if not paths or None in of_plugin.values():
         parts.insert(0, ("server", None, [path for path in paths if of_plugin[path] is None]))
+    if not paths:
+        compile_sources()
     counts = run_all(parts, options) if not paths else run_each(parts, options)
     passed, failed, skipped, unsteady = (
         sum(each, start) for each, start in zip(zip(*counts, strict=True), Counts(), strict=True)
@@ -55,6 +59,12 @@ def main():
         print(f"unsteady: {each}")
     print(f"{passed} passed, {failed} failed, {skipped} skipped, {len(unsteady)} unsteady")
     return 0 if passed and not failed else 1
+
+
+def compile_sources():
+    """Hundreds of processes import them, and where PYTHONDONTWRITEBYTECODE is set each would compile them."""
+    for name in ("core", "clients"):
+        compileall.compile_dir(ROOT / name, rx=re.compile("node_modules"), quiet=2, workers=2)
 
 
 def run_each(parts, options):

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,11 @@ FLAGS += ["--disable-component-update", "--disable-sync"]
 def pytest_configure():
     """Several threads of one small network wait for each other wherever other tests take the cores."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.dont_write_bytecode = False  # to prepare the asserts of all files takes each lane 4 s, if no other has done it
+
+
+def pytest_collection_finish():
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
 
 
 @pytest.hookimpl(optionalhook=True)
