@@ -326,6 +326,7 @@ def test_a_flow_is_saved_on_the_server_runs_there_by_its_form_and_is_opened_and_
         there.get_by_role("button", name="Save this flow there").click()
         there.get_by_role("button", name="Open story of the server").click()
         expect(page.get_by_text("“story” has parameters, lists or conditions")).to_be_visible()
+        page.get_by_role("button", name="Flows").click()
         there.get_by_role("button", name="Run Zwei_Bogen").click()
         expect(page.get_by_role("form", name="Form of Zwei_Bogen")).to_be_visible()
         page.get_by_role("button", name="Run", exact=True).click()

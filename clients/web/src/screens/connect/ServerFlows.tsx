@@ -44,6 +44,7 @@ export function ServerFlows({ onClose }: { onClose: () => void }) {
       open({ ...graph, name: graph.name || name });
       onClose();
     } catch (error) {
+      onClose(); // what is said of it would be behind
       throw flow.version === 2 ? new Error(`“${name}” has parameters, lists or conditions, which the canvas cannot show. Run fills in its form; docs/flows.md tells how to edit it.`) : error;
     }
   };
