@@ -68,8 +68,8 @@ class ExploreParams(Drawing):
     steps: int = param(0, ge=0, le=150, order=31, group="sampling", help="0: as `version` has it.")
     version: Literal["seed", "head"] = param(
         "seed", order=32, group="sampling",
-        help="Which state of the original. seed: PLMS, 10 steps and 5 a point of the scale. head: DDIM, 20 and 7; "
-        "at most 150.",
+        help="How steps are counted. seed, as the original scripts began: PLMS, 10 steps and 5 for each point of the "
+        "scale. head, as they are now: DDIM, 20 and 7. At most 150.",
     )  # fmt: skip
     sampler: str = param(
         "", max_length=100, choices=SAMPLERS, order=33, group="sampling",
@@ -126,8 +126,10 @@ class VaryParams(Drawing):
         "for a seed that is given.",
     )  # fmt: skip
     version: Literal["seed", "head"] = param(
-        "seed", order=26, help="Which state of the original: at head, focus has the scales 7, 8, 9 and shake two loops."
-    )
+        "seed", order=26,
+        help="Which transforms: as the original scripts began (seed), or as they are now (head), where focus has the "
+        "scales 7, 8, 9 and shake two loops.",
+    )  # fmt: skip
     steps: int = param(
         50, ge=1, le=150, order=31, group="sampling", help="Of which a part is done, as the strength says."
     )
