@@ -12,12 +12,14 @@ class NotThere(ServerError):
 
 
 async def jobs(client: AsyncClient) -> list[dict[str, Any]]:
-    """All announced jobs, each as the server describes it, with its name in full: plugin.job."""
-    return [
+    """All announced jobs, each as the server describes it, with its name in full: plugin.job. Programs come last: where
+    a job alone does it, that is what is meant."""
+    found = [
         about | {"name": f"{plugin['name']}.{about['name']}"}
         for plugin in await client.plugins()
         for about in plugin["jobs"]
     ]
+    return sorted(found, key=lambda about: about["program"])
 
 
 def port(about: dict[str, Any], kind: str) -> str:
