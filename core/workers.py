@@ -19,6 +19,7 @@ from core.library import plain, results
 from core.library.catalogue import Catalogue
 from core.library.children import SIDE
 from core.library.exports import EXPORTED
+from core.library.fair import Pause
 from core.library.inputs import look_up
 from core.library.plain import NAMESPACE
 from core.library.results import Output, outcome
@@ -79,6 +80,7 @@ class Pool:
         if not info or info.status != "ready":
             return
         mine = {worker.device: worker for worker in list(self.workers.values()) if worker.plugin == plugin}
+        pause = Pause()
         starting = sum(not worker.ready for worker in mine.values() if worker.device != SIDE)
         for device in dict.fromkeys([*self.devices, *mine, SIDE]):
             if device not in mine and self._scheduler.queued(plugin, device == SIDE) > starting * (device != SIDE):
@@ -87,6 +89,7 @@ class Pool:
                     self.start(plugin, device)
                     starting += 1
             while (worker := mine.get(device)) and worker.ready and not worker.full:
+                pause()
                 row = self._scheduler.next(plugin, device == SIDE, worker.warm)
                 if not row or not self._accepts(worker, row):
                     break

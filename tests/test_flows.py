@@ -4,6 +4,7 @@ import io
 import json
 import re
 import shlex
+import time
 
 import PIL.Image
 import pytest
@@ -215,10 +216,19 @@ def made(wire, artifact):
 def test_waits_run_beside_each_other_and_can_be_cancelled(wire):
     jobs = [wire.submit("wait", {"seconds": 0.2}) for _ in range(20)]
     assert {ended["state"] for ended in wire.ended(*jobs)} == {"done"}
-    job = wire.submit("wait", {"seconds": 3600})
-    wire.until(lambda: "running" in wire.states(job))
-    wire.call("cancel", {"id": job})
-    assert wire.ended(job)["state"] == "cancelled"
+
+
+def test_waits_hold_no_place_of_others_and_can_be_cancelled(wire):
+    more = 520  # a process runs 50 of them at once
+    flow = wire.call("flow", {"jobs": [{"job": "wait", "params": {"seconds": 3600}}] * more})
+    jobs = [job["id"] for job in flow["jobs"]]
+    assert wire.ended(wire.submit("flows.text", {"text": "in between"}))["state"] == "done"
+    wire.until(lambda: wire.call("job", {"id": jobs[-1]})["job"]["state"] == "waiting")
+    (wait,) = wire.call("job", {"id": jobs[-1]})["job"]["waits_for"]
+    assert 3000 < wait["until"] - time.time() <= 3600
+    for job in jobs:
+        wire.call("cancel", {"id": job})
+    assert {ended["state"] for ended in wire.ended(*jobs)} == {"cancelled"}
 
 
 def test_a_broken_file_is_a_note_and_no_broken_plugin(server, wire):

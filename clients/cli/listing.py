@@ -168,6 +168,7 @@ def waits_for(row: dict[str, Any]) -> str:
     jobs = sum("job" in each for each in waits)
     parts = [f"release {row['id']}"] if {"person": "release"} in waits else []
     parts += [show.counted(jobs, "job")] if jobs else []
+    parts += ["its time"] if any("until" in each for each in waits) else []
     if wanted := looks(row):
         parts.append(f"a look at {show.counted(wanted, 'result')}: review --follow {row['id']}")
     return ", ".join(parts)

@@ -1367,7 +1367,7 @@ class JobRecord(TypedDict):
     outputs: NotRequired[list[str]]
     position: NotRequired[int]
     eta_seconds: NotRequired[float]
-    waits_for: NotRequired[list[dict[str, str]]]
+    waits_for: NotRequired[list[dict[str, str | float]]]
     converters: NotRequired[dict[str, str]]
 
 

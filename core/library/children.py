@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import json
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -44,12 +45,17 @@ class Child:
 
 
 class Waiting(BaseException):
-    """Leaves a program until the jobs with these ids have ended, or the artifacts with these ids are reviewed. Raised
-    by `ctx.gather` and `ctx.review`; not to be caught."""
+    """Leaves a program until the jobs with these ids have ended, the artifacts with these ids are reviewed, and the
+    time has come that is written as `until`. Raised by `ctx.gather`, `ctx.review` and `ctx.wait`; not to be caught."""
 
     def __init__(self, needs: list[str]):
         super().__init__(f"waits for {len(needs)} jobs or reviews")
         self.needs = needs
+
+
+def until(seconds: float) -> str:
+    """A time, in seconds since 1970, as programs need it; later ones sort behind."""
+    return f"until {seconds:014.3f}"
 
 
 class Programming:
@@ -81,6 +87,11 @@ class Programming:
         """What a person thinks of each, "picked" or "rejected": waited for, and then kept under the key (by default
         its number in the order of asking), whatever they think later. In a plan everything is rejected."""
         return self._children.review(artifacts, key)
+
+    def wait(self, seconds: float, key: str = "wait") -> None:
+        """Go on when so many seconds are over since this was asked for the first time, also over restarts. Holds no
+        worker meanwhile."""
+        self._children.wait(seconds, key)
 
     def name(self, artifact: Artifact, path: str) -> str:
         """Call a result "folder/stem": its file lies there in the outputs folder. Returns the path that it has got,
@@ -252,6 +263,11 @@ class Children:
             raise self._wait(missing)
         self.passed += 1
         return [said[id] for id in ids]
+
+    def wait(self, seconds: float, key: str) -> None:
+        end = self.once(f"until/{key}", lambda: time.time() + seconds)
+        if time.time() < end:
+            raise self._wait([until(end)])
 
     def name(self, names: Iterable[tuple[Artifact, str]]) -> list[str]:
         asked, known = [(artifact.id, path) for artifact, path in names], self._memory.names

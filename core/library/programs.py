@@ -19,6 +19,7 @@ from core.library.extending import take_over
 from core.library.lineage import Lineage
 from core.library.review import owned
 from core.library.runs import Run
+from core.library.waiting import TIMES
 from core.scheduler import Scheduler
 from core.workers import NAMESPACE, Pool
 
@@ -211,14 +212,15 @@ class Programs:
         return {"artifacts": [{key: row.get(key) for key in keys} | {"artifact": artifact(row)} for row in rows]}
 
     def _leave(self, job: str, lease: str, needs: list[str]) -> None:
-        """A program leaves its worker until those of its children that it `needs` have ended, and artifacts are
-        reviewed."""
+        """A program leaves its worker until those of its children that it `needs` have ended, artifacts are reviewed,
+        and a time has come."""
 
         def change(tx: Transaction) -> Row:
             row = tx.leased(job, lease)
             if row["cancel"]:
                 raise Conflict(f"job {job} is being cancelled.", job=job)
             waits = [each["id"] for each in tx.all(MISSING, json.dumps(needs), job, row["owner"])]
+            waits += [need for need in needs if need.startswith(TIMES)]
             for need in waits:
                 tx.insert("waits", {"job": job, "needs": need}, "OR IGNORE")
             columns = {"state": "waiting" if waits else "queued", "queued": now(), "lease": None, "worker": None}

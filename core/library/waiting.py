@@ -1,6 +1,7 @@
-"""What a job waits for: other jobs, and a person's look at their results (review gates).
+"""What a job waits for: other jobs, a person's look at their results (review gates), and, of a program, a time.
 
-The table `waits` holds the ids of both. A job goes on when every such job is done and every such artifact reviewed."""
+The table `waits` holds the ids of both, and the times. A job goes on when every such job is done, every such artifact
+reviewed, and every such time over."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from core.library.inputs import failed, gate, look_up
 
 BLOCKED = """SELECT needs FROM waits LEFT JOIN artifacts ON artifacts.id = needs
     WHERE waits.job = ? AND coalesce(review, 'new') = 'new' LIMIT 1"""
+TIMES = "until "  # as core.library.children writes them
 TOLD = 100  # entries of `waits_for`
 
 
@@ -43,6 +45,12 @@ def settle(tx: Transaction, after: After, *ended: Row, reviewed: Iterable[str] =
                 rows += _go_on(tx, job, row["id"], after)
             else:
                 rows.append(_fail(tx, job, failed(row["id"], row["state"])))
+
+
+def wake(tx: Transaction, after: After, due: str) -> None:
+    """Let programs go on that waited for times up to `due`."""
+    for each in tx.all("DELETE FROM waits WHERE needs BETWEEN ? AND ? RETURNING job", TIMES, due):
+        _go_on(tx, each["job"], None, after)
 
 
 def _go_on(tx: Transaction, id: str, source: str | None, after: After) -> list[Row]:
@@ -85,6 +93,11 @@ def waits_for(ask: Ask, row: Row) -> list[Row]:
         LEFT JOIN artifacts ON artifacts.id = needs WHERE waits.job = ? AND coalesce(review, 'new') = 'new' LIMIT ?"""
     waits: list[Row] = [{"person": "release"}] if row["state"] == "held" else []
     for each in ask(sql, row["id"], TOLD):
-        job, artifact = {"job": each["needs"], "state": each["state"]}, {"artifact": each["needs"], "review": "new"}
-        waits.append(artifact if each["review"] else job)
+        need = each["needs"]
+        if need.startswith(TIMES):
+            waits.append({"until": float(need.removeprefix(TIMES))})
+        else:
+            waits.append(
+                {"artifact": need, "review": "new"} if each["review"] else {"job": need, "state": each["state"]}
+            )
     return waits

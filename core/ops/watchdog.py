@@ -8,8 +8,10 @@ import time
 from core.errors import Cancelled, Conflict, PluginError, Timeout, WorkerDied
 from core.jobs import Row, Store, Transaction
 from core.library.catalogue import Catalogue, PluginInfo
+from core.library.children import until
 from core.library.fair import fairly
 from core.library.runs import Run, Worker
+from core.library.waiting import TIMES, After, wake
 from core.ops.config import Config
 from core.ops.memory import Memory
 from core.scheduler import Scheduler
@@ -48,6 +50,7 @@ class Watchdog:
                 worker.process.kill()
             if worker.process.exit_code() is not None:
                 self._died(token, worker)
+        self._wake()
         self._pool.dispatch({*self._memory.held_back})
         for plugin in self._catalogue.plugins.values():
             if plugin.broken:
@@ -55,6 +58,13 @@ class Watchdog:
         if self._watched_at - self._dispatched_at > DISPATCH_SECONDS:  # what failed on a full disk is tried again
             self._dispatched_at = self._watched_at
             self._pool.dispatch({*self._catalogue.plugins})
+
+    def _wake(self) -> None:
+        """Programs that wait for a time go on when it has come."""
+        after, due = After(), until(time.time())
+        if self._store.one("SELECT 1 FROM waits WHERE needs BETWEEN ? AND ? LIMIT 1", TIMES, due):
+            self._store.write(lambda tx: wake(tx, after, due))
+            self._scheduler.follow_up(after)
 
     def _fail_queued(self, plugin: PluginInfo) -> None:
         """A plugin that broke while it ran is not waited for. Its jobs can be retried when it is mended."""

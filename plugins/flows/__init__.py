@@ -2,7 +2,6 @@
 
 import inspect
 import itertools
-import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -13,8 +12,7 @@ from core.plugin import Artifact, Context, Image, InvalidParams, Json, Params, P
 from . import checking, forms, reading, saving
 from .running import Running
 
-AT_ONCE = 500  # equal for all: a process runs as many jobs as the least sociable in it allows
-LOOK_SECONDS = 0.2
+AT_ONCE = 50  # equal for all: a process runs as many jobs as the least sociable in it allows
 FILE = "A flow, as docs/flows.md tells: an object with jobs."
 
 
@@ -76,11 +74,7 @@ class Flows(Plugin):
     @job(program=True, concurrency=AT_ONCE)
     def wait(self, params: Wait, ctx: Context) -> Json:
         """Wait, and take no device meanwhile: a program that draws much lets a machine cool down with it."""
-        begun = ctx.once("begun", time.time)  # after a restart it waits for what is left
-        while (rest := begun + params.seconds - time.time()) > 0:
-            ctx.raise_if_cancelled()
-            ctx.progress(params.seconds - min(rest, params.seconds), params.seconds, "wait")
-            time.sleep(min(rest, LOOK_SECONDS))
+        ctx.wait(params.seconds)
         return {"seconds": params.seconds}
 
     @job(program=True, concurrency=AT_ONCE)

@@ -103,6 +103,7 @@ export interface Wait {
   artifact?: string;
   review?: string;
   person?: "release";
+  until?: number;
 }
 
 export interface JobRecord {

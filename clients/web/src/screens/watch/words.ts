@@ -1,7 +1,7 @@
 // Jobs in words: what a person would know one by, how long it takes, what it waits for.
 
 import type { JobRecord, JobType, Wait } from "../../server/types";
-import { jobTitle } from "../../ui/format";
+import { clock, jobTitle } from "../../ui/format";
 
 /** 130 is "about 2 min": nobody wants to see it jump. */
 export function about(seconds: number): string {
@@ -30,6 +30,8 @@ export function waitsFor({ state, waits_for: waits = [] }: JobRecord, jobs: Reco
   if (state === "held" || waits.some(({ person }) => person)) return "On hold until somebody releases it.";
   const results = waits.filter(({ artifact }) => artifact).length;
   if (results) return `Waits until ${results === 1 ? "a result is" : `${results} results are`} picked or rejected.`;
+  const rests = waits.find(({ until }) => until);
+  if (rests) return `Rests until ${clock(rests.until!)}.`;
   const others = waits.filter(({ job }) => job);
   if (others.length > 3) return `Waits for ${others.length} other jobs.`;
   if (others.length) return `Waits for ${others.map((wait) => named(wait, jobs)).join(", ")}.`;
