@@ -97,7 +97,7 @@ def test_each_part_is_drawn_from_what_the_one_before_made(wire):
         "width": 64,
         "height": 64,
         "cfg_scale": 6,
-        "checkpoint": "tiny",
+        "model": "tiny",
         "more": {"x": 1},
     }
     program = wire.submit("isi", given, inputs={"image": start(wire)})

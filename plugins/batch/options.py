@@ -63,7 +63,7 @@ class Asking(More):
         "automatic", max_length=100, choices=SCHEDULES, group="sampling", order=23,
         help="How the noise is spread over the steps: any of txt2img.",
     )  # fmt: skip
-    checkpoint: str = param("", choices_from="models/checkpoint", order=5, help="Which model draws. Empty: the usual.")
+    model: str = param("", choices_from="models/checkpoint", order=5, help="Which checkpoint draws. Empty: the usual.")
     seed: int = param(
         -1, ge=-1, le=2**32 - 1, widget="seed", group="sampling", order=24,
         help="Of each prompt's first picture; the next one has the next seed. -1 gives each picture one at random.",

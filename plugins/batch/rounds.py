@@ -154,7 +154,7 @@ def asked_for(params: Asking, ctx: Context) -> list[Picture]:
             width, height = chance.choice(choices)
             seed = (params.seed + k) % SEEDS if params.seed >= 0 else chance.randrange(SEEDS)
             drawing = {name: getattr(params, name) for name in TAKEN} | params.more
-            drawing |= {"model": params.checkpoint} if params.checkpoint else {}
+            drawing |= {"model": params.model} if params.model else {}
             drawing |= {"prompt": prompt, "seed": seed, "width": width, "height": height}
             name = names.child(f"{run}{number:04}", k, params.count)
             found.append(Picture(key, name, drawing, inputs))

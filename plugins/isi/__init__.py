@@ -32,7 +32,7 @@ class IsiParams(Params):
         help="How weights are read. head: of each part. seed_commit, as the first version did: of shared text and part "
         "together, by the first colon or by the number of brackets, which are then drawn as text.",
     )  # fmt: skip
-    checkpoint: str = param("", choices_from="models/checkpoint", order=10, help="Which model draws. Empty: the usual.")
+    model: str = param("", choices_from="models/checkpoint", order=10, help="Which checkpoint draws. Empty: the usual.")
     width: int = param(512, pairs_with="height", order=20, **SIZE, help="Width of what is drawn. 0: what fits.")
     height: int = param(512, order=21, **SIZE, help="Height of what is drawn. 0: what fits.")
     steps: int = param(80, ge=1, le=150, widget="slider", order=30, group="sampling", help="Steps of each drawing.")

@@ -99,7 +99,7 @@ def drawn(image: Artifact | None, params: Any, ctx: Context) -> list[Artifact]:
 def requested(drawing: Drawing, number: int, source: Artifact | Child | None, params: Any, seed: int) -> dict[str, Any]:
     given = {name: getattr(params, name) for name in COMMON}
     given |= {"prompt": drawing.prompt, "cfg_scale": drawing.cfg_scale, "seed": seed_of(number, params, seed)}
-    given |= {"model": params.checkpoint} if params.checkpoint else {}
+    given |= {"model": params.model} if params.model else {}
     if source is None:
         return {"job": "txt2img", "params": given | params.more, "key": drawing.key}
     given["denoising_strength"] = params.denoising_strength

@@ -135,8 +135,8 @@ class Drawing(Results):
     height: int = param(
         0, ge=0, le=4096, multiple_of=8, step=8, unit="pixels", group="size", order=21, help="Height of each picture."
     )
-    checkpoint: str = param(
-        "", choices_from="models/checkpoint", order=10, help="Which model draws. Empty: the job's own."
+    model: str = param(
+        "", choices_from="models/checkpoint", order=10, help="Which checkpoint draws. Empty: the job's own."
     )
     job: str = param(
         "", choices_from=JOBS, advanced=True, order=11,

@@ -176,7 +176,7 @@ def _drawing(
         value = getattr(params, name)
         if (name in has or value != default) and (image or name != "denoising_strength"):
             wanted[name] = value
-    named = {"sampler": params.sampler, "schedule": params.schedule, "model": params.checkpoint}
+    named = {"sampler": params.sampler, "schedule": params.schedule, "model": params.model}
     wanted |= {name: value for name, value in named.items() if value} | params.more
     return about, wanted, _ports(about, image=image, mask=mask)
 
