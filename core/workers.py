@@ -256,10 +256,10 @@ class Pool:
     def _add_outputs(self, tx: Transaction, run: Run, outputs: list[Output]) -> None:
         parents = [artifact["id"] for items in run.message["inputs"].values() for artifact in items]
         for output in outputs:
-            found = "SELECT id, name FROM artifacts WHERE id = ? AND owner = ?"
+            found = "SELECT id AS source, name FROM artifacts WHERE id = ? AND owner = ?"
             source = output.source and tx.one(found, output.source, run.job["owner"])
-            row = output.row(run.job, now()) | {"name": source["name"] if source else None}
-            tx.add_artifact(row, [source["id"]] if source else parents)
+            row = output.row(run.job, now()) | (source or {"name": None})
+            tx.add_artifact(row, [source["source"]] if source else parents)
 
     def _stop_running(self, row: Row) -> None:
         for worker in list(self.workers.values()):

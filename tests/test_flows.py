@@ -216,6 +216,8 @@ def made(wire, artifact):
 def test_waits_run_beside_each_other_and_can_be_cancelled(wire):
     jobs = [wire.submit("wait", {"seconds": 0.2}) for _ in range(20)]
     assert {ended["state"] for ended in wire.ended(*jobs)} == {"done"}
+    records = [wire.call("job", {"id": job})["job"] for job in jobs]
+    assert all(job["finished"] - job["created"] >= 0.2 for job in records)
 
 
 def test_waits_hold_no_place_of_others_and_can_be_cancelled(wire):

@@ -25,6 +25,10 @@ class Says(Plugin):
     @job()
     def noted(self, params: Say) -> Json:
         return Result({}, {"prompt": params.text})
+
+    @job(program=True)
+    def handed(self, params: Say, ctx: Context) -> Text:
+        return ctx.gather([ctx.submit("say", {"text": params.text})])[0].outputs[0]
 """
 
 
@@ -75,6 +79,19 @@ def test_artifacts_are_narrowed_and_searched(wire, made, fields, found):
     answer = wire.call("artifacts", {"session": "mine", **fields})
     assert {artifact["id"] for artifact in answer["artifacts"]} == {made[name] for name in found}
     assert answer["total"] == len(found)
+
+
+def test_what_a_program_has_handed_on_is_listed_once(wire):
+    (copy,) = wire.ended(wire.submit("handed", {"text": "a hen"}, session="hens"))["outputs"]
+    source = wire.call("artifact", {"id": copy})["artifact"]["source"]
+
+    def listed(origin):
+        answer = wire.call("artifacts", {"session": "hens", "origin": origin})
+        return [each["id"] for each in answer["artifacts"]], answer["total"]
+
+    assert listed("first") == ([source], 1) and listed("job") == ([source, copy], 2), "by their jobs"
+    wire.call("delete", {"ids": [source]})
+    assert listed("first") == ([copy], 1)
 
 
 def test_a_narrowed_list_has_pages_and_says_its_total_once(wire, made):

@@ -124,13 +124,10 @@ def asked_for(client: Client, flags: argparse.Namespace) -> list[Artifact]:
     if flags.id or (is_piped() and not flags.session):
         found = [Artifact(client, id) for id in given_ids(flags)]
         return [each for each in found if flags.state in (None, each.record["review"])]
-    listed = client.artifacts(session=flags.session or client.session, limit=LIMIT)
-    results = [each for each in reversed(listed) if each.record.get("job")]
-    if (flags.state or "new") != "new":
-        return [each for each in results if each.record["review"] == flags.state]
-    # What a program has handed on is there twice, with the same bytes: nobody is asked about it twice.
-    seen = {each.record["sha256"] for each in results if each.record["review"] != "new"}
-    return [each for each in results if each.record["sha256"] not in seen and not seen.add(each.record["sha256"])]
+    listed = client.artifacts(
+        session=flags.session or client.session, origin="first", review=flags.state or "new", limit=LIMIT
+    )
+    return listed[::-1]
 
 
 def told(client: Client, artifact: Artifact) -> str:

@@ -160,7 +160,7 @@ class Follower:
         self._pictures = previews and not quiet and err.is_terminal and pictures.ready(err)
         self._quiet, self._bar, self._previews, self._last = quiet, None, 0, ""
         self._name, self._started = job.record["name"], time.monotonic()
-        self._ran = self._program = False
+        self._told: set[tuple[str, int]] = set()
         if err.is_terminal and not quiet:
             self._bar = _Bar(
                 TextColumn("{task.fields[name]}"), _State(job),
@@ -190,7 +190,7 @@ class Follower:
         if self._quiet:
             return
         if event.type == "job":
-            self._state(event.data["state"])
+            self._state(event.data["state"], event.data["attempt"])
         elif event.type == "log" and not event.data["text"].startswith("Traceback"):  # which the error sums up
             self.say(event.data["text"])
         elif event.type == "progress":
@@ -198,7 +198,7 @@ class Follower:
         if self._bar and self._previews:
             self._bar.update(self._task, previews=counted(self._previews, "preview"))
 
-    def _state(self, state: str) -> None:
+    def _state(self, state: str, attempt: int) -> None:
         if self._bar:
             total = self._bar.tasks[0].total or 1
             ended = {"completed": total, "total": total} if state == "done" else {}
@@ -206,10 +206,9 @@ class Follower:
         elif state in ENDED:
             previews = f", {counted(self._previews, 'preview')}" if self._previews else ""
             self.say(f"{state}: {self._name} in {seconds(time.monotonic() - self._started)}{previews}")
-        elif not (self._program and state in ("queued", "running", "waiting")):
+        elif (state, attempt) not in self._told:  # a program runs and waits again after each of its parts
+            self._told.add((state, attempt))
             self.say(f"{state}: {self._name}")
-            self._program = self._ran and state == "waiting"  # only these wait again, after each of their parts
-            self._ran |= state == "running"
 
     def _progress(self, step: float, total: float, phase: str | None) -> None:
         phase = phase or "running"

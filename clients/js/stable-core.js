@@ -592,7 +592,7 @@ export class Client {
 
   /** The newest first. `search` finds those that have all its words in their name, prompt or infotext.
    * @param {{ job?: string, session?: string, limit?: number, kind?: string, review?: string, search?: string,
-   *   origin?: "job" | "upload" }} [options]
+   *   origin?: "job" | "first" | "upload" }} [options]
    * @returns {Promise<Artifact[]>} */
   async artifacts({ limit = 50, ...wanted } = {}) {
     return (await this.#listed("artifacts", limit, wanted)).map((record) => this.artifact(record));

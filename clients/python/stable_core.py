@@ -1333,7 +1333,7 @@ Order = Literal["newest", "queue"]
 Embed = Literal["full", "minimal", "none"]
 Kind = Literal["image", "mask", "text", "json", "audio", "video"]
 Review = Literal["new", "picked", "rejected"]
-Origin = Literal["job", "upload"]
+Origin = Literal["job", "first", "upload"]
 
 
 class JobRecord(TypedDict):

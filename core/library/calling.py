@@ -143,7 +143,8 @@ def explain(failure: BaseException, plugin: str, context: Context) -> CoreError:
         failure.args = (str(failure)[:MAX_MESSAGE],)
         return failure
     if isinstance(failure, OSError) and failure.errno == errno.ENOSPC:
-        return Internal(f"the disk of {failure.filename} is full.", hint="Free some space and retry the job.")
+        of = f" of {failure.filename}" if failure.filename else ""
+        return Internal(f"the disk{of} is full.", hint="Free some space and retry the job.")
     if isinstance(failure, MemoryError) or type(failure).__name__ == "OutOfMemoryError":
         return OutOfMemory("the memory of the device did not suffice.", hint="Try a smaller size or batch.")
     return PluginError(f"{plugin}: {type(failure).__name__}: {str(failure)[:500]}")

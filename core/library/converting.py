@@ -50,7 +50,8 @@ def converter(catalogue: "Catalogue", given: str, wanted: str, target: "JobType"
     ]  # fmt: skip
     found = [job for job in found if (_takes(job), job.about["output"]["kind"]) == (given, wanted)] or found
     if not found:
-        takers = [job.name for job in catalogue.jobs.values() if _takes_as_it_is(job, given, owner)]
+        jobs = sorted(catalogue.jobs.values(), key=lambda job: job.plugin.name)
+        takers = [job.name for job in jobs if _takes_as_it_is(job, given, owner)]
         some = f"{', '.join(takers[:TOLD])}{' ...' if takers[TOLD:] else ''}" if takers else "no job"
         raise TypeMismatch(f"No converter makes {wanted} of {given}.", hint=f"What takes {given}: {some}.")
     if len(found) > 1:

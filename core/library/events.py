@@ -84,7 +84,8 @@ class Library:
 
     def artifacts(
         self, owner: str, job: str | None = None, session: str | None = None, kind: KindName | None = None,
-        review: Literal["new", "picked", "rejected"] | None = None, origin: Literal["job", "upload"] | None = None,
+        review: Literal["new", "picked", "rejected"] | None = None,
+        origin: Literal["job", "first", "upload"] | None = None,
         search: Annotated[str, Field(max_length=1000)] = "", before: str | None = None, limit: Limit = 50,
     ) -> Row:  # fmt: skip
         """The newest results and uploads first; `before` an artifact's id gives the next page, and the first page says

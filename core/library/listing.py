@@ -26,7 +26,8 @@ SESSIONS = f"""SELECT id, owner, name, created,
 FROM sessions WHERE owner = ? AND (created, id) < (?, ?) ORDER BY created DESC, id DESC LIMIT ?"""
 # The jobs of a program and those that it has taken over from an earlier one.
 FAMILY = "id IN (SELECT id FROM jobs WHERE parent = ?1 UNION ALL SELECT child FROM taken WHERE program = ?1)"
-ORIGINS = {"job": "+job IS NOT NULL", "upload": "+job IS NULL"}
+FIRST = "+job IS NOT NULL AND NOT EXISTS (SELECT 1 FROM artifacts AS other WHERE other.id = artifacts.source)"
+ORIGINS = {"job": "+job IS NOT NULL", "upload": "+job IS NULL", "first": FIRST}
 
 
 class Listing:

@@ -13,7 +13,7 @@ const VERDICTS = [["", "All"], ["new", "New"], ["picked", "Picked"], ["rejected"
 const KINDS = [
   ["", "Every kind"], ["image", "Pictures"], ["mask", "Masks"], ["text", "Texts"], ["json", "JSON"], ["audio", "Audio"], ["video", "Video"],
 ] as const;
-const ORIGINS = [["job", "Results"], ["upload", "Uploads"], ["", "Results and uploads"]] as const;
+const ORIGINS = [["first", "Results"], ["upload", "Uploads"], ["", "Results and uploads"]] as const;
 
 export function Toolbar() {
   const { filter, size, total } = useGallery();

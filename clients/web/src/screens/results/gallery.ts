@@ -15,7 +15,7 @@ export interface Filter {
   session: string;
   review: "" | ArtifactRecord["review"];
   kind: string;
-  origin: "" | "job" | "upload";
+  origin: "" | "first" | "upload";
   search: string;
 }
 
@@ -35,7 +35,7 @@ interface Gallery {
   size: number;
 }
 
-const EVERYTHING: Filter = { session: "", review: "", kind: "", origin: "job", search: "" };
+const EVERYTHING: Filter = { session: "", review: "", kind: "", origin: "first", search: "" };
 const usualSize = () => (window.innerWidth <= 700 ? 130 : 220);
 
 export const useGallery = create<Gallery>(() => ({
@@ -124,7 +124,7 @@ function matches({ session, review, kind, origin, search }: Filter, artifact: Ar
     (!session || artifact.session === session) &&
     (!review || artifact.review === review) &&
     (!kind || artifact.kind === kind) &&
-    (!origin || (origin === "job") === Boolean(artifact.job)) &&
+    (!origin || (origin === "first" ? Boolean(artifact.job) && !artifact.source : !artifact.job)) &&
     search.toLowerCase().split(/\s+/).every((word) => text.includes(word))
   );
 }
