@@ -1,11 +1,13 @@
 """The Watch screen in a real browser: what runs, the queue and its order, what has ended; the same in every tab."""
 
+import contextlib
 import re
 import time
 
 import pytest
 from playwright.sync_api import expect
 
+from clients.python import Conflict
 from tests.serving import serve, wait_until
 from tests.web.watching import DEMO
 
@@ -25,7 +27,8 @@ def client(server):
         yield client
         for job in client.jobs(limit=1000):
             if job.state in ("held", "waiting", "queued", "running"):
-                job.cancel()
+                with contextlib.suppress(Conflict):  # it has ended meanwhile
+                    job.cancel()
         client.queue("resume")
         wait_until(lambda: not client.jobs(order="queue"))
 
