@@ -3,16 +3,15 @@
 import argparse
 import io
 import sys
-from collections.abc import Iterator
 from typing import Any
 
-import click
 import PIL.Image
 
 from clients.cli import pictures, running, show
 from clients.cli.base import Command, Parser, announced, connection_options, report, session_of
 from clients.cli.flags import JobParser
 from clients.python import Artifact, Client, InvalidParams, ServerError
+from core.library import grids
 
 JOB = "explore.explore"
 KEYS = "g generate, e edit prompt, c scale, a aspect, s save and explore, q quit"
@@ -63,7 +62,7 @@ class Explorer:
     def serve(self) -> None:
         """Until q, Ctrl-C or Ctrl-D."""
         self._tell()
-        for key in pressed():
+        for key in show.keys(KeyboardInterrupt):
             if key == "q":
                 return
             if act := self._keys.get(key):
@@ -115,17 +114,6 @@ class Explorer:
         self._params["aspect"] = known[(at + 1) % len(known)]
 
 
-def pressed() -> Iterator[str]:
-    """Keys, as small letters. Ctrl-C and Ctrl-D are q."""
-    while True:
-        try:
-            typed = click.getchar()
-        except (EOFError, KeyboardInterrupt):
-            typed = "q"
-        if not typed.startswith("\x1b"):  # an arrow, for example, which has letters in it
-            yield from typed.lower()
-
-
 def typed(question: str, before: str) -> str:
     """A line that is edited; as it was if that is broken off."""
     from prompt_toolkit import prompt
@@ -138,11 +126,7 @@ def typed(question: str, before: str) -> str:
 
 def side_by_side(contents: list[bytes]) -> bytes:
     """Pictures as one PNG."""
-    opened = [PIL.Image.open(io.BytesIO(content)).convert("RGB") for content in contents]
-    wide = sum(each.width for each in opened) + GUTTER * (len(opened) - 1)
-    sheet, left, out = PIL.Image.new("RGB", (wide, max(each.height for each in opened))), 0, io.BytesIO()
-    for each in opened:
-        sheet.paste(each, (left, 0))
-        left += each.width + GUTTER
-    sheet.save(out, "PNG")
+    out = io.BytesIO()
+    row = grids.grid([PIL.Image.open(io.BytesIO(content)) for content in contents], len(contents), margin=GUTTER)
+    row.save(out, "PNG")
     return out.getvalue()

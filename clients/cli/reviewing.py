@@ -191,13 +191,7 @@ def look(client: Client, found: list[Artifact], last_waits: bool = False) -> boo
 
 def pressed() -> Iterator[str]:
     """The keys that mean something; Ctrl-C raises KeyboardInterrupt, Ctrl-D is q."""
-    while True:
-        try:
-            typed = click.getchar()
-        except EOFError:
-            typed = "q"
-        if not typed.startswith("\x1b"):  # an arrow, for example, which has letters in it
-            yield from (key for key in typed.lower() if key in "pyrnsuoq\r\n ")
+    return (key for key in show.keys() if key in "pyrnsuoq\r\n ")
 
 
 def say(client: Client, artifact: Artifact, state: str) -> None:

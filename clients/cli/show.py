@@ -3,9 +3,10 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+import click
 from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Column, Table
@@ -221,6 +222,17 @@ class Follower:
         elif (quarter := f"{phase} {int(4 * step / total) if total else 4}") != self._last:
             self._last = quarter
             self.say(f"{phase} {done}")
+
+
+def keys(*quitting: type[BaseException]) -> Iterator[str]:
+    """What is pressed, as small letters; Ctrl-D, and what raises one of `quitting`, is q."""
+    while True:
+        try:
+            typed = click.getchar()
+        except (EOFError, *quitting):
+            typed = "q"
+        if not typed.startswith("\x1b"):  # an arrow, for example, which has letters in it
+            yield from typed.lower()
 
 
 def counted(number: int, name: str) -> str:

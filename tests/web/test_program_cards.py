@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.serving import serve, wait_until
-from tests.web.watching import DEMO
+from tests.web.watching import DEMO, end_all
 
 pytestmark = pytest.mark.browser
 
@@ -21,9 +21,7 @@ def server(web):
 def client(server):
     with server.client() as client:
         yield client
-        for job in client.jobs(order="queue"):
-            job.cancel()
-        wait_until(lambda: not client.jobs(order="queue"))
+        end_all(client)
 
 
 def card(page, text):

@@ -1,15 +1,13 @@
 """The Watch screen in a real browser: what runs, the queue and its order, what has ended; the same in every tab."""
 
-import contextlib
 import re
 import time
 
 import pytest
 from playwright.sync_api import expect
 
-from clients.python import Conflict
 from tests.serving import serve, wait_until
-from tests.web.watching import DEMO
+from tests.web.watching import DEMO, end_all
 
 pytestmark = pytest.mark.browser
 
@@ -25,12 +23,7 @@ def client(server):
     """At the end nothing runs or waits, and the queue goes on."""
     with server.client() as client:
         yield client
-        for job in client.jobs(limit=1000):
-            if job.state in ("held", "waiting", "queued", "running"):
-                with contextlib.suppress(Conflict):  # it has ended meanwhile
-                    job.cancel()
-        client.queue("resume")
-        wait_until(lambda: not client.jobs(order="queue"))
+        end_all(client)
 
 
 def paint(client, prompt, session="default", **params):

@@ -1,5 +1,10 @@
 """A plugin to be watched: its jobs run until they are let go on, so that tests need not hurry."""
 
+import contextlib
+
+from clients.python import Conflict
+from tests.serving import wait_until
+
 DEMO = '''
 from collections.abc import Iterator
 import os
@@ -79,3 +84,12 @@ class Demo(Plugin):
         copies = ctx.gather([ctx.submit("demo.copy", {}, {"image": each}) for each in picked])
         return [child.outputs[0] for child in copies]
 '''
+
+
+def end_all(client):
+    """Nothing runs or waits any more, and the queue goes on."""
+    for job in client.jobs(order="queue", limit=1000):
+        with contextlib.suppress(Conflict):  # it has ended meanwhile
+            job.cancel()
+    client.queue("resume")
+    wait_until(lambda: not client.jobs(order="queue"))
