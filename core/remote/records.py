@@ -1,0 +1,124 @@
+"""What is known of other machines: a folder for each in data/remotes, with a record and a state.
+
+Commands write the record: how it is reached, and what runs there. The process that holds the connection writes the
+state. Both are replaced whole, so whoever reads them needs no lock."""
+
+import time
+import uuid
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.errors import NotFound
+from core.jobs import Priority
+from core.library.near import meant_or_known
+
+RemoteName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,29}$", examples=["gpu1"])]
+
+
+class Rule(BaseModel):
+    """Which jobs run on a machine. A job fits if its name (plugin.job, or job) is one of `jobs`, in which * stands for
+    anything, and its priority one of `priorities`; empty lists fit all.
+
+    `when`: "prefer" it to the devices here; only when these are all "busy"; or nowhere else but here ("only")."""
+
+    model_config = ConfigDict(extra="forbid")
+    jobs: list[str] = []
+    priorities: list[Priority] = []
+    when: Literal["prefer", "busy", "only"] = "prefer"
+
+
+class Rented(BaseModel):
+    """A machine that a provider made for us, and what it may cost, in US dollars."""
+
+    provider: Literal["runpod", "vast"]
+    id: str
+    price_per_hour: float
+    spend_limit: float
+    created: float = Field(description="Seconds since 1970.")
+
+
+class Remote(BaseModel):
+    """The record of a machine that is reached over SSH."""
+
+    name: RemoteName
+    host: str
+    port: int = 22
+    user: str
+    host_key: str | None = Field(None, description='Of its sshd, pinned at the first contact: "ssh-ed25519 AAAA...".')
+    key: Path | None = Field(None, description="Private key to log in with; None: its own one, in its folder.")
+    folder: str = Field("", description="Where everything is kept there; made absolute at the first contact.")
+    plugins: list[str] = []
+    models: list[str] = Field([], description='Of the user\'s models, by kind/name with *: ["checkpoint/dream*"].')
+    devices: list[str] = Field(["auto"], description="As in the settings: cuda:0 ...")
+    rule: Rule = Rule()
+    idle_minutes: float = Field(30, ge=0, description="Without a job for so long, it stops itself; 0: never.")
+    rented: Rented | None = None
+    on: bool = Field(False, description="Whether the server is to keep a connection to it.")
+
+
+class State(BaseModel):
+    """How a machine is, as told by whoever holds the connection to it."""
+
+    state: Literal["connecting", "preparing", "connected", "lost", "failed", "off"] = "off"
+    step: str = Field("", description="What is being done just now, for people.")
+    error: dict[str, Any] | None = Field(None, description="Why it is lost or failed, as errors are sent to clients.")
+    since: float = Field(0, description="Of this state: seconds since 1970.")
+    seen: float = Field(0, description="When the machine was last heard of: seconds since 1970.")
+    round_trip_seconds: float | None = None
+    devices: dict[str, dict[str, Any]] = Field(
+        {}, description="By device without the machine's name: title, free_bytes, total_bytes (None: nobody says)."
+    )
+    workers: list[dict[str, Any]] = Field([], description="plugin, device, pid there.")
+
+
+class Records:
+    """The machines of one data folder."""
+
+    def __init__(self, data: Path):
+        self.folder = data / "remotes"
+
+    def names(self) -> list[str]:
+        return sorted(path.parent.name for path in self.folder.glob("*/record.json"))
+
+    def of(self, name: str) -> Path:
+        """The folder of one machine: record.json, state.json, key, key.pub."""
+        return self.folder / name
+
+    def read(self, name: str) -> Remote:
+        """Raises NotFound."""
+        try:
+            return Remote.model_validate_json((self.of(name) / "record.json").read_text("utf-8"))
+        except FileNotFoundError:
+            text = f"there is no machine {name[:100]!r}.{meant_or_known(name, self.names())}"
+            raise NotFound(text, hint="python3 server.py deploy list") from None
+
+    def write(self, record: Remote) -> None:
+        self._replace(self.of(record.name) / "record.json", record)
+
+    def state(self, name: str) -> State:
+        try:
+            return State.model_validate_json((self.of(name) / "state.json").read_text("utf-8"))
+        except FileNotFoundError:
+            return State()
+
+    def write_state(self, name: str, state: State) -> None:
+        self._replace(self.of(name) / "state.json", state)
+
+    def _replace(self, path: Path, value: BaseModel) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
+        new.write_text(value.model_dump_json(indent=1), "utf-8")
+        new.replace(path)
+
+
+def device_of(remote: str, device: str) -> str:
+    """What the server calls a machine's device: gpu1/cuda:0."""
+    return f"{remote}/{device}"
+
+
+def changed(state: State, **columns: Any) -> State:
+    """`state` with `columns`; `since` is now if it is another state than before."""
+    new = state.model_copy(update=columns)
+    return new if new.state == state.state else new.model_copy(update={"since": time.time()})
