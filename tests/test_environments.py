@@ -315,6 +315,7 @@ def test_committed_locks_belong_to_their_requirements():
         ROOT / "requirements-test.txt",
         environments.WORKER,
         environments.NODE,
+        environments.RAY,
     ]:
         header = requirements.with_suffix(".lock").read_text().splitlines()[0]
         assert header.endswith(f"inputs {environments.digest([requirements])}"), f"lock {requirements.name} again"

@@ -26,6 +26,7 @@ __all__ = ["InstallError", "ensure", "ensure_lock", "lock", "lock_repository", "
 
 WORKER = ROOT / "worker-requirements.txt"
 NODE = ROOT / "clients" / "web" / "node-requirements.txt"
+RAY = ROOT / "core" / "remote" / "ray-requirements.txt"
 UNPACKED = 2.0  # bytes on disk for a byte fetched, bytecode included: 5.6 GB for torch's 2.85 GB
 COMPILED = f"compiled-{importlib.util.MAGIC_NUMBER.hex()}"  # a file in an environment all of whose byte code we made
 Say = Callable[[str], None]
@@ -98,11 +99,11 @@ def lock(plugin_dir: Path, keep: bool = False, build: bool = True) -> Path:
 
 
 def lock_repository() -> list[Path]:
-    """Write the lock files of the server, the tests, the bare worker and Node."""
+    """Write the lock files of the server, the tests, the bare worker, Node and Ray."""
     server, tests = ROOT / "requirements.lock", ROOT / "requirements-test.lock"
     compile_lock([server.with_suffix(".txt")], server)
     compile_lock([tests.with_suffix(".txt")], tests, "--constraints", str(server))
-    alone = [WORKER.with_suffix(".lock"), NODE.with_suffix(".lock")]
+    alone = [WORKER.with_suffix(".lock"), NODE.with_suffix(".lock"), RAY.with_suffix(".lock")]
     for path in alone:
         compile_lock([path.with_suffix(".txt")], path)
     return [server, tests, *alone]
