@@ -26,6 +26,24 @@ ATTACKER = """
         def turn(self, image: Image) -> Image:
             return image.rotate(90, expand=True)
 
+        @job()
+        def pry(self, text: Text, ctx: Context) -> Json:
+            # What only programs may ask for: other results of the owner, other jobs, lineage, values kept.
+            from core.library.children import Artifact
+
+            other = Artifact("x", "text", text)
+            tried = {
+                "read": lambda: ctx.read(other), "submit": lambda: ctx.submit("turn"),
+                "lineage": lambda: ctx.lineage(other), "once": lambda: ctx.once("a", lambda: 1),
+            }
+            told = {}
+            for name, act in tried.items():
+                try:
+                    told[name] = f"did: {act()}"
+                except Exception as error:
+                    told[name] = error.code()
+            return told
+
         @job(light=True)
         def count(self, text: Text) -> Json:
             return len(text)
@@ -123,6 +141,13 @@ print(door.recv(4000).decode())
     secret = "0" * 64
     assert "401" in attempt(ask.format(f"/blobs/{secret}", "guessed")).splitlines()[0]
     assert "404" in attempt(ask.format("/api/v1/jobs", "guessed")).splitlines()[0]
+
+
+def test_a_job_that_is_no_program_gets_nothing_of_its_owner_but_its_inputs(server):
+    with server.client() as client:
+        secret = client.upload("a secret of the owner", kind="text").record["sha256"]
+        told = client.run("pry", text=client.upload(secret, kind="text"))[0].text()
+    assert json.loads(told) == {"read": "unknown_artifact", "submit": "forbidden", "lineage": "forbidden", "once": "forbidden"}
 
 
 def test_nothing_outside_can_be_written(server, attempt):

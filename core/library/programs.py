@@ -10,7 +10,7 @@ import pydantic
 import socketio
 from pydantic import Field
 
-from core.errors import Cancelled, Conflict, InvalidParams
+from core.errors import Cancelled, Conflict, Forbidden, InvalidParams
 from core.jobs import TERMINAL, Row, Store, Transaction, now
 from core.library import plain
 from core.library.catalogue import Catalogue
@@ -107,14 +107,17 @@ class Programs:
             self._bind(handler.__name__, handler)
 
     def _bind(self, event: str, handler: Callable[[Run, Row], Row]) -> None:
-        """Let workers ask something about a job that they run."""
+        """Let workers ask something about a program that they run."""
 
         def answer(sid: str, message: Any = None, *rest: Any) -> Row:
             def act() -> Row:
                 plain.check(message)
-                if run := self._pool.run_of(sid, plain.mapping(message)):
-                    return handler(run, message)
-                raise Cancelled("the job was cancelled, or runs elsewhere.")
+                run = self._pool.run_of(sid, plain.mapping(message))
+                if run is None:
+                    raise Cancelled("the job was cancelled, or runs elsewhere.")
+                if not run.job["program"]:  # its worker may be on a machine of somebody else
+                    raise Forbidden(f"{run.job['name']} is no program.", hint="Announce it with @job(program=True).")
+                return handler(run, message)
 
             return plain.answer(event, act)
 

@@ -64,13 +64,14 @@ class Door:
         return worker
 
     def _read(self, sha256: str) -> flask.Response:
-        """Bytes that one of the worker's jobs may see: its inputs, and what belongs to its owner."""
+        """Bytes that one of the worker's jobs may see: its inputs; of a program, also what belongs to its owner."""
         worker = self._worker()
         runs, calls = list(worker.runs.values()), list(worker.calls.values())
         messages = [run.message for run in runs if run.message] + [message for message, _ in calls]
         given = {item["sha256"] for each in messages for items in each["inputs"].values() for item in items}
+        owners = {run.job["owner"] for run in runs if run.job["program"]}
         rows = [] if sha256 in given else self._store.all("SELECT owner FROM artifacts WHERE sha256 = ?", sha256)
-        if sha256 not in given and {row["owner"] for row in rows}.isdisjoint(run.job["owner"] for run in runs):
+        if sha256 not in given and {row["owner"] for row in rows}.isdisjoint(owners):
             raise UnknownArtifact(f"no job of this worker may see {sha256[:100]!r}.")
         return flask.send_file(self._blobs.path(sha256), "application/octet-stream")
 
