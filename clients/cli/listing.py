@@ -153,6 +153,7 @@ def tell(found: Job) -> None:
                 and f"{row.get('children_ended') or 0} of {row['children']} ended: jobs --parent {row['id']}",
             ),
             ("submitted", times),
+            ("on", device_of(row)),
             ("session", row["session"]),
             ("priority", row["priority"]),
             *((f"  {name}", show.value(content)) for name, content in row["params"].items()),
@@ -160,6 +161,11 @@ def tell(found: Job) -> None:
             *(("output", f"{output.id}  {show.artifact(output.record)}") for output in found.outputs),
         ]
     )
+
+
+def device_of(row: dict[str, Any]) -> str:
+    """The device that runs a job or ran it last, gpu1/cuda:0 of the machine gpu1; "" of a program."""
+    return (row.get("worker") or "").partition("@")[2].replace("side", "")
 
 
 def waits_for(row: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from clients.cli import show
 from clients.cli.base import Command, wants_json
+from clients.cli.listing import device_of
 from clients.python import Client, ServerError
 from clients.python.stable_core import TERMINAL
 
@@ -162,7 +163,7 @@ class Board:
         for column in range(4):
             grid.add_column(no_wrap=True, overflow="ellipsis", width=max(10, width - 78) if column == 3 else None)
         for row in self._running:
-            now = self._progress.get(row["id"], {})
+            now, device = self._progress.get(row["id"], {}), device_of(row)
             step, total = now.get("step") or 0, now.get("total") or 0
             phase = now.get("phase") or "running"
             if row.get("children"):
@@ -170,7 +171,7 @@ class Board:
             left = f", {show.seconds(now['eta_seconds'])} left" if now.get("eta_seconds") else ""
             count = f"{step:g}/{total:g}" if total > 1 else ""
             grid.add_row(
-                show.text(row["name"], "cyan"),
+                show.text(f"{row['name']}  {device}" if "/" in device else row["name"], "cyan"),
                 ProgressBar(total=total or None, completed=step, width=20, complete_style="cyan"),
                 show.text(f"{phase} {count}{left}"), show.text(prompt_of(row), "dim"),
             )  # fmt: skip

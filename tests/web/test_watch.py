@@ -210,6 +210,7 @@ def test_a_failed_job_says_why_calmly_and_is_opened_in_its_form(server, client, 
     dialog = page.get_by_role("dialog", name="Why fail failed")
     expect(dialog).to_contain_text("invalid_params")
     expect(dialog).to_contain_text("Looked everywhere.")
+    expect(dialog).to_contain_text("Ran oncpu")
     dialog.get_by_role("button", name="Retry").click()
     wait_until(lambda: len([each for each in client.jobs(limit=20) if each.record["name"] == "demo.fail"]) == 2)
     ended(page, "There is no such colour.").get_by_role("button", name="Open in").click()

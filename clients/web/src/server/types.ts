@@ -122,6 +122,8 @@ export interface JobRecord {
   started?: number;
   finished?: number;
   attempt: number;
+  /** plugin@device, of the last one that ran it. */
+  worker?: string | null;
   cancel?: "discard" | "keep";
   error?: ErrorBody | null;
   outputs?: string[];

@@ -28,5 +28,11 @@ export function duration(seconds: number): string {
 /** "make larger" of "plugin.make_larger". */
 export const jobTitle = (name: string): string => name.slice(name.indexOf(".") + 1).replaceAll("_", " ");
 
+/** The device that ran a job: "gpu1/cuda:0" of the machine gpu1; "" for none, and for programs. */
+export const deviceOf = (worker: string | null | undefined): string => {
+  const device = worker?.slice(worker.indexOf("@") + 1) ?? "";
+  return device === "side" ? "" : device;
+};
+
 /** What a plugin names as an address, where it is one of the web: nothing else may become a link. */
 export const webAddress = (text: string | undefined): string | undefined => (/^https?:/.test(text ?? "") ? text : undefined);

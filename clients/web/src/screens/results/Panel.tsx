@@ -9,7 +9,7 @@ import { useServer } from "../../server/store";
 import type { ArtifactRecord, JobRecord } from "../../server/types";
 import { useAsked } from "../../ui/asked";
 import { CopyButton } from "../../ui/CopyButton";
-import { duration, moment, size, jobTitle } from "../../ui/format";
+import { deviceOf, duration, moment, size, jobTitle } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
 import type { Relative } from "./lineage";
 import css from "./Panel.module.css";
@@ -40,7 +40,7 @@ export function Panel({ artifact, onClose }: { artifact: ArtifactRecord; onClose
         {facts.width && <Value name="Size">{facts.width} × {facts.height}, {size(artifact.size_bytes)}</Value>}
         {!facts.width && <Value name="Size">{size(artifact.size_bytes)}</Value>}
         {Object.entries(facts).filter(isSimple).map(([name, value]) => <Value key={name} name={words(name)}>{String(value)}</Value>)}
-        <Value name="Made">{moment(artifact.created)}{job && took(job)}</Value>
+        <Value name="Made">{moment(artifact.created)}{job && took(job)}{job && where(job)}</Value>
         <Value name="Session">{artifact.session}</Value>
         <Value name="Id"><code title={artifact.id}>{artifact.id}</code><CopyButton text={artifact.id} what="the id" /></Value>
       </dl>
@@ -56,6 +56,8 @@ export function Panel({ artifact, onClose }: { artifact: ArtifactRecord; onClose
 
 const took = ({ metrics }: JobRecord): string =>
   typeof metrics?.total_seconds === "number" ? `, in ${duration(metrics.total_seconds)}` : "";
+
+const where = ({ worker }: JobRecord): string => (deviceOf(worker) ? `, on ${deviceOf(worker)}` : "");
 
 function Value({ name, children }: { name: string; children: React.ReactNode }) {
   return <div><dt>{name}</dt><dd>{children}</dd></div>;

@@ -10,7 +10,7 @@ import type { JobRecord, LogLine } from "../../server/types";
 import { CopyButton } from "../../ui/CopyButton";
 import { Dialog } from "../../ui/Dialog";
 import { retry } from "../../app/jobs";
-import { jobTitle } from "../../ui/format";
+import { deviceOf, jobTitle } from "../../ui/format";
 import css from "./Details.module.css";
 
 
@@ -32,6 +32,7 @@ export function Details({ job, onClose }: { job: JobRecord; onClose: () => void 
       <dl className={css.facts}>
         <div><dt>Error</dt><dd>{error?.code}</dd></div>
         <div><dt>Job</dt><dd>{job.id}</dd></div>
+        {deviceOf(job.worker) && <div><dt>Ran on</dt><dd>{deviceOf(job.worker)}</dd></div>}
         <div><dt>Attempts</dt><dd>{job.attempt}</dd></div>
       </dl>
       <h3>What it said</h3>

@@ -6,7 +6,7 @@ import { Link } from "wouter";
 
 import { useServer, wantOutputs } from "../../server/store";
 import type { ArtifactRecord, JobRecord } from "../../server/types";
-import { duration, jobTitle } from "../../ui/format";
+import { deviceOf, duration, jobTitle } from "../../ui/format";
 import { isPicture, thumbnailUrl } from "../../ui/pictures";
 import { useNow } from "../../ui/useNow";
 import { extend } from "../../app/intents";
@@ -25,12 +25,14 @@ export const RunningCard = memo(function RunningCard({ job, parts }: { job: JobR
   const type = useServer((server) => server.catalogue[name]);
   useEffect(() => wantOutputs(id), [id]);
   const said = summary(job, type);
+  const device = deviceOf(job.worker);
   return (
     <article className={css.card} aria-labelledby={`running-${id}`}>
       <Media job={job} part={parts?.find(({ state }) => state === "running")?.id} />
       <div className={css.body}>
         <header>
           <h3 id={`running-${id}`}>{jobTitle(name)}</h3>
+          {device.includes("/") && <span className={css.session} title={`On ${device}`}>{device}</span>}
           <span className={css.session} title={`Session ${session}`}>{session}</span>
         </header>
         {said && <p className={css.summary} title={said}>{said}</p>}
