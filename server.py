@@ -24,6 +24,7 @@ from core.library.exports import Exports
 from core.library.following import Following
 from core.library.light import Light
 from core.library.logs import Logs
+from core.library.machines import Machines
 from core.library.programs import Programs
 from core.library.queue import Queue
 from core.library.reuse import Reuse
@@ -87,9 +88,13 @@ class Server:
             self.library.lineage,
         )  # fmt: skip
         self.detached = Detached(config, self.store, self.catalogue, self.pool, blobs, self.sio)
+        self.machines = Machines(
+            config, self.store, self.catalogue, self.pool, self.memory, self.detached, self.sio, self.token,
+            run_blocking,
+        )  # fmt: skip
         self.plugins = Plugins(config, self.catalogue, self.store, self.scheduler, self.pool, self.sio, run_blocking)
         self.plugins.note = self.logs.of_plugin
-        for part in (following, self.library, self.queue, light, self.detached, self.logs, self.plugins):
+        for part in (following, self.library, self.queue, light, self.detached, self.machines, self.logs, self.plugins):
             for handler in part.handlers:
                 self.api.bind(handler)
 
@@ -103,7 +108,7 @@ class Server:
         self.unfinished = self.scheduler.recover(self.detached.restore())
         self.pool.url = self.address
         self.sio.start_background_task(serving.serve, listener, self.app, self.config.async_mode)
-        often = ((0.2, self.watchdog.watch), (0.5, self.plugins.look), (0.5, self.logs.keep))
+        often = ((0.2, self.watchdog.watch), (0.5, self.plugins.look), (0.5, self.logs.keep), (0.5, self.machines.look))
         for seconds, function in (*often, (5, self._maintain), (5, self.library.maintain)):
             self.sio.start_background_task(serving.repeat, self, seconds, function)
 
@@ -114,6 +119,7 @@ class Server:
     def stop(self) -> None:
         self.running = False
         self.bridges.stop()
+        self.machines.stop()
         self.pool.stop()
         self._maintain()
         self.logs.keep()

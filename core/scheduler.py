@@ -16,13 +16,16 @@ from core.library.checking import Checked, check_all
 from core.library.converting import insert
 from core.library.families import cancel_children, cancel_family
 from core.library.inputs import Inputs, References
+from core.library.placing import Some, first
 from core.library.ranks import rank_of_new
 from core.library.waiting import After, settle
 from core.ops.config import Config
 
 LOOK_AHEAD = 4  # ranks that a warm job may overtake
 CONVERTER = dict.fromkeys(("id", "client_ref", "key", "extends")) | {"hold": False, "fresh": False}  # what is its own
-GLANCE = "id, name, plugin, class, rank, warmth, queued, attempt, alone, low_memory"  # what decides who runs next
+GLANCE = (
+    "id, name, plugin, priority, class, rank, warmth, queued, attempt, alone, low_memory"  # this decides who is next
+)
 
 
 class Scheduler:
@@ -117,20 +120,20 @@ class Scheduler:
             tx.insert("waits", {"job": row["id"], "needs": other})
         return row
 
-    def next(self, plugin: str, program: bool, warm: str | None) -> Row | None:
-        """The queued job (or program) that a worker with the model `warm` should run now."""
+    def next(self, plugin: str, program: bool, warm: str | None, some: Some | None = None) -> Row | None:
+        """The queued job (or program) that a worker with the model `warm` should run now, of all or of `some`."""
         queued = f"SELECT {GLANCE} FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? AND reuse IS NULL"
-        near = self._store.all(f"{queued} ORDER BY class, rank LIMIT ?", plugin, program, LOOK_AHEAD)
+        near = self._store.all(*first(LOOK_AHEAD, some, queued, plugin, program))
         for row in near:
             overtakes = row["class"] == near[0]["class"] and row["rank"] < near[0]["rank"] + LOOK_AHEAD
             if row["warmth"] == warm and overtakes:
                 return row
         return next(iter(near), None)
 
-    def queued(self, plugin: str, program: bool) -> int:
+    def queued(self, plugin: str, program: bool, some: Some | None = None) -> int:
         """How many jobs (or programs) of a plugin are queued, counted up to a few."""
-        queued = "SELECT id FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ? LIMIT 16"
-        return len(self._store.all(queued, plugin, program))
+        queued = f"SELECT {GLANCE} FROM jobs WHERE state = 'queued' AND plugin = ? AND program = ?"
+        return len(self._store.all(*first(16, some, queued, plugin, program)))
 
     def end(
         self, job: str, state: str, *, states: tuple[str, ...] = ("running",),

@@ -5,7 +5,6 @@ makes a lease; every message about the job carries it, and what carries another 
 
 import contextlib
 import logging
-import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -21,13 +20,13 @@ from core.library.children import SIDE
 from core.library.exports import EXPORTED
 from core.library.fair import Pause
 from core.library.inputs import look_up
+from core.library.placing import Placing
 from core.library.plain import NAMESPACE
-from core.library.results import Output, outcome
+from core.library.results import add_outputs, outcome
 from core.library.runs import Run, Worker
 from core.ops import processes
 from core.ops.config import Config
 from core.ops.memory import Memory
-from core.ops.processes import LocalProcess
 from core.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -45,6 +44,7 @@ class Pool:
         self._config, self._store, self._catalogue, self._scheduler = config, store, catalogue, scheduler
         self._memory, self.blobs, self._sio, self.devices = memory, blobs, sio, devices
         self._tell, self._exported = tell, exported
+        self.placing = Placing(devices, config.pool == "ray")
         self.workers: dict[str, Worker] = {}  # by token
         self.leave: Callable[[str, str, list[str]], None]  # what becomes of a program that gathers; set by Programs
         self.look: Callable[[set[str]], None] = lambda plugins: None  # for jobs that need not run; set by Reuse
@@ -81,16 +81,18 @@ class Pool:
             return
         mine = {worker.device: worker for worker in list(self.workers.values()) if worker.plugin == plugin}
         pause = Pause()
-        starting = sum(not worker.ready for worker in mine.values() if worker.device != SIDE)
-        for device in dict.fromkeys([*self.devices, *mine, SIDE]):
-            if device not in mine and self._scheduler.queued(plugin, device == SIDE) > starting * (device != SIDE):
-                row = self._scheduler.next(plugin, device == SIDE, None)
+        ours = [worker for worker in mine.values() if worker.device != SIDE and not worker.process.detached]
+        starting = sum(not worker.ready for worker in ours)
+        for device, some in self.placing.offers(info, mine, self.workers):
+            side = device == SIDE
+            if device not in mine and self._scheduler.queued(plugin, side, some) > starting * (not side):
+                row = self._scheduler.next(plugin, side, None, some)
                 if row and self._memory.room(row, device, None, list(self.workers.values())):
                     self.start(plugin, device)
                     starting += 1
             while (worker := mine.get(device)) and worker.ready and not worker.full:
                 pause()
-                row = self._scheduler.next(plugin, device == SIDE, worker.warm)
+                row = self._scheduler.next(plugin, side, worker.warm, some)
                 if not row or not self._accepts(worker, row):
                     break
                 if not self._memory.room(row, device, worker, list(self.workers.values())):
@@ -112,12 +114,9 @@ class Pool:
             mine = [each for each in self.workers.values() if (each.plugin, each.device) == (plugin, device)]
             if any(not each.ended_by_us for each in mine):
                 return
-            info, data = self._catalogue.plugins[plugin], self._config.data
-            token, log = secrets.token_urlsafe(24), data / "logs" / f"{plugin}-{device.replace(':', '')}.log"
-            settings = processes.settings(self._config, self._catalogue, info)
-            settings |= {"url": self.url, "token": token, "device": device}
+            info = self._catalogue.plugins[plugin]
             try:
-                process = LocalProcess(info.python, settings, log)
+                token, process = processes.start(self._config, self._catalogue, info, device, self.url)
             except OSError as error:
                 return self.refuse(plugin, f"its worker cannot be started: {error}.")
             self.workers[token] = Worker(plugin, device, process, time.monotonic())
@@ -207,7 +206,7 @@ class Pool:
 
             def store(tx: Transaction) -> str | None:
                 row = tx.leased(run.job["id"], run.lease)
-                self._add_outputs(tx, run, said.outputs)
+                add_outputs(tx, run, said.outputs)
                 return row["cancel"]
 
             with contextlib.suppress(Conflict):
@@ -228,7 +227,7 @@ class Pool:
             cancel = tx.leased(job, run.lease)["cancel"]
             outputs = [] if cancel == "discard" else said.outputs
             tx.remove_artifacts(tx.all("SELECT * FROM artifacts WHERE job = ? AND idx >= ?", job, len(outputs)))
-            self._add_outputs(tx, run, outputs)
+            add_outputs(tx, run, outputs)
             if cancel or said.state == "cancelled":
                 return {"state": "cancelled", "error": Cancelled("the job was cancelled.", job=job).wire()}
             return {}
@@ -252,14 +251,6 @@ class Pool:
         if any(output.kind in EXPORTED for output in said.outputs):
             self._exported(row, self._store.outputs(job))
         return True
-
-    def _add_outputs(self, tx: Transaction, run: Run, outputs: list[Output]) -> None:
-        parents = [artifact["id"] for items in run.message["inputs"].values() for artifact in items]
-        for output in outputs:
-            found = "SELECT id AS source, name FROM artifacts WHERE id = ? AND owner = ?"
-            source = output.source and tx.one(found, output.source, run.job["owner"])
-            row = output.row(run.job, now()) | (source or {"name": None})
-            tx.add_artifact(row, [source["source"]] if source else parents)
 
     def _stop_running(self, row: Row) -> None:
         for worker in list(self.workers.values()):

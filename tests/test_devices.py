@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from core.library import usage
-from core.ops import devices, environments, memory
+from core.ops import devices, environments
 from core.ops.config import Config
 from tests.serving import ROOT
 
@@ -105,4 +105,6 @@ def test_the_memory_of_cards_is_not_taken_for_that_of_the_machine(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "torch", Torch)
     assert usage.used_bytes("xpu:0") == 7 and usage.Peak("xpu:0").bytes() == 9
-    assert memory.free_bytes("xpu:0") is None and memory.free_bytes("cpu") > 0
+    assert devices.memory("xpu:0") == (None, None)
+    free, total = devices.memory("cpu:1")
+    assert 0 < free < total

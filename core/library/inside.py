@@ -1,25 +1,60 @@
-"""How a worker in a sandbox reaches the server: through a Unix socket, also for the bytes of inputs and results.
+"""How a worker in a sandbox or on another machine reaches the server: through a Unix socket, also for the bytes of
+inputs and results.
 
-It sees neither the network nor the folder of results, so nothing that is not for one of its jobs."""
+It sees neither the server's network nor the folder of results, so nothing that is not for one of its jobs."""
 
+import contextlib
+import hashlib
 import http.client
+import io
 import json
+import os
 import socket
+import sys
+import time
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from core.artifacts import Blobs
-from core.errors import from_wire
+from core.errors import Internal, from_wire
 
 ANSWER_SECONDS = 60
+CACHE_BYTES = 4_000_000_000
+LONG_ADDRESS = 100  # bytes; the system takes 107, or 103
 
 
-def dial(path: str) -> socket.socket:
-    """A connection to the server; raises OSError."""
+def dial(door: str) -> socket.socket:
+    """A connection to the server; raises OSError. `door` is a Unix socket, or a file that holds HOST:PORT."""
+    if os.path.isfile(door):
+        host, _, port = Path(door).read_text("utf-8").strip().rpartition(":")
+        try:
+            return socket.create_connection((host, int(port)), ANSWER_SECONDS)
+        except ValueError as error:
+            raise OSError(f"{door} holds no HOST:PORT") from error
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(ANSWER_SECONDS)
-    connection.connect(path)
+    try:
+        with short(Path(door)) as address:
+            connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
     return connection
+
+
+@contextlib.contextmanager
+def short(path: Path) -> Iterator[str]:
+    """An address for a Unix socket, whose path may be longer than that: the system may have a shorter name for it."""
+    if sys.platform != "linux" or len(os.fsencode(path)) < LONG_ADDRESS:
+        yield str(path)
+        return
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{folder}/{path.name}"
+    finally:
+        os.close(folder)
 
 
 def blobs(settings: dict[str, Any]) -> Blobs:
@@ -29,31 +64,109 @@ def blobs(settings: dict[str, Any]) -> Blobs:
 
 
 class Distant(Blobs):
-    """Blobs that the server reads and stores."""
+    """Blobs that the server reads and stores.
+
+    On another machine (`detached` in the settings) what was read or written is also kept in the folder `cache`, the
+    last `cache_bytes` of it, and while the server cannot be reached, it is waited for: the job has run, and the server
+    knows who has it."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]):
         super().__init__(folder)
         self._door, self._token = settings["door"], settings["token"]
+        self._patient = bool(settings.get("detached"))
+        cache = settings.get("cache")
+        self._cache = Cache(Path(cache), settings.get("cache_bytes") or CACHE_BYTES) if cache else None
 
     def read(self, sha256: str) -> bytes:
-        return self._ask("GET", f"/blobs/{sha256}")
+        data = self._cache and self._cache.read(sha256)
+        if data is None:
+            data = self._ask("GET", f"/blobs/{sha256}")
+            if self._cache:
+                self._cache.keep(sha256, data)
+        return data
 
     def size(self, sha256: str) -> int:
         return len(self.read(sha256))
 
     def write(self, data: bytes) -> str:
-        return self._ask("PUT", "/blobs", data).decode()
+        sha256 = self._ask("PUT", "/blobs", data).decode()
+        if self._cache:
+            self._cache.keep(sha256, data)
+        return sha256
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """Raises the error that the server answers with."""
-        connection = http.client.HTTPConnection("localhost")
-        connection.sock = dial(self._door)
-        try:
-            connection.request(method, path, body, {"Authorization": f"Bearer {self._token}"})
-            answer = connection.getresponse()
-            data = answer.read()
-        finally:
-            connection.close()
-        if answer.status != 200:
+        pause = 0.2
+        while True:
+            try:
+                status, data = self._try(method, path, body)
+                break
+            except (OSError, http.client.HTTPException) as error:
+                if not self._patient:
+                    raise
+                print(f"{self._door}: {error}; trying again", file=sys.stderr, flush=True)
+            time.sleep(pause)
+            pause = min(pause * 2, 5)
+        if status != 200:
             raise from_wire(json.loads(data)["error"])
         return data
+
+    def _try(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = dial(self._door)
+        headers = {"Authorization": f"Bearer {self._token}"}
+        if body is not None:  # sent in pieces, each with its own time: all of it may take long
+            headers["Content-Length"] = str(len(body))
+        try:
+            connection.request(method, path, body and io.BytesIO(body), headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
+
+
+class Cache:
+    """Files named by the sha256 of their content, the last that were used, up to `most` bytes. Several processes may
+    share the folder. What the disk has no room for is not kept."""
+
+    def __init__(self, folder: Path, most: int):
+        self._folder, self._most = folder, most
+
+    def read(self, sha256: str) -> bytes | None:
+        path = self._folder / sha256
+        try:
+            data = path.read_bytes()
+            os.utime(path)
+        except OSError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == sha256 else None
+
+    def keep(self, sha256: str, data: bytes) -> None:
+        """Raises Internal if `data` is something else."""
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise Internal(f"what should be {sha256} came as something else.", hint="Retry the job.")
+        if len(data) > self._most:
+            return
+        new = self._folder / f".{uuid.uuid4().hex}"
+        with contextlib.suppress(OSError):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            try:
+                new.write_bytes(data)
+                new.replace(self._folder / sha256)
+            finally:
+                new.unlink(missing_ok=True)
+            self._forget()
+
+    def _forget(self) -> None:
+        """What was not used for longest, and what dead processes have left half-written."""
+        found = []
+        for path in self._folder.iterdir():
+            with contextlib.suppress(OSError):  # another process has forgotten it just now
+                said = path.stat()
+                found.append((said.st_mtime, said.st_size, path))
+        size = sum(each for _, each, _ in found)
+        for _, each, path in sorted(found):
+            if size <= self._most:
+                break
+            path.unlink(missing_ok=True)
+            size -= each

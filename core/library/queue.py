@@ -1,21 +1,20 @@
 """What people do with jobs after submitting them: look, retry, hold, reorder, pause. Handlers, bound by the API."""
 
-import json
 from typing import Any, Literal
 
 from pydantic import StrictBool
 
 from core.api import Handler, Name
-from core.auth import OWNER, admin_only
+from core.auth import admin_only
 from core.errors import Conflict, InvalidParams
 from core.jobs import TERMINAL, Row, Store, Transaction, now, wire
 from core.library.catalogue import Catalogue
 from core.library.extending import in_place
 from core.library.families import family
 from core.library.forecast import place
+from core.library.machines import about_worker
 from core.library.moving import beside, to_end
 from core.library.ranks import edge
-from core.library.runs import Worker
 from core.library.waiting import release, waits_for
 from core.scheduler import Scheduler
 from core.workers import Pool
@@ -149,16 +148,5 @@ class Queue:
         return {
             "paused": self._scheduler.paused,
             "queued": queued,
-            "workers": [_about(worker, owner) for worker in list(self._pool.workers.values())],
+            "workers": [about_worker(worker, owner) for worker in list(self._pool.workers.values())],
         } | ({"problem": problem.wire()} if problem else {})
-
-
-def _about(worker: Worker, owner: str) -> Row:
-    """What `owner` may know of it: only the admin is told of the work of others."""
-    about = {key: getattr(worker, key) for key in ("plugin", "device", "ready", "memory_bytes")}
-    about["detached"] = worker.process.detached
-    jobs = [run.job for run in list(worker.runs.values())]
-    if owner != OWNER:
-        return about | {"jobs": [job["id"] for job in jobs if job["owner"] == owner]}
-    about |= {"jobs": [job["id"] for job in jobs], "warm": json.loads(worker.warm or "null")}
-    return about | ({"pid": worker.process.pid} if worker.process.pid else {})

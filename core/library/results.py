@@ -8,7 +8,9 @@ from typing_extensions import NotRequired, TypedDict
 
 from core.artifacts import Blobs
 from core.errors import CODES, InvalidParams, PluginError, TooLarge
+from core.jobs import Transaction, now
 from core.library import plain
+from core.library.runs import Run
 from core.types import KINDS
 
 
@@ -83,3 +85,13 @@ def leases(message: dict[str, Any]) -> list[str]:
     """The jobs that a worker says it knows of."""
     said = message.get("leases")
     return [str(lease) for lease in said] if isinstance(said, list) else []
+
+
+def add_outputs(tx: Transaction, run: Run, outputs: list[Output]) -> None:
+    """Store them as artifacts of the job that runs, made from its inputs, or handed on by it."""
+    parents = [artifact["id"] for items in run.message["inputs"].values() for artifact in items]
+    for output in outputs:
+        found = "SELECT id AS source, name FROM artifacts WHERE id = ? AND owner = ?"
+        source = output.source and tx.one(found, output.source, run.job["owner"])
+        row = output.row(run.job, now()) | (source or {"name": None})
+        tx.add_artifact(row, [source["source"]] if source else parents)

@@ -1,10 +1,12 @@
 """What the server knows of its workers and of the jobs inside them."""
 
+import hashlib
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from core.errors import CoreError
 from core.library.database import Row
+from core.ops import devices
 from core.ops.processes import DetachedProcess, LocalProcess
 
 
@@ -43,7 +45,23 @@ class Worker:
     def full(self) -> bool:
         return self.retired or any(len(self.runs) >= run.concurrency for run in list(self.runs.values()))
 
+    @property
+    def ours(self) -> bool:
+        """Whether another process takes its place when it has ended: not if somebody has started it by hand."""
+        return not self.process.detached or devices.elsewhere(self.device)
+
     def end(self) -> None:
         """Let it unload and end; nobody inside is to blame. Another one is started when it is gone."""
         self.ended_by_us, self.ready = True, False
         self.process.ask_to_end()
+
+
+def hash_of(token: str) -> str:
+    """What is kept of a detached worker's token."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def by_token(workers: dict[str, Worker], token: str) -> Worker | None:
+    """The one of the pool that has it: detached ones are kept by its hash."""
+    worker = workers.get(token)
+    return workers.get(hash_of(token)) if worker is None or worker.process.detached else worker

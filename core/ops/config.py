@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 from core.errors import InvalidParams
 from core.library.apps import ExtraModels
 from core.library.naming import DEFAULT, PLACEHOLDERS, check_pattern
+from core.ops.devices import check as check_devices
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -18,6 +19,23 @@ else:
 
 ROOT = Path(__file__).resolve().parents[2]
 Person = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,50}$")]
+
+
+class Ray(pydantic.BaseModel):
+    """The Ray cluster of `pool = "ray"`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+    address: str = Field(
+        "local", description='"local" starts one on this machine, "auto" joins the one here, "HOST:6379" another.'
+    )
+    num_gpus: float = Field(1, ge=0, description="Of each worker; 0.5 lets two share a card, 0 needs none.")
+    num_cpus: float = Field(1, ge=0, description="Of each worker.")
+    memory_bytes: int = Field(0, ge=0, description="Of each worker; 0 does not ask for any.")
+    max_workers: int = Field(8, ge=1, description="Workers that all plugins have together at most.")
+    idle_seconds: float = Field(60, ge=0, description="A worker without jobs for longer ends.")
+    models: Path | None = Field(
+        None, description="Folder of model files on each node, a share for example; None: as here."
+    )
 
 
 class Config(pydantic.BaseModel):
@@ -64,7 +82,11 @@ class Config(pydantic.BaseModel):
         description="Plugins that run in a sandbox made by bubblewrap: none, those that ask for one (auto), or all.",
     )
     allow_code: bool = Field(False, description="Whether the admin may run Python code as a job, in a sandbox.")
-    devices: list[str] = Field(["auto"], description="Devices to use: auto, or cpu, cuda:0, xpu:0, mps ...")
+    devices: Annotated[list[str], AfterValidator(check_devices)] = Field(
+        ["auto"], description="Devices to use: auto, or cuda:0, xpu:0, mps, cpu; cpu:0 and cpu:1 are two workers."
+    )
+    pool: Literal["local", "ray"] = Field("local", description="Where workers run: here, or on a Ray cluster.")
+    ray: Ray = Field(Ray(), description='That cluster: {"address": "head:6379", "num_gpus": 0.5}.')
     async_mode: Literal["eventlet", "threading"] = Field(
         "eventlet", description="How the server waits for many sockets."
     )
@@ -88,6 +110,9 @@ class Config(pydantic.BaseModel):
         5, ge=0, description="Time a job has to stop by itself before its worker is killed."
     )
     heartbeat_seconds: float = Field(30, gt=0, description="A worker that is silent for longer is killed.")
+    remote_grace_seconds: float = Field(
+        120, gt=0, description="So long a worker on another machine may be cut off before its jobs run elsewhere."
+    )
     stall_seconds: float = Field(600, gt=0, description="A job without progress for longer fails.")
     reserve_bytes: int = Field(0, ge=0, description="Memory of each device that is left to other programs.")
     attempts: int = Field(3, ge=1, description="Times that a job may kill its worker before it fails.")

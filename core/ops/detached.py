@@ -4,7 +4,6 @@
 worker. It is in the pool while it is connected, and for heartbeat_seconds more; after that its jobs run elsewhere, and
 it may come back without them. Whoever connects as a worker, detached or not, is let in here."""
 
-import hashlib
 import secrets
 import time
 from typing import Annotated, Any
@@ -19,13 +18,13 @@ from core.errors import Conflict, CoreError, NotFound
 from core.jobs import Row, Store, Transaction, now
 from core.library import plain
 from core.library.catalogue import Catalogue
-from core.library.runs import Run, Worker
-from core.ops import processes
+from core.library.runs import Run, Worker, by_token, hash_of
+from core.ops import devices, processes, sandbox
 from core.ops.config import Config
 from core.ops.processes import DetachedProcess
 from core.workers import NAMESPACE, Pool
 
-Device = Annotated[str, Field(max_length=20, pattern=r"^(cpu|mps|(cuda|xpu):\d+)$", examples=["cpu", "cuda:0"])]
+Device = Annotated[str, Field(pattern=devices.PATTERN, examples=["cpu", "cuda:0", "gpu1/cuda:0"])]
 
 
 class Detached:
@@ -41,7 +40,8 @@ class Detached:
 
     def attach(self, owner: str, plugin: Name, device: Device) -> Row:
         """Let a worker that you start yourself run the jobs of a plugin on a device, also across restarts of the
-        server. `settings` is the line of JSON that `python -m core.worker` reads; it holds the worker's token."""
+        server. `settings` is the line of JSON that `python -m core.worker` reads; it holds the worker's token. One on
+        another machine (gpu1/cuda:0) reaches the server through `door`, the path of a Unix socket."""
         admin_only(owner, "attach workers")
         info, token = self._catalogue.plugins.get(plugin), secrets.token_urlsafe(24)
         if info is None:
@@ -55,12 +55,14 @@ class Detached:
             if tx.one("SELECT plugin FROM workers WHERE plugin = ? AND device = ?", plugin, device):
                 text = f"a worker of {plugin} on {device} is attached already."
                 raise Conflict(text, hint="Start it again with its settings, or detach it first.")
-            row = {"token_sha256": _hash(token), "plugin": plugin, "device": device, "created": now()}
+            row = {"token_sha256": hash_of(token), "plugin": plugin, "device": device, "created": now()}
             tx.insert("workers", row)
 
         self._store.write(change)
         settings = processes.settings(self._config, self._catalogue, info)
-        settings |= {"url": self._pool.url, "token": token, "device": device, "detached": True}
+        settings |= {"url": self._pool.url, "token": token, "device": devices.told(device), "detached": True}
+        if devices.elsewhere(device):
+            settings["door"] = str(sandbox.socket_of(self._config.data).absolute())
         return {"settings": settings, "python": str(info.python)}
 
     def detach(self, owner: str, plugin: Name, device: Device) -> Row:
@@ -102,9 +104,9 @@ class Detached:
     def _connect(self, sid: str, environ: Row, auth: Any) -> None:
         said = plain.mapping(auth)
         token = str(said.get("token"))
-        worker = self._pool.workers.get(token)
-        if worker is None or worker.process.detached:  # those are kept by the hash
-            worker = self._admit(_hash(token), str(said.get("process")))
+        worker = by_token(self._pool.workers, token)
+        if worker is None or worker.process.detached:
+            worker = self._admit(hash_of(token), str(said.get("process")))
         worker.sid, worker.connected, worker.heard = sid, True, time.monotonic()
 
     def _admit(self, key: str, instance: str) -> Worker:
@@ -131,7 +133,3 @@ class Detached:
             if time.monotonic() - worker.heard < self._config.heartbeat_seconds:
                 self._sio.emit("end", to=worker.sid, namespace=NAMESPACE)
             self._sio.disconnect(worker.sid, namespace=NAMESPACE)
-
-
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

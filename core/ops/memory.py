@@ -2,59 +2,21 @@
 
 import logging
 import math
-import os
-import re
 import time
-from pathlib import Path
-
-import psutil
+from collections.abc import Callable
 
 from core.jobs import Row, Store, Transaction
 from core.library.catalogue import Catalogue
 from core.library.children import SIDE
 from core.library.results import Outcome
 from core.library.runs import Run, Worker
+from core.ops import devices
 from core.ops.config import Config
 
 SMALL = 64_000_000  # bytes that are not worth a look
 STAGE_SECONDS = 60  # so long a job waits for the queue of a worker in its way; chains run stage by stage
 LEFT_OVER = 256_000_000  # bytes that a worker may keep after it ran out of memory
-CGROUPS = (  # (limit, use) of the group of processes that the server runs in, version 2 and 1
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
-)
 log = logging.getLogger(__name__)
-
-
-def free_bytes(device: str) -> int | None:
-    """Memory that is free on a device; None where nobody says."""
-    if device.startswith("cuda"):
-        return _free_on_card(int(device.partition(":")[2] or 0))
-    if device.startswith("xpu"):
-        return None
-    free = psutil.virtual_memory().available
-    for limit, used in CGROUPS:
-        try:
-            cache = re.search(r"^inactive_file (\d+)", used.with_name("memory.stat").read_text(), re.MULTILINE)
-            in_use = int(used.read_text()) - (int(cache[1]) if cache else 0)  # the system gives that up at once
-            free = min(free, int(limit.read_text()) - in_use)
-        except (OSError, ValueError):  # there is no such group, or no limit ("max")
-            continue
-    return max(free, 0)
-
-
-def _free_on_card(index: int) -> int | None:
-    import pynvml
-
-    visible = [each for each in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
-    card = visible[index] if index < len(visible) else str(index)  # torch counts what is visible, NVML all
-    try:
-        pynvml.nvmlInit()
-        by_number = pynvml.nvmlDeviceGetHandleByIndex
-        handle = by_number(int(card)) if card.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(card)
-        return pynvml.nvmlDeviceGetMemoryInfo(handle).free
-    except pynvml.NVMLError:
-        return None
 
 
 class Memory:
@@ -64,6 +26,7 @@ class Memory:
         self._config, self._store, self._catalogue = config, store, catalogue
         self._peaks = {(row["job"], row["device"]): row["size_bytes"] for row in store.all("SELECT * FROM peaks")}
         self.held_back: set[str] = set()  # plugins with a job for which there was no room; they are looked at again
+        self.elsewhere: Callable[[str], int | None] = lambda device: None  # free bytes of a device on another machine
 
     def room(self, row: Row, device: str, worker: Worker | None, workers: list[Worker]) -> bool:
         """Whether `row` may run now, on `worker` or on a new one. If not, idle workers are ended, the oldest first; if
@@ -71,12 +34,13 @@ class Memory:
         known = self._catalogue.jobs.get(row["name"])
         need = self._peaks.get((row["name"], device), known.about["memory"] if known else 0)
         more = need - (worker.memory_bytes if worker else 0)
-        elsewhere = worker is not None and worker.process.detached  # whoever has started it knows its machine
-        if more < SMALL or device == SIDE or elsewhere or more <= self._free(device):
+        theirs = worker is not None and not worker.ours  # whoever has started it knows its machine
+        if more < SMALL or device == SIDE or theirs or more <= self._free(device):
             self.held_back.discard(row["plugin"])
             return True
-        ours = [each for each in workers if not each.process.detached]
-        others = [each for each in ours if each.device == device and each is not worker]
+        memory = devices.shared(device)
+        beside = [each for each in workers if devices.shared(each.device) == memory and each is not worker]
+        others = [each for each in beside if each.ours]
         self.held_back.add(row["plugin"])
         if any(each.ended_by_us for each in others):
             return False  # one is on its way out: what it leaves is seen when it is gone
@@ -93,8 +57,11 @@ class Memory:
         return False
 
     def _free(self, device: str) -> float:
-        free = free_bytes(device)
+        free = self.elsewhere(device) if devices.elsewhere(device) else self._here(device)
         return math.inf if free is None else free - self._config.reserve_bytes
+
+    def _here(self, device: str) -> int | None:
+        return devices.memory(device, self._config.torch_backend)[0]
 
     def _goes_on(self, plugin: str) -> bool:
         """Whether a plugin has jobs to run now."""
@@ -113,7 +80,7 @@ class Memory:
         if not said.error or said.error.get("code") != "out_of_memory":
             return False
         grown = worker.memory_bytes - run.memory_bytes
-        if grown > LEFT_OVER and len(worker.runs) == 1 and not worker.process.detached:
+        if grown > LEFT_OVER and len(worker.runs) == 1 and worker.ours:
             worker.end()  # it does not give back what it took
         return not run.job["low_memory"]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ from typing import Any, TextIO
 
 from core.errors import Conflict
 from core.library.catalogue import Catalogue, PluginInfo
-from core.ops import bootstrap, sandbox
+from core.ops import bootstrap, devices, sandbox
 from core.ops.config import ROOT, Config
 
 GONE = -1  # in place of an exit code that nobody can know
@@ -38,6 +39,15 @@ def settings(config: Config, catalogue: Catalogue, plugin: PluginInfo) -> dict[s
         "shipped_models": catalogue.shipped_models(), "fetchable_models": catalogue.fetchable_models(),
         "sandbox": sandbox.about(config.data, plugin),
     }  # fmt: skip
+
+
+def start(
+    config: Config, catalogue: Catalogue, plugin: PluginInfo, device: str, url: str
+) -> "tuple[str, LocalProcess]":
+    """A worker of this machine, and its token. Raises OSError."""
+    token, log = secrets.token_urlsafe(24), config.data / "logs" / f"{plugin.name}-{device.replace(':', '')}.log"
+    known = {"url": url, "token": token, "device": devices.told(device)}
+    return token, LocalProcess(plugin.python, settings(config, catalogue, plugin) | known, log)
 
 
 def end(processes: "list[LocalProcess | DetachedProcess]") -> None:

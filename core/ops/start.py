@@ -51,6 +51,8 @@ def patch() -> None:
 
 def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     """(flags of this command, settings): there is a flag for each setting of Config that is not a list or table."""
+    from pydantic import BaseModel
+
     from core.ops.config import Config
 
     parser = argparse.ArgumentParser(
@@ -68,7 +70,7 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     own = {action.dest for action in parser._actions}
     settings = parser.add_argument_group("settings, each also a key of config.toml")
     for name, field in Config.model_fields.items():
-        if not isinstance(field.default, list | dict):
+        if not isinstance(field.default, list | dict | BaseModel):
             text = f"{field.description} Default: {field.default}".replace("%", "%%")
             allowed = "|".join(map(str, get_args(field.annotation))) if get_origin(field.annotation) is Literal else "X"
             alone = {"nargs": "?", "const": "true", "metavar": "true|false"} if field.annotation is bool else {}

@@ -12,6 +12,7 @@ from core.library.children import until
 from core.library.fair import fairly
 from core.library.runs import Run, Worker
 from core.library.waiting import TIMES, After, wake
+from core.ops import devices
 from core.ops.config import Config
 from core.ops.memory import Memory
 from core.scheduler import Scheduler
@@ -83,7 +84,8 @@ class Watchdog:
         return None
 
     def _is_silent(self, worker: Worker) -> bool:
-        limit = self._config.heartbeat_seconds
+        away = self._config.remote_grace_seconds
+        limit = away if devices.elsewhere(worker.device) else self._config.heartbeat_seconds
         known = worker.connected or worker.process.detached
         return time.monotonic() - worker.heard > (limit if known else max(START_SECONDS, limit))
 

@@ -8,13 +8,22 @@ import uuid
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from core.errors import NotFound
 from core.jobs import Priority
 from core.library.near import meant_or_known
 
-RemoteName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,29}$", examples=["gpu1"])]
+RAY = "ray"  # called so are the devices of a Ray cluster (ray/0), and its state among those of machines
+
+
+def _free(name: str) -> str:
+    if name == RAY:
+        raise ValueError(f"{RAY} is what the Ray cluster is called; choose another name")
+    return name
+
+
+RemoteName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,29}$", examples=["gpu1"]), AfterValidator(_free)]
 
 
 class Rule(BaseModel):

@@ -86,13 +86,16 @@ class JobRecord(Said):
 
 
 class Wait(Said):
-    """One of: a job that is not done, a result that nobody has reviewed, a person who has to do something."""
+    """One of: a job that is not done, a result that nobody has reviewed, a person who has to do something, a machine
+    without which the job does not run."""
 
     job: str | None = None
     state: State | None = Field(None, description="Of the job.")
     artifact: str | None = None
     review: Review | None = None
     person: Literal["release"] | None = None
+    remote: str | None = Field(None, description="The machine.")
+    remote_state: Literal["connecting", "preparing", "connected", "lost", "failed", "off"] | None = None
 
 
 class PlacedJob(JobRecord):
@@ -284,6 +287,68 @@ class AttachAnswer(Answer):
 class DetachAnswer(Answer):
     plugin: str
     device: str
+
+
+class DeviceRecord(Said):
+    name: str = Field(description="cuda:0, cpu ...; gpu1/cuda:0 of the machine gpu1; ray/0 of the Ray cluster.")
+    where: str = Field(description='"here", or the name of the machine; "ray".')
+    state: Literal["idle", "starting", "ready", "away"] = Field(
+        description="No worker is there; none has connected yet; one is there; or its machine is not connected."
+    )
+    title: str
+    free_bytes: int | None = Field(description="Of its memory; null where nobody says.")
+    total_bytes: int | None
+    workers: list[WorkerRecord]
+
+
+class RuleRecord(Said):
+    """Which jobs run on a machine; empty lists stand for all."""
+
+    jobs: list[str] = Field(description="plugin.job, or job, with * for anything.")
+    priorities: list[Priority]
+    when: Literal["prefer", "busy", "only"] = Field(
+        description="Before the devices here; when those have more than they can do; or nowhere else."
+    )
+
+
+class RentedRecord(Said):
+    """In US dollars."""
+
+    provider: str
+    id: str
+    price_per_hour: float
+    spend_limit: float
+    created: float
+    spent: float
+
+
+class RemoteRecord(Said):
+    """A machine that was deployed to, or the Ray cluster (`ray`), which has no plugins, rule and address."""
+
+    name: str
+    state: Literal["connecting", "preparing", "connected", "lost", "failed", "off"]
+    since: float = Field(description="Of this state: seconds since 1970.")
+    seen: float = Field(description="When it was last heard of.")
+    on: bool | None = Field(None, description="Whether the server keeps a connection to it.")
+    plugins: list[str] | None = None
+    rule: RuleRecord | None = None
+    step: str | None = Field(None, description="What is being done just now; this and what follows: for the admin.")
+    error: Problem | None = Field(None, description="Why it is lost or failed.")
+    round_trip_seconds: float | None = None
+    address: str | None = Field(None, description="user@host:port.")
+    idle_minutes: float | None = Field(None, description="Without a job for so long, it stops itself; 0: never.")
+    rented: RentedRecord | None = None
+
+
+class DevicesAnswer(Answer):
+    devices: list[DeviceRecord]
+    remotes: list[RemoteRecord]
+    queued: dict[str, int] = Field(description="Jobs by plugin, counted up to 1,000; plugins without any are left out.")
+
+
+class RemoteAnswer(Answer):
+    name: str
+    on: bool
 
 
 class ArtifactAnswer(Answer):
@@ -588,6 +653,8 @@ ANSWERS: dict[str, type[Answer]] = {  # by the event that is answered
     "queue": QueueAnswer,
     "attach": AttachAnswer,
     "detach": DetachAnswer,
+    "devices": DevicesAnswer,
+    "remote": RemoteAnswer,
     "artifact": ArtifactAnswer,
     "artifacts": ListedArtifactsAnswer,
     "review": ArtifactsAnswer,
@@ -667,6 +734,25 @@ class FetchingEvent(Fetch):
     """How far the fetch of a model is; not stored."""
 
 
+class DeviceState(Said):
+    name: str
+    state: Literal["idle", "starting", "ready", "away"]
+
+
+class RemoteState(Said):
+    name: str
+    state: Literal["connecting", "preparing", "connected", "lost", "failed", "off"]
+    step: str
+
+
+class DevicesEvent(Said):
+    """A device or a worker has come or gone, or a machine is in another state; not stored. `devices` tells more."""
+
+    devices: list[DeviceState]
+    remotes: list[RemoteState]
+    workers: int = Field(description="How many there are.")
+
+
 class NextOutput(Said):
     index: int
     eta_seconds: float | None
@@ -709,6 +795,7 @@ EVENTS: dict[str, type[Said]] = {  # what the server sends
     "package": PackageEvent,
     "models": ModelsEvent,
     "fetching": FetchingEvent,
+    "devices": DevicesEvent,
     "progress": ProgressEvent,
     "preview": PreviewEvent,
     "log": LogEvent,

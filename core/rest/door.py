@@ -1,9 +1,8 @@
-"""What a worker in a sandbox finds at the other end of its Unix socket: Socket.IO, and the bytes of its own jobs."""
+"""What a worker in a sandbox or on another machine finds at the other end of its Unix socket: Socket.IO, and the bytes
+of its own jobs."""
 
-import os
 import shutil
 import socket
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -13,14 +12,15 @@ import socketio
 from core.artifacts import Blobs
 from core.errors import Forbidden, Internal, Unauthorized, UnknownArtifact
 from core.jobs import Row, Store
-from core.library.runs import Worker
+from core.library import inside
+from core.library.runs import Worker, by_token
 from core.ops import sandbox
 from core.ops.config import Config
 from core.rest import errors, serving
 from core.rest.twins import stream
 from core.workers import Pool
 
-RESERVE_BYTES = 1_000_000_000  # of the disk, which workers in sandboxes cannot fill
+RESERVE_BYTES = 1_000_000_000  # of the disk, which workers cannot fill through it
 
 
 class Door:
@@ -36,16 +36,13 @@ class Door:
         self._own.add_url_rule("/blobs", "write", self._write, methods=["PUT"])
 
     def open(self, sio: socketio.Server) -> None:
-        """Listen, where there can be sandboxes."""
-        if self._config.sandbox == "off" or sys.platform != "linux" or not shutil.which("bwrap"):
+        """Listen, where there are such sockets for Python: not on Windows."""
+        if not hasattr(socket, "AF_UNIX"):
             return
         listener, path = socket.socket(socket.AF_UNIX), sandbox.socket_of(self._config.data)
         path.unlink(missing_ok=True)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:  # an address of such a socket has to be short, a path need not be
-            listener.bind(f"/proc/self/fd/{folder}/{path.name}")
-        finally:
-            os.close(folder)
+        with inside.short(path) as address:
+            listener.bind(address)
         path.chmod(0o600)
         listener.listen(1024)
         sio.start_background_task(serving.serve, listener, self, self._config.async_mode)
@@ -56,8 +53,9 @@ class Door:
 
     def _worker(self) -> Worker:
         """Who asks. Raises Unauthorized or Forbidden."""
-        worker = self._pool.workers.get(flask.request.headers.get("Authorization", "").removeprefix("Bearer "))
-        if worker is None or worker.process.detached:
+        token = flask.request.headers.get("Authorization", "").removeprefix("Bearer ")
+        worker = by_token(self._pool.workers, token)
+        if worker is None:
             raise Unauthorized("no worker has this token.")
         if not (worker.runs or worker.calls):
             raise Forbidden("a worker that has no job needs no results.")
