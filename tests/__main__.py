@@ -23,7 +23,8 @@ TEST_LOCK = ROOT / "requirements-test.lock"
 LANES = ["--dist", "loadfile", "--no-loadscope-reorder", "-p", "tests.order", "-n"]
 OF_SERVER, OF_PLUGIN = "4", "2"  # lanes, for two cores: the server's tests mostly wait for processes
 FEW = 10  # files of tests: for so few, more than one lane takes longer to start than it saves
-BESIDE = 2  # plugins are tested at once
+BESIDE = 2  # parts are tested at once: the server's and plugins, later two plugins
+NICE = 10  # how much plugins give way to the server
 MOST_AGAIN = 10  # tests are run again; where more fail, that is not chance
 # The plugin's own packages come first; pytest is appended, so the tests see what the plugin would see.
 PLUGIN_PYTEST = "import sys; sys.path.append(sys.argv.pop(1)); import pytest; sys.exit(pytest.main(sys.argv[1:]))"
@@ -75,28 +76,47 @@ def run_each(parts, options):
 
 
 def run_all(parts, options):
-    """The server's tests first, then plugins, some at once, the one with most tests first; what each has said is shown
-    when it has ended. What has failed is run again when nothing else is."""
+    """The server's tests, beside them plugins' with the processor time that is left, at last two plugins at once, those
+    with most tests first; what each has said is shown when it has ended. What failed is run again when nothing else is.
+    """
     plugins = sorted((plugin for _, plugin, _ in parts if plugin), key=lambda plugin: -len(files_of(plugin)))
-    ended = []
-    if not all(plugin for _, plugin, _ in parts):
-        print("\nserver", flush=True)
-        command = command_of(None)
-        ended.append((command, *run_once([*command, *LANES, OF_SERVER, *options])))
-    commands = [(plugin, command_of(plugin)) for plugin in plugins]
 
-    def test(plugin, command):
-        lanes = [*LANES, OF_PLUGIN] if len(files_of(plugin)) > FEW else []
+    def test(plugin):
+        command, lanes = command_of(plugin), [*LANES, OF_PLUGIN] if len(files_of(plugin)) > FEW else []
+        if not command:
+            return "", None, Counts(failed=1), {}
         with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
             found = run_once([*command, *lanes, *options, str(plugin / "tests")], output)
             output.seek(0)
-            print(f"\n{plugin.name}\n{output.read()}", end="", flush=True)
-        return command, *found
+            return output.read(), command, *found
+
+    def test_server():
+        print("\nserver", flush=True)
+        command = command_of(None)
+        return "", command, *run_once([*command, *LANES, OF_SERVER, *options])
 
     with ThreadPoolExecutor(BESIDE) as pool:
-        ended += pool.map(lambda each: test(*each) if each[1] else (None, Counts(failed=1), {}), commands)
-    for command, counts, failures in ended:
+        ended = [pool.submit(test_server)]
+        pool.submit(prepare, plugins)
+        ended += [pool.submit(test, plugin) for plugin in plugins]
+        try:
+            ended[0].result()
+            for plugin, found in zip(plugins, ended[1:], strict=True):
+                print(f"\n{plugin.name}\n{found.result()[0]}", end="", flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)
+            raise
+    for _, command, counts, failures in (found.result() for found in ended):
         yield again(command, options, counts, failures)
+
+
+def prepare(plugins):
+    """Make all environments while the server's tests begin, which wait for some of them; what this thread starts after
+    that gives way to them."""
+    for plugin in plugins:
+        command_of(plugin)
+    if hasattr(os, "nice"):
+        os.nice(NICE)
 
 
 def files_of(plugin):
