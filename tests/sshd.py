@@ -320,8 +320,10 @@ class Machine:
 
     def _reload(self):
         if getattr(self, "_process", None):
+            starts = lambda: self.log.read_text().count("Server listening on 0.0.0.0")  # noqa: E731
+            before = starts()
             self._process.send_signal(signal.SIGHUP)
-            wait_until(self._answers)
+            wait_until(lambda: starts() > before)
 
     def link_environments(self, folder, *names):
         """Put what .envs here has of these plugins into `folder` there, as links."""
