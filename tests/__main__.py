@@ -81,28 +81,27 @@ def run_all(parts, options):
     """
     plugins = sorted((plugin for _, plugin, _ in parts if plugin), key=lambda plugin: -len(files_of(plugin)))
 
-    def test(plugin):
-        command, lanes = command_of(plugin), [*LANES, OF_PLUGIN] if len(files_of(plugin)) > FEW else []
-        if not command:
-            return "", None, Counts(failed=1), {}
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-            found = run_once([*command, *lanes, *options, str(plugin / "tests")], output)
-            output.seek(0)
-            return output.read(), command, *found
-
     def test_server():
         print("\nserver", flush=True)
         command = command_of(None)
         return "", command, *run_once([*command, *LANES, OF_SERVER, *options])
 
+    def test(plugin):
+        command, lanes = command_of(plugin), [*LANES, OF_PLUGIN] if len(files_of(plugin)) > FEW else []
+        if not command:
+            return f"\n{plugin.name}\n", None, Counts(failed=1), {}
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+            found = run_once([*command, *lanes, *options, str(plugin / "tests")], output)
+            output.seek(0)
+            return f"\n{plugin.name}\n{output.read()}", command, *found
+
     with ThreadPoolExecutor(BESIDE) as pool:
-        ended = [pool.submit(test_server)]
+        ended = [pool.submit(test_server)] if not all(plugin for _, plugin, _ in parts) else []
         pool.submit(prepare, plugins)
         ended += [pool.submit(test, plugin) for plugin in plugins]
         try:
-            ended[0].result()
-            for plugin, found in zip(plugins, ended[1:], strict=True):
-                print(f"\n{plugin.name}\n{found.result()[0]}", end="", flush=True)
+            for found in ended:
+                print(found.result()[0], end="", flush=True)
         except KeyboardInterrupt:
             pool.shutdown(cancel_futures=True)
             raise
