@@ -1,5 +1,13 @@
 """Connections over SSH: whose key the other machine may have, who logs in, and what is wrong if it does not work."""
 
+import asyncio
+import contextlib
+import json
+import os
+import posixpath
+import shlex
+import socket
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,13 +15,16 @@ from typing import Any
 
 import asyncssh
 
+from core.errors import Conflict, CoreError, Forbidden, InvalidParams, Timeout, Unauthorized
 from core.remote.records import Remote
 
 CONNECT_SECONDS = 15
 LOGIN_SECONDS = 30
+ASKING_SECONDS = 300  # to log in, where somebody is asked for a password
 ANSWER_SECONDS = 60
 KEEPALIVE_SECONDS, KEEPALIVES = 3, 2  # a connection that is dead is noticed after 9 s
 PASSWORD = "STABLE_CORE_SSH_PASSWORD"  # the environment variable
+TRIES = 3  # of a passphrase or a password that somebody types
 PROXY = "ssh.runpod.io"  # gives a terminal and nothing else
 SHOWN = 300  # characters of what another machine says
 
@@ -37,34 +48,221 @@ async def connect(record: Remote, login: Login, expected: str | None = None) -> 
     """A connection to a machine that has the record's host key, or `expected` (its fingerprint, SHA256:...) if there is
     none yet; without either it is trusted, as `host_key` tells. Raises CoreErrors: Timeout where it cannot be reached,
     Forbidden where its host key is another one, Unauthorized where it does not let us in."""
-    raise NotImplementedError
+    if record.host.lower().rstrip(".") == PROXY:
+        hint = (
+            "In RunPod's console, under Connect, take the line of `SSH over exposed TCP` (the pod needs port 22/tcp)."
+        )
+        raise Conflict(f"{PROXY} gives a terminal only: nothing can be copied or forwarded through it.", hint=hint)
+    keys = [await _private_key(login)] if login.key else None
+    client = _Client(record, login, expected)
+    try:
+        return await _open(record, client, keys, login)
+    except asyncssh.KeyExchangeFailed as error:
+        if not record.host_key:
+            raise _unreachable(record, f"{error}") from error
+        with contextlib.suppress(asyncssh.Error, OSError, asyncio.TimeoutError):  # which key has it instead?
+            await _open(record.model_copy(update={"host_key": None}), client, None, Login())
+        raise client.refused() from error
+    except asyncssh.HostKeyNotVerifiable as error:
+        raise client.refused() from error
+    except asyncssh.PermissionDenied as error:
+        raise client.not_let_in() from error
+    except (asyncio.TimeoutError, TimeoutError) as error:
+        raise _unreachable(record, f"no answer within {CONNECT_SECONDS} s") from error
+    except socket.gaierror as error:
+        raise _unreachable(record, f"no such host ({error.strerror})") from error
+    except (OSError, asyncssh.Error) as error:
+        said = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        raise _unreachable(record, said) from error
+
+
+async def _open(record: Remote, client: "_Client", keys: list | None, login: Login) -> asyncssh.SSHClientConnection:
+    pinned = [asyncssh.import_public_key(record.host_key)] if record.host_key else []
+    return await asyncssh.connect(
+        record.host, record.port, username=record.user, config=None, known_hosts=(pinned, [], []),
+        client_factory=lambda: client, client_keys=keys if keys or login.agent else None,
+        agent_path=() if login.agent else None, gss_auth=False, gss_kex=False, x509_trusted_certs=None,
+        host_based_auth=False, keepalive_interval=KEEPALIVE_SECONDS, keepalive_count_max=KEEPALIVES,
+        connect_timeout=CONNECT_SECONDS, login_timeout=ASKING_SECONDS if login.ask else LOGIN_SECONDS,
+    )  # fmt: skip
+
+
+class _Client(asyncssh.SSHClient):
+    """What asyncssh asks while it connects."""
+
+    def __init__(self, record: Remote, login: Login, expected: str | None):
+        self._record, self._login, self._expected = record, login, expected
+        self._seen: asyncssh.SSHKey | None = None
+        self._password, self._asked = login.password, 0
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        """Called for a key that is not the pinned one."""
+        self._seen = key
+        return not self._record.host_key and self._expected in (None, key.get_fingerprint())
+
+    def refused(self) -> CoreError:
+        where, seen = _where(self._record), self._seen.get_fingerprint() if self._seen else "one of another type"
+        if not self._record.host_key:
+            hint = "If the fingerprint is right, this is another machine, or somebody between here and there."
+            return Forbidden(f"the host key of {where} is {seen}, not {self._expected}: not connected.", hint=hint)
+        text = (
+            f"{self._record.name} ({where}) has another host key than at the first contact: it was "
+            f"{fingerprint(self._record.host_key)} and is {seen} now. Nothing was sent to it: it may have been made "
+            f"anew, or be another machine that got its address, or somebody between here and there."
+        )
+        return Forbidden(text, hint=f"If you know why: python3 server.py deploy trust {self._record.name}")
+
+    def not_let_in(self) -> CoreError:
+        tried = [f"the key {self._login.key}"] * bool(self._login.key) + ["the agent's keys"] * self._login.agent
+        tried += ["the password"] * bool(self._password)
+        text = f"{_where(self._record)} does not let {self._record.user} in with {' or '.join(tried) or 'nothing'}."
+        hint = f"Is the user right? Other ways: --key FILE, an SSH agent, or a password, asked for or in {PASSWORD}."
+        return Unauthorized(text, hint=hint)
+
+    async def password_auth_requested(self) -> str | None:
+        return await self._next_password()
+
+    def kbdint_auth_requested(self) -> str | None:
+        return "" if self._login.password or self._login.ask else None
+
+    async def kbdint_challenge_received(self, name: str, instructions: str, lang: str, prompts: Any) -> list | None:
+        answers = []
+        for prompt, _ in prompts:
+            if "password" in prompt.lower():
+                answers.append(await self._next_password())
+            else:  # a second factor
+                answers.append(await self._ask(prompt) if self._login.ask else None)
+        return None if None in answers else answers
+
+    async def _next_password(self) -> str | None:
+        """The one that was given, once; then as somebody types it."""
+        self._asked += 1
+        if self._login.password:
+            return self._login.password if self._asked == 1 else None
+        if self._login.ask and self._asked <= TRIES:
+            self._password = await self._ask(f"Password of {_where(self._record)}: ")
+            return self._password
+        return None
+
+    async def _ask(self, question: str) -> str:
+        return await asyncio.to_thread(self._login.ask, question)
+
+
+async def _private_key(login: Login) -> asyncssh.SSHKey:
+    passphrase = None
+    for asked in range(TRIES + 1):
+        try:
+            return asyncssh.read_private_key(login.key, passphrase)
+        except OSError as error:
+            raise InvalidParams(f"the key {login.key} cannot be read: {error.strerror}.", field="key") from error
+        except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
+            if "passphrase" not in str(error).lower() and not isinstance(error, asyncssh.KeyEncryptionError):
+                hint = "Name the private one: the file without .pub."
+                raise InvalidParams(
+                    f"{login.key} is no private key of SSH: {error}.", field="key", hint=hint
+                ) from error
+            if not login.ask or asked == TRIES:
+                text = f"the key {login.key} has a passphrase" + (", and this is not it." if asked else ".")
+                hint = "Load it into an agent (ssh-add), or type it where the command runs in a terminal."
+                raise Unauthorized(text, hint=hint) from error
+        passphrase = await asyncio.to_thread(login.ask, f"Passphrase of {login.key}: ")
+    raise AssertionError("unreachable")
+
+
+def _where(record: Remote) -> str:
+    host = f"[{record.host}]" if ":" in record.host else record.host
+    return f"{record.user}@{host}:{record.port}"
+
+
+def _unreachable(record: Remote, said: str) -> Timeout:
+    hint = "Is it on, and are address and port those of its SSH server? Rented machines get new ones when they restart."
+    return Timeout(f"{record.name} ({_where(record)}) cannot be reached: {said.rstrip('.')}.", hint=hint)
 
 
 def host_key(connection: asyncssh.SSHClientConnection) -> str:
     """The key of the machine at the other end, as a record pins it: "ssh-ed25519 AAAA..."."""
-    raise NotImplementedError
+    return " ".join(connection.get_server_host_key().export_public_key().decode().split()[:2])
 
 
 def fingerprint(key: str) -> str:
     """SHA256:... of a public key as in a record."""
-    raise NotImplementedError
+    return asyncssh.import_public_key(key).get_fingerprint()
 
 
-async def run_json(connection: asyncssh.SSHClientConnection, words: list[str], stdin: str = "") -> Any:
+async def run_json(
+    connection: asyncssh.SSHClientConnection, words: list[str], stdin: str = "", seconds: float = ANSWER_SECONDS
+) -> Any:
     """What a command there prints as its last line, read as JSON. Raises Timeout, and Conflict with what it said."""
-    raise NotImplementedError
+    command = shlex.join(words)
+    try:
+        done = await connection.run(command, input=stdin, errors="replace", timeout=seconds)
+    except (asyncssh.ProcessError, asyncio.TimeoutError, TimeoutError) as error:
+        raise Timeout(f"no answer to `{command[:SHOWN]}` within {seconds:g} s.") from error
+    except asyncssh.ChannelOpenError as error:
+        raise Forbidden(f"the machine runs no commands over SSH: {error.reason}.") from error
+    except (asyncssh.Error, OSError) as error:
+        raise Timeout(f"the connection was lost during `{command[:SHOWN]}`: {error}.") from error
+    lines = done.stdout.strip().splitlines()  # what a login script prints comes before it
+    with contextlib.suppress(ValueError):
+        if lines and done.exit_status == 0:
+            return json.loads(lines[-1])
+    said = (done.stderr.strip() or done.stdout.strip() or "nothing")[-SHOWN:]
+    raise Conflict(f"`{command[:SHOWN]}` ended there with code {done.exit_status}, saying: {said}")
 
 
 def own_key(folder: Path, name: str) -> str:
     """The public half, as a line, of the key in a machine's folder (key, 0600, and key.pub), made if need be."""
-    raise NotImplementedError
+    private, public = folder / "key", folder / "key.pub"
+    if not private.exists():
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = folder / f"key.{uuid.uuid4().hex}"
+        key = asyncssh.generate_private_key("ssh-ed25519", comment=f"stable-core {name}")
+        with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(key.export_private_key())
+        new.replace(private)
+    line = asyncssh.read_private_key(private).export_public_key().decode().strip()
+    public.write_text(line + "\n", "utf-8")
+    return line
+
+
+AUTHORIZED = ".ssh/authorized_keys"  # in the home there
 
 
 async def authorize(connection: asyncssh.SSHClientConnection, line: str) -> None:
     """Let whoever has this key log in there, for anything but a terminal. Once is enough."""
-    raise NotImplementedError
+    async with connection.start_sftp_client() as sftp:
+        if not await sftp.exists(".ssh"):
+            await sftp.mkdir(".ssh", asyncssh.SFTPAttrs(permissions=0o700))
+        lines = await _authorized(sftp)
+        if any(_same(line, each) for each in lines):
+            return
+        async with sftp.open(AUTHORIZED, "a", asyncssh.SFTPAttrs(permissions=0o600), encoding="utf-8") as file:
+            await file.write(("\n" if lines and lines[-1] else "") + f"restrict,port-forwarding {line}\n")
 
 
 async def revoke(connection: asyncssh.SSHClientConnection, line: str) -> bool:
     """Take the key back; returns whether it was there."""
-    raise NotImplementedError
+    async with connection.start_sftp_client() as sftp:
+        lines = await _authorized(sftp)
+        kept = [each for each in lines if not _same(line, each)]
+        if kept == lines:
+            return False
+        path = await sftp.realpath(AUTHORIZED)  # it may be a link
+        new = posixpath.join(posixpath.dirname(path), f"authorized_keys.{uuid.uuid4().hex}")
+        attributes = asyncssh.SFTPAttrs(permissions=(await sftp.stat(path)).permissions & 0o777)
+        async with sftp.open(new, "w", attributes, encoding="utf-8", errors="surrogateescape") as file:
+            await file.write("\n".join(kept))
+        await sftp.posix_rename(new, path)
+        return True
+
+
+async def _authorized(sftp: asyncssh.SFTPClient) -> list[str]:
+    """The lines of the file; the last one is empty if it ends as it should."""
+    if not await sftp.exists(AUTHORIZED):
+        return []
+    async with sftp.open(AUTHORIZED, "r", encoding="utf-8", errors="surrogateescape") as file:
+        return (await file.read()).split("\n")
+
+
+def _same(line: str, other: str) -> bool:
+    return line.split()[1] in other.split()

@@ -4,21 +4,410 @@ server, which gets its settings as one line of JSON and ends when stdin closes.
 It brings the machine up, lets its workers reach the server's door through the connection, sees to it that there is a
 worker for each plugin and device, and writes down how the machine is (core/remote/records.py)."""
 
+import asyncio
+import contextlib
 import json
+import logging
+import os
+import shlex
 import sys
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import asyncssh
+import requests
+
+from core.errors import Conflict, CoreError, Forbidden, NotFound, Timeout, from_wire
+from core.ops import bootstrap
+from core.ops.config import Config
+from core.remote import spending, steps
+from core.remote.connection import SHOWN, connect, login_of
+from core.remote.records import Records, Remote, changed, device_of
+
+TICK_SECONDS = 2
+FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 30
+FAILED_PAUSE_SECONDS = 300  # after what only a person can mend, which is then told by the record
+ANSWER_SECONDS = 30  # of the host
+STOP_SECONDS = 3
+SOON_SECONDS = 60  # a worker that ended within that is started after a longer pause the next time
+UNSEEN_SECONDS = 90  # a worker that runs there, and that the server does not know for so long, is begun anew
+LOG_BYTES = 10_000_000
+log = logging.getLogger("link")
+
+Worker = tuple[str, str]  # plugin and device, without the machine's name
+
+
+class Stopped(Exception):
+    """The host has ended by itself, and does not want to be started again: why."""
 
 
 class Link:
-    """`settings`: name (of the machine), config (the server's settings), url and token (of the server, the admin's),
-    door (the path of the socket that workers are let in by)."""
+    """`settings`: name (of the machine), data (the server's folder), config (its settings, as JSON), url and token (the
+    admin's), door (the path of the socket where workers are let in)."""
 
     def __init__(self, settings: dict[str, Any]):
-        self._settings = settings
+        self._name = settings["name"]
+        self._config = Config(**settings["config"])
+        self.data = Path(settings["data"])
+        self._records = Records(self.data)
+        self._folder = self._records.of(self._name)
+        self._server = Server(settings["url"], settings["token"])
+        self._door = Path(settings["door"])
+        self._state = self._records.state(self._name)
+        self._ready: steps.Ready | None = None
+        self._boot = ""  # of the machine, when it was last brought up
+        self._wake = True
+        self._pauses = Pauses()
+        self._unseen: dict[Worker, float] = {}  # since when
+        self._log_at: dict[str, int] = {}
+        self._host: Host | None = None
 
     async def run(self) -> None:
-        raise NotImplementedError
+        """Returns when the machine has stopped itself."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                await self._session()
+            except Stopped as why:
+                log.info("the machine has stopped itself: %s", why)
+                self._records.write(self._record().model_copy(update={"on": False}))
+                self._tell(state="off", step=f"it has stopped itself: {why}", devices={}, workers=[])
+                return
+            except (asyncssh.Error, OSError, CoreError) as error:
+                known = error if isinstance(error, CoreError) else Timeout(f"the connection was lost: {error}")
+                if self._state.state == "connected":
+                    pause = FIRST_PAUSE_SECONDS
+                log.warning("%s", known)
+                passing = isinstance(known, Timeout)
+                self._tell(state="lost" if passing else "failed", step="", error=known.wire())
+                pause = pause if passing else FAILED_PAUSE_SECONDS
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_PAUSE_SECONDS)
+
+    async def off(self) -> None:
+        """We end. If it is because nothing is to run there any more, the host does, too."""
+        with contextlib.suppress(CoreError, asyncio.TimeoutError):
+            if self._host and not self._record().on:
+                await asyncio.wait_for(self._host.ask("stop"), STOP_SECONDS)
+        self._tell(state="off", step="", error=None, devices={}, workers=[])
+
+    def _record(self) -> Remote:
+        return self._records.read(self._name)
+
+    def _tell(self, **columns: Any) -> None:
+        self._state = changed(self._state, **columns)
+        try:
+            self._records.write_state(self._name, self._state)
+        except OSError as error:  # the disk is full: what is told is old, and all else goes on
+            log.warning("%s", error)
+
+    async def _session(self) -> None:
+        """One connection, for as long as it lasts."""
+        record = self._record()
+        self._tell(state="connecting", step=f"connecting to {record.host}")
+        async with await connect(record, login_of(record, self._folder)) as connection:
+            if self._ready is None:
+                sources = steps.sources_of(self._config, record)
+                self._tell(state="preparing")
+                told = lambda step: self._tell(step=step.text)  # noqa: E731
+                self._ready = await steps.bring_up(connection, record, sources, told)
+            try:
+                async with Host(connection, self._ready) as self._host:
+                    await self._serve(connection, self._host, record)
+            except (Conflict, NotFound):  # the host did not start, so something there is gone
+                self._ready = None
+                raise
+
+    async def _serve(self, connection: asyncssh.SSHClientConnection, host: "Host", record: Remote) -> None:
+        self._tell(step="starting")
+        rented = record.rented
+        ending = {
+            "idle_minutes": record.idle_minutes,
+            "seconds_left": spending.seconds_left(rented) if rented else None,
+            "command": [self._ready.python, *spending.leaving(rented)] if rented else None,
+        }
+        said = await host.ask(
+            "hello", server=self._identity(), devices=record.devices, backend=self._config.torch_backend, ending=ending,
+            code=self._ready.code, wake=self._wake,
+        )  # fmt: skip
+        if "stopped" in said:
+            raise Stopped(said["stopped"])
+        self._wake = False
+        if self._boot not in ("", said["boot"]):
+            self._ready = None  # what was there may be gone
+        self._boot = said["boot"]
+        await self._forward(connection, host, said["sockets"])
+        self._unseen.clear()
+        self._tell(state="connected", step="", error=None)
+        while not host.stopping:
+            began = time.monotonic()
+            status = await host.ask("status")
+            trip = time.monotonic() - began
+            await self._keep(host, record, said["door"], status)
+            workers = [{key: each[key] for key in ("plugin", "device", "pid")} for each in _running(status)]
+            self._tell(seen=time.time(), round_trip_seconds=round(trip, 4), devices=status["devices"], workers=workers)
+            await self._fetch_logs(host, status["logs"])
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(host.news.wait(), TICK_SECONDS)
+            host.news.clear()
+        raise Stopped(host.stopping)
+
+    def _identity(self) -> str:
+        """Who we are to the host, the same for ever: the folder of data, as two servers may not share a folder."""
+        path = self._folder / "id"
+        with contextlib.suppress(FileExistsError), path.open("x") as file:
+            file.write(uuid.uuid4().hex)
+        return path.read_text()
+
+    async def _forward(self, connection: asyncssh.SSHClientConnection, host: "Host", sockets: str) -> None:
+        """Let workers reach the door here. The path is a new one for each connection: sshd leaves the old one behind
+        when it is cut off, and does not replace it."""
+        os.chdir(self._door.parent)  # a path of a socket must be short
+        path = f"{sockets}/{uuid.uuid4().hex[:8]}"
+        try:
+            await connection.forward_remote_path(path, self._door.name)
+            await host.ask("door", path=path)
+        except asyncssh.ChannelListenError:
+            try:
+                listener = await connection.forward_remote_port_to_path("127.0.0.1", 0, self._door.name)
+            except asyncssh.ChannelListenError as error:
+                hint = "Set AllowStreamLocalForwarding or AllowTcpForwarding to yes in sshd_config there."
+                text = f"sshd of {self._name} forwards neither sockets nor ports, so workers there cannot reach us."
+                raise Forbidden(text, hint=hint) from error
+            await host.ask("door", port=listener.get_port())
+
+    async def _keep(self, host: "Host", record: Remote, door: str, status: dict[str, Any]) -> None:
+        """See to it that what should run there does, and nothing else."""
+        try:
+            known = await self._server.ask("GET", "/queue")
+        except (CoreError, requests.RequestException) as error:
+            return log.warning("the server does not answer: %s", error)
+        mine = [each for each in known["workers"] if each["device"].startswith(f"{self._name}/")]
+        if known["queued"] or any(each["jobs"] for each in mine):
+            await host.ask("busy")
+        at_work = any(each["jobs"] for each in mine)
+        if status["code"] != self._ready.code and not at_work:
+            log.info("the code there is another one by now: starting anew")
+            for each in status["workers"]:
+                await self._drop(host, (each["plugin"], each["device"]))
+            await host.ask("stop")
+            raise Timeout("it starts anew, with new code")
+        there = {(each["plugin"], each["device"]): each for each in status["workers"]}
+        wanted = [(plugin, device) for device in status["devices"] for plugin in record.plugins]
+        listed = {(each["plugin"], each["device"].partition("/")[2]) for each in mine}
+        for worker, about in there.items():
+            if worker not in wanted:
+                await self._drop(host, worker)
+            elif about["exit_code"] is not None:
+                log.warning("%s on %s has ended (exit code %s): %s", *worker, about["exit_code"], about["last"])
+                self._pauses.ended(worker, time.time() - about["since"])
+                await self._drop(host, worker)
+            elif worker in listed:
+                self._unseen.pop(worker, None)
+            elif time.monotonic() - self._unseen.setdefault(worker, time.monotonic()) > UNSEEN_SECONDS:
+                log.warning("the server does not know %s on %s, which runs there: starting it anew", *worker)
+                await self._drop(host, worker)
+        for worker in wanted:
+            fresh = there.get(worker, {"exit_code": 0})["exit_code"] is not None
+            if fresh and self._pauses.over(worker):
+                await self._start(host, worker, door)
+
+    async def _drop(self, host: "Host", worker: Worker) -> None:
+        """So that its jobs run elsewhere at once."""
+        self._unseen.pop(worker, None)
+        with contextlib.suppress(NotFound):
+            await self._server.ask("POST", "/workers/detach", self._about(worker))
+        await host.ask("end", plugin=worker[0], device=worker[1])
+
+    def _about(self, worker: Worker) -> dict[str, str]:
+        return {"plugin": worker[0], "device": device_of(self._name, worker[1])}
+
+    async def _start(self, host: "Host", worker: Worker, door: str) -> None:
+        plugin, device = worker
+        await self._drop(host, worker)  # as the machine was restarted, maybe
+        try:
+            attached = await self._server.ask("POST", "/workers", self._about(worker))
+        except (Conflict, NotFound) as error:  # being installed, refused, removed
+            self._pauses.ended(worker, 0)
+            return self._tell(step=str(error))
+        place, folder = self._ready.plugins[plugin], self._ready.folder
+        settings = attached["settings"]
+        settings |= {
+            "shipped_models": self._shipped(settings["shipped_models"]), "folder": place.folder, "device": device,
+            "blobs": f"{folder}/cache", "cache": f"{folder}/cache", "scratch": f"{folder}/run/scratch",
+            "models": f"{folder}/models", "door": door,
+        }  # fmt: skip
+        await host.ask("start", plugin=plugin, device=device, python=place.python, settings=settings)
+        log.info("started %s on %s", plugin, device)
+
+    def _shipped(self, models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Those that came with plugins that are there."""
+        found, sources = [], steps.sources_of(self._config, self._record()).plugins
+        for model in models:
+            for name, folder in sources.items():
+                path = Path(model["path"])
+                if path.is_relative_to(folder) and name in self._ready.plugins:
+                    there = Path(self._ready.plugins[name].folder, path.relative_to(folder))
+                    found.append(model | {"path": there.as_posix()})
+        return found
+
+    async def _fetch_logs(self, host: "Host", sizes: dict[str, int]) -> None:
+        """Keep a copy of the logs there, so that they can be read when the machine is gone."""
+        for name, size in sizes.items():
+            at = self._log_at.get(name)
+            path = self.data / "logs" / self._name / f"{name}.log"
+            if at is None:  # of a machine that we come back to, only what follows
+                at = 0 if not path.exists() else size
+            if size != at:
+                said = await host.ask("logs", name=name, at=at if at < size else 0)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.exists() and path.stat().st_size > LOG_BYTES:
+                    path.write_text("")
+                with path.open("a", encoding="utf-8") as file:
+                    file.write(said["text"])
+                at = said["next"]
+            self._log_at[name] = at
+
+
+def _running(status: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for each in status["workers"] if each["exit_code"] is None]
+
+
+class Pauses:
+    """How long to wait before a worker is started again: longer and longer while it ends soon."""
+
+    def __init__(self) -> None:
+        self._next: dict[Worker, tuple[float, float]] = {}  # pause, and when it is over
+
+    def ended(self, worker: Worker, after_seconds: float) -> None:
+        pause = 0.0 if after_seconds > SOON_SECONDS else self._next.get(worker, (0.0, 0.0))[0]
+        pause = min(max(pause * 2, FIRST_PAUSE_SECONDS), LAST_PAUSE_SECONDS)
+        self._next[worker] = pause, time.monotonic() + pause
+
+    def over(self, worker: Worker) -> bool:
+        return time.monotonic() >= self._next.get(worker, (0.0, 0.0))[1]
+
+
+class Server:
+    """The server that we belong to, asked over REST."""
+
+    def __init__(self, url: str, token: str):
+        self._url, self._session = f"{url}/api/v1", requests.Session()
+        self._session.headers["Authorization"] = f"Bearer {token}"
+        self._session.trust_env = False  # no proxy is between us
+
+    async def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Raises the error that it answers with."""
+        return await asyncio.to_thread(self._ask, method, path, body)
+
+    def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        answer = self._session.request(method, self._url + path, json=body, timeout=ANSWER_SECONDS)
+        said = answer.json()
+        if not answer.ok:
+            raise from_wire(said["error"])
+        return said
+
+
+class Host:
+    """What runs there (core/remote/host.py), spoken to through a command."""
+
+    def __init__(self, connection: asyncssh.SSHClientConnection, ready: steps.Ready):
+        self._connection = connection
+        code = shlex.quote(f"{ready.folder}/code")
+        words = [ready.python, "-m", "core.remote.host", ready.folder]
+        self._command = f"cd {code} && exec {shlex.join(words)}"
+        self._answers: dict[int, asyncio.Future] = {}
+        self._last = 0
+        self._said = ""  # what is no JSON
+        self.news = asyncio.Event()  # something has happened there
+        self.stopping: str | None = None
+
+    async def __aenter__(self) -> "Host":
+        self._process = await self._connection.create_process(self._command, stderr=asyncssh.STDOUT, errors="replace")
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        self._reader.cancel()
+        self._process.close()
+
+    async def _read(self) -> None:
+        try:
+            async for line in self._process.stdout:
+                try:
+                    message = json.loads(line)
+                    answer = self._answers.pop(message.get("id"), None)
+                except (ValueError, AttributeError):  # what a login script prints, or what went wrong
+                    self._said = f"{self._said}{line}"[-SHOWN:]
+                    continue
+                if answer and not answer.done():
+                    answer.set_result(message)
+                elif message.get("event"):
+                    self.stopping = message["why"] if message["event"] == "stopping" else None
+                    self.news.set()
+        except (asyncssh.Error, OSError) as error:
+            self._said = str(error)
+        with contextlib.suppress(asyncssh.Error, OSError, asyncio.TimeoutError):
+            await asyncio.wait_for(self._process.wait_closed(), 2)
+        code = self._process.exit_status
+        for answer in self._answers.values():
+            if not answer.done():
+                text = self._said.strip().rpartition("\n")[2] or "the connection was lost"
+                error = Conflict(f"the supervisor there does not run: {text}") if code else Timeout(text)
+                answer.set_exception(error)
+        self._answers.clear()
+        self.news.set()
+
+    async def ask(self, do: str, **more: Any) -> dict[str, Any]:
+        """Its answer. Raises the error that it answers with, and Timeout if there is none."""
+        if self._reader.done():
+            raise Timeout("the connection was lost")
+        self._last += 1
+        number, answer = self._last, asyncio.get_running_loop().create_future()
+        self._answers[number] = answer
+        self._process.stdin.write(json.dumps({"id": number, "do": do} | more) + "\n")
+        try:
+            said = await asyncio.wait_for(answer, ANSWER_SECONDS)
+        except asyncio.TimeoutError as error:
+            raise Timeout(f"no answer to {do} within {ANSWER_SECONDS} s") from error
+        if not said["ok"]:
+            raise from_wire(said["error"])
+        return said
+
+
+def main(settings: dict[str, Any]) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("asyncssh").setLevel(logging.WARNING)
+    link = Link(settings)
+    with (Records(link.data).of(settings["name"]) / "lock").open("a") as lock:
+        if not bootstrap.try_lock(lock):
+            sys.exit(f"another process keeps the connection to {settings['name']}")
+        asyncio.run(until_stdin_closes(link))
+
+
+async def until_stdin_closes(link: Link) -> None:
+    """Which it does when the server is gone. The host and its workers go on."""
+    loop = asyncio.get_running_loop()
+    closed = asyncio.Event()
+    reading = threading.Thread(target=_read_stdin, args=(loop, closed.set), daemon=True)
+    reading.start()
+    running, ending = asyncio.create_task(link.run()), asyncio.create_task(closed.wait())
+    await asyncio.wait([running, ending], return_when=asyncio.FIRST_COMPLETED)
+    if running.done():
+        return running.result()
+    await link.off()
+    os._exit(0)  # the rest is connections, which the system closes
+
+
+def _read_stdin(loop: asyncio.AbstractEventLoop, closed: Callable[[], None]) -> None:
+    while os.read(0, 65536):
+        pass
+    loop.call_soon_threadsafe(closed)
 
 
 if __name__ == "__main__":
-    Link(json.loads(sys.stdin.buffer.readline()))
+    main(json.loads(sys.stdin.buffer.readline()))

@@ -127,7 +127,7 @@ def device_of(remote: str, device: str) -> str:
     return f"{remote}/{device}"
 
 
-def changed(state: State, **columns: Any) -> State:
+def changed(state: State, /, **columns: Any) -> State:
     """`state` with `columns`; `since` is now if it is another state than before."""
     new = state.model_copy(update=columns)
     return new if new.state == state.state else new.model_copy(update={"since": time.time()})
