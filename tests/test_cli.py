@@ -333,6 +333,7 @@ def test_every_listing_is_json_for_scripts(cli):
     assert [each["job"] for each in json.loads(cli("artifacts", "--session", "lists", "--json").stdout)] == [id]
     assert {plugin["name"] for plugin in json.loads(cli("plugins", "--json").stdout)} == {"demo", "broken"}
     assert json.loads(cli("queue", "--json").stdout)["paused"] is False
+    assert [each["name"] for each in json.loads(cli("devices", "--json").stdout)["devices"]][:1] == ["cpu"]
     assert ["on", "cpu"] in [line.split() for line in cli("job", id).stdout.splitlines()]
 
 

@@ -12,6 +12,7 @@ from clients.cli import (
     batch,
     collecting,
     completion,
+    devices,
     exploring,
     flowing,
     importing,
@@ -55,7 +56,7 @@ def arguments() -> Parser:
         made.set_defaults(function=function)
         return made
 
-    groups = (running, flowing, batch, exploring, steering, listing, watching, reviewing, keeping)
+    groups = (running, flowing, batch, exploring, steering, listing, devices, watching, reviewing, keeping)
     for group in (*groups, collecting, importing, completion, console):
         group.add(command)
     return parser

@@ -51,7 +51,7 @@ class Busy(Plugin):
         return "done"
 '''
 SCREENS = ["/", "/watch", "/results", "/draw", "/connect"]
-SCREENS += [f"/manage/{part}" for part in ("plugins", "models", "defaults", "workers", "log", "about")]
+SCREENS += [f"/manage/{part}" for part in ("plugins", "models", "defaults", "devices", "log", "about")]
 LOOKS = {"empty": [(1440, "light"), (390, "dark")], "full": [(1440, "dark"), (390, "light")]}
 SERIOUS = ("serious", "critical")
 BOTH = {"busy": BUSY, "broken": "import nothing_of_that_name"}

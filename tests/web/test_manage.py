@@ -1,10 +1,12 @@
 """The Manage screen in a real browser: plugins and what is wrong with them, settings, models, defaults, the log."""
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import expect
 
+from core.remote.records import Records, Remote, Rented, Rule, State
 from tests.serving import serve
 from tests.site import plugin, site
 
@@ -132,15 +134,40 @@ def test_the_server_says_in_the_log_what_becomes_of_plugins(server, visit):
     expect(page.get_by_role("log").get_by_text("No module named 'nothing_at_all'").first).to_be_visible()
 
 
-def test_workers_are_listed_and_the_queue_can_be_paused(server, client, visit):
+def test_devices_and_their_workers_are_listed_and_the_queue_can_be_paused(server, client, visit):
     client.run("shout", times=3)
-    page = visit(server, "/manage/workers")
-    expect(card(page, "demo").get_by_text("cpu")).to_be_visible()
+    page = visit(server, "/manage/devices")
+    expect(card(page, "cpu").get_by_role("heading", name="demo")).to_be_visible()
+    expect(card(page, "cpu").get_by_role("progressbar", name="Memory of cpu")).to_be_visible()
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("The queue is paused.")).to_be_visible()
     assert client.call("queue", {})["paused"]
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_text("The queue runs.")).to_be_visible()
+
+
+def test_a_machine_tells_why_it_failed_and_what_it_costs_and_is_started(server, visit):
+    records, now = Records(server.folder / "data"), time.time()
+    rented = Rented(provider="vast", id="7", price_per_hour=0.4, spend_limit=5, created=now - 3600)
+    rule = Rule(jobs=["shout"], when="only")
+    records.write(Remote(name="gpu1", host="127.0.0.1", port=1, user="root", rule=rule, rented=rented))
+    card_4090 = {"title": "RTX 4090", "free_bytes": 17_100_000_000, "total_bytes": 25_300_000_000}
+    error = {"code": "forbidden", "message": "It has another host key.", "hint": "python3 server.py deploy trust gpu1"}
+    records.write_state("gpu1", State(state="failed", since=now, error=error, devices={"cuda:0": card_4090}))
+    page, guest = visit(server, "/manage/devices"), visit(server, "/manage/devices", token=GUEST)
+    machine = page.get_by_role("region", name="Other machines").get_by_role("listitem")
+    expect(machine).to_contain_text("It has another host key. python3 server.py deploy trust gpu1")
+    expect(machine).to_contain_text("Jobs shout run there only")
+    expect(machine).to_contain_text("$0.40 an hour, $0.40 of at most $5.00 so far, at vast")
+    expect(card(page, "gpu1/cuda:0")).to_contain_text("Its machine is not connected.")
+    expect(card(guest, "gpu1").first).to_be_visible()
+    expect(guest.get_by_text("127.0.0.1")).to_have_count(0)
+    expect(guest.get_by_role("button", name="Start gpu1")).to_have_count(0)
+    page.get_by_role("button", name="Start gpu1").click()
+    expect(page.get_by_role("button", name="Stop gpu1")).to_be_visible()
+    assert records.read("gpu1").on
+    page.get_by_role("button", name="Stop gpu1").click()
+    expect(page.get_by_role("button", name="Start gpu1")).to_be_visible()
 
 
 def test_a_model_file_that_comes_is_listed_without_a_reload(server, visit):

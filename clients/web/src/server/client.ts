@@ -7,7 +7,7 @@ import { remembered } from "./memory";
 import type { ErrorBody } from "./types";
 
 const LOOKS = ["hello", "plugins", "choices", "plan", "call", "job", "jobs", "artifact", "artifacts", "lineage", "compare",
-  "sessions", "logs", "models", "settings", "packages"]; // what changes nothing
+  "sessions", "logs", "models", "settings", "packages", "devices"]; // what changes nothing
 const SERVERS_TROUBLE = ["internal", "queue_full"]; // not what was asked for, but the state that the server is in
 
 /** What becomes of what people do: how much waits for the connection, and what keeps the server from doing anything. */

@@ -164,6 +164,42 @@ export interface Worker {
   jobs: string[];
 }
 
+/** What jobs run on: "cuda:0" here, "gpu1/cuda:0" of the machine gpu1, "ray/0"; "side" is for programs and light jobs. */
+export interface Device {
+  name: string;
+  where: string;
+  state: "idle" | "starting" | "ready" | "away";
+  title: string;
+  /** Null: nobody says. */
+  free_bytes: number | null;
+  total_bytes: number | null;
+  workers: Worker[];
+}
+
+/** A machine that is reached over SSH, or the Ray cluster, which has no record. What is optional is for the admin, or of a record. */
+export interface Machine {
+  name: string;
+  state: "connecting" | "preparing" | "connected" | "lost" | "failed" | "off";
+  since: number;
+  seen: number;
+  plugins?: string[];
+  on?: boolean;
+  rule?: { jobs: string[]; priorities: string[]; when: "prefer" | "busy" | "only" };
+  step?: string;
+  error?: ErrorBody;
+  round_trip_seconds?: number | null;
+  address?: string;
+  idle_minutes?: number;
+  rented?: { provider: string; price_per_hour: number; spend_limit: number; created: number; spent: number };
+}
+
+export interface Devices {
+  devices: Device[];
+  remotes: Machine[];
+  /** Jobs, by plugin. */
+  queued: Record<string, number>;
+}
+
 export interface Plan {
   job: string;
   params: Values;

@@ -7,11 +7,11 @@ import { Guarded } from "../../app/Guarded";
 import { Empty } from "../../ui/Empty";
 import { About } from "./About";
 import { Defaults } from "./Defaults";
+import { Devices } from "./Devices";
 import { LogPane } from "./LogPane";
 import css from "./Manage.module.css";
 import { Models } from "./Models";
 import { Plugins } from "./Plugins";
-import { Workers } from "./Workers";
 
 interface Part {
   name: string;
@@ -23,7 +23,7 @@ const PARTS: Part[] = [
   { name: "plugins", title: "Plugins", show: Plugins },
   { name: "models", title: "Models", show: Models },
   { name: "defaults", title: "Defaults", show: Defaults },
-  { name: "workers", title: "Workers", show: Workers },
+  { name: "devices", title: "Devices", show: Devices },
   { name: "log", title: "Log", show: LogPane },
   { name: "about", title: "About", show: About },
 ];

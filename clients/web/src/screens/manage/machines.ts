@@ -1,0 +1,43 @@
+// The devices that jobs run on and the machines they are in, asked for anew while somebody looks, and in words.
+
+import { useEffect, useState } from "react";
+
+import { complain } from "../../app/notices";
+import { call, onEvent } from "../../server/client";
+import { useServer } from "../../server/store";
+import type { Devices, Machine } from "../../server/types";
+
+const LOOK_MS = 3000; // memory comes and goes without an event
+
+export function useDevices(): Devices | undefined {
+  const online = useServer(({ connection }) => connection.state === "online");
+  const [told, setTold] = useState<Devices>();
+  useEffect(() => {
+    if (!online) return;
+    const read = () => void call<Devices>("devices").then(setTold, complain);
+    read();
+    const looking = setInterval(read, LOOK_MS);
+    const deaf = onEvent(({ type }) => void (type === "devices" && read()));
+    return () => (clearInterval(looking), deaf());
+  }, [online]);
+  return told;
+}
+
+const WHEN = { prefer: "run there first", busy: "run there when all devices here are busy", only: "run there only" };
+
+/** Which jobs run on a machine, as a sentence. */
+export function ruleOf({ rule }: Machine): string {
+  if (!rule) return "";
+  const which = [rule.priorities.join(" and "), rule.jobs.length ? `jobs ${rule.jobs.join(", ")}` : "jobs"].filter(Boolean).join(" ");
+  const words = `${which} ${WHEN[rule.when]}`;
+  return words.charAt(0).toUpperCase() + words.slice(1);
+}
+
+/** What a rented machine costs, and has cost since it was made. */
+export function costOf({ rented }: Machine): string {
+  if (!rented) return "";
+  const { provider, price_per_hour, spend_limit, spent } = rented;
+  return `${dollars(price_per_hour)} an hour, ${dollars(spent)} of at most ${dollars(spend_limit)} so far, at ${provider}`;
+}
+
+const dollars = (amount: number): string => `$${amount.toFixed(2)}`;
