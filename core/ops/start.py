@@ -1,6 +1,7 @@
 """The command line of server.py, and what it prints. Light at import: the server waits to be patched first."""
 
 import argparse
+import importlib
 import os
 import signal
 import sys
@@ -15,20 +16,19 @@ if TYPE_CHECKING:
     from server import Server
 
 ADDRESS = "address"  # a file in the data folder
+COMMANDS = {"plugins": "core.ops.packages.command", "deploy": "core.remote.command"}  # modules with a `main`
 
 
 def patch() -> None:
     """Make waiting cooperative if async_mode says so, which has to be known before anything else is imported. What is
-    wrong with the settings is said later. `plugins` and `--console` are no servers, and end here."""
+    wrong with the settings is said later. Commands and `--console` are no servers, and end here."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:
         import tomli as tomllib
-    if sys.argv[1:2] == ["plugins"]:
-        from core.ops.packages import command
-
+    if module := COMMANDS.get("".join(sys.argv[1:2])):
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        sys.exit(command.main(sys.argv[2:]))
+        sys.exit(importlib.import_module(module).main(sys.argv[2:]))
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--async-mode")
     parser.add_argument("--console", action="store_true")
@@ -57,7 +57,8 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
 
     parser = argparse.ArgumentParser(
         prog="server.py", description="stable-core: a job server for AI art.", allow_abbrev=False,
-        epilog="server.py plugins --help: install, test, update and switch off plugins.",
+        epilog="server.py plugins --help: install, test, update and switch off plugins. "
+        "server.py deploy --help: use the GPU of another machine over SSH.",
     )  # fmt: skip
     parser.add_argument("--demo", action="store_true", help="draw one picture with the built-in model, then stop")
     parser.add_argument("--prompt", help='what the demo draws; default: "a red circle on a blue background"')

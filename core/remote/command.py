@@ -1,5 +1,163 @@
-"""Machines that are reached over SSH, from the terminal: python3 server.py deploy ADDRESS, and deploy ACTION NAME."""
+"""Machines that are reached over SSH: python3 server.py deploy ADDRESS, and what can be done with those there are."""
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import getpass
+import sys
+from pathlib import Path
+from typing import Any, get_args
+
+from core.errors import CoreError, InvalidParams
+from core.jobs import Priority
+from core.ops import config as settings
+from core.ops.bootstrap import InstallError, explain
+from core.ops.config import Config
+from core.remote import address, deploying, managing, renting
+from core.remote.address import Address
+from core.remote.records import Records, Remote, Rule
+from core.remote.showing import Show
+
+EXPLAINED = (errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS)
+WHENS = get_args(Rule.model_fields["when"].annotation)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Each action sets `run`, which is called with (arguments, config)."""
+    made = argparse.ArgumentParser(
+        prog="server.py deploy", description=__doc__, allow_abbrev=False,
+        usage="server.py deploy ADDRESS [options]\n       server.py deploy ACTION [NAME] [options]",
+        epilog="ADDRESS is ssh://user@host:port, user@host, or the whole ssh command that a provider shows.",
+    )  # fmt: skip
+    made.add_argument("--config", type=Path, help="settings file; default: config.toml beside server.py")
+    made.add_argument("--data", type=Path, help="folder of the server's data, as in the settings")
+    actions = made.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add_to(actions)
+    managing.add_all(actions)
+    with contextlib.suppress(NotImplementedError):
+        renting.add_all(actions)
+    return made
 
 
 def main(words: list[str]) -> int:
-    raise NotImplementedError
+    made = parser()
+    known = next(action.choices for action in made._actions if action.dest == "action")
+    first = next((number for number, word in enumerate(words) if _stands_alone(words, number)), len(words))
+    if words[first : first + 1] and words[first] not in known:
+        words = [*words[:first], "to", *words[first:]]
+    theirs: list[str] = []
+    if words[first : first + 1] == ["to"]:
+        ours, theirs = split(words[first + 1 :], known["to"])
+        words = [*words[: first + 1], *ours]
+    arguments = made.parse_args(words or ["--help"])
+    arguments.address = theirs
+    try:
+        flags = {"data": arguments.data} if arguments.data else {}
+        return arguments.run(arguments, settings.load(arguments.config, flags)) or 0
+    except (CoreError, InstallError, OSError) as error:
+        hint = getattr(error, "extra", {}).get("hint") or ""
+        text = explain(str(error)) if isinstance(error, OSError) and error.errno in EXPLAINED else f"{error} {hint}"
+        print(f"stable-core: {text.rstrip()}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstable-core: stopped. The same command goes on where it was.", file=sys.stderr)
+        return 130
+
+
+def _stands_alone(words: list[str], number: int) -> bool:
+    """Whether this word is the action, or the address: not --config, --data, or their values."""
+    before = words[number - 1] if number else ""
+    return not words[number].startswith("--") and before not in ("--config", "--data") and words[number] != "-h"
+
+
+def split(words: list[str], to: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
+    """(our options, the address): what begins with one dash is ssh's, as in a line that was pasted without quotes."""
+    ours, theirs, left = [], [], iter(words)
+    for word in left:
+        if not word.startswith("--") and word != "-h":
+            theirs.append(word)
+            continue
+        ours.append(word)
+        action = to._option_string_actions.get(word)
+        if action is not None and action.nargs is None:
+            ours += [value for value in [next(left, None)] if value is not None]
+    return ours, theirs
+
+
+def add_to(actions: managing.Actions) -> None:
+    text = "deploy to ADDRESS; the word `to` may be left out"
+    action = actions.add_parser("to", help=text, description=text, allow_abbrev=False, usage="server.py deploy ADDRESS")
+    action.add_argument("--name", help="what the machine is called here; default: after its address")
+    action.add_argument("--key", type=Path, metavar="FILE", help="private key to log in with; default: as ssh does")
+    action.add_argument("--host-key", metavar="SHA256:...", help="fingerprint that the machine must have")
+    add_options(action)
+    action.set_defaults(run=to)
+
+
+def add_options(action: argparse.ArgumentParser) -> None:
+    """What runs there, and which jobs: also for machines that are rented."""
+    action.add_argument("--plugins", metavar="A,B", help="which run there; default: those that have PyTorch")
+    action.add_argument("--models", metavar="KIND/NAME,...", help='which are copied, with *: "checkpoint/dream*"')
+    action.add_argument("--devices", metavar="cuda:0,...", help="default: auto")
+    action.add_argument(
+        "--torch-backend", metavar="X", help="build of PyTorch there, as in the settings; default: auto"
+    )
+    action.add_argument("--jobs", metavar="A,B", help='which jobs run there, with *: "txt2img,upscale.*"; default: all')
+    action.add_argument("--priorities", metavar="A,B", help=f"of {', '.join(get_args(Priority))}; default: all")
+    action.add_argument("--when", choices=WHENS, help="before the devices here, when these are busy, or only there")
+    action.add_argument("--idle-minutes", type=float, metavar="N", help="it stops itself after; 0: never; default: 30")
+    action.add_argument("--folder", help="where everything is kept there; default: ~/.stable-core/NAME")
+
+
+def changes(arguments: argparse.Namespace, record: Remote | None, config: Config) -> dict[str, Any]:
+    """What the options say of a record. Raises InvalidParams."""
+    found: dict[str, Any] = {}
+    for name in ("plugins", "models", "devices"):
+        if (text := getattr(arguments, name)) is not None:
+            found[name] = deploying.words_of(text, f"--{name}")
+    if record is None and "plugins" not in found:
+        found["plugins"] = deploying.plugins_for(config)
+    rule = (record.rule if record else Rule()).model_dump()
+    for name, allowed in (("jobs", ()), ("priorities", get_args(Priority))):
+        if (text := getattr(arguments, name)) is not None:
+            rule[name] = deploying.words_of(text, f"--{name}", allowed)
+    found["rule"] = Rule(**rule | ({"when": arguments.when} if arguments.when else {}))
+    for name in ("torch_backend", "idle_minutes", "folder"):
+        if (value := getattr(arguments, name)) is not None:
+            found[name] = value
+    return found
+
+
+def to(arguments: argparse.Namespace, config: Config) -> int:
+    where, records = address.parse(arguments.address), Records(config.data)
+    name = arguments.name or deploying.name_for(where, records)
+    record = records.read(name) if name in records.names() else None
+    more = changes(arguments, record, config)
+    if record:
+        record = moved(record, where).model_copy(update=more)
+    else:
+        record = checked(name=name, host=where.host, port=where.port, user=where.user or getpass.getuser(), **more)
+    login = deploying.login_for(arguments.key or where.key)
+    with Show() as show:
+        show.say("deploy", f"{record.name}  {record.user}@{record.host}:{record.port}")
+        show.say("plugins", ", ".join(record.plugins) or "none")
+        record = asyncio.run(deploying.deploy(config, record, login, arguments.host_key, show.say, show.step))
+        show.say("deployed", f"{record.name} in {record.folder}")
+    return managing.wait_until_connected(record.name, config)
+
+
+def checked(**columns: Any) -> Remote:
+    """A new record. Raises InvalidParams."""
+    try:
+        return Remote(**columns)
+    except ValueError as error:
+        problem = error.errors()[0]
+        field = str(problem["loc"][0])
+        text = f"{field} cannot be {str(problem['input'])[:100]!r}: {problem['msg']}."
+        raise InvalidParams(text, field=field, hint="A name has small letters, digits and -, at most 30.") from None
+
+
+def moved(record: Remote, where: Address) -> Remote:
+    """A machine that is reached at another address now is the same one, if its host key is."""
+    return record.model_copy(update={"host": where.host, "port": where.port, "user": where.user or record.user})

@@ -61,6 +61,7 @@ class Remote(BaseModel):
     plugins: list[str] = []
     models: list[str] = Field([], description='Of the user\'s models, by kind/name with *: ["checkpoint/dream*"].')
     devices: list[str] = Field(["auto"], description="As in the settings: cuda:0 ...")
+    torch_backend: str = Field("auto", description="As in the settings, of the PyTorch there.")
     rule: Rule = Rule()
     idle_minutes: float = Field(30, ge=0, description="Without a job for so long, it stops itself; 0: never.")
     rented: Rented | None = None
