@@ -6,9 +6,11 @@ worker for each plugin and device, and writes down how the machine is (core/remo
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import os
+import re
 import shlex
 import sys
 import threading
@@ -35,7 +37,8 @@ ANSWER_SECONDS = 30  # of the host
 STOP_SECONDS = 3
 SOON_SECONDS = 60  # a worker that ended within that is started after a longer pause the next time
 UNSEEN_SECONDS = 90  # a worker that runs there, and that the server does not know for so long, is begun anew
-LOG_BYTES = 10_000_000
+LOG_BYTES, MOST_LOGS = 10_000_000, 100
+LOG_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 log = logging.getLogger("link")
 
 Worker = tuple[str, str]  # plugin and device, without the machine's name
@@ -256,8 +259,11 @@ class Link:
         return found
 
     async def _fetch_logs(self, host: "Host", sizes: dict[str, int]) -> None:
-        """Keep a copy of the logs there, so that they can be read when the machine is gone."""
-        for name, size in sizes.items():
+        """Keep a copy of the logs there, so that they can be read when the machine is gone. It is not trusted to name
+        files here."""
+        for name, size in itertools.islice(sizes.items(), MOST_LOGS):
+            if not LOG_NAME.fullmatch(name):
+                continue
             at = self._log_at.get(name)
             path = self.data / "logs" / self._name / f"{name}.log"
             if at is None:  # of a machine that we come back to, only what follows

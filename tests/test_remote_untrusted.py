@@ -1,0 +1,29 @@
+"""What another machine says is not trusted: it names no files here."""
+
+import asyncio
+
+from core.remote.link import MOST_LOGS, Link
+
+
+class Liar:
+    """A host that answers whatever is asked for."""
+
+    async def ask(self, do, **more):
+        return {"text": "written by somebody else\n", "next": 25}
+
+
+def fetched(tmp_path, names):
+    """The files that a link makes of the logs that a machine says it has."""
+    link = Link.__new__(Link)
+    link.data, link._name, link._log_at = tmp_path / "data", "gpu1", {}
+    asyncio.run(link._fetch_logs(Liar(), dict.fromkeys(names, 25)))
+    return sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file())
+
+
+def test_a_machine_cannot_say_where_its_logs_are_kept_here(tmp_path):
+    names = ["../../jobs", "..", f"{tmp_path}/absolute", ".hidden", "a/b", "a\0b", "", "x" * 300, "text-cpu", "host"]
+    assert fetched(tmp_path, names) == ["data/logs/gpu1/host.log", "data/logs/gpu1/text-cpu.log"]
+
+
+def test_a_machine_cannot_fill_the_disk_with_logs(tmp_path):
+    assert len(fetched(tmp_path, map(str, range(1_000)))) == MOST_LOGS
