@@ -17,7 +17,7 @@ import socketio
 
 from core.api import Handler, Name
 from core.auth import OWNER, admin_only
-from core.errors import CoreError, Internal
+from core.errors import Conflict, CoreError, Internal, NotFound
 from core.jobs import Row, Store
 from core.library.placing import Rules
 from core.ops import environments, processes, sandbox
@@ -26,10 +26,13 @@ from core.ops.config import ROOT, Config
 from core.ops.detached import Detached
 from core.ops.memory import Memory
 from core.ops.processes import LocalProcess
+from core.remote.ledger import Ledger
 from core.remote.records import RAY, Records, Remote, State, changed
 from core.workers import Pool
 
 RAY_LOCK = ROOT / "core" / "remote" / "ray-requirements.lock"
+KEEPER = "rented_machines"  # what watches over them stands among the links; no machine can have such a name
+FORGET = "Forget it with: python3 server.py deploy destroy {}"
 PAUSES = (0.5, 1, 2, 5, 10, 30)  # seconds before a link that has ended is started again
 GOOD_SECONDS = 60  # one that has lived for so long has not failed at the start
 END_SECONDS = 5
@@ -65,6 +68,7 @@ class Remotes:
         self._states: dict[str, State] = {}
         self._links: dict[str, Link] = {}
         self._failures: dict[str, tuple[int, float]] = {}  # how often a link has ended, and when to start the next
+        self._ledger, self._rents = Ledger(config.data), False  # whether anything is rented, or may be
         self._ray_python: Path | None = None
         self._installing = False
         self.handlers: list[Handler] = [self.remote]
@@ -74,6 +78,8 @@ class Remotes:
         """Connect to a machine that was deployed, and run jobs there; or stop that: its jobs run elsewhere."""
         admin_only(owner, f"{action} machines")
         record = self._records.read(name)
+        if action == "start" and record.rented and record.rented.ended:
+            raise Conflict(f"{name} {record.rented.ended}", hint=FORGET.format(name))
         self._records.write(record.model_copy(update={"on": action == "start"}))
         return {"name": name, "on": action == "start"}
 
@@ -105,6 +111,10 @@ class Remotes:
     def _state(self, name: str) -> State:
         """As its link has written it, as long as there is one."""
         state = self._states.get(name, State())
+        known = self._known.get(name)
+        if known and known.rented and known.rented.ended:
+            error = NotFound(f"{name} {known.rented.ended}", hint=FORGET.format(name))
+            return State(state="failed", error=error.wire(), since=state.since, seen=state.seen)
         if name in self._links or state.state in ("off", "failed"):
             return state
         if name in self._known and not self._known[name].on:
@@ -117,6 +127,8 @@ class Remotes:
         wanted = {name: record.model_dump(exclude={"rule"}) for name, record in self._known.items() if record.on}
         if self._config.pool == "ray":
             wanted[RAY] = {}
+        if self._rents:
+            wanted[KEEPER] = {}
         for name, link in list(self._links.items()):
             code = link.process.exit_code()
             if code is not None:
@@ -132,6 +144,8 @@ class Remotes:
 
     def _read(self) -> None:
         """What is written anew."""
+        if self._is_new(self._ledger.path):
+            self._rents = bool(self._ledger.open())
         found = {path.parent.name: path for path in self._records.folder.glob("*/record.json")}
         for name in self._known.keys() - found.keys():
             del self._known[name]
@@ -168,7 +182,7 @@ class Remotes:
             self._detached.detach(OWNER, **row)
 
     def _start(self, name: str, about: Any) -> None:
-        python, module = Path(sys.executable), "core.remote.link"
+        python, module = Path(sys.executable), "core.remote.keeper" if name == KEEPER else "core.remote.link"
         if name == RAY:
             python, module = self._ray_python, "core.remote.cluster"
             if python is None:

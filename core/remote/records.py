@@ -46,6 +46,7 @@ class Rented(BaseModel):
     price_per_hour: float
     spend_limit: float
     created: float = Field(description="Seconds since 1970.")
+    ended: str = Field("", description="Why there is no such machine any more; empty: there is.")
 
 
 class Remote(BaseModel):
