@@ -309,6 +309,8 @@ def test_whatever_goes_wrong_once_it_runs_ends_it(renting, cloud, error):
 
 
 def test_ctrl_c_while_it_is_being_ended_waits(renting, cloud):
+    handler = signal.getsignal(signal.SIGINT)
+
     def end(identity, before=cloud.end):
         os.kill(os.getpid(), signal.SIGINT)
         while not any("a moment" in line for line in renting.said):
@@ -319,7 +321,7 @@ def test_ctrl_c_while_it_is_being_ended_waits(renting, cloud):
     with pytest.raises(Conflict, match="no disk"):
         renting.rent(work=lambda record: (_ for _ in ()).throw(Conflict("no disk")))
     assert not cloud.machines and renting.states == ["ended"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_an_end_that_fails_is_told_loudly_and_made_good_later(renting, cloud):
