@@ -29,6 +29,6 @@ def test_a_machine_says_what_is_wrong_and_what_it_costs(capsys):
     machine = {"name": "gpu1", "state": "failed", "address": "me@h:22", "rule": RULE, "rented": RENTED, "error": error}
     lines = told({"remotes": [machine, {"name": "ray", "state": "connected"}]}, capsys)
     assert lines[0].endswith(
-        "me@h:22  batch upscale.* run there only  $0.40 an hour at vast, $1.20 of at most $5.00 so far"
+        "me@h:22  batch jobs upscale.* run there only  $0.40 an hour, $1.20 of at most $5.00 so far, at vast"
     )
     assert lines[1:3] == ["  It has another host key. Say deploy trust gpu1.", "ray  connected"]

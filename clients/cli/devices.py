@@ -6,8 +6,7 @@ from typing import Any
 from clients.cli import show
 from clients.cli.base import Command, dump, wants_json
 from clients.python import Client
-
-WHEN = {"prefer": "there first", "busy": "there when all is busy here", "only": "there only"}
+from core.remote import words
 
 
 def add(command: Command) -> None:
@@ -26,7 +25,9 @@ def tell(found: dict[str, Any]) -> None:
     """Print what the event `devices` answers."""
     for machine in found["remotes"]:
         line = show.text(machine["name"], "bold").append("  ").append(show.text(machine["state"]))
-        about = [machine.get("step"), machine.get("address"), rule_of(machine), cost_of(machine)]
+        about = [machine.get("step"), machine.get("address")]
+        about += [words.rule(machine["rule"])] if "rule" in machine else []
+        about += [words.cost(rented, rented["spent"])] if (rented := machine.get("rented")) else []
         show.out.print(line.append(show.text("".join(f"  {each}" for each in about if each), "not bold")))
         if error := machine.get("error"):
             said = " ".join(filter(None, (error["message"], error.get("hint"))))
@@ -61,19 +62,3 @@ def rows_of(device: dict[str, Any]) -> list[dict[str, Any]]:
         first | row | {"what it is": title}
         for first, row, title in zip(heads, rows or [none], titles, strict=True)
     ]  # fmt: skip
-
-
-def rule_of(machine: dict[str, Any]) -> str:
-    rule = machine.get("rule")
-    if not rule:
-        return ""
-    which = " ".join([*rule["priorities"], *rule["jobs"]]) or "jobs"
-    return f"{which} run {WHEN[rule['when']]}"
-
-
-def cost_of(machine: dict[str, Any]) -> str:
-    rented = machine.get("rented")
-    if not rented:
-        return ""
-    spent = f"${rented['spent']:.2f} of at most ${rented['spend_limit']:.2f}"
-    return f"${rented['price_per_hour']:.2f} an hour at {rented['provider']}, {spent} so far"

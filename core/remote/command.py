@@ -14,6 +14,7 @@ from core.jobs import Priority
 from core.ops import config as settings
 from core.ops.bootstrap import InstallError, explain
 from core.ops.config import Config
+from core.ops.discovery import printable
 from core.remote import address, deploying, managing, renting
 from core.remote.address import Address
 from core.remote.records import Records, Remote, Rule
@@ -58,7 +59,7 @@ def main(words: list[str]) -> int:
     except (CoreError, InstallError, OSError) as error:
         hint = getattr(error, "extra", {}).get("hint") or ""
         text = explain(str(error)) if isinstance(error, OSError) and error.errno in EXPLAINED else f"{error} {hint}"
-        print(f"stable-core: {text.rstrip()}", file=sys.stderr)
+        print("\n".join(map(printable, f"stable-core: {text.rstrip()}".splitlines())), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("\nstable-core: stopped. The same command goes on where it was.", file=sys.stderr)

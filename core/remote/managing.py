@@ -15,7 +15,8 @@ import asyncssh
 from core.errors import Conflict, CoreError
 from core.ops.bootstrap import size
 from core.ops.config import Config
-from core.remote import rental, spending
+from core.ops.discovery import printable
+from core.remote import rental, spending, words
 from core.remote.connection import connect, fingerprint, host_key, login_of, own_key, revoke
 from core.remote.deploying import connected, login_for, server_runs
 from core.remote.records import Records, Remote, State
@@ -75,8 +76,6 @@ def status(arguments: argparse.Namespace, config: Config) -> int:
     if arguments.json:
         print(json.dumps(_json(record, state, runs), indent=1))
         return 0
-    rule = record.rule
-    fit = ", ".join(rule.jobs) or "all jobs"
     lines = {
         "machine": f"{record.name}  {record.user}@{record.host}:{record.port}",
         "state": state_of(record, state, runs) + (f", {ago(state.since)}" if state.since else ""),
@@ -87,21 +86,21 @@ def status(arguments: argparse.Namespace, config: Config) -> int:
         "folder": record.folder,
         "plugins": ", ".join(record.plugins),
         "models": ", ".join(record.models) or "those that plugins bring",
-        "jobs": f"{fit}{' of ' + ', '.join(rule.priorities) if rule.priorities else ''}, when: {rule.when}",
+        "rule": words.rule(record.rule.model_dump()),
         "idle stop": f"after {record.idle_minutes:g} min" if record.idle_minutes else "never",
     }
     if record.rented:
-        cost = f"${spending.spent(record.rented):.2f} of ${record.rented.spend_limit:.2f}"
-        lines["rented"] = f"{record.rented.provider} {record.rented.id}, ${record.rented.price_per_hour:.2f}/h, {cost}"
+        cost = words.cost(record.rented.model_dump(), spending.spent(record.rented))
+        lines["rented"] = f"{record.rented.id}, {cost}"
     for word, text in lines.items():
         if text:
-            print(f"{word:<9} {text}")
+            print(f"{word:<9} {printable(' '.join(text.split()))}")
     for device, about in state.devices.items():
         free, total = about.get("free_bytes"), about.get("total_bytes")
         room = f"  {size(free)} of {size(total)} free" if free is not None and total else ""
-        print(f"device    {record.name}/{device}  {about.get('title') or ''}{room}")
+        print(printable(f"device    {record.name}/{device}  {about.get('title') or ''}{room}"))
     for worker in state.workers:
-        print(f"worker    {worker.get('plugin')} on {worker.get('device')}, pid {worker.get('pid')} there")
+        print(printable(f"worker    {worker.get('plugin')} on {worker.get('device')}, pid {worker.get('pid')} there"))
     return 0
 
 
@@ -118,7 +117,7 @@ def logs(arguments: argparse.Namespace, config: Config) -> int:
     if path.exists():
         print(f"==> {path} <==")
         lines = path.read_text("utf-8", "replace").splitlines()
-        print("\n".join(lines[-arguments.lines :]), flush=True)
+        print("\n".join(printable(line.expandtabs()) for line in lines[-arguments.lines :]), flush=True)
     if record.folder:
         asyncio.run(_logs_there(record, records, arguments))
     return 0
@@ -131,7 +130,7 @@ async def _logs_there(record: Remote, records: Records, arguments: argparse.Name
         command = shlex.join(["sh", "-c", script, record.folder])
         async with connection.create_process(command, stdin=asyncssh.DEVNULL, errors="replace") as process:
             async for line in process.stdout:
-                print(line, end="", flush=True)
+                print(printable(line.rstrip().expandtabs()), flush=True)
 
 
 def add_start(actions: Actions) -> None:
@@ -278,7 +277,7 @@ def wait_until_connected(name: str, config: Config) -> int:
             raise Conflict(f"the server cannot use it: {(state.error or {}).get('message')}")
         if state.step and state.step != told:
             told = state.step
-            print(f"          {told}")
+            print(f"          {printable(' '.join(told.split()))}")
         time.sleep(0.1)
     print(f"stable-core: it is not connected yet. See: python3 server.py deploy status {name}", file=sys.stderr)
     return 1

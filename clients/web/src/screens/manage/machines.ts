@@ -23,13 +23,14 @@ export function useDevices(): Devices | undefined {
   return told;
 }
 
-const WHEN = { prefer: "run there first", busy: "run there when all devices here are busy", only: "run there only" };
+const WHEN = { prefer: "first", busy: "when all devices here are busy", only: "only" }; // as core/remote/words.py
 
 /** Which jobs run on a machine, as a sentence. */
 export function ruleOf({ rule }: Machine): string {
   if (!rule) return "";
-  const which = [rule.priorities.join(" and "), rule.jobs.length ? `jobs ${rule.jobs.join(", ")}` : "jobs"].filter(Boolean).join(" ");
-  const words = `${which} ${WHEN[rule.when]}`;
+  const { jobs, priorities, when } = rule;
+  const names = jobs.length ? `jobs ${jobs.join(", ")}` : priorities.length ? "jobs" : "all jobs";
+  const words = [priorities.join(" and "), names, "run there", WHEN[when]].filter(Boolean).join(" ");
   return words.charAt(0).toUpperCase() + words.slice(1);
 }
 
