@@ -1,6 +1,7 @@
 """A fresh clone installs itself, repairs itself and says clearly why it cannot."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from core.ops import bootstrap
 from tests import __main__ as of_tests
 from tests import tiny
-from tests.__main__ import code_lines, run
+from tests.__main__ import ROOT, code_lines, run
 
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
 SERVER = """
@@ -119,6 +120,17 @@ def test_killed_installation_is_repaired_once_by_the_next_starts(clone):
     messages = "".join(errors for _, errors in outputs)
     assert messages.count("Making") == 1 and "waiting for it" in messages
     assert clone.start().stderr == ""
+
+
+@pytest.mark.network
+def test_uv_installs_where_the_lock_has_it_and_pip_what_uv_cannot(installed):
+    """As from a wheel that only pip is told of."""
+    uv = re.search(r"^uv==.*(\n .*)*\n", (ROOT / "requirements.lock").read_text("utf-8"), re.MULTILINE)[0]
+    for version, options, installer in [("5.0", {"UV_FIND_LINKS": str(installed.index)}, "uv"), ("6.0", {}, "pip")]:
+        installed.lock.write_text(tiny.locked(tiny.make_wheel(installed.index, "tinyserver", version)) + uv)
+        assert installed.start(PIP_NO_INDEX="0", **options).stdout == f"{installed.venv} {version}\n"
+        by = next(installed.venv.glob(f"[Ll]ib/**/tinyserver-{version}.dist-info/INSTALLER"))
+        assert by.read_text().strip() == installer
 
 
 @pytest.mark.slow

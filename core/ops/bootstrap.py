@@ -92,9 +92,7 @@ def install(requirements: "list[Path]", wanted: "list[str]", inside: bool) -> No
         with contextlib.suppress(FileNotFoundError):
             STAMP.unlink()
         say("Installing packages into .venv: about %d MB to fetch, %d MB on disk." % (fetch, disk))
-        pip = [str(PYTHON), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input"]
-        sources = [part for path in requirements for part in ("-r", str(path))]
-        run(pip + ["install", "--require-hashes", "--progress-bar", "off"] + sources, say, held)
+        fill_venv(requirements, held)
         STAMP.write_text("\n".join([python] + wanted) + "\n")
         say("Installed.")
 
@@ -115,6 +113,23 @@ def make_venv(inside: bool, held) -> None:
     if inside and os.name != "nt":
         base = os.path.realpath(sys.executable)
     run([base, "-m", "venv", "--clear", str(VENV)], say, held)
+
+
+def fill_venv(requirements: "list[Path]", held) -> None:
+    """By uv, in a tenth of the time, once pip has brought it; by pip alone where uv is not, or cannot: pip has settings
+    of its own."""
+    pip = [str(PYTHON), "-I", "-m", "pip", "--disable-pip-version-check", "--no-input"]
+    pip += ["install", "--require-hashes", "--progress-bar", "off"]
+    sources = [part for path in requirements for part in ("-r", str(path))]
+    uv = re.search(r"^uv==.*(?:\n .*)*", requirements[0].read_text("utf-8"), re.MULTILINE)
+    if uv:
+        alone = VENV / "uv.txt"
+        alone.write_text(uv.group(0) + "\n")
+        with contextlib.suppress(InstallError):
+            run(pip + ["-r", str(alone)], say, held)
+            quickly = ["install", "--require-hashes", "--compile-bytecode", "--python", str(PYTHON)]
+            return run([str(PYTHON), "-I", "-m", "uv", "pip"] + quickly + sources, say, held)
+    run(pip + sources, say, held)
 
 
 def restart() -> None:
