@@ -11,6 +11,7 @@ from core.errors import InvalidParams
 from core.library.apps import ExtraModels
 from core.library.naming import DEFAULT, PLACEHOLDERS, check_pattern
 from core.ops.devices import check as check_devices
+from core.remote.ray_settings import RaySettings
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -19,23 +20,6 @@ else:
 
 ROOT = Path(__file__).resolve().parents[2]
 Person = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,50}$")]
-
-
-class Ray(pydantic.BaseModel):
-    """The Ray cluster of `pool = "ray"`."""
-
-    model_config = pydantic.ConfigDict(extra="forbid")
-    address: str = Field(
-        "local", description='"local" starts one on this machine, "auto" joins the one here, "HOST:6379" another.'
-    )
-    num_gpus: float = Field(1, ge=0, description="Of each worker; 0.5 lets two share a card, 0 needs none.")
-    num_cpus: float = Field(1, ge=0, description="Of each worker.")
-    memory_bytes: int = Field(0, ge=0, description="Of each worker; 0 does not ask for any.")
-    max_workers: int = Field(8, ge=1, description="Workers that all plugins have together at most.")
-    idle_seconds: float = Field(60, ge=0, description="A worker without jobs for longer ends.")
-    models: Path | None = Field(
-        None, description="Folder of model files on each node, a share for example; None: as here."
-    )
 
 
 class Config(pydantic.BaseModel):
@@ -86,7 +70,9 @@ class Config(pydantic.BaseModel):
         ["auto"], description="Devices to use: auto, or cuda:0, xpu:0, mps, cpu; cpu:0 and cpu:1 are two workers."
     )
     pool: Literal["local", "ray"] = Field("local", description="Where workers run: here, or on a Ray cluster.")
-    ray: Ray = Field(Ray(), description='That cluster: {"address": "head:6379", "num_gpus": 0.5}.')
+    ray: RaySettings = Field(
+        RaySettings(), description='That cluster: {"address": "head:6379", "num_gpus": 0.5}; see docs/cluster.md.'
+    )
     async_mode: Literal["eventlet", "threading"] = Field(
         "eventlet", description="How the server waits for many sockets."
     )

@@ -6,7 +6,7 @@ it may come back without them. Whoever connects as a worker, detached or not, is
 
 import secrets
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import socketio
 from pydantic import Field
@@ -65,15 +65,22 @@ class Detached:
             settings["door"] = str(sandbox.socket_of(self._config.data).absolute())
         return {"settings": settings, "python": str(info.python)}
 
-    def detach(self, owner: str, plugin: Name, device: Device) -> Row:
-        """End an attached worker. Its jobs run elsewhere."""
+    def detach(
+        self, owner: str, plugin: Name, device: Device, jobs: Literal["elsewhere", "finish", "blame"] = "elsewhere"
+    ) -> Row:
+        """End an attached worker. Its jobs run elsewhere; or it is to `finish` them first; or its process has died, for
+        which one that was alone in it gets the `blame`, as with the server's own workers."""
         admin_only(owner, "detach workers")
         removed = "DELETE FROM workers WHERE plugin = ? AND device = ? RETURNING *"
         row = self._store.write(lambda tx: tx.one(removed, plugin, device))
         if row is None:
             raise NotFound(f"no worker of {plugin} on {device} is attached.")
         if worker := self._pool.workers.get(row["token_sha256"]):
-            worker.end()
+            worker.retired = True  # and the watchdog ends it when it has no job
+            if jobs == "elsewhere":
+                worker.end()
+            elif jobs == "blame":
+                worker.process.kill()
         return {"plugin": plugin, "device": device}
 
     def restore(self) -> set[str]:

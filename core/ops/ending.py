@@ -13,8 +13,9 @@ UNLOAD_SECONDS = 1
 
 
 def prepare(settings: dict[str, Any], workers: list["Worker"]) -> None:
-    """Before there is a worker: see to it that it ends with the server, or, detached, not with whoever started it."""
-    if not settings.get("detached"):
+    """Before there is a worker: see to it that it ends with the server; or, detached, not with whoever started it,
+    unless that one holds it."""
+    if settings.get("held") or not settings.get("detached"):
         threading.Thread(target=end_with_stdin, args=(workers,), daemon=True).start()
     elif os.name == "posix" and os.getpgrp() != os.getpid():
         os.setsid()

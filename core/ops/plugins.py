@@ -15,12 +15,13 @@ from core.library.catalogue import Catalogue, PluginInfo
 from core.library.models import Models
 from core.library.near import did_you_mean
 from core.library.reuse import note_anew
-from core.ops import discovery
+from core.ops import devices, discovery
 from core.ops.config import Config
 from core.ops.packages.fetches import Fetches
 from core.ops.packages.managing import Packages
 from core.ops.packages.registry import Registry
 from core.ops.settings import Settings
+from core.remote.records import RAY
 from core.scheduler import Scheduler
 from core.workers import Pool
 
@@ -185,9 +186,11 @@ class Plugins:
         self._scheduler.dispatch({changed.name})
 
     def _retire(self, plugin: str | None = None) -> None:
-        """The workers of a plugin (or all) get no further jobs. One that somebody has attached is that person's."""
+        """The workers of a plugin (or all) get no further jobs. One that somebody has attached is that person's;
+        in a Ray cluster nobody has."""
         for worker in list(self._pool.workers.values()):
-            if plugin in (None, worker.plugin) and not worker.process.detached:
+            ours = not worker.process.detached or devices.machine_of(worker.device) == RAY
+            if plugin in (None, worker.plugin) and ours:
                 worker.retired = True
 
     def _at(self, folder: Path) -> PluginInfo | None:

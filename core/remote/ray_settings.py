@@ -23,13 +23,13 @@ class RaySettings(Needs):
     """With pool = "ray", workers run on the nodes of a cluster, as many as their queues want."""
 
     address: str = Field(
-        "auto",
-        description="auto: the cluster that this machine is in; HOST:PORT of its head; local: one of our own.",
+        "local",
+        description="local: one of our own; auto: the one that this machine is in; HOST:PORT of its head.",
     )
     max_workers: int = Field(8, ge=1, le=1000, description="At once, of all plugins.")
     idle_seconds: Amount = Field(300, description="After so long without a job a worker ends.")
-    models: str = Field("", description="The folder of models on the nodes; empty: where it is here.")
-    torch_backend: str = Field("auto", description="As the setting of that name, for the nodes.")
+    models: str = Field("", description="The folder of models on each node, a share for example; empty: as here.")
+    cache: str = Field("~/.cache/stable-core", description="On the nodes, for code, environments and inputs.")
     plugins: dict[str, Needs] = Field({}, description="What workers of single plugins take instead, by plugin.")
 
     def needs(self, plugin: str) -> Needs:
