@@ -104,10 +104,11 @@ def test_the_kernel_is_listed_whole_and_in_one_order():
 
 def test_every_file_beside_the_kernel_is_listed():
     text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
-    for folder in ("library", "ops", "rest"):
+    for folder in ("library", "ops", "rest", "remote"):
         rows = "".join(line for line in text.splitlines() if line.startswith(f"| `core/{folder}/`"))
         named = {name for name in quoted(rows) if name.endswith(".py")}
-        assert named == {path.name for path in ROOT.glob(f"core/{folder}/*.py")} - {"__init__.py"}, folder
+        paths = [*ROOT.glob(f"core/{folder}/*.py"), *ROOT.glob(f"core/{folder}/providers/*.py")]
+        assert named == {path.name for path in paths} - {"__init__.py"}, folder
 
 
 def test_every_action_on_plugins_is_named_and_no_other():
