@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import contextlib
 import errno
 import getpass
 import sys
@@ -17,6 +16,7 @@ from core.ops.config import Config
 from core.ops.discovery import printable
 from core.remote import address, deploying, managing, renting
 from core.remote.address import Address
+from core.remote.connection import Login, login_of
 from core.remote.records import Records, Remote, Rule
 from core.remote.showing import Show
 
@@ -33,11 +33,10 @@ def parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     made.add_argument("--config", type=Path, help="settings file; default: config.toml beside server.py")
     made.add_argument("--data", type=Path, help="folder of the server's data, as in the settings")
-    actions = made.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = made.add_subparsers(dest="action", required=True, metavar="ACTION", prog="server.py deploy")
     add_to(actions)
     managing.add_all(actions)
-    with contextlib.suppress(NotImplementedError):
-        renting.add_all(actions)
+    renting.add_all(actions, add_flags, rented)
     return made
 
 
@@ -89,15 +88,15 @@ def split(words: list[str], to: argparse.ArgumentParser) -> tuple[list[str], lis
 def add_to(actions: managing.Actions) -> None:
     text = "deploy to ADDRESS; the word `to` may be left out"
     action = actions.add_parser("to", help=text, description=text, allow_abbrev=False, usage="server.py deploy ADDRESS")
-    action.add_argument("--name", help="what the machine is called here; default: after its address")
+    add_flags(action)
     action.add_argument("--key", type=Path, metavar="FILE", help="private key to log in with; default: as ssh does")
     action.add_argument("--host-key", metavar="SHA256:...", help="fingerprint that the machine must have")
-    add_options(action)
     action.set_defaults(run=to)
 
 
-def add_options(action: argparse.ArgumentParser) -> None:
-    """What runs there, and which jobs: also for machines that are rented."""
+def add_flags(action: argparse.ArgumentParser) -> None:
+    """What the machine is called, what runs there, and which jobs: also for machines that are rented."""
+    action.add_argument("--name", help="what the machine is called here; default: one that is free")
     action.add_argument("--plugins", metavar="A,B", help="which run there; default: those that have PyTorch")
     action.add_argument("--models", metavar="KIND/NAME,...", help='which are copied, with *: "checkpoint/dream*"')
     action.add_argument("--devices", metavar="cuda:0,...", help="default: auto")
@@ -139,13 +138,23 @@ def to(arguments: argparse.Namespace, config: Config) -> int:
         record = moved(record, where).model_copy(update=more)
     else:
         record = checked(name=name, host=where.host, port=where.port, user=where.user or getpass.getuser(), **more)
-    login = deploying.login_for(arguments.key or where.key)
+    bring_up(record, deploying.login_for(arguments.key or where.key), arguments.host_key, config)
+    return managing.wait_until_connected(record.name, config)
+
+
+def rented(arguments: argparse.Namespace, config: Config, record: Remote) -> None:
+    """Deploy to a machine that has just been rented, and that lets its own key in."""
+    record = record.model_copy(update=changes(arguments, None, config))
+    bring_up(record, login_of(record, Records(config.data).of(record.name)), None, config)
+    managing.wait_until_connected(record.name, config)
+
+
+def bring_up(record: Remote, login: Login, expected: str | None, config: Config) -> None:
     with Show() as show:
         show.say("deploy", f"{record.name}  {record.user}@{record.host}:{record.port}")
         show.say("plugins", ", ".join(record.plugins) or "none")
-        record = asyncio.run(deploying.deploy(config, record, login, arguments.host_key, show.say, show.step))
+        record = asyncio.run(deploying.deploy(config, record, login, expected, show.say, show.step))
         show.say("deployed", f"{record.name} in {record.folder}")
-    return managing.wait_until_connected(record.name, config)
 
 
 def checked(**columns: Any) -> Remote:
