@@ -6,6 +6,7 @@ it keeps of a node is in the folder `cache` there: code by its hash, environment
 import asyncio
 import asyncio.subprocess as sub
 import contextlib
+import getpass
 import io
 import json
 import os
@@ -26,6 +27,7 @@ PIECE = 256 * 1024  # bytes that are read at once
 AHEAD = 8 * 1024 * 1024  # bytes that the driver has not taken yet: then the worker waits
 KEPT_SECONDS = 14 * 86400  # code that nobody has used for longer goes
 LOOK_SECONDS = 2
+PREFIX = "scray-"
 MAKE = (
     "import sys; from pathlib import Path; from core.ops import environments as made; "
     "print(made.ensure(Path(sys.argv[1]), Path(sys.argv[2]), torch_backend=sys.argv[3]))"
@@ -40,7 +42,7 @@ class Bridge:
         self.slot, self._grace = slot, grace_seconds
         self._cache = Path(cache).expanduser()
         self._code = self._cache / "code" / slot["code"]
-        self._run = Path(tempfile.mkdtemp(prefix="sc-"))  # the address of a Unix socket has to be short
+        self._run = _new_folder()
         self._session, self._frames, self._ahead = "", [], 0
         self._news = asyncio.Condition()
         self._connections: dict[int, asyncio.StreamWriter] = {}
@@ -215,6 +217,24 @@ class Bridge:
         """End the worker, with what it has started, and leave nothing of it: the actor is of no use then."""
         self._kill()
         shutil.rmtree(self._run, ignore_errors=True)
+
+
+def _new_folder() -> Path:
+    """Of this process, with a name that is short, as addresses of Unix sockets are. Those of dead ones go."""
+    for old in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(old.name.split("-")[1])
+            if old.owner() == getpass.getuser() and not _is_alive(pid):
+                shutil.rmtree(old)
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
 
 
 def _replaced(value: Any, starts: dict[str, str]) -> Any:
