@@ -24,6 +24,7 @@ from core.remote.records import Records, Rented
 from core.remote.rental import Limits
 from tests.providers import KEYS, double, sshd
 from tests.serving import ROOT
+from tests.shell import Terminal
 
 WISH = Wish("RTX 4090", max_price=0.60, spend_limit=5)
 LIMITS = Limits(found=0.2, scheduling=60, pulling=60, answering=60, ended=60, pause=0.01)
@@ -390,18 +391,20 @@ class Commands:
     def __init__(self, data, monkeypatch):
         self.config, self.deployed, self.work = Config(data=data), [], lambda record: None
         self.parser = argparse.ArgumentParser(prog="deploy", allow_abbrev=False)
-        terminal.add_all(self.parser.add_subparsers(), lambda flags: flags.add_argument("--name"), self.deploy)
+        terminal.add_all(
+            self.parser.add_subparsers(), lambda flags: flags.add_argument("--name"), lambda *_: self.deploy
+        )
         monkeypatch.setattr(rental.rented.__wrapped__, "__defaults__", (LIMITS,))
         monkeypatch.setattr(connection, "own_key", lambda folder, name: PUBLIC_KEY)
 
-    def deploy(self, arguments, config, record):
-        Records(config.data).write(record.model_copy(update={"on": True}))
+    def deploy(self, record):
+        Records(self.config.data).write(record.model_copy(update={"on": True}))
         self.deployed.append(record)
         self.work(record)
 
     def __call__(self, *words):
         arguments = self.parser.parse_args(words)
-        arguments.run(arguments, self.config)
+        return arguments.run(arguments, self.config)
 
 
 @pytest.fixture
@@ -413,27 +416,41 @@ def commands(tmp_path, monkeypatch, cloud):
 
 
 def test_the_command_rents_deploys_and_tells_what_it_costs(commands, cloud, capsys):
-    commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5")
+    commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5", "--yes")
     told = capsys.readouterr().out
     assert [record.name for record in commands.deployed] == [f"{cloud.name}1"]
-    assert "costs $0.44 an hour. It is ended for good after 11 h 21 min" in told
+    assert f"rented    {cloud.name}1 for $0.44 an hour; it ends for good after 11 h 21 min, or with:" in told
     assert f"server.py deploy destroy {cloud.name}1" in told and KEYS[cloud.name] not in told
-    commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "$0.60", "--spend", "5", "--name", "big")
+    commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "$0.60", "--spend", "5", "--yes", "--name", "big")
     with pytest.raises(Conflict, match="there is a machine big already"):
-        commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5", "--name", "big")
-    commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5", "--disk", "80", "--region", "de")
+        commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5", "--yes", "--name", "big")
+    commands(
+        cloud.name,
+        "--gpu",
+        "RTX 4090",
+        "--max-price",
+        "0.60",
+        "--spend",
+        "5",
+        "--yes",
+        "--disk",
+        "80",
+        "--region",
+        "de",
+    )
     assert [record.name for record in commands.deployed] == [f"{cloud.name}1", "big", f"{cloud.name}2"]
 
 
-def test_at_a_terminal_it_asks_before_it_costs(commands, cloud, monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+def test_it_asks_before_it_costs(commands, cloud, monkeypatch):
+    words, asked = [cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5"], []
+    with pytest.raises(Conflict, match="nobody was there to be asked"):
+        commands(*words)
+    monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("builtins.input", lambda text: asked.append(text) or "")
-    commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5")
+    with pytest.raises(Conflict, match="as you said no"):
+        commands(*words)
     assert asked == [f"Rent it as {cloud.name}1, for $5.00 at the most (11 h 21 min)? [y/N] "]
-    assert not cloud.machines and "Nothing was rented." in capsys.readouterr().out
-    commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5", "--yes")
-    assert len(asked) == 1 and cloud.machines
+    assert not cloud.machines
 
 
 def test_a_deployment_that_fails_ends_the_machine(commands, cloud):
@@ -442,7 +459,7 @@ def test_a_deployment_that_fails_ends_the_machine(commands, cloud):
 
     commands.work = work
     with pytest.raises(Conflict, match="too small"):
-        commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5")
+        commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5", "--yes")
     assert not cloud.machines
 
 
@@ -450,7 +467,7 @@ def test_offers_are_listed_for_people_and_programs(commands, cloud, capsys):
     commands("search", cloud.name, "--gpu", "RTX 4090")
     told = capsys.readouterr().out.splitlines()
     assert told[0].startswith("$0.440   an hour  RTX 4090 (24 GB)") and len(told) == 3
-    assert told[-1] == f'Next: server.py deploy {cloud.name} --gpu "RTX 4090" --max-price 0.44 --spend 5'
+    assert told[-1] == f'Next: python3 server.py deploy {cloud.name} --gpu "RTX 4090" --max-price 0.44 --spend 5'
     commands("search", cloud.name, "--gpu", "RTX 4090", "--json")
     assert [each["price"] for each in json.loads(capsys.readouterr().out)] == pytest.approx(
         [0.44, 0.69 if cloud.name == "runpod" else 0.45]
@@ -464,7 +481,7 @@ def test_offers_are_listed_for_people_and_programs(commands, cloud, capsys):
 )  # fmt: skip
 def test_flags_that_make_no_sense_are_refused(commands, cloud, words, capsys):
     with pytest.raises(SystemExit):
-        commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5", *words)
+        commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5", "--yes", *words)
     assert words[0] in capsys.readouterr().err and not cloud.said
 
 

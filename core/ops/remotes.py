@@ -17,7 +17,7 @@ import socketio
 
 from core.api import Handler, Name
 from core.auth import OWNER, admin_only
-from core.errors import Conflict, CoreError, Internal, NotFound
+from core.errors import Conflict, CoreError, Internal
 from core.jobs import Row, Store
 from core.library.placing import Rules
 from core.ops import environments, processes, sandbox
@@ -26,13 +26,13 @@ from core.ops.config import ROOT, Config
 from core.ops.detached import Detached
 from core.ops.memory import Memory
 from core.ops.processes import LocalProcess
+from core.remote import spending
 from core.remote.ledger import Ledger
 from core.remote.records import RAY, Records, Remote, State, changed
 from core.workers import Pool
 
 RAY_LOCK = ROOT / "core" / "remote" / "ray-requirements.lock"
 KEEPER = "rented_machines"  # what watches over them stands among the links; no machine can have such a name
-FORGET = "Forget it with: python3 server.py deploy destroy {}"
 PAUSES = (0.5, 1, 2, 5, 10, 30)  # seconds before a link that has ended is started again
 GOOD_SECONDS = 60  # one that has lived for so long has not failed at the start
 END_SECONDS = 5
@@ -78,8 +78,8 @@ class Remotes:
         """Connect to a machine that was deployed, and run jobs there; or stop that: its jobs run elsewhere."""
         admin_only(owner, f"{action} machines")
         record = self._records.read(name)
-        if action == "start" and record.rented and record.rented.ended:
-            raise Conflict(f"{name} {record.rented.ended}", hint=FORGET.format(name))
+        if action == "start":
+            spending.check_there(record)
         self._records.write(record.model_copy(update={"on": action == "start"}))
         return {"name": name, "on": action == "start"}
 
@@ -111,10 +111,12 @@ class Remotes:
     def _state(self, name: str) -> State:
         """As its link has written it, as long as there is one."""
         state = self._states.get(name, State())
-        known = self._known.get(name)
-        if known and known.rented and known.rented.ended:
-            error = NotFound(f"{name} {known.rented.ended}", hint=FORGET.format(name))
+        try:
+            spending.check_there(self._known[name])
+        except Conflict as error:
             return State(state="failed", error=error.wire(), since=state.since, seen=state.seen)
+        except KeyError:
+            pass  # the Ray cluster
         if name in self._links or state.state in ("off", "failed"):
             return state
         if name in self._known and not self._known[name].on:

@@ -5,6 +5,7 @@ import asyncio
 import errno
 import getpass
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,7 +15,7 @@ from core.ops import config as settings
 from core.ops.bootstrap import InstallError, explain
 from core.ops.config import Config
 from core.ops.discovery import printable
-from core.remote import address, deploying, managing, renting
+from core.remote import address, deploying, managing, renting, steps
 from core.remote.address import Address
 from core.remote.connection import Login, login_of
 from core.remote.records import Records, Remote, Rule
@@ -36,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     actions = made.add_subparsers(dest="action", required=True, metavar="ACTION", prog="server.py deploy")
     add_to(actions)
     managing.add_all(actions)
-    renting.add_all(actions, add_flags, rented)
+    renting.add_all(actions, add_flags, plan_for_rented)
     return made
 
 
@@ -54,7 +55,9 @@ def main(words: list[str]) -> int:
     arguments.address = theirs
     try:
         flags = {"data": arguments.data} if arguments.data else {}
-        return arguments.run(arguments, settings.load(arguments.config, flags)) or 0
+        config = settings.load(arguments.config, flags)
+        renting.tidy(config)
+        return arguments.run(arguments, config) or 0
     except (CoreError, InstallError, OSError) as error:
         hint = getattr(error, "extra", {}).get("hint") or ""
         text = explain(str(error)) if isinstance(error, OSError) and error.errno in EXPLAINED else f"{error} {hint}"
@@ -142,19 +145,26 @@ def to(arguments: argparse.Namespace, config: Config) -> int:
     return managing.wait_until_connected(record.name, config)
 
 
-def rented(arguments: argparse.Namespace, config: Config, record: Remote) -> None:
-    """Deploy to a machine that has just been rented, and that lets its own key in."""
-    record = record.model_copy(update=changes(arguments, None, config))
-    bring_up(record, login_of(record, Records(config.data).of(record.name)), None, config)
-    managing.wait_until_connected(record.name, config)
-
-
 def bring_up(record: Remote, login: Login, expected: str | None, config: Config) -> None:
     with Show() as show:
         show.say("deploy", f"{record.name}  {record.user}@{record.host}:{record.port}")
         show.say("plugins", ", ".join(record.plugins) or "none")
         record = asyncio.run(deploying.deploy(config, record, login, expected, show.say, show.step))
         show.say("deployed", f"{record.name} in {record.folder}")
+
+
+def plan_for_rented(arguments: argparse.Namespace, config: Config) -> Callable[[Remote], None]:
+    """What deploys to a machine that has just been rented, and that lets its own key in. Raises CoreErrors if that
+    cannot go well: before anything costs."""
+    more = changes(arguments, None, config)
+    steps.sources_of(config, checked(name="any", host="any", user="any", **more), strict=True)
+
+    def deploy(record: Remote) -> None:
+        record = record.model_copy(update=more)
+        bring_up(record, login_of(record, Records(config.data).of(record.name)), None, config)
+        managing.wait_until_connected(record.name, config)
+
+    return deploy
 
 
 def checked(**columns: Any) -> Remote:

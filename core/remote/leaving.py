@@ -17,7 +17,7 @@ BASES = {"runpod": "https://rest.runpod.io", "vast": "https://console.vast.ai"}
 PATHS = {"runpod": "/v1/pods/{}", "vast": "/api/v0/instances/{}/"}
 KEYS = {"runpod": "RUNPOD_API_KEY", "vast": "CONTAINER_API_KEY"}
 COMMANDS = {"runpod": ["runpodctl", "remove", "pod"], "vast": ["vastai", "destroy", "instance"]}
-TRIES, PAUSE_SECONDS, ANSWER_SECONDS = 60, 60, 30
+TRIES, PAUSE_SECONDS, ANSWER_SECONDS = 3, 20, 30  # the host begins again if this fails
 GONE = (200, 202, 204, 404, 410)
 
 

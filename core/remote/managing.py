@@ -92,6 +92,7 @@ def status(arguments: argparse.Namespace, config: Config) -> int:
     if record.rented:
         cost = words.cost(record.rented.model_dump(), spending.spent(record.rented))
         lines["rented"] = f"{record.rented.id}, {cost}"
+        lines["ended"] = record.rented.ended and f"it {record.rented.ended}"
     for word, text in lines.items():
         if text:
             print(f"{word:<9} {printable(' '.join(text.split()))}")
@@ -140,6 +141,7 @@ def add_start(actions: Actions) -> None:
 def start(arguments: argparse.Namespace, config: Config) -> int:
     records = Records(config.data)
     record = records.read(arguments.name)
+    spending.check_there(record)
     if not record.folder:
         hint = f"python3 server.py deploy {record.user}@{record.host}:{record.port}"
         raise Conflict(f"{record.name} is not deployed to the end.", hint=hint)

@@ -1,6 +1,7 @@
 """A machine is rented, waited for until it is really there, and ended, whatever goes wrong on the way."""
 
 import contextlib
+import shutil
 import signal
 import socket
 import threading
@@ -90,7 +91,7 @@ def rented(
         ledger.note(entry, "kept")
     except BaseException:
         if entry is not None and entry.what != "ended":
-            _give_back(ledger, entry, provider, say, limits)
+            _give_back(ledger, records, entry, provider, say, limits)
         raise
 
 
@@ -164,19 +165,25 @@ def _answers(machine: Machine, seconds: float) -> bool:
         return False
 
 
-def _give_back(ledger: Ledger, entry: Entry, provider: Provider, say: Say, limits: Limits) -> None:
+def _give_back(
+    ledger: Ledger, records: Records, entry: Entry, provider: Provider, say: Say, limits: Limits
+) -> None:  # fmt: skip
     """End what may have been made, and tell how it can be done by hand if that fails. Not to be interrupted."""
     with _undisturbed(say):
+        with contextlib.suppress(NotFound):  # a server that runs is not to connect to it
+            records.write(records.read(entry.name).model_copy(update={"on": False}))
         say(f"end       {entry.label} at {TITLES[entry.provider]}: what is not used is not to cost anything")
         try:
             if not entry.id:
                 machine = _look_for(provider, entry.label, limits)
                 if machine is None:
                     say("          it was not found there. This is looked at again for an hour, with each command.")
+                    shutil.rmtree(records.of(entry.name), ignore_errors=True)
                     return
                 ledger.note(entry, "made", id=machine.id)
             destroy(provider, entry.id, limits)
             ledger.note(entry, "ended", why="failed")
+            shutil.rmtree(records.of(entry.name), ignore_errors=True)
         except (CoreError, OSError) as error:
             say(
                 f"          {error}\n          IT MAY STILL RUN AND COST ${entry.price:.2f} AN HOUR. End it by hand: "
@@ -280,7 +287,7 @@ def _settle_kept(
     if entry.what != "kept":
         why = "was ended, as its command died before it was ready."
     elif machine is None or machine.stage == "ended":
-        why = f"is gone: {TITLES[entry.provider]} or somebody else ended it"
+        why = f"is gone: it was idle, or {TITLES[entry.provider]} or somebody else ended it"
         why += f" ({machine.text})." if machine else "."
     elif spending.seconds_left(about) <= 0:
         why = f"was ended, as its ${about.spend_limit:.2f} are spent."

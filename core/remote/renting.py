@@ -12,23 +12,22 @@ from pydantic import TypeAdapter, ValidationError
 
 from core.errors import Conflict, InvalidParams
 from core.ops.config import Config
-from core.remote import connection, providers, rental
+from core.remote import connection, managing, providers, rental
 from core.remote.providers import TITLES, Offer, Wish
 from core.remote.records import Records, Remote, RemoteName
 
 SHOWN = 15  # offers in a list for people
 MAX_DOLLARS = 100_000
-Deploy = Callable[[argparse.Namespace, Config, Remote], None]
+AddFlags = Callable[[argparse.ArgumentParser], None]
+Plan = Callable[[argparse.Namespace, Config], Callable[[Remote], None]]
 
 
-def add_all(
-    actions: "argparse._SubParsersAction", add_flags: Callable[[argparse.ArgumentParser], None], deploy: Deploy
-) -> None:
-    """runpod, vast and search, each with a `run`, which is called with (arguments, config).
+def add_all(actions: "argparse._SubParsersAction", add_flags: AddFlags, plan: Plan) -> None:
+    """runpod, vast and search, each with a `run`, which is called with (arguments, config) and returns an exit code.
 
-    `add_flags` adds what can be said of any deployment, among it --name. `deploy` gets the arguments and the record of
-    a machine that has just been made, whose sshd answers and lets in its own key; it writes the record, brings the
-    machine up and turns it on. Whatever it raises, and Ctrl-C, ends the machine."""
+    `add_flags` adds what can be said of any deployment, among it --name. `plan` looks whether that can be done, before
+    it costs anything, and returns what deploys to a machine: it gets the record of one that has just been made, whose
+    sshd answers and lets in its own key, and turns it on. Whatever it raises, and Ctrl-C, ends the machine."""
     for name in providers.NAMES:
         action = actions.add_parser(
             name, help=f"rent a machine at {TITLES[name]}, and deploy to it", allow_abbrev=False
@@ -38,7 +37,7 @@ def add_all(
         action.add_argument("--image", help="Docker image; default: one of the provider's that has an sshd and Python")
         action.add_argument("--yes", action="store_true", help="do not ask before it costs money")
         add_flags(action)
-        action.set_defaults(run=lambda arguments, config: rent(arguments, config, deploy), provider=name)
+        action.set_defaults(run=lambda arguments, config: rent(arguments, config, plan), provider=name)
     action = actions.add_parser("search", help="what can be rented now, and for how much", allow_abbrev=False)
     action.add_argument("provider", choices=providers.NAMES)
     _add_wish(action, needed=False)
@@ -86,55 +85,53 @@ def tidy(config: Config) -> None:
     rental.settle(config.data, _trouble, kept=False)
 
 
-def search(arguments: argparse.Namespace, config: Config) -> None:
+def search(arguments: argparse.Namespace, config: Config) -> int:
     wish = Wish(arguments.gpu, arguments.max_price, MAX_DOLLARS, arguments.disk, region=arguments.region)
     found = rental.offers(providers.of(arguments.provider, config.data), wish)
     if arguments.json:
         print(json.dumps([asdict(offer) for offer in found], indent=1))
-        return
+        return 0
     for offer in found[:SHOWN]:
         print(_line(offer))
     if len(found) > SHOWN:
         print(f"and {len(found) - SHOWN} more: --json shows them")
     price = math.ceil(found[0].price * 100) / 100
-    print(f'Next: server.py deploy {arguments.provider} --gpu "{arguments.gpu}" --max-price {price:.2f} --spend 5')
+    print(
+        f'Next: python3 server.py deploy {arguments.provider} --gpu "{arguments.gpu}" --max-price {price:.2f} --spend 5'
+    )
+    return 0
 
 
 def _line(offer: Offer) -> str:
     return f"${offer.price:<7.3f} an hour  {offer.gpu} ({offer.memory_gb:.0f} GB)  {offer.where}  {offer.note}".rstrip()
 
 
-def rent(arguments: argparse.Namespace, config: Config, deploy: Deploy) -> None:
+def rent(arguments: argparse.Namespace, config: Config, plan: Plan) -> int:
     """Raises CoreErrors; then nothing is left that costs, or it was told."""
     name = _name(arguments, Records(config.data))
     wish = Wish(
         arguments.gpu, arguments.max_price, arguments.spend, arguments.disk, arguments.image, arguments.region
     )  # fmt: skip
-    provider = providers.of(arguments.provider, config.data)
+    deploy, provider = plan(arguments, config), providers.of(arguments.provider, config.data)
     found = rental.offers(provider, wish)
     print(_line(found[0]))
-    if not (arguments.yes or _agrees(name, found[0], wish)):
-        print("Nothing was rented.")
-        return
+    most = f"${wish.spend_limit:.2f} at the most ({_clock(wish.spend_limit / found[0].price)})"
+    managing.confirm(f"Rent it as {name}, for {most}?", arguments.yes)
     public_key = connection.own_key(Records(config.data).of(name), name)
     for number in ("SIGTERM", "SIGHUP"):  # of a terminal that is closed, too
         if hasattr(signal, number):
             signal.signal(getattr(signal, number), signal.default_int_handler)
-    with rental.rented(config.data, provider, name, wish, found, public_key, _say) as record:
-        deploy(arguments, config, record)
-    hours = wish.spend_limit / (record.rented.price_per_hour if record.rented else wish.max_price)
-    print(f"{name} costs ${found[0].price:.2f} an hour. It is ended for good after {_clock(hours)}, or when you type:")
-    print(f"      server.py deploy destroy {name}")
-
-
-def _agrees(name: str, offer: Offer, wish: Wish) -> bool:
-    """Whoever is not asked has said what it may cost."""
-    if not sys.stdin.isatty():
-        return True
-    text = (
-        f"Rent it as {name}, for ${wish.spend_limit:.2f} at the most ({_clock(wish.spend_limit / offer.price)})? [y/N] "
-    )
-    return input(text).strip().lower() in ("y", "yes")
+    try:
+        with rental.rented(config.data, provider, name, wish, found, public_key, _say) as record:
+            deploy(record)
+    except KeyboardInterrupt:
+        print("\nstable-core: stopped.", file=sys.stderr)
+        return 130
+    about = Records(config.data).read(name).rented or record.rented
+    hours = about.spend_limit / about.price_per_hour
+    print(f"rented    {name} for ${about.price_per_hour:.2f} an hour; it ends for good after {_clock(hours)}, or with:")
+    print(f"          python3 server.py deploy destroy {name}")
+    return 0
 
 
 def _clock(hours: float) -> str:
@@ -144,7 +141,7 @@ def _clock(hours: float) -> str:
 def _name(arguments: argparse.Namespace, records: Records) -> str:
     """As asked for, else the provider's with the first number that is free."""
     taken = set(records.names())
-    wanted = getattr(arguments, "name", None)
+    wanted = arguments.name
     if wanted is None:
         return next(name for number in range(1, 10_000) if (name := f"{arguments.provider}{number}") not in taken)
     try:
@@ -153,7 +150,7 @@ def _name(arguments: argparse.Namespace, records: Records) -> str:
         text = f"{wanted!r} cannot be a machine's name: small letters, digits and -, a letter first, 30 at the most."
         raise InvalidParams(text, field="name") from error
     if wanted in taken:
-        hint = f"Choose another --name, or type: server.py deploy destroy {wanted}"
+        hint = f"Choose another --name, or type: python3 server.py deploy destroy {wanted}"
         raise Conflict(f"there is a machine {wanted} already.", hint=hint)
     return wanted
 

@@ -4,7 +4,8 @@ Counted from the moment at which it was asked for, as if it had run from then on
 
 import time
 
-from core.remote.records import Rented
+from core.errors import Conflict
+from core.remote.records import Remote, Rented
 
 
 def spent(rented: Rented, now: float | None = None) -> float:
@@ -17,6 +18,13 @@ def seconds_left(rented: Rented, now: float | None = None) -> float:
     from when it is told."""
     limit = rented.spend_limit / rented.price_per_hour * 3600
     return rented.created + limit - (now or time.time())
+
+
+def check_there(record: Remote) -> None:
+    """Raises Conflict if it was rented and has ended: it cannot be started again."""
+    if record.rented and record.rented.ended:
+        hint = f"Forget it: python3 server.py deploy destroy {record.name}. Then rent another one."
+        raise Conflict(f"{record.name} {record.rented.ended}", hint=hint)
 
 
 def leaving(rented: Rented) -> list[str]:
