@@ -185,7 +185,7 @@ async def bring_up(connection: asyncssh.SSHClientConnection, record: Remote, sou
     """All steps; a fraction of a second if there is nothing to do. `tell` is called at each step, and while it copies
     or installs as it goes on. Raises CoreErrors that say what is wrong with the machine and what to do, asyncssh.Error
     when the connection ends, OSError of files here; cancelling it leaves what the next call goes on with."""
-    async with _alone(sources.folder / "lock", tell):
+    async with _alone(sources.folder / "steps.lock", tell):
         items = items_of(sources)
         here = asyncio.get_running_loop()
 
