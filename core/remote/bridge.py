@@ -6,7 +6,6 @@ it keeps of a node is in the folder `cache` there: code by its hash, environment
 import asyncio
 import asyncio.subprocess as sub
 import contextlib
-import getpass
 import io
 import json
 import os
@@ -224,7 +223,7 @@ def _new_folder() -> Path:
     for old in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError, ValueError):
             pid = int(old.name.split("-")[1])
-            if old.owner() == getpass.getuser() and not _is_alive(pid):
+            if old.stat().st_uid == os.getuid() and not _is_alive(pid):
                 shutil.rmtree(old)
     return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 

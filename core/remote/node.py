@@ -1,4 +1,4 @@
-"""Makes this machine a node of a Ray cluster until Ctrl-C: python3 -m core.remote.node --head, or HOST:PORT of its head.
+"""Makes this machine a node of a Ray cluster until Ctrl-C: python3 -m core.remote.node --head, or HOST:PORT of that.
 
 What follows is for `ray start`: --num-gpus 1, --num-cpus 4, --node-ip-address ..."""
 
