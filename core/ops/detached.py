@@ -21,7 +21,7 @@ from core.library.catalogue import Catalogue
 from core.library.runs import Run, Worker, by_token, hash_of
 from core.ops import devices, processes, sandbox
 from core.ops.config import Config
-from core.ops.processes import DetachedProcess
+from core.ops.processes import GONE, DetachedProcess
 from core.workers import NAMESPACE, Pool
 
 Device = Annotated[str, Field(pattern=devices.PATTERN, examples=["cpu", "cuda:0", "gpu1/cuda:0"])]
@@ -66,10 +66,11 @@ class Detached:
         return {"settings": settings, "python": str(info.python)}
 
     def detach(
-        self, owner: str, plugin: Name, device: Device, jobs: Literal["elsewhere", "finish", "blame"] = "elsewhere"
-    ) -> Row:
+        self, owner: str, plugin: Name, device: Device, jobs: Literal["elsewhere", "finish", "blame"] = "elsewhere",
+        exit_code: int = GONE,
+    ) -> Row:  # fmt: skip
         """End an attached worker. Its jobs run elsewhere; or it is to `finish` them first; or its process has died, for
-        which one that was alone in it gets the `blame`, as with the server's own workers."""
+        which one that was alone in it gets the `blame`, as with the server's own workers; `exit_code` says how."""
         admin_only(owner, "detach workers")
         removed = "DELETE FROM workers WHERE plugin = ? AND device = ? RETURNING *"
         row = self._store.write(lambda tx: tx.one(removed, plugin, device))
@@ -80,7 +81,7 @@ class Detached:
             if jobs == "elsewhere":
                 worker.end()
             elif jobs == "blame":
-                worker.process.kill()
+                worker.process.kill(exit_code)
         return {"plugin": plugin, "device": device}
 
     def restore(self) -> set[str]:

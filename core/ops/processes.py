@@ -124,7 +124,8 @@ class DetachedProcess:
     def ask_to_end(self) -> None:
         self.kill()
 
-    def kill(self) -> None:
+    def kill(self, code: int = GONE) -> None:
+        """`code` is its exit code, if whoever has started it has seen how it ended."""
         if self._code is None:
-            self._code = GONE
+            self._code = code
             self._disconnect()

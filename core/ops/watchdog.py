@@ -47,7 +47,10 @@ class Watchdog:
                 self._failed_starts.pop(worker.plugin, None)
             if worker.retired and not (worker.runs or worker.calls or worker.ended_by_us):
                 worker.end()
-            if self._is_silent(worker) or any(run.failure for run in list(worker.runs.values())):
+            if self._is_silent(worker):
+                worker.ended_by_us |= worker.process.detached  # it may be cut off only: nobody inside is to blame
+                worker.process.kill()
+            if any(run.failure for run in list(worker.runs.values())):
                 worker.process.kill()
             if worker.process.exit_code() is not None:
                 self._died(token, worker)

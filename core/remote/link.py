@@ -186,13 +186,13 @@ class Link:
     async def _keep(self, host: "Host", record: Remote, door: str, status: dict[str, Any]) -> None:
         """See to it that what should run there does, and nothing else."""
         try:
-            known = await self._server.ask("GET", "/queue")
+            known = await self._server.ask("GET", "/devices")
         except (CoreError, requests.RequestException) as error:
             return log.warning("the server does not answer: %s", error)
-        mine = [each for each in known["workers"] if each["device"].startswith(f"{self._name}/")]
-        if known["queued"] or any(each["jobs"] for each in mine):
-            await host.ask("busy")
+        mine = [each for device in known["devices"] if device["where"] == self._name for each in device["workers"]]
         at_work = any(each["jobs"] for each in mine)
+        if at_work or any(known["queued"].get(plugin) for plugin in record.plugins):
+            await host.ask("busy")
         if status["code"] != self._ready.code and not at_work:
             log.info("the code there is another one by now: starting anew")
             for each in status["workers"]:
@@ -208,7 +208,7 @@ class Link:
             elif about["exit_code"] is not None:
                 log.warning("%s on %s has ended (exit code %s): %s", *worker, about["exit_code"], about["last"])
                 self._pauses.ended(worker, time.time() - about["since"])
-                await self._drop(host, worker)
+                await self._drop(host, worker, about["exit_code"])
             elif worker in listed:
                 self._unseen.pop(worker, None)
             elif time.monotonic() - self._unseen.setdefault(worker, time.monotonic()) > UNSEEN_SECONDS:
@@ -219,11 +219,12 @@ class Link:
             if fresh and self._pauses.over(worker):
                 await self._start(host, worker, door)
 
-    async def _drop(self, host: "Host", worker: Worker) -> None:
-        """So that its jobs run elsewhere at once."""
+    async def _drop(self, host: "Host", worker: Worker, exit_code: int | None = None) -> None:
+        """So that its jobs run elsewhere at once. One that has ended by itself may have done so because of its job."""
         self._unseen.pop(worker, None)
+        ended = {} if exit_code is None else {"jobs": "blame", "exit_code": exit_code}
         with contextlib.suppress(NotFound):
-            await self._server.ask("POST", "/workers/detach", self._about(worker))
+            await self._server.ask("POST", "/workers/detach", self._about(worker) | ended)
         await host.ask("end", plugin=worker[0], device=worker[1])
 
     def _about(self, worker: Worker) -> dict[str, str]:
@@ -389,7 +390,7 @@ def main(settings: dict[str, Any]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     link = Link(settings)
-    with (Records(link.data).of(settings["name"]) / "lock").open("a") as lock:
+    with (Records(link.data).of(settings["name"]) / "link.lock").open("a") as lock:
         if not bootstrap.try_lock(lock):
             sys.exit(f"another process keeps the connection to {settings['name']}")
         asyncio.run(until_stdin_closes(link))
