@@ -36,7 +36,7 @@ class Machines:
         self._sio, self._run_blocking = sio, run_blocking
         self._remotes = remotes = Remotes(config, store, pool, memory, detached, sio, token, run_blocking)
         self.stop = remotes.stop
-        self._told: Row = {}
+        self._told: tuple[Row, list[str]] = {}, []
         self.handlers: list[Handler] = [self.devices, *remotes.handlers]
 
     def devices(self, owner: str) -> Row:
@@ -58,11 +58,13 @@ class Machines:
         self._remotes.look()
         workers = self._workers()
         named = [{"name": name, "state": self._state(name, workers.get(name))} for name in self._names(workers)]
-        remotes = [{"name": name, "state": state.state, "step": state.step} for name, _, state in self._remotes.known()]
-        now = {"devices": named, "remotes": remotes, "workers": sum(map(len, workers.values()))}
+        known = self._remotes.known()
+        remotes = [{"name": name, "state": state.state} for name, _, state in known]
+        told = {"devices": named, "remotes": remotes, "workers": sum(map(len, workers.values()))}
+        now = told, [state.step for *_, state in known]  # which is for the admin, who asks for it
         if now != self._told:
             self._told = now
-            self._sio.emit("devices", now, to=EVERYONE)
+            self._sio.emit("devices", told, to=EVERYONE)
 
     def _workers(self) -> dict[str, list[Worker]]:
         """By device."""

@@ -742,7 +742,6 @@ class DeviceState(Said):
 class RemoteState(Said):
     name: str
     state: Literal["connecting", "preparing", "connected", "lost", "failed", "off"]
-    step: str
 
 
 class DevicesEvent(Said):

@@ -96,7 +96,7 @@ export interface Plugin {
 
 export type Reference = string | { job: string; index?: number; review?: "picked" };
 
-/** What a job waits for: another job, a person's look at a result, or a person who lets it run. */
+/** What a job waits for: another job, a person's look at a result, a person who lets it run, or a machine that alone may run it. */
 export interface Wait {
   job?: string;
   state?: State;
@@ -104,6 +104,8 @@ export interface Wait {
   review?: string;
   person?: "release";
   until?: number;
+  remote?: string;
+  remote_state?: Machine["state"];
 }
 
 export interface JobRecord {

@@ -91,6 +91,8 @@ function When({ job }: { job: JobRecord }) {
   const now = useNow(5000);
   if (jobs && toReview(job).length) return <span>{waitsFor(job, jobs)} <Link href={reviewAddress(job)}>Review</Link></span>;
   if (jobs) return <span>{waitsFor(job, jobs)}</span>;
+  const machine = job.waits_for?.find(({ remote }) => remote);
+  if (machine && machine.remote_state !== "connected") return <span>Waits for {machine.remote}, which is {machine.remote_state}</span>;
   if (attempt(job)) return <span>{attempt(job)}</span>;
   if (paused) return <span>Waits; the queue is paused</span>;
   if (job.position === undefined) return <span>In the queue</span>;
