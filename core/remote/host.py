@@ -291,11 +291,10 @@ class Supervisor:
         self._end_all()
         command = self._ending.get("command")
         for _ in range(COMMAND_TIMES if command and why != "stop" else 0):
-            try:
-                ended = await asyncio.to_thread(subprocess.run, command, stdin=subprocess.DEVNULL, timeout=300)
-                print(f"{command[0]} ended with code {ended.returncode}", flush=True)
-            except (OSError, subprocess.TimeoutExpired) as error:
-                print(f"{command[0]}: {error}", flush=True)
+            ended = await asyncio.to_thread(subprocess.run, command, stdin=subprocess.DEVNULL, cwd=bootstrap.ROOT)
+            print(f"{command} ended with code {ended.returncode}", flush=True)
+            if ended.returncode == 0:
+                break
             await asyncio.sleep(COMMAND_SECONDS)
         shutil.rmtree(self._sockets, ignore_errors=True)
         self._over.set()

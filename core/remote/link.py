@@ -23,7 +23,8 @@ from typing import Any
 import asyncssh
 import requests
 
-from core.errors import Conflict, CoreError, Forbidden, NotFound, Timeout, from_wire
+from core.errors import Conflict, CoreError, Forbidden, Internal, NotFound, Timeout, from_wire
+from core.library import inside
 from core.ops import bootstrap
 from core.ops.config import Config
 from core.remote import spending, steps
@@ -31,6 +32,7 @@ from core.remote.connection import SHOWN, connect, login_of
 from core.remote.records import Records, Remote, changed, device_of
 
 TICK_SECONDS = 2
+LOOK_SECONDS = 10  # whether what was copied is another one by now
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 30
 FAILED_PAUSE_SECONDS = 300  # after what only a person can mend, which is then told by the record
 ANSWER_SECONDS = 30  # of the host
@@ -41,6 +43,7 @@ LOG_BYTES, MOST_LOGS = 10_000_000, 100
 LOG_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 log = logging.getLogger("link")
 
+WHY = {"idle": "it had no jobs", "spent": "its money is spent", "stop": "it was told to"}
 Worker = tuple[str, str]  # plugin and device, without the machine's name
 
 
@@ -53,21 +56,24 @@ class Link:
     admin's), door (the path of the socket where workers are let in)."""
 
     def __init__(self, settings: dict[str, Any]):
-        self._name = settings["name"]
+        self._name, self.data = settings["name"], Path(settings["data"])
         self._config = Config(**settings["config"])
-        self.data = Path(settings["data"])
         self._records = Records(self.data)
         self._folder = self._records.of(self._name)
         self._server = Server(settings["url"], settings["token"])
-        self._door = Path(settings["door"])
+        self.door = settings["door"]
         self._state = self._records.state(self._name)
-        self._ready: steps.Ready | None = None
+        self._host: Host | None = None
+        self._ready: steps.Ready | None = None  # None: to be brought up
         self._boot = ""  # of the machine, when it was last brought up
         self._wake = True
+        self._sources: Any = None  # what was copied, to see whether it has changed
+        self._update: asyncio.Task | None = None
+        self._troubles: dict[Any, str] = {}  # by worker, for people
         self._pauses = Pauses()
         self._unseen: dict[Worker, float] = {}  # since when
+        self._finishing: set[Worker] = set()  # those that get no further jobs, as there is new code
         self._log_at: dict[str, int] = {}
-        self._host: Host | None = None
 
     async def run(self) -> None:
         """Returns when the machine has stopped itself."""
@@ -78,31 +84,41 @@ class Link:
             except Stopped as why:
                 log.info("the machine has stopped itself: %s", why)
                 self._records.write(self._record().model_copy(update={"on": False}))
-                self._tell(state="off", step=f"it has stopped itself: {why}", devices={}, workers=[])
+                self._tell(state="off", step=f"it has stopped itself: {WHY.get(str(why), why)}", error=None)
                 return
             except (asyncssh.Error, OSError, CoreError) as error:
-                known = error if isinstance(error, CoreError) else Timeout(f"the connection was lost: {error}")
                 if self._state.state == "connected":
                     pause = FIRST_PAUSE_SECONDS
+                known = error if isinstance(error, CoreError) else self._lost(error)
                 log.warning("%s", known)
                 passing = isinstance(known, Timeout)
                 self._tell(state="lost" if passing else "failed", step="", error=known.wire())
                 pause = pause if passing else FAILED_PAUSE_SECONDS
+            finally:
+                if self._update:
+                    self._update.cancel()
+                self._host = self._update = None
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_PAUSE_SECONDS)
 
     async def off(self) -> None:
         """We end. If it is because nothing is to run there any more, the host does, too."""
-        with contextlib.suppress(CoreError, asyncio.TimeoutError):
+        with contextlib.suppress(CoreError, OSError, asyncio.TimeoutError):
             if self._host and not self._record().on:
                 await asyncio.wait_for(self._host.ask("stop"), STOP_SECONDS)
-        self._tell(state="off", step="", error=None, devices={}, workers=[])
+        self._tell(state="off", step="", error=None)
 
     def _record(self) -> Remote:
         return self._records.read(self._name)
 
+    def _lost(self, error: Exception) -> Timeout:
+        said = str(getattr(error, "reason", "") or error).rstrip(".")
+        return Timeout(f"the connection to {self._name} was lost: {said}.", hint="It is tried again and again.")
+
     def _tell(self, **columns: Any) -> None:
-        self._state = changed(self._state, **columns)
+        """A machine that is not connected has neither devices nor workers that anybody could use."""
+        gone = {} if columns.get("state", "connected") == "connected" else {"devices": {}, "workers": []}
+        self._state = changed(self._state, **gone | columns)
         try:
             self._records.write_state(self._name, self._state)
         except OSError as error:  # the disk is full: what is told is old, and all else goes on
@@ -114,16 +130,25 @@ class Link:
         self._tell(state="connecting", step=f"connecting to {record.host}")
         async with await connect(record, login_of(record, self._folder)) as connection:
             if self._ready is None:
-                sources = steps.sources_of(self._config, record)
                 self._tell(state="preparing")
-                told = lambda step: self._tell(step=step.text)  # noqa: E731
-                self._ready = await steps.bring_up(connection, record, sources, told)
+                await self._bring_up(connection, record)
             try:
                 async with Host(connection, self._ready) as self._host:
                     await self._serve(connection, self._host, record)
-            except (Conflict, NotFound):  # the host did not start, so something there is gone
+            except (Conflict, NotFound, Internal):  # the host did not start, say, so something there is gone
                 self._ready = None
                 raise
+
+    async def _bring_up(self, connection: asyncssh.SSHClientConnection, record: Remote) -> None:
+        sources, files = await asyncio.to_thread(self._look)
+        self._ready = await steps.bring_up(connection, record, sources, lambda step: self._tell(step=step.text))
+        self._sources = files
+
+    def _look(self) -> tuple[steps.Sources, Any]:
+        """What belongs there, and what it is made of now."""
+        sources = steps.sources_of(self._config, self._record())
+        stats = [(item.target, item.source.stat()) for item in steps.items_of(sources)]
+        return sources, [(target, said.st_mtime_ns, said.st_size) for target, said in stats]
 
     async def _serve(self, connection: asyncssh.SSHClientConnection, host: "Host", record: Remote) -> None:
         self._tell(step="starting")
@@ -134,33 +159,65 @@ class Link:
             "command": [self._ready.python, *spending.leaving(rented)] if rented else None,
         }
         said = await host.ask(
-            "hello", server=self._identity(), devices=record.devices, backend=self._config.torch_backend, ending=ending,
+            "hello", server=self._identity(), devices=record.devices, backend=record.torch_backend, ending=ending,
             code=self._ready.code, wake=self._wake,
         )  # fmt: skip
         if "stopped" in said:
             raise Stopped(said["stopped"])
         self._wake = False
         if self._boot not in ("", said["boot"]):
-            self._ready = None  # what was there may be gone
+            self._sources = None  # the machine was restarted, so it is looked at again
         self._boot = said["boot"]
         await self._forward(connection, host, said["sockets"])
         self._unseen.clear()
+        self._finishing.clear()
         self._tell(state="connected", step="", error=None)
+        looked = time.monotonic()
         while not host.stopping:
             began = time.monotonic()
             status = await host.ask("status")
             trip = time.monotonic() - began
             await self._keep(host, record, said["door"], status)
+            if time.monotonic() - looked > LOOK_SECONDS or self._sources is None:
+                looked = time.monotonic()
+                await self._look_again(connection, record)
             workers = [{key: each[key] for key in ("plugin", "device", "pid")} for each in _running(status)]
-            self._tell(seen=time.time(), round_trip_seconds=round(trip, 4), devices=status["devices"], workers=workers)
+            self._tell(
+                seen=time.time(), round_trip_seconds=round(trip, 4), devices=status["devices"], workers=workers,
+                step=self._state.step if self._update else " ".join(self._troubles.values()),
+            )  # fmt: skip
             await self._fetch_logs(host, status["logs"])
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(host.news.wait(), TICK_SECONDS)
             host.news.clear()
         raise Stopped(host.stopping)
 
+    async def _look_again(self, connection: asyncssh.SSHClientConnection, record: Remote) -> None:
+        """What has changed here is copied, while jobs run there."""
+        if self._update:
+            if self._update.done():
+                self._update = None
+            return
+        try:
+            _, files = await asyncio.to_thread(self._look)
+        except (CoreError, OSError) as error:
+            self._troubles["here"] = str(error)
+            return
+        self._troubles.pop("here", None)
+        if files != self._sources:
+            self._update = asyncio.create_task(self._copy_again(connection, record, files))
+
+    async def _copy_again(self, connection: asyncssh.SSHClientConnection, record: Remote, files: Any) -> None:
+        try:
+            await self._bring_up(connection, record)
+            self._troubles.pop("there", None)
+        except (asyncssh.Error, OSError, CoreError) as error:
+            log.warning("what has changed cannot be copied: %s", error)
+            self._troubles["there"] = str(error)
+            self._sources = files  # not again and again
+
     def _identity(self) -> str:
-        """Who we are to the host, the same for ever: the folder of data, as two servers may not share a folder."""
+        """Who we are to the host, always the same: two servers may not share a folder there."""
         path = self._folder / "id"
         with contextlib.suppress(FileExistsError), path.open("x") as file:
             file.write(uuid.uuid4().hex)
@@ -169,14 +226,13 @@ class Link:
     async def _forward(self, connection: asyncssh.SSHClientConnection, host: "Host", sockets: str) -> None:
         """Let workers reach the door here. The path is a new one for each connection: sshd leaves the old one behind
         when it is cut off, and does not replace it."""
-        os.chdir(self._door.parent)  # a path of a socket must be short
         path = f"{sockets}/{uuid.uuid4().hex[:8]}"
         try:
-            await connection.forward_remote_path(path, self._door.name)
+            await connection.forward_remote_path(path, self.door)
             await host.ask("door", path=path)
         except asyncssh.ChannelListenError:
             try:
-                listener = await connection.forward_remote_port_to_path("127.0.0.1", 0, self._door.name)
+                listener = await connection.forward_remote_port_to_path("127.0.0.1", 0, self.door)
             except asyncssh.ChannelListenError as error:
                 hint = "Set AllowStreamLocalForwarding or AllowTcpForwarding to yes in sshd_config there."
                 text = f"sshd of {self._name} forwards neither sockets nor ports, so workers there cannot reach us."
@@ -193,24 +249,23 @@ class Link:
         at_work = any(each["jobs"] for each in mine)
         if at_work or any(known["queued"].get(plugin) for plugin in record.plugins):
             await host.ask("busy")
-        if status["code"] != self._ready.code and not at_work:
-            log.info("the code there is another one by now: starting anew")
-            for each in status["workers"]:
-                await self._drop(host, (each["plugin"], each["device"]))
-            await host.ask("stop")
-            raise Timeout("it starts anew, with new code")
+        listed = {(each["plugin"], each["device"].partition("/")[2]) for each in mine}
+        if status["code"] != self._ready.code:
+            return await self._end_old(host, listed, at_work)
         there = {(each["plugin"], each["device"]): each for each in status["workers"]}
         wanted = [(plugin, device) for device in status["devices"] for plugin in record.plugins]
-        listed = {(each["plugin"], each["device"].partition("/")[2]) for each in mine}
         for worker, about in there.items():
             if worker not in wanted:
                 await self._drop(host, worker)
             elif about["exit_code"] is not None:
-                log.warning("%s on %s has ended (exit code %s): %s", *worker, about["exit_code"], about["last"])
-                self._pauses.ended(worker, time.time() - about["since"])
+                text = f"{worker[0]} on {worker[1]} has ended (exit code {about['exit_code']}): {about['last']}"
+                log.warning("%s", text)
+                if self._pauses.ended(worker, time.time() - about["since"]):
+                    self._troubles[worker] = text
                 await self._drop(host, worker, about["exit_code"])
             elif worker in listed:
                 self._unseen.pop(worker, None)
+                self._troubles.pop(worker, None)
             elif time.monotonic() - self._unseen.setdefault(worker, time.monotonic()) > UNSEEN_SECONDS:
                 log.warning("the server does not know %s on %s, which runs there: starting it anew", *worker)
                 await self._drop(host, worker)
@@ -218,6 +273,18 @@ class Link:
             fresh = there.get(worker, {"exit_code": 0})["exit_code"] is not None
             if fresh and self._pauses.over(worker):
                 await self._start(host, worker, door)
+
+    async def _end_old(self, host: "Host", listed: set[Worker], at_work: bool) -> None:
+        """There is new code: workers that are at work end their jobs, and then all is started anew."""
+        for worker in listed - self._finishing:
+            self._finishing.add(worker)
+            with contextlib.suppress(NotFound):
+                await self._server.ask("POST", "/workers/detach", self._about(worker) | {"jobs": "finish"})
+        if not at_work:
+            log.info("the code there has changed: starting anew")
+            self._wake = True
+            await host.ask("stop")
+            raise Timeout(f"{self._name} starts anew, as its code has changed.")
 
     async def _drop(self, host: "Host", worker: Worker, exit_code: int | None = None) -> None:
         """So that its jobs run elsewhere at once. One that has ended by itself may have done so because of its job."""
@@ -237,7 +304,8 @@ class Link:
             attached = await self._server.ask("POST", "/workers", self._about(worker))
         except (Conflict, NotFound) as error:  # being installed, refused, removed
             self._pauses.ended(worker, 0)
-            return self._tell(step=str(error))
+            self._troubles[worker] = str(error)
+            return
         place, folder = self._ready.plugins[plugin], self._ready.folder
         settings = attached["settings"]
         settings |= {
@@ -291,10 +359,13 @@ class Pauses:
     def __init__(self) -> None:
         self._next: dict[Worker, tuple[float, float]] = {}  # pause, and when it is over
 
-    def ended(self, worker: Worker, after_seconds: float) -> None:
+    def ended(self, worker: Worker, after_seconds: float) -> bool:
+        """Returns whether it did so before, soon after its start."""
+        again = worker in self._next and after_seconds < SOON_SECONDS
         pause = 0.0 if after_seconds > SOON_SECONDS else self._next.get(worker, (0.0, 0.0))[0]
         pause = min(max(pause * 2, FIRST_PAUSE_SECONDS), LAST_PAUSE_SECONDS)
         self._next[worker] = pause, time.monotonic() + pause
+        return again
 
     def over(self, worker: Worker) -> bool:
         return time.monotonic() >= self._next.get(worker, (0.0, 0.0))[1]
@@ -391,7 +462,10 @@ def main(settings: dict[str, Any]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     link = Link(settings)
-    with (Records(link.data).of(settings["name"]) / "link.lock").open("a") as lock:
+    with (
+        inside.short(Path(settings["door"])) as link.door,
+        (Records(link.data).of(settings["name"]) / "link.lock").open("a") as lock,
+    ):
         if not bootstrap.try_lock(lock):
             sys.exit(f"another process keeps the connection to {settings['name']}")
         asyncio.run(until_stdin_closes(link))
