@@ -7,11 +7,12 @@ from urllib.parse import urlsplit
 
 
 class Cable:
-    """A TCP proxy in front of a server, which can be cut, or made deaf: then nothing comes back through it. While it is
-    cut, connections are refused; `cut_after` so many bytes in either direction cuts it in the middle of something."""
+    """A TCP proxy in front of a server, or of the Unix socket `door`. It can be cut, or made deaf: then nothing comes
+    back through it. While it is cut, connections are refused; `cut_after` so many bytes in either direction cuts it in
+    the middle of something."""
 
-    def __init__(self, server):
-        self._target, self._listener = urlsplit(server.url), socket.create_server(("127.0.0.1", 0))
+    def __init__(self, server, door=None):
+        self._door, self._target, self._listener = door, urlsplit(server.url), socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.deaf = self.is_cut = False
         self.cut_after, self.passed = None, 0
@@ -42,13 +43,20 @@ class Cable:
                     continue
                 self._ends.append(near)
                 try:
-                    far = socket.create_connection((self._target.hostname, self._target.port))
+                    far = self._reach()
                 except OSError:  # the server is away
                     hang_up(near)
                     continue
                 self._ends.append(far)
                 for source, sink in ((near, far), (far, near)):
                     self._start(self._pump, source, sink, far)
+
+    def _reach(self):
+        if not self._door:
+            return socket.create_connection((self._target.hostname, self._target.port))
+        far = socket.socket(socket.AF_UNIX)
+        far.connect(str(self._door))
+        return far
 
     def _pump(self, source, sink, far):
         with contextlib.suppress(OSError):

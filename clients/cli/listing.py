@@ -175,6 +175,7 @@ def waits_for(row: dict[str, Any]) -> str:
     parts = [f"release {row['id']}"] if {"person": "release"} in waits else []
     parts += [show.counted(jobs, "job")] if jobs else []
     parts += ["its time"] if any("until" in each for each in waits) else []
+    parts += [f"the machine {each['remote']} ({each['remote_state']})" for each in waits if "remote" in each]
     if wanted := looks(row):
         parts.append(f"a look at {show.counted(wanted, 'result')}: review --follow {row['id']}")
     return ", ".join(parts)

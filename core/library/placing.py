@@ -43,7 +43,8 @@ class Placing:
 
     def __init__(self, here: list[str], ray: bool):
         self.here, self._ray = here, ray
-        self.rules: Callable[[], Rules] = dict  # those of now; set by Remotes
+        self.rules: Callable[[], Rules] = dict  # those of now; this and `state_of` a machine are set by Remotes
+        self.state_of: Callable[[str], str] = lambda machine: "off"
 
     def offers(self, info: PluginInfo, mine: Iterable[str], workers: dict[str, Worker]) -> Iterator[Offer]:
         """`mine` are the devices on which the plugin has workers; `workers` are those of all, also new ones."""
@@ -71,16 +72,19 @@ class Placing:
                 yield device, Some(fitting[machine].condition, fitting[machine].values, starting)
         yield SIDE, None
 
-    def waits_for(self, row: dict[str, Any]) -> list[str]:
-        """The machines of which one has to run the job, if no device here may."""
-        if row["program"]:
+    def waits_for(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        """The machines without which a queued job does not run: none if one of them is there, or if it may run here."""
+        name, plugin, priority = row["name"], row["plugin"], row["priority"]
+        rules = {} if row["program"] else {each: rule for each, (rule, at) in self.rules().items() if plugin in at}
+        fitting = [
+            machine
+            for machine, rule in rules.items()
+            if _named(rule, [name]) and priority in (rule.priorities or [priority])
+        ]
+        states = {machine: self.state_of(machine) for machine in fitting}
+        if all(rules[machine].when != "only" for machine in fitting) or "connected" in states.values():
             return []
-        found = {name: rule for name, (rule, plugins) in self.rules().items() if row["plugin"] in plugins}
-        return [name for name, rule in found.items() if rule.when == "only" and fits(rule, row)]
-
-
-def fits(rule: Rule, row: dict[str, Any]) -> bool:
-    return bool(_named(rule, [row["name"]])) and row["priority"] in (rule.priorities or [row["priority"]])
+        return [{"remote": machine, "remote_state": state} for machine, state in states.items()]
 
 
 def _named(rule: Rule, names: Iterable[str]) -> list[str]:

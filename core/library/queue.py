@@ -42,14 +42,15 @@ class Queue:
         self._store.write(change)
 
     def job(self, owner: str, id: str) -> Row:
-        """One job: its record, the ids of its outputs; while it is queued, its position and eta_seconds; while it is
-        held or waiting, what it waits for."""
+        """One job: its record, the ids of its outputs; while it is queued, its position and eta_seconds, and the
+        machine without which it does not run; while it is held or waiting, what it waits for."""
         row = self._store.job(id, owner)
         row["outputs"] = [artifact["id"] for artifact in self._store.outputs(id)]
         if row["state"] in ("held", "waiting"):
             row["waits_for"] = waits_for(self._store.all, row)
         if row["state"] == "queued":
             row |= place(self._store, row, len(self._pool.devices), self._catalogue)
+            row["waits_for"] = self._pool.placing.waits_for(row) or None
         return {"job": wire(row)}
 
     def skip(self, owner: str, id: str) -> Row:

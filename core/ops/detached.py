@@ -128,6 +128,8 @@ class Detached:
                 if (other.plugin, other.device) == (row["plugin"], row["device"]):
                     other.retired = True  # an attached one takes its place
             worker = self._add(row)
+        if worker.process.instance not in (None, instance) and not worker.sid and (worker.runs or worker.calls):
+            worker.process.kill()  # the one that had them is gone: the watchdog decides what becomes of them
         if worker.process.exit_code() is not None:
             raise socketio.exceptions.ConnectionRefusedError("it was given up, and may come back in a moment")
         if worker.sid and worker.process.instance != instance:

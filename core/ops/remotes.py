@@ -72,7 +72,8 @@ class Remotes:
         self._ray_python: Path | None = None
         self._installing = False
         self.handlers: list[Handler] = [self.remote]
-        pool.placing.rules, memory.elsewhere = self.rules, self.free_bytes
+        pool.placing.rules, pool.placing.state_of = self.rules, lambda name: self._state(name).state
+        memory.elsewhere = self.free_bytes
 
     def remote(self, owner: str, name: Name, action: Literal["start", "stop"]) -> Row:
         """Connect to a machine that was deployed, and run jobs there; or stop that: its jobs run elsewhere."""

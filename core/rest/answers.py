@@ -101,7 +101,9 @@ class Wait(Said):
 class PlacedJob(JobRecord):
     position: int | None = Field(None, description="Jobs ahead of it, while it is queued.")
     eta_seconds: float | None = None
-    waits_for: list[Wait] | None = Field(None, description="While it is held or waiting.")
+    waits_for: list[Wait] | None = Field(
+        None, description="While it is held or waiting, or queued for a machine that is not there."
+    )
 
 
 class JobDetail(PlacedJob):
