@@ -5,7 +5,7 @@ import getpass
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 
 import asyncssh
@@ -61,16 +61,27 @@ async def deploy(config: Config, record: Remote, login: Login, expected: str | N
             record = record.model_copy(update={"host_key": host_key(connection)})
             known = "as expected" if expected else "first contact: it is trusted from now on, and no other"
             say("host key", f"{fingerprint(record.host_key)} ({known})")
-        await authorize(connection, own_key(records.of(record.name), record.name))
         records.write(record)
         ready = await steps.bring_up(connection, record, sources, tell)
+        await _leave_key(connection, record, records)
         record = record.model_copy(update={"folder": ready.folder, "on": True})
         records.write(record)
     return record
 
 
+async def _leave_key(connection: asyncssh.SSHClientConnection, record: Remote, records: Records) -> None:
+    """Raises Conflict."""
+    try:
+        await authorize(connection, own_key(records.of(record.name), record.name))
+    except asyncssh.SFTPError as error:
+        text = f"our key cannot be added to ~/.ssh/authorized_keys on the other machine: {error.reason}."
+        raise Conflict(text, hint="Is its disk full, or does that file belong to somebody else?") from error
+
+
 @contextlib.asynccontextmanager
-async def connected(record: Remote, login: Login, expected: str | None, records: Records):
+async def connected(
+    record: Remote, login: Login, expected: str | None, records: Records
+) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """A connection, with our own key if it is there already, else as `login` says. When it is lost, Timeout."""
     own = login_of(record, records.of(record.name))
     connection = None

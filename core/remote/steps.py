@@ -105,7 +105,7 @@ def sources_of(config: Config, record: Remote, strict: bool = False) -> Sources:
         if name in disabled:
             text = f"the plugin {name} is disabled."
             raise InvalidParams(text, field="plugins", hint=f"python3 server.py plugins enable {name}")
-        plugins[name] = folder.resolve()
+        plugins[name] = folder.absolute()
     return Sources(plugins, _models(config, record.models, strict), Records(config.data).of(record.name).absolute())
 
 

@@ -22,6 +22,7 @@ from core.ops.bootstrap import size
 
 SCRIPT = Path(__file__).parent / "scripts" / "receive.py"
 START = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv.pop(1))), 'receive.py', 'exec'))"
+ANSWERS = {"offsets", "done", "wrong", "marked", "error"}
 CHANNELS = 4  # at once; a machine allows 10 in one connection, if nobody has changed that
 BYTES_A_CHANNEL = 4_000_000  # with less than that to send, one is as quick
 CHUNK = 1 << 18
@@ -150,7 +151,7 @@ class Receiver:
         async for line in self._process.stdout:
             with contextlib.suppress(ValueError):  # what a login prints
                 found = json.loads(line)
-                if isinstance(found, dict):
+                if isinstance(found, dict) and found.keys() & ANSWERS:
                     if "error" in found:
                         raise self._wrong(found)
                     return found
