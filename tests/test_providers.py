@@ -89,7 +89,8 @@ def test_a_machine_is_found_made_waited_for_and_kept(renting, cloud, address):
     assert PUBLIC_KEY in json.dumps(machine["body"])
     assert (record.rented.price_per_hour, record.rented.spend_limit) == (0.44, 5)
     assert renting.states == ["kept"] and not cloud.gone
-    assert [line.split()[0] for line in renting.said] == ["rent", "scheduling", "pulling", "answering"]
+    waits = [line.partition("(")[0].strip() for line in renting.said[1:]]
+    assert waits == ["wait      for a host", "wait      for its image", "wait      for its sshd"]
 
 
 def test_what_is_asked_for_stands_on_the_disk_before(renting, cloud):

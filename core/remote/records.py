@@ -47,6 +47,7 @@ class Rented(BaseModel):
     spend_limit: float
     created: float = Field(description="Seconds since 1970.")
     ended: str = Field("", description="Why there is no such machine any more; empty: there is.")
+    ended_at: float | None = Field(None, description="Seconds since 1970; when that was found out.")
 
 
 class Remote(BaseModel):

@@ -33,10 +33,10 @@ class Limits:
 
 
 LIMITS = Limits()
-STAGES = {
-    "scheduling": ("has no host yet", "Try it again, or another card or price."),
-    "pulling": ("is still fetching its image", "Try it again, or a smaller --image."),
-    "answering": ("runs, but no sshd answers", "Has the --image an sshd? docs/providers.md says what it needs."),
+STAGES = {  # what is waited for, what is wrong if that takes too long, and what to do then
+    "scheduling": ("a host", "has no host yet", "Try it again, or another card or price."),
+    "pulling": ("its image", "is still fetching its image", "Try it again, or a smaller --image."),
+    "answering": ("its sshd", "runs, but no sshd answers", "docs/providers.md says what an --image needs."),
 }
 
 
@@ -105,17 +105,18 @@ def _make(
         machine = provider.create(offer, wish, entry.label, public_key)
     except (Conflict, Timeout) as error:
         say(f"          {error} It may have been made all the same, so it is looked for.")
-        machine = _look_for(provider, entry.label, limits)
+        machine = _look_for(provider, entry.label, limits.found, limits.pause)
         if machine is None:
+            ledger.note(entry, "asked", why="looked for")
             raise
     ledger.note(entry, "made", id=machine.id)
     return machine
 
 
-def _look_for(provider: Provider, label: str, limits: Limits) -> Machine | None:
-    until = time.monotonic() + limits.found
+def _look_for(provider: Provider, label: str, seconds: float, pause: float) -> Machine | None:
+    until = time.monotonic() + seconds
     while (machine := provider.find(label)) is None and time.monotonic() < until:
-        time.sleep(limits.pause)
+        time.sleep(pause)
     return machine
 
 
@@ -129,15 +130,15 @@ def _await(provider: Provider, machine: Machine, wish: Wish, entry: Entry, say: 
             raise Conflict(f"{machine.id} ended by itself ({machine.text}).", hint="Try it again, or another offer.")
         if reached != stage:
             stage, since = reached, time.monotonic()
-        text = f"{stage:10} {machine.text}".rstrip()
+        text = f"wait      for {STAGES[stage][0]}" + (f" ({machine.text})" if machine.text else "")
         if text != told:
             told = text
             say(text)
         if stage == "answering" and _answers(machine, limits.pause):
             return machine
         if time.monotonic() - since > getattr(limits, stage):
-            what, hint = STAGES[stage]
-            text = f"{machine.id} {what} after {getattr(limits, stage):,.0f} s ({machine.text})."
+            _, what, hint = STAGES[stage]
+            text = f"{machine.id} {what} after {getattr(limits, stage):,.0f} s. {machine.text}".rstrip()
             raise Timeout(text, hint=hint)
         time.sleep(limits.pause)
         try:
@@ -175,7 +176,7 @@ def _give_back(
         say(f"end       {entry.label} at {TITLES[entry.provider]}: what is not used is not to cost anything")
         try:
             if not entry.id:
-                machine = _look_for(provider, entry.label, limits)
+                machine = _look_for(provider, entry.label, 0 if entry.why else limits.found, limits.pause)
                 if machine is None:
                     say("          it was not found there. This is looked at again for an hour, with each command.")
                     shutil.rmtree(records.of(entry.name), ignore_errors=True)
@@ -303,7 +304,7 @@ def _settle_kept(
     ledger.note(entry, "ended", why=why)
     with contextlib.suppress(NotFound):  # just removed
         now = Records(data).read(record.name)
-        ended = now.rented.model_copy(update={"ended": why}) if now.rented else None
+        ended = now.rented.model_copy(update={"ended": why, "ended_at": time.time()}) if now.rented else None
         Records(data).write(now.model_copy(update={"on": False, "rented": ended}))
     return True
 

@@ -90,6 +90,8 @@ def ago(when: float) -> str:
 
 def state_of(record: Remote, state: State, server_runs: bool) -> str:
     """In a word or two: what the connection's process has written counts while there is one."""
+    if record.rented and record.rented.ended:
+        return "ended"
     if not record.folder:
         return "not deployed"
     if not record.on:

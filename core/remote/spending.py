@@ -10,7 +10,7 @@ from core.remote.records import Remote, Rented
 
 def spent(rented: Rented, now: float | None = None) -> float:
     """US dollars."""
-    return max(0.0, (now or time.time()) - rented.created) / 3600 * rented.price_per_hour
+    return max(0.0, (rented.ended_at or now or time.time()) - rented.created) / 3600 * rented.price_per_hour
 
 
 def seconds_left(rented: Rented, now: float | None = None) -> float:

@@ -155,7 +155,7 @@ def _machine(pod: Pod) -> Machine:
         stage = "running"
     elif pod.machineId:
         stage = "pulling"
-    text = pod.lastStatusChange or pod.desiredStatus.lower()
+    text = pod.lastStatusChange or "" if stage == "ended" else ""  # before that it only says when it was rented
     return Machine(pod.id, pod.name, stage, text, pod.publicIp or "", port or 22, pod.costPerHr)
 
 

@@ -52,7 +52,7 @@ class Web:
                 )  # fmt: skip
                 answer._content = answer.raw.read(MAX_BYTES + 1, decode_content=True)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            text = f"{self.title} does not answer: {self._clean(str(error))}"
+            text = f"{self.title} does not answer: {self._clean(_innermost(error))}."
             raise Timeout(text, hint="Is this machine online? Try again later.") from error
         if len(answer.content) > MAX_BYTES:
             raise Conflict(f"{self.title} answers with more than {MAX_BYTES:,} bytes.")
@@ -111,3 +111,12 @@ class Web:
             where = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:3])
             text = f"{self.title} answers in another form than documented ({self._clean(where)})."
             raise Conflict(text, hint="Its API may have changed. Is there a newer stable-core?") from error
+
+
+def _innermost(error: BaseException) -> str:
+    """What went wrong, without the libraries that it went through."""
+    while inner := getattr(error, "reason", None) or next(iter(error.args[:1]), None):
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    return str(error.args[0] if error.args else error).rstrip(".")
