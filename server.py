@@ -80,7 +80,7 @@ class Server:
         following = Following(self.sio, config, self.store, self.catalogue, self.outgoing)
         light = Light(self.store, self.catalogue, self.pool, self.sio, run_blocking)
         self.library = Library(
-            config, self.store, self.catalogue, self.scheduler, blobs, run_blocking, light.call, self.pool.devices
+            config, self.store, self.catalogue, self.scheduler, blobs, run_blocking, light.call, self.pool.placing
         )
         Reuse(config, self.store, self.catalogue, self.scheduler, self.pool, blobs, self.sio, run_blocking, exported)
         Programs(

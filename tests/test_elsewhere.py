@@ -214,6 +214,7 @@ def test_jobs_that_fit_only_elsewhere_wait_and_say_so(server, wire, rule, tmp_pa
     waits = wire.submit("turn", inputs={"image": picture})
     assert where(wire, wire.submit("work")) == ["cpu"]
     assert record(wire, waits)["waits_for"] == [{"remote": "gpu1", "remote_state": "off"}]
+    assert wire.call("jobs", {"order": "queue"})["jobs"][0]["waits_for"] == record(wire, waits)["waits_for"]
     with machine(server, wire, tmp_path):
         assert where(wire, waits, wire.submit("work")) == ["gpu1/cpu", "cpu"]
     assert "waits_for" not in record(wire, waits)

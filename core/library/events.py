@@ -19,6 +19,7 @@ from core.library.fair import Pause
 from core.library.inventory import inventory, of_kind
 from core.library.lineage import Lineage, parents
 from core.library.listing import KindName, Listing, artifacts, sessions
+from core.library.placing import Placing
 from core.library.plain import json_size
 from core.library.retention import Retention
 from core.library.review import Review, owned
@@ -43,9 +44,9 @@ class Library:
 
     def __init__(
         self, config: Config, store: Store, catalogue: Catalogue, scheduler: Scheduler, blobs: Blobs,
-        run_blocking: Callable[..., Any], call: Handler, devices: list[str],
+        run_blocking: Callable[..., Any], call: Handler, placing: Placing,
     ):  # fmt: skip
-        self._devices, self._queue = devices, config.data / "jobs.db"
+        self._placing, self._queue = placing, config.data / "jobs.db"
         self._config, self._store, self._catalogue, self._run_blocking = config, store, catalogue, run_blocking
         self._call = call
         review, self.lineage = Review(store, scheduler), Lineage(config, store, run_blocking)
@@ -75,7 +76,7 @@ class Library:
             if state in TERMINAL:
                 raise InvalidParams(f"the queue has no jobs that are {state}: those have ended.", field="state")
             given = {"state": state, "session": session, "parent": parent}
-            known = (self._queue, len(self._devices), self._catalogue)
+            known = (self._queue, self._placing, self._catalogue)
             return self._run_blocking(lambda: upcoming(*known, owner, limit, **given))
         columns = {"owner": owner, "state": state, "session": session, "parent": parent}
         if parent and self._store.one("SELECT child FROM taken WHERE program = ? LIMIT 1", parent):

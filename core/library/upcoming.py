@@ -11,19 +11,20 @@ from core.library.catalogue import Catalogue
 from core.library.database import Ask, view
 from core.library.forecast import Forecast
 from core.library.listing import PAGE_BYTES
+from core.library.placing import Placing
 from core.library.waiting import waits_for
 
 UNFINISHED = ("running", "queued", "waiting", "held")
 ROWS_AT_ONCE = 20
 
 
-def upcoming(queue: Path, devices: int, catalogue: Catalogue, owner: str, limit: int, **columns: Any) -> Row:
+def upcoming(queue: Path, placing: Placing, catalogue: Catalogue, owner: str, limit: int, **columns: Any) -> Row:
     """The first `limit` unfinished jobs, fewer where they are large, and how many there are. Takes long where many are
     queued: it is looked up in a thread of its own, all at one moment. `columns` are what they have to be, None: any; ""
     for parent: none."""
     given = {name: value or None for name, value in columns.items() if value is not None}
     with view(queue) as ask:
-        forecast, jobs, size = Forecast(ask, devices, catalogue), [], 0
+        forecast, jobs, size = Forecast(ask, len(placing.here), catalogue), [], 0
         for state in [each for each in UNFINISHED if given.get("state", each) == each]:
             rest = limit - len(jobs) if size < PAGE_BYTES else 0
             if state == "queued":
@@ -33,8 +34,11 @@ def upcoming(queue: Path, devices: int, catalogue: Catalogue, owner: str, limit:
                 places = {row["id"]: {} for row in _listed(ask, owner, given | {"state": state}, order, rest)}
             for row in _records(ask, [*places], PAGE_BYTES - size):
                 size += row.pop("page_bytes")
-                missing = {"waits_for": waits_for(ask, row)} if state in ("waiting", "held") else {}
-                jobs.append(wire(row) | places[row["id"]] | missing)
+                if state in ("waiting", "held"):
+                    row["waits_for"] = waits_for(ask, row)
+                elif state == "queued":
+                    row["waits_for"] = placing.waits_for(row) or None
+                jobs.append(wire(row) | places[row["id"]])
         return {"jobs": jobs, "total": _total(ask, owner, given)}
 
 

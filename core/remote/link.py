@@ -314,7 +314,6 @@ class Link:
             "models": f"{folder}/models", "door": door,
         }  # fmt: skip
         await host.ask("start", plugin=plugin, device=device, python=place.python, settings=settings)
-        self._tell(step="")
         log.info("started %s on %s", plugin, device)
 
     def _shipped(self, models: list[dict[str, Any]]) -> list[dict[str, Any]]:
