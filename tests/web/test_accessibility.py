@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
+from core.remote.records import Records, Remote, Rule, State
 from tests.serving import ROOT, serve, wait_until
 from tests.site import plugin
 
@@ -67,11 +68,17 @@ def empty(web):
 
 @pytest.fixture(scope="module")
 def full(web):
-    """Results in many sessions with long names, a failed job, one that runs, others behind it, a refused plugin."""
+    """Results in many sessions with long names, a failed job, one that runs, others behind it, a refused plugin, a
+    machine elsewhere that failed."""
     with (
         serve(BOTH, before_start=NAMES_MODELS, web="auto") as running,
         running.client() as client,
     ):
+        records, rule = Records(running.folder / "data"), Rule(jobs=[f"job_{k}.*" for k in range(9)], when="only")
+        records.write(Remote(name="gpu1", host=f"{'host-' * 30}.example", user="root", rule=rule))
+        error = {"code": "forbidden", "message": f"It has another host key: SHA256:{'x' * 43}.", "hint": LONG}
+        told = {"title": LONG[:100], "free_bytes": 10**9, "total_bytes": 10**10}
+        records.write_state("gpu1", State(state="failed", error=error, since=1, seen=1, devices={"cuda:0": told}))
         for k in range(24):
             client.submit("paint", {"prompt": LONG[k:], "steps": k + 1, "seed": k}, session=f"{LONG[:60]} {k}")
         last = client.submit("paint", {"prompt": "a red circle"}, session="default")
