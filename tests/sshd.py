@@ -383,9 +383,9 @@ def ip(words, of=None):
     subprocess.run([*inside, "ip", *words.split()], check=True, **QUIET)
 
 
-def new_key(path, passphrase=""):
+def new_key(path, passphrase="", kind="ed25519"):
     """A private key; path.pub is the public one."""
-    words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f", path]
+    words = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "test", "-f", path]
     subprocess.run(words, check=True, **QUIET)
     return path
 

@@ -26,12 +26,15 @@ KEEPALIVE_SECONDS, KEEPALIVES = 3, 2  # a connection that is dead is noticed aft
 PASSWORD = "STABLE_CORE_SSH_PASSWORD"  # the environment variable
 TRIES = 3  # of a passphrase or a password that somebody types
 PROXY = "ssh.runpod.io"  # gives a terminal and nothing else
+HOST_KEYS = "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"
+HOST_KEYS += "rsa-sha2-512", "rsa-sha2-256"
 SHOWN = 300  # characters of what another machine says
 
 
 @dataclass(frozen=True)
 class Login:
-    """How to log in: what is None is not tried. `ask` gets the question for a passphrase or a password and answers."""
+    """How to log in: what is None is not tried. `agent`: with the keys of the SSH agent or, if none runs, of ~/.ssh.
+    `ask` gets the question for a passphrase or a password and answers."""
 
     key: Path | None = None
     agent: bool = False
@@ -57,12 +60,6 @@ async def connect(record: Remote, login: Login, expected: str | None = None) -> 
     client = _Client(record, login, expected)
     try:
         return await _open(record, client, keys, login)
-    except asyncssh.KeyExchangeFailed as error:
-        if not record.host_key:
-            raise _unreachable(record, f"{error}") from error
-        with contextlib.suppress(asyncssh.Error, OSError, asyncio.TimeoutError):  # which key has it instead?
-            await _open(record.model_copy(update={"host_key": None}), client, None, Login())
-        raise client.refused() from error
     except asyncssh.HostKeyNotVerifiable as error:
         raise client.refused() from error
     except asyncssh.PermissionDenied as error:
@@ -71,16 +68,21 @@ async def connect(record: Remote, login: Login, expected: str | None = None) -> 
         raise _unreachable(record, f"no answer within {CONNECT_SECONDS} s") from error
     except socket.gaierror as error:
         raise _unreachable(record, f"no such host ({error.strerror})") from error
-    except (OSError, asyncssh.Error) as error:
-        said = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-        raise _unreachable(record, said) from error
+    except asyncssh.Error as error:
+        if error.code == asyncssh.DISC_PROTOCOL_ERROR and "authentication" in error.reason:  # too many ways were tried
+            raise client.not_let_in() from error
+        raise _unreachable(record, error.reason) from error
+    except OSError as error:
+        raise _unreachable(record, os.strerror(error.errno) if error.errno else str(error)) from error
 
 
 async def _open(record: Remote, client: "_Client", keys: list | None, login: Login) -> asyncssh.SSHClientConnection:
     pinned = [asyncssh.import_public_key(record.host_key)] if record.host_key else []
+    kind = pinned[0].get_algorithm().removeprefix("ssh-") if pinned else ""
+    kinds = sorted(HOST_KEYS, key=lambda name: kind not in name)  # of several keys, the one that we know
     return await asyncssh.connect(
         record.host, record.port, username=record.user, config=None, known_hosts=(pinned, [], []),
-        client_factory=lambda: client, client_keys=keys if keys or login.agent else None,
+        server_host_key_algs=kinds, client_factory=lambda: client, client_keys=keys or (() if login.agent else None),
         agent_path=() if login.agent else None, gss_auth=False, gss_kex=False, x509_trusted_certs=None,
         host_based_auth=False, keepalive_interval=KEEPALIVE_SECONDS, keepalive_count_max=KEEPALIVES,
         connect_timeout=CONNECT_SECONDS, login_timeout=ASKING_SECONDS if login.ask else LOGIN_SECONDS,
@@ -93,7 +95,10 @@ class _Client(asyncssh.SSHClient):
     def __init__(self, record: Remote, login: Login, expected: str | None):
         self._record, self._login, self._expected = record, login, expected
         self._seen: asyncssh.SSHKey | None = None
-        self._password, self._asked = login.password, 0
+        self._given = (
+            {"password", "kbdint"} if login.password else set()
+        )  # ways in which the password is still to be tried
+        self._asked, self._prompted = 0, True
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Called for a key that is not the pinned one."""
@@ -114,35 +119,38 @@ class _Client(asyncssh.SSHClient):
 
     def not_let_in(self) -> CoreError:
         tried = [f"the key {self._login.key}"] * bool(self._login.key) + ["the agent's keys"] * self._login.agent
-        tried += ["the password"] * bool(self._password)
+        tried += ["the password"] * bool(self._login.password or self._asked)
         text = f"{_where(self._record)} does not let {self._record.user} in with {' or '.join(tried) or 'nothing'}."
         hint = f"Is the user right? Other ways: --key FILE, an SSH agent, or a password, asked for or in {PASSWORD}."
         return Unauthorized(text, hint=hint)
 
     async def password_auth_requested(self) -> str | None:
-        return await self._next_password()
+        return await self._next_password("password")
 
     def kbdint_auth_requested(self) -> str | None:
-        return "" if self._login.password or self._login.ask else None
+        """Called again when it has failed: there may be nothing to be asked."""
+        prompted, self._prompted = self._prompted, False
+        return "" if prompted and (self._given or self._login.ask and self._asked < TRIES) else None
 
     async def kbdint_challenge_received(self, name: str, instructions: str, lang: str, prompts: Any) -> list | None:
         answers = []
         for prompt, _ in prompts:
+            self._prompted = True
             if "password" in prompt.lower():
-                answers.append(await self._next_password())
+                answers.append(await self._next_password("kbdint"))
             else:  # a second factor
                 answers.append(await self._ask(prompt) if self._login.ask else None)
         return None if None in answers else answers
 
-    async def _next_password(self) -> str | None:
+    async def _next_password(self, way: str) -> str | None:
         """The one that was given, once; then as somebody types it."""
+        if way in self._given:
+            self._given.remove(way)
+            return self._login.password
+        if self._login.password or not self._login.ask or self._asked == TRIES:
+            return None
         self._asked += 1
-        if self._login.password:
-            return self._login.password if self._asked == 1 else None
-        if self._login.ask and self._asked <= TRIES:
-            self._password = await self._ask(f"Password of {_where(self._record)}: ")
-            return self._password
-        return None
+        return await self._ask(f"Password of {_where(self._record)}: ")
 
     async def _ask(self, question: str) -> str:
         return await asyncio.to_thread(self._login.ask, question)

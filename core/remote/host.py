@@ -27,7 +27,9 @@ logs    name (as `status` tells), at: byte to   text; next: byte to go on with
         begin with, negative: from the end
 stop                                            nothing: its workers end, then it does
 
-A worker is {plugin, device, pid, since, exit_code (null: it runs), last: the last line of its log if it has ended}.
+A worker is {plugin, device, pid, seconds: how long it has run, exit_code (null: it runs), last: of its log, the last
+line, if it has ended}.
+
 One that says `hello` is the link: an older one is cut off, with its sshd, so that workers dial anew at once."""
 
 import asyncio
@@ -71,11 +73,12 @@ class Kept:
     def __init__(self, plugin: str, device: str, process: "LocalProcess | Adopted", since: float, created: float):
         self.plugin, self.device, self.process, self.since, self.created = plugin, device, process, since, created
         self.exit_code: int | None = None
-        self.told = False
+        self.ended: float | None = None
 
     def about(self) -> dict[str, Any]:
         ended = {} if self.exit_code is None else {"last": _last_line(self.process.log)}
-        about = {"plugin": self.plugin, "device": self.device, "pid": self.process.pid, "since": self.since}
+        about = {"plugin": self.plugin, "device": self.device, "pid": self.process.pid}
+        about["seconds"] = round((self.ended or time.time()) - self.since, 1)
         return about | {"exit_code": self.exit_code, "last": None} | ended
 
 
@@ -301,10 +304,8 @@ class Supervisor:
 
     async def _tick(self) -> None:
         for kept in self._workers.values():
-            if kept.exit_code is None:
-                kept.exit_code = kept.process.exit_code()
-            if kept.exit_code is not None and not kept.told:
-                kept.told = True
+            if kept.ended is None and (code := kept.process.exit_code()) is not None:
+                kept.exit_code, kept.ended = code, time.time()
                 kept.process.kill()  # what it started may still run
                 print(f"ended: {json.dumps(kept.about())}", flush=True)
                 if self._link:

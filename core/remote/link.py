@@ -18,14 +18,15 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import asyncssh
 import requests
+from pydantic import BaseModel, Field, ValidationError
 
 from core.errors import Conflict, CoreError, Forbidden, Internal, NotFound, Timeout, from_wire
 from core.library import inside
-from core.ops import bootstrap
+from core.ops import bootstrap, devices
 from core.ops.config import Config
 from core.remote import spending, steps
 from core.remote.connection import SHOWN, connect, login_of
@@ -45,6 +46,39 @@ log = logging.getLogger("link")
 
 WHY = {"idle": "it had no jobs", "spent": "its money is spent", "stop": "it was told to"}
 Worker = tuple[str, str]  # plugin and device, without the machine's name
+
+
+class Device(BaseModel):
+    title: str = Field(max_length=200)
+    free_bytes: int | None
+    total_bytes: int | None
+
+
+class Worked(BaseModel):
+    """A worker there."""
+
+    plugin: str
+    device: str
+    pid: int
+    seconds: float
+    exit_code: int | None
+    last: str | None = Field(max_length=1000)
+
+    @property
+    def key(self) -> Worker:
+        return self.plugin, self.device
+
+
+class Status(BaseModel):
+    """What a host tells of itself. The other machine may be anybody's, so it is not taken as it comes."""
+
+    boot: str
+    code: str | None
+    workers: list[Worked] = Field(max_length=1000)
+    devices: dict[Annotated[str, Field(pattern=rf"^{devices.LOCAL}$")], Device] = Field(max_length=100)
+    logs: dict[str, int]
+    sockets: str = ""  # in the answer to hello
+    door: str = ""
 
 
 class Stopped(Exception):
@@ -164,29 +198,32 @@ class Link:
         )  # fmt: skip
         if "stopped" in said:
             raise Stopped(said["stopped"])
+        hello = self._checked(said)
         self._wake = False
-        if self._boot not in ("", said["boot"]):
+        if self._boot not in ("", hello.boot):
             self._sources = None  # the machine was restarted, so it is looked at again
-        self._boot = said["boot"]
-        await self._forward(connection, host, said["sockets"])
+        self._boot = hello.boot
+        await self._forward(connection, host, hello.sockets)
         self._unseen.clear()
         self._finishing.clear()
         self._tell(state="connected", step="", error=None)
         looked = time.monotonic()
         while not host.stopping:
             began = time.monotonic()
-            status = await host.ask("status")
+            status = self._checked(await host.ask("status"))
             trip = time.monotonic() - began
-            await self._keep(host, record, said["door"], status)
+            await self._keep(host, record, hello.door, status)
             if time.monotonic() - looked > LOOK_SECONDS or self._sources is None:
                 looked = time.monotonic()
                 await self._look_again(connection, record)
-            workers = [{key: each[key] for key in ("plugin", "device", "pid")} for each in _running(status)]
+            running = [each for each in status.workers if each.exit_code is None]
             self._tell(
-                seen=time.time(), round_trip_seconds=round(trip, 4), devices=status["devices"], workers=workers,
+                seen=time.time(), round_trip_seconds=round(trip, 4),
+                devices={name: each.model_dump() for name, each in status.devices.items()},
+                workers=[each.model_dump(include={"plugin", "device", "pid"}) for each in running],
                 step=self._state.step if self._update else " ".join(self._troubles.values()),
             )  # fmt: skip
-            await self._fetch_logs(host, status["logs"])
+            await self._fetch_logs(host, status.logs)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(host.news.wait(), TICK_SECONDS)
             host.news.clear()
@@ -216,6 +253,12 @@ class Link:
             self._troubles["there"] = str(error)
             self._sources = files  # not again and again
 
+    def _checked(self, said: dict[str, Any]) -> Status:
+        try:
+            return Status(**said)
+        except ValidationError as error:
+            raise Conflict(f"{self._name} answers what no host of ours does: {str(error)[:SHOWN]}") from error
+
     def _identity(self) -> str:
         """Who we are to the host, always the same: two servers may not share a folder there."""
         path = self._folder / "id"
@@ -239,7 +282,7 @@ class Link:
                 raise Forbidden(text, hint=hint) from error
             await host.ask("door", port=listener.get_port())
 
-    async def _keep(self, host: "Host", record: Remote, door: str, status: dict[str, Any]) -> None:
+    async def _keep(self, host: "Host", record: Remote, door: str, status: Status) -> None:
         """See to it that what should run there does, and nothing else."""
         try:
             known = await self._server.ask("GET", "/devices")
@@ -250,19 +293,19 @@ class Link:
         if at_work or any(known["queued"].get(plugin) for plugin in record.plugins):
             await host.ask("busy")
         listed = {(each["plugin"], each["device"].partition("/")[2]) for each in mine}
-        if status["code"] != self._ready.code:
+        if status.code != self._ready.code:
             return await self._end_old(host, listed, at_work)
-        there = {(each["plugin"], each["device"]): each for each in status["workers"]}
-        wanted = [(plugin, device) for device in status["devices"] for plugin in record.plugins]
+        there = {each.key: each for each in status.workers}
+        wanted = [(plugin, device) for device in status.devices for plugin in record.plugins]
         for worker, about in there.items():
             if worker not in wanted:
                 await self._drop(host, worker)
-            elif about["exit_code"] is not None:
-                text = f"{worker[0]} on {worker[1]} has ended (exit code {about['exit_code']}): {about['last']}"
+            elif about.exit_code is not None:
+                text = f"{about.plugin} on {about.device} has ended (exit code {about.exit_code}): {about.last}"
                 log.warning("%s", text)
-                if self._pauses.ended(worker, time.time() - about["since"]):
+                if self._pauses.ended(worker, about.seconds):
                     self._troubles[worker] = text
-                await self._drop(host, worker, about["exit_code"])
+                await self._drop(host, worker, about.exit_code)
             elif worker in listed:
                 self._unseen.pop(worker, None)
                 self._troubles.pop(worker, None)
@@ -270,8 +313,8 @@ class Link:
                 log.warning("the server does not know %s on %s, which runs there: starting it anew", *worker)
                 await self._drop(host, worker)
         for worker in wanted:
-            fresh = there.get(worker, {"exit_code": 0})["exit_code"] is not None
-            if fresh and self._pauses.over(worker):
+            runs = worker in there and there[worker].exit_code is None
+            if not runs and self._pauses.over(worker):
                 await self._start(host, worker, door)
 
     async def _end_old(self, host: "Host", listed: set[Worker], at_work: bool) -> None:
@@ -346,10 +389,6 @@ class Link:
                     file.write(said["text"])
                 at = said["next"]
             self._log_at[name] = at
-
-
-def _running(status: dict[str, Any]) -> list[dict[str, Any]]:
-    return [each for each in status["workers"] if each["exit_code"] is None]
 
 
 class Pauses:
