@@ -122,8 +122,11 @@ def deployed():
     with sshd.machine() as machine, serve({"work": WORK}, remote_grace_seconds=60, attempts=2) as server:
         install(machine, f"/home/{machine.user}/far")
         deployed = Deployed(server, machine)
-        deployed.connected()
-        yield deployed
+        try:
+            deployed.connected()
+            yield deployed
+        finally:
+            print((server.folder / "data" / "logs" / f"remote-{NAME}.log").read_text(), deployed.state)
 
 
 @pytest.fixture

@@ -26,8 +26,9 @@ from pydantic import BaseModel, Field, ValidationError
 
 from core.errors import Conflict, CoreError, Forbidden, Internal, NotFound, Timeout, from_wire
 from core.library import inside
-from core.ops import bootstrap, devices
+from core.ops import bootstrap
 from core.ops.config import Config
+from core.ops.devices import LOCAL
 from core.remote import spending, steps
 from core.remote.connection import SHOWN, connect, login_of
 from core.remote.records import Records, Remote, changed, device_of
@@ -46,6 +47,9 @@ log = logging.getLogger("link")
 
 WHY = {"idle": "it had no jobs", "spent": "its money is spent", "stop": "it was told to"}
 Worker = tuple[str, str]  # plugin and device, without the machine's name
+
+
+Name = Annotated[str, Field(pattern=rf"^{LOCAL}$")]
 
 
 class Device(BaseModel):
@@ -75,7 +79,7 @@ class Status(BaseModel):
     boot: str
     code: str | None
     workers: list[Worked] = Field(max_length=1000)
-    devices: dict[Annotated[str, Field(pattern=rf"^{devices.LOCAL}$")], Device] = Field(max_length=100)
+    devices: dict[Name, Device] = Field(max_length=100)
     logs: dict[str, int]
     sockets: str = ""  # in the answer to hello
     door: str = ""
