@@ -92,7 +92,6 @@ def status(arguments: argparse.Namespace, config: Config) -> int:
     if record.rented:
         cost = words.cost(record.rented.model_dump(), spending.spent(record.rented))
         lines["rented"] = f"{record.rented.id}, {cost}"
-        lines["ended"] = record.rented.ended and f"it {record.rented.ended}"
     for word, text in lines.items():
         if text:
             print(f"{word:<9} {printable(' '.join(text.split()))}")

@@ -12,6 +12,7 @@ def rule(about: dict[str, Any]) -> str:
 
 
 def cost(about: dict[str, Any], spent: float) -> str:
-    """Of a Rented as data: "$0.44 an hour, $0.61 of at most $5.00 so far, at runpod"."""
+    """Of a Rented as data: "$0.44 an hour, $0.61 of at most $5.00 so far, at runpod"; why it has ended, if it has."""
     price, most = f"${about['price_per_hour']:.2f} an hour", f"${about['spend_limit']:.2f}"
-    return f"{price}, ${spent:.2f} of at most {most} so far, at {about['provider']}"
+    told = f"{price}, ${spent:.2f} of at most {most} so far, at {about['provider']}"
+    return f"{told}; it {about['ended']}" if about.get("ended") else told

@@ -322,6 +322,8 @@ class RentedRecord(Said):
     spend_limit: float
     created: float
     spent: float
+    ended: str = Field(description="Why there is no such machine any more; empty: there is.")
+    ended_at: float | None
 
 
 class RemoteRecord(Said):

@@ -192,7 +192,7 @@ export interface Machine {
   round_trip_seconds?: number | null;
   address?: string;
   idle_minutes?: number;
-  rented?: { provider: string; price_per_hour: number; spend_limit: number; created: number; spent: number };
+  rented?: { provider: string; price_per_hour: number; spend_limit: number; created: number; spent: number; ended: string };
 }
 
 export interface Devices {

@@ -84,12 +84,12 @@ function MachineCard({ machine }: { machine: Machine }) {
 
 const STATUS: Record<string, string> = { connected: "ready", ready: "ready", failed: "refused", lost: "refused", away: "refused" };
 
-function Actions({ machine: { name, on } }: { machine: Machine }) {
+function Actions({ machine: { name, on, rented } }: { machine: Machine }) {
   const act = () => void call("remote", { name, action: on ? "stop" : "start" }).catch(complain);
   return (
     <>
       <div className={shared.bar}>
-        <button type="button" onClick={act} aria-label={`${on ? "Stop" : "Start"} ${name}`}>{on ? "Stop" : "Start"}</button>
+        {!rented?.ended && <button type="button" onClick={act} aria-label={`${on ? "Stop" : "Start"} ${name}`}>{on ? "Stop" : "Start"}</button>}
         {on && <p className={shared.soft}>When it is stopped, its jobs run elsewhere.</p>}
       </div>
       <details className={shared.soft}>

@@ -37,8 +37,9 @@ export function ruleOf({ rule }: Machine): string {
 /** What a rented machine costs, and has cost since it was made. */
 export function costOf({ rented }: Machine): string {
   if (!rented) return "";
-  const { provider, price_per_hour, spend_limit, spent } = rented;
-  return `${dollars(price_per_hour)} an hour, ${dollars(spent)} of at most ${dollars(spend_limit)} so far, at ${provider}`;
+  const { provider, price_per_hour, spend_limit, spent, ended } = rented;
+  const told = `${dollars(price_per_hour)} an hour, ${dollars(spent)} of at most ${dollars(spend_limit)} so far, at ${provider}`;
+  return ended ? `${told}; it ${ended}` : told;
 }
 
 const dollars = (amount: number): string => `$${amount.toFixed(2)}`;
