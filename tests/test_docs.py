@@ -111,6 +111,17 @@ def test_every_file_beside_the_kernel_is_listed():
         assert named == {path.name for path in paths} - {"__init__.py"}, folder
 
 
+def test_every_action_and_option_for_machines_is_named_and_no_other():
+    from core.remote import command
+
+    text = (ROOT / "docs/remote.md").read_text("utf-8").replace("`server.py deploy ...`", "Action")
+    actions = next(action.choices for action in command.parser()._actions if action.dest == "action")
+    rows = table("What can be done with it", text)
+    assert {word.split()[0] for row in rows for word in quoted(row[0])} - {"ADDRESS"} == actions.keys()
+    named = {word.split()[0] for row in table("Options", text) for word in quoted(row[0])}
+    assert named == {*actions["to"]._option_string_actions} - {"-h", "--help"}
+
+
 def test_every_action_on_plugins_is_named_and_no_other():
     from core.ops.packages import command
 

@@ -13,12 +13,12 @@ from core.remote.address import Address, parse
     [
         ("ssh://artist@gpu.example.org:2222", Address("gpu.example.org", 2222, "artist")),
         ("ssh://gpu.example.org", Address("gpu.example.org")),
-        ("ssh://ar%2Btist@10.0.0.7/", Address("10.0.0.7", 22, "ar+tist")),
+        ("ssh://ar%2Btist@10.0.0.7/", Address("10.0.0.7", None, "ar+tist")),
         ("ssh://root@[2001:DB8::1]:2200", Address("2001:db8::1", 2200, "root")),
-        ("root@1.2.3.4", Address("1.2.3.4", 22, "root")),
+        ("root@1.2.3.4", Address("1.2.3.4", None, "root")),
         ("root@1.2.3.4 -p 1234", Address("1.2.3.4", 1234, "root")),
         ("root@1.2.3.4:1234", Address("1.2.3.4", 1234, "root")),
-        ("root@2001:db8::1", Address("2001:db8::1", 22, "root")),
+        ("root@2001:db8::1", Address("2001:db8::1", None, "root")),
         ("root@[2001:db8::1]:77", Address("2001:db8::1", 77, "root")),
         ("ssh root@2001:db8::1 -p77", Address("2001:db8::1", 77, "root")),
         ("ssh -p 20544 root@142.214.185.187 -L 8080:localhost:8080", Address("142.214.185.187", 20544, "root")),
@@ -27,7 +27,7 @@ from core.remote.address import Address, parse
             Address("69.30.85.10", 22061, "root", Path("~/.ssh/id_ed25519").expanduser()),
         ),
         ("ssh -Nf -o StrictHostKeyChecking=no -o 'Port 99' -l me box", Address("box", 99, "me")),
-        ("/usr/bin/ssh -i '/my keys/one' box", Address("box", 22, None, Path("/my keys/one"))),
+        ("/usr/bin/ssh -i '/my keys/one' box", Address("box", None, None, Path("/my keys/one"))),
     ],
 )
 def test_addresses_that_people_type_or_paste(text, meant):
@@ -78,4 +78,4 @@ def test_whatever_is_pasted_is_an_address_or_a_clear_error():
             found = parse([text])
         except InvalidParams:
             continue
-        assert found.host and 1 <= found.port <= 65535 and not found.host.startswith("-"), text
+        assert found.host and 1 <= (found.port or 22) <= 65535 and not found.host.startswith("-"), text

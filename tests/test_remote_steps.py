@@ -199,10 +199,8 @@ def test_a_file_that_changes_meanwhile_is_not_taken(machine, tmp_path):
 
 def test_nothing_is_written_through_a_link_that_leads_out(machine, tmp_path):
     (tmp_path / "x").write_text("x")
-    shell(
-        machine,
-        f"mkdir -p outside links/code; ln -s {HOME}/outside links/code/core; ln -s {HOME}/outside/y links/code/x.part",
-    )
+    shell(machine, "mkdir -p outside links/code links/run; touch links/run/hashes.jsonl")
+    shell(machine, f"ln -s {HOME}/outside links/code/core; ln -s {HOME}/outside/y links/code/x.part")
     assert send(machine, "links", {"code/core/x": tmp_path / "x"}) == 1  # the link was not wanted, so it went
     shell(machine, "ln -s /home/artist/outside links/models")
     with pytest.raises(Conflict, match="links/models/x is a link that leads out of .*: nothing is written there"):
@@ -376,3 +374,11 @@ def test_receiving_survives_whatever_comes(tmp_path):
         for line in done.stdout.splitlines():
             json.loads(line)
         assert not (tmp_path / "x").exists()
+
+
+def test_what_somebody_else_has_there_is_not_removed(machine, tmp_path):
+    (tmp_path / "x").write_text("x")
+    shell(machine, "mkdir -p theirs/code; echo 1 >theirs/code/thesis.tex")
+    with pytest.raises(Conflict, match="theirs/code holds thesis.tex, which was not put there by us"):
+        send(machine, "theirs", {"code/x": tmp_path / "x"})
+    assert there(machine, "theirs") == {"code/thesis.tex"}

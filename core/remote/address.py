@@ -19,16 +19,12 @@ HINT = (
 
 @dataclass(frozen=True)
 class Address:
-    """Where a machine is. `user` None is left to ssh's own settings or is the one here."""
+    """Where a machine is, as far as it was told: the rest is in ssh's own settings, or usual."""
 
     host: str
-    port: int = 22
+    port: int | None = None
     user: str | None = None
     key: Path | None = None
-
-    def __str__(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{self.user + '@' if self.user else ''}{host}:{self.port}"
 
 
 def parse(words: list[str]) -> Address:
@@ -81,7 +77,7 @@ def _url(text: str) -> Address:
     if "@" in parts.netloc and not parts.username:
         raise _bad(f"{text[:100]!r} has no user before the @")
     user = urllib.parse.unquote(parts.username) if parts.username else None
-    return Address(_host(host or ""), 22 if port is None else _port(str(port)), _user(user))
+    return Address(_host(host or ""), None if port is None else _port(str(port)), _user(user))
 
 
 def _plain(text: str) -> Address:
@@ -93,7 +89,7 @@ def _plain(text: str) -> Address:
         host, _, port = host.partition(":") if host.count(":") == 1 else (host, "", None)
     if at and not user:
         raise _bad(f"{text[:100]!r} has no user before the @")
-    return Address(_host(host), 22 if port is None else _port(port), _user(user or None))
+    return Address(_host(host), None if port is None else _port(port), _user(user or None))
 
 
 def _with(found: Address, option: str, value: str) -> Address:

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import errno
-import getpass
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,6 @@ from core.ops.bootstrap import InstallError, explain
 from core.ops.config import Config
 from core.ops.discovery import printable
 from core.remote import address, deploying, managing, renting, steps
-from core.remote.address import Address
 from core.remote.connection import Login, login_of
 from core.remote.records import Records, Remote, Rule
 from core.remote.showing import Show
@@ -133,14 +131,14 @@ def changes(arguments: argparse.Namespace, record: Remote | None, config: Config
 
 
 def to(arguments: argparse.Namespace, config: Config) -> int:
-    where, records = address.parse(arguments.address), Records(config.data)
-    name = arguments.name or deploying.name_for(where, records)
+    named, records = address.parse(arguments.address), Records(config.data)
+    where, name = deploying.resolved(named), arguments.name or deploying.name_for(named, records)
     record = records.read(name) if name in records.names() else None
     more = changes(arguments, record, config)
     if record:
-        record = moved(record, where).model_copy(update=more)
+        record = record.model_copy(update={"host": where.host, "port": where.port, "user": where.user} | more)
     else:
-        record = checked(name=name, host=where.host, port=where.port, user=where.user or getpass.getuser(), **more)
+        record = checked(name=name, host=where.host, port=where.port, user=where.user, **more)
     bring_up(record, deploying.login_for(arguments.key or where.key), arguments.host_key, config)
     return managing.wait_until_connected(record.name, config)
 
@@ -176,8 +174,3 @@ def checked(**columns: Any) -> Remote:
         field = str(problem["loc"][0])
         text = f"{field} cannot be {str(problem['input'])[:100]!r}: {problem['msg']}."
         raise InvalidParams(text, field=field, hint="A name has small letters, digits and -, at most 30.") from None
-
-
-def moved(record: Remote, where: Address) -> Remote:
-    """A machine that is reached at another address now is the same one, if its host key is."""
-    return record.model_copy(update={"host": where.host, "port": where.port, "user": where.user or record.user})

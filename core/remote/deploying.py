@@ -30,6 +30,7 @@ from core.remote.connection import (
 from core.remote.records import Records, Remote
 from core.remote.steps import Tell
 
+SETTINGS = Path.home() / ".ssh" / "config"
 KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")  # in ~/.ssh, as ssh itself tries them
 Say = Callable[[str, str], None]  # a verb and what it was done to
 
@@ -97,11 +98,29 @@ async def connected(
         raise Timeout(text, hint="Run the same command again; it goes on where it stopped.") from error
 
 
+def resolved(address: Address, file: Path = SETTINGS) -> Address:
+    """With what ~/.ssh/config says of it, as ssh itself would. Raises InvalidParams."""
+    given = {"port": address.port, "username": address.user}
+    try:
+        found = asyncssh.SSHClientConnectionOptions(
+            host=address.host, config=[file] if file.is_file() else None, known_hosts=None, client_keys=None,
+            agent_path=None, **{name: value for name, value in given.items() if value is not None},
+        )  # fmt: skip
+        keys, jump = found.config.get("IdentityFile") or [], found.config.get("ProxyJump")
+    except (ValueError, OSError, asyncssh.Error) as error:
+        raise InvalidParams(f"{file} cannot be read: {error}.", field="address") from error
+    if jump:
+        raise InvalidParams(f"{file} leads to {address.host} over {jump}, which is not supported.", field="address")
+    key = address.key or next((path for each in keys if (path := Path(each).expanduser()).is_file()), None)
+    return Address(found.host, found.port, found.username, key)
+
+
 def name_for(address: Address, records: Records) -> str:
     """That of the machine which has this address already, else a new one, after its host."""
     known = {name: records.read(name) for name in records.names()}
+    where = resolved(address)
     for name, each in known.items():
-        if (each.host, each.port) == (address.host, address.port) and address.user in (None, each.user):
+        if (each.host, each.port, each.user) == (where.host, where.port, where.user):
             return name
     label = re.sub(r"[^a-z0-9]+", "-", address.host.split(".")[0].lower()).strip("-")[:25]
     stem = label if re.match(r"[a-z]", label) else "gpu"

@@ -23,6 +23,13 @@ from core.remote.records import Records, Remote, State
 from core.remote.showing import ago, state_of
 
 Actions = "argparse._SubParsersAction[argparse.ArgumentParser]"
+REMOVE = '''cd -- "$0" 2>/dev/null || exit 0
+for each in $(ls -A); do case $each in
+code|models|run|logs|cache) ;; *) echo "it also holds $each" >&2; exit 1 ;; esac; done
+[ -d run ] || { echo "nothing was deployed to it" >&2; exit 1; }
+here=$(pwd -P) && cd / && rm -rf -- "$here"'''
+REMOVE_SECONDS = 600
+LET_GO_SECONDS = 10
 CONNECT_SECONDS = 120  # that a server which runs may take until it is connected, too
 
 
@@ -159,7 +166,12 @@ def stop(arguments: argparse.Namespace, config: Config) -> int:
     records.write(record.model_copy(update={"on": False}))
     print(f"stop      {record.name}; its jobs go back to the queue")
     if record.folder:
-        asyncio.run(_with(record, records, end_host))
+        try:
+            asyncio.run(_with(record, records, end_host))
+        except CoreError as error:
+            idle = f"It stops itself after {record.idle_minutes:g} min without jobs." if record.idle_minutes else ""
+            error.extra["hint"] = f"It is not used any more, but its workers may still run. {idle}".strip()
+            raise
         print("ended     its workers")
     if record.rented:
         print(f"It is still rented, and costs money: python3 server.py deploy destroy {record.name}", file=sys.stderr)
@@ -241,22 +253,28 @@ def destroy(arguments: argparse.Namespace, config: Config) -> int:
             error.extra["hint"] = f"{error.extra.get('hint') or ''} To forget it here only: --forget".strip()
             raise
         print(f"removed   {record.folder or 'our key'} there")
-    shutil.rmtree(records.of(record.name))
+    _wait_until_let_go(record.name, config)
+    shutil.rmtree(records.of(record.name), ignore_errors=True)
     print(f"forgot    {record.name}")
     return 0
 
 
+def _wait_until_let_go(name: str, config: Config) -> None:
+    """By the process that keeps the connection: it would write its state once more."""
+    records, until = Records(config.data), time.time() + LET_GO_SECONDS
+    while server_runs(config) and records.state(name).state != "off" and time.time() < until:
+        time.sleep(0.1)
+
+
 async def clear(connection: asyncssh.SSHClientConnection, record: Remote, records: Records) -> None:
-    """End what runs there, remove the folder if it is one of ours, and take our key back."""
+    """End what runs there, remove the folder if all in it is ours, and take our key back."""
     if record.folder:
         await end_host(connection, record)
-        script = '[ ! -e "$0" ] || { [ -d "$0/code/core" ] && [ -d "$0/run" ] && rm -rf -- "$0"; }'
-        done = await connection.run(shlex.join(["sh", "-c", script, record.folder]), timeout=600)
-        if done.exit_status:
-            said = str(done.stderr).strip()[-300:] or "it holds something else than what was deployed"
-            raise Conflict(
-                f"{record.folder} could not be removed there: {said}.", hint="Remove it by hand, with --forget."
-            )
+    place = record.folder or f".stable-core/{record.name}"  # in the home there, if it was not deployed to the end
+    done = await connection.run(shlex.join(["sh", "-c", REMOVE, place]), timeout=REMOVE_SECONDS, errors="replace")
+    if done.exit_status:
+        text = f"{place} could not be removed there: {done.stderr.strip()[-300:]}."
+        raise Conflict(text, hint="Remove it by hand, and here with --forget.")
     folder = records.of(record.name)
     if (folder / "key").is_file():
         await revoke(connection, own_key(folder, record.name))

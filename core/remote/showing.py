@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import TransferSpeedColumn as Speed
 from rich.status import Status
+from rich.text import Text
 
 from core.ops.bootstrap import size
 from core.ops.discovery import printable
@@ -50,9 +51,9 @@ class Show:
             self._status.start()
 
     def _line(self, verb: str, text: str) -> None:
-        style = {"warning": "yellow", "deployed": "green"}.get(verb)
-        self._console.print(f"{verb:<9}", style=style, end=" ", markup=False)
-        self._console.print(printable(text), markup=False)
+        """In one piece, as there may be a line below it that changes."""
+        style = {"warning": "yellow", "deployed": "green"}.get(verb, "")
+        self._console.print(Text.assemble((f"{verb:<9} ", style), printable(text)))
         sys.stdout.flush()
 
     def _copying(self, step: Step) -> None:

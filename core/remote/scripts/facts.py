@@ -135,7 +135,8 @@ def main(folder):
         "began": began, "home": os.path.expanduser("~"), "folder": folder, "root": not os.getuid(),
         "system": platform.system(), "machine": platform.machine(), "libc": platform.libc_ver(), "boot": boot,
         "processors": os.cpu_count(), "free_bytes": free, "total_bytes": total, "writable": writable,
-        "pythons": pythons(), "nvidia": nvidia(), "amd": amd(), "installed": os.path.isdir(os.path.join(code, ".venv")),
+        "pythons": pythons(), "nvidia": nvidia(), "amd": amd(),
+        "installed": os.path.isfile(os.path.join(code, ".venv", "installed.txt")),
         "environments": [os.path.basename(os.path.dirname(path)) for path in environments], "time": time.time(),
     }))  # fmt: skip
 

@@ -2,9 +2,9 @@
 
 Standard library only, no syntax newer than Python 3.6. argv: [folder]. It reads frames from stdin, each a line of JSON,
 and answers each with a line of JSON:
-{"plan": {target: [size, sha256]}, "owned": [...]}   -> {"offsets": {target: bytes there}, "free_bytes": n, "mark": ...}
-{"file": target, "offset": n, "size": n, "sha256": h} and size - offset bytes  -> {"done": target} or {"wrong": target}
-{"mark": anything}                                   -> {"marked": true}
+{"plan": {target: [size, sha256]}, "owned": folders}   -> {"offsets": {target: bytes there}, "free_bytes": n, "mark": m}
+{"file": target, "offset": n, "size": n, "sha256": h} and size - offset bytes -> {"done": target} or {"wrong": target}
+{"mark": m}                                            -> {"marked": true}
 What goes wrong is {"error": text, "errno": n, "free_bytes": n}, and ends it."""
 
 import hashlib
@@ -21,6 +21,10 @@ JOURNAL, MARK = os.path.join("run", "hashes.jsonl"), os.path.join("run", "instal
 class Receiver:
     def __init__(self, folder):
         self.folder = os.path.realpath(folder)
+        code = os.path.join(self.folder, "code")
+        others = set(os.listdir(code)) - KEPT if os.path.isdir(code) else ()
+        if others and not os.path.isfile(os.path.join(self.folder, JOURNAL)):  # what is not wanted would be removed
+            raise OSError(f"{code} holds {min(others)}, which was not put there by us: choose another folder")
         os.makedirs(os.path.join(self.folder, "run"), mode=0o700, exist_ok=True)
         os.chmod(self.folder, 0o700)
 
