@@ -4,6 +4,7 @@ python3 -m tests [--quick] [--weights DIR] [pytest arguments]; --quick leaves ou
 patience, --weights also loads, and draws with, each published Stable Diffusion model in DIR."""
 
 import compileall
+import contextlib
 import os
 import re
 import subprocess
@@ -64,7 +65,7 @@ def main():
 
 def compile_sources():
     """Hundreds of processes import them, and where PYTHONDONTWRITEBYTECODE is set each would compile them."""
-    for name in ("core", "clients"):
+    for name in ("core", "clients", "plugins"):
         compileall.compile_dir(ROOT / name, rx=re.compile("node_modules"), quiet=2, workers=2)
 
 
@@ -112,8 +113,12 @@ def run_all(parts, options):
 def prepare(plugins):
     """Make all environments while the server's tests begin, which wait for some of them; what this thread starts after
     that gives way to them."""
+    from core.ops import environments
+
     for plugin in plugins:
         command_of(plugin)
+    with contextlib.suppress(environments.InstallError):  # the tests that need it say so
+        environments.ensure_lock(environments.RAY.with_suffix(".lock"), ENVS)
     if hasattr(os, "nice"):
         os.nice(NICE)
 

@@ -52,7 +52,7 @@ class Running:
         """A plugin from its source, which finds core.plugin's names and `time` imported, or from a folder."""
         target = self.folder / "plugins" / name
         if isinstance(source, Path):
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "tests", "training"))
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("tests", "training"))
             return
         target.mkdir(parents=True, exist_ok=True)
         (target / "plugin.toml").write_text(f'name = "{name}"\nversion = "1"\napi = 1\n')

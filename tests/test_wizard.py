@@ -239,7 +239,7 @@ def test_it_asks_five_things_again_if_need_be_and_ctrl_c_leaves_nothing(tmp_path
 
 def clone(folder):
     """Of this repository, as far as a plugin that is being written needs it, with the environments that are there."""
-    hidden = shutil.ignore_patterns("__pycache__", "node_modules", "dist", "web", "data")
+    hidden = shutil.ignore_patterns("node_modules", "dist", "web", "data")
     for name in ("core", "clients", "tests", "plugins/text"):
         shutil.copytree(ROOT / name, folder / name, ignore=hidden)
     for path in [*ROOT.glob("*.py"), *ROOT.glob("*requirements*"), ROOT / "pyproject.toml", ROOT / "LICENSE"]:
