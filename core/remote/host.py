@@ -195,8 +195,8 @@ class Supervisor:
             return {"stopped": json.loads(ended.read_text("utf-8"))["why"]}
         other = self._link
         if other and server != self._server and time.monotonic() - other.heard < STALE_SECONDS:
-            text = f"another server uses {self._folder} of this machine, and is connected."
-            raise Conflict(text, hint="Give this one a name or folder of its own: server.py deploy ADDRESS --name NAME")
+            text = f"another server uses {self._folder} there, and is connected."
+            raise Conflict(text, hint="Give this one a name of its own: python3 server.py deploy ADDRESS --name NAME")
         if other and other is not peer:
             other.cut()
         if server != self._server:
