@@ -18,7 +18,7 @@ from typing import Any
 
 import ray
 import ray.util
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayError, RayTaskError
 
 from core.errors import Conflict, CoreError, Internal, NotFound, from_wire
 from core.library import inside
@@ -49,6 +49,7 @@ class Slot:
     about: dict[str, Any] = field(default_factory=dict)  # as its actor says
     since: float = field(default_factory=time.monotonic)  # of `state`
     used: float = field(default_factory=time.monotonic)  # when it had a job
+    answered: float = field(default_factory=time.monotonic)  # when its actor did
     seen: float = field(default_factory=time.monotonic)  # when it was connected to the server
     busy: bool = False
     ready: bool = False
@@ -154,8 +155,11 @@ class Slots:
         """Where plugins wait for a place, of others the worker that is idle for longest leaves; if none is, one that is
         at work does so after its job."""
         working = [slot for slot in self._slots.values() if slot.state == "working"]
-        have = {slot.plugin for slot in self._slots.values() if slot.state in ("working", "preparing")}
         moment = time.monotonic()
+        have = {slot.plugin for slot in self._slots.values() if slot.state in ("working", "preparing")}
+        for slot in self._slots.values():  # it will have a place in a moment, or never
+            if slot.state == "placing" and (moment - slot.since < IDLE_PATIENCE or not self._has_place(slot)):
+                have.add(slot.plugin)
         self._waits = {plugin: self._waits.get(plugin, moment) for plugin in queued if plugin not in have}
         waited = max((moment - since for since in self._waits.values()), default=0)
         if waited < IDLE_PATIENCE or any(slot.state == "leaving" for slot in self._slots.values()):
@@ -189,7 +193,7 @@ class Slots:
         try:
             if not slot.actor:
                 await self._place(slot, await self._attach(slot))
-            jobs = await self._carry(slot)
+            jobs = await self._carry_on(slot)
             if not slot.has_begun and slot.state != "leaving":
                 self._failed(slot.plugin, Internal(f"the worker of {slot.plugin} ends at its start: {slot.step}"))
         except Conflict as error:  # the plugin is not ready, or runs in a sandbox, which there is here only
@@ -262,13 +266,27 @@ class Slots:
             await slot.actor.start.remote(settings)
             slot.step = ""
             slot.becomes("working")
+            await self._look_at(slot)
         except RayError as error:
             slot.tell(("failed", 0, error))
+
+    async def _carry_on(self, slot: Slot) -> str:
+        """As `_carry`, also when its node cannot be reached for a while."""
+        while True:
+            try:
+                return await self._carry(slot)
+            except ActorUnavailableError:
+                if slot.state == "preparing" or time.monotonic() - slot.answered > ANSWER_SECONDS:
+                    raise
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _carry(self, slot: Slot) -> str:
         """Bytes and words to and from its worker, until that ends; returns what is to become of its jobs. Raises
         RayError or TimeoutError if it is lost, Superseded, or RayTaskError if it cannot be started."""
-        slot.session = uuid.uuid4().hex
+        slot.session, slot.taken = uuid.uuid4().hex, 0
+        slot.frames = [frame for frame in slot.frames if frame[0] == "failed"]
+        while slot.connections:  # what was on the way on them may be lost
+            slot.connections.popitem()[1].close()
         feeding = asyncio.ensure_future(self._feed(slot))
         said = slot.actor.frames.options(num_returns="streaming").remote(slot.session)
         hearing = asyncio.ensure_future(self._hear(slot, said))
@@ -291,6 +309,7 @@ class Slots:
                     raise error
             if not await asyncio.wait_for(slot.actor.feed.remote(slot.session, frames, taken), ANSWER_SECONDS):
                 raise Superseded
+            slot.answered = time.monotonic()
 
     async def _hear(self, slot: Slot, said: Any) -> str:
         async for reference in said:
@@ -368,12 +387,11 @@ class Slots:
 
     async def _adopt(self) -> None:
         """Find the actors that the last one of us has left, and give up what else it had."""
-        for name in await asyncio.to_thread(ray.util.list_named_actors):
-            actor = ray.get_actor(name)
-            try:
-                about = await asyncio.wait_for(actor.about.remote(), ANSWER_SECONDS)
-            except (RayError, TimeoutError, asyncio.TimeoutError):
-                about = {"running": False}
+        actors = [ray.get_actor(name) for name in await asyncio.to_thread(ray.util.list_named_actors)]
+        asked = [asyncio.wait_for(actor.about.remote(), END_SECONDS) for actor in actors]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        for actor, answer in zip(actors, answers, strict=True):
+            about = answer if isinstance(answer, dict) else {"running": False, "number": -1}
             if not about["running"] or about["number"] in self._slots:
                 ray.kill(actor)
                 continue
@@ -423,15 +441,16 @@ class Slots:
             state="connected", devices=devices, workers=workers, step="; ".join(steps), error=error and error.wire()
         )
 
-    def _impossible(self) -> CoreError | None:
-        """Why some worker never finds a place in the cluster as it is."""
-        waiting = [slot for slot in self._slots.values() if slot.state == "placing" and slot.needs]
-        waiting = [slot for slot in waiting if time.monotonic() - slot.since > IDLE_PATIENCE]
-        if not waiting:
-            return None
+    def _has_place(self, slot: Slot) -> bool:
+        """Whether some node of the cluster, as it is, could ever have it."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return any(all(node.get(name, 0) >= most for name, most in slot.needs.items()) for node in nodes)
+
+    def _impossible(self) -> CoreError | None:
+        """Why some worker never finds a place."""
+        waiting = [slot for slot in self._slots.values() if slot.state == "placing" and slot.needs]
         for slot in waiting:
-            if not any(all(node.get(name, 0) >= most for name, most in slot.needs.items()) for node in nodes):
+            if time.monotonic() - slot.since > IDLE_PATIENCE and not self._has_place(slot):
                 needs = ", ".join(f"{name} {amount:g}" for name, amount in slot.needs.items())
                 text = f"no node of the cluster has what a worker of {slot.plugin} takes: {needs}."
                 return Conflict(text, hint="Add such a node, or let it take less: [ray] in config.toml.")
