@@ -44,7 +44,7 @@ class Pool:
         self._config, self._store, self._catalogue, self._scheduler = config, store, catalogue, scheduler
         self._memory, self.blobs, self._sio, self.devices = memory, blobs, sio, devices
         self._tell, self._exported = tell, exported
-        self.placing = Placing(devices, config.pool == "ray")
+        self.placing = Placing(devices, config.pool == "ray", scheduler.next)
         self.workers: dict[str, Worker] = {}  # by token
         self.leave: Callable[[str, str, list[str]], None]  # what becomes of a program that gathers; set by Programs
         self.look: Callable[[set[str]], None] = lambda plugins: None  # for jobs that need not run; set by Reuse
@@ -87,17 +87,14 @@ class Pool:
             side = device == SIDE
             if device not in mine and self._scheduler.queued(plugin, side, some) > starting * (not side):
                 row = self._scheduler.next(plugin, side, None, some)
-                if row and self._memory.room(row, device, None, list(self.workers.values())):
+                if row and self._memory.room(row, device, None, self.workers):
                     self.start(plugin, device)
                     starting += 1
-            while (worker := mine.get(device)) and worker.ready and not worker.full:
+            if (worker := mine.get(device)) and worker.ready and not worker.full:
                 pause()
                 row = self._scheduler.next(plugin, side, worker.warm, some)
-                if not row or not self._accepts(worker, row):
-                    break
-                if not self._memory.room(row, device, worker, list(self.workers.values())):
-                    break
-                self._run(worker, row)
+                if row and self._accepts(worker, row) and self._memory.room(row, device, worker, self.workers):
+                    self._run(worker, row)
 
     def _accepts(self, worker: Worker, row: Row) -> bool:
         """As many jobs at once as the least sociable of them allows; a suspect runs alone."""

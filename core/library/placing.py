@@ -3,8 +3,9 @@
 A rule costs nothing where there is none. Where there are some, only the first jobs of the queue are looked at."""
 
 import fnmatch
+import functools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.library.catalogue import PluginInfo
@@ -39,38 +40,54 @@ Offer = tuple[str, Some | None]  # a device, and which jobs it is offered: None 
 
 
 class Placing:
-    """`here` are the devices of this machine; with `ray`, for plugins in sandboxes alone."""
+    """`here` are the devices of this machine; with `ray`, for plugins in sandboxes alone. `following(plugin, False,
+    None)` is the job that is next in its queue."""
 
-    def __init__(self, here: list[str], ray: bool):
-        self.here, self._ray = here, ray
+    def __init__(self, here: list[str], ray: bool, following: Callable[..., dict[str, Any] | None]):
+        self.here, self._ray, self._following = here, ray, following
         self.rules: Callable[[], Rules] = dict  # those of now; this and `state_of` a machine are set by Remotes
         self.state_of: Callable[[str], str] = lambda machine: "off"
 
-    def offers(self, info: PluginInfo, mine: Iterable[str], workers: dict[str, Worker]) -> Iterator[Offer]:
-        """`mine` are the devices on which the plugin has workers; `workers` are those of all, also new ones."""
+    def offers(self, info: PluginInfo, mine: dict[str, Worker], workers: dict[str, Worker]) -> Iterator[Offer]:
+        """Devices to which one job is to be offered, each as long as it takes some; those with least to do come first.
+        `mine` are the plugin's workers by device, `workers` all there are, also new ones."""
         here = [] if self._ray and not info.sandbox else self.here
         rules = {name: rule for name, (rule, plugins) in self.rules().items() if info.name in plugins}
-        if not rules:
-            yield from ((device, None) for device in dict.fromkeys([*here, *mine, SIDE]))
-            return
-        names = [f"{info.name}.{job['name']}" for job in info.jobs]
+        names = [f"{info.name}.{job['name']}" for job in info.jobs] if rules else []
         fitting = {machine: _fitting(rule, names) for machine, rule in rules.items()}
-        away = {device: devices.machine_of(device) for device in mine if devices.machine_of(device) in rules}
-        for device, machine in away.items():
-            if rules[machine].when != "busy":
-                yield device, fitting[machine]
         only = [fitting[machine] for machine, rule in rules.items() if rule.when == "only"]
         values = tuple(value for some in only for value in some.values)
         rest = Some(" AND ".join(f"NOT ({some.condition})" for some in only), values) if only else None
-        for device in dict.fromkeys([*here, *(device for device in mine if device not in away)]):
-            if device != SIDE:
-                yield device, rest
-        for device, machine in away.items():
-            if rules[machine].when == "busy":
-                begun = [each for each in [*workers.values()] if (each.plugin == info.name and each.device in here)]
-                starting = sum(not each.ready and not each.ended_by_us for each in begun)
-                yield device, Some(fitting[machine].condition, fitting[machine].values, starting)
-        yield SIDE, None
+        away = {machine: [each for each in mine if devices.machine_of(each) == machine] for machine in rules}
+        others = [each for each in mine if each != SIDE and devices.machine_of(each) not in rules]
+        in_turn = functools.partial(self._in_turn, info.name, mine, workers)
+        for machine, rule in rules.items():
+            if rule.when != "busy":
+                yield from in_turn(away[machine], fitting[machine])
+        yield from in_turn([*dict.fromkeys([*here, *others])], rest)
+        for machine, rule in rules.items():
+            if rule.when == "busy":
+                some = replace(fitting[machine], left_to_others=_starting(info.name, here, workers))
+                yield from in_turn(away[machine], some)
+        yield from in_turn([SIDE], None)
+
+    def _in_turn(
+        self, plugin: str, mine: dict[str, Worker], workers: dict[str, Worker], places: list[str], some: Some | None
+    ) -> Iterator[Offer]:
+        """Where a worker has nothing to do, best where the model is warm; then where one may be started; then where
+        there is least to do, as long as jobs are taken, but for those that the workers which are starting will take."""
+        there = [device for device in places if device in mine]
+        idle = [device for device in there if not mine[device].runs]
+        if len(idle) > 1 and (job := self._following(plugin, False, None)):
+            idle.sort(key=lambda device: mine[device].warm != job["warmth"])
+        for device in (*idle, *(device for device in places if device not in mine)):
+            yield device, some
+        while there:
+            device = min(there, key=lambda device: len(mine[device].runs))
+            before, starting = len(mine[device].runs), _starting(plugin, places, workers) if len(places) > 1 else 0
+            yield device, replace(some or Some("1", ()), left_to_others=starting * (before + 1)) if starting else some
+            if len(mine[device].runs) == before:
+                there.remove(device)
 
     def waits_for(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         """The machines without which a queued job does not run: none if one of them is there, or if it may run here."""
@@ -85,6 +102,11 @@ class Placing:
         if all(rules[machine].when != "only" for machine in fitting) or "connected" in states.values():
             return []
         return [{"remote": machine, "remote_state": state} for machine, state in states.items()]
+
+
+def _starting(plugin: str, places: list[str], workers: dict[str, Worker]) -> int:
+    begun = [each for each in [*workers.values()] if each.plugin == plugin and each.device in places]
+    return sum(not (each.ready or each.ended_by_us or each.process.detached) for each in begun)
 
 
 def _named(rule: Rule, names: Iterable[str]) -> list[str]:

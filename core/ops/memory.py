@@ -28,7 +28,7 @@ class Memory:
         self.held_back: set[str] = set()  # plugins with a job for which there was no room; they are looked at again
         self.elsewhere: Callable[[str], int | None] = lambda device: None  # free bytes of a device on another machine
 
-    def room(self, row: Row, device: str, worker: Worker | None, workers: list[Worker]) -> bool:
+    def room(self, row: Row, device: str, worker: Worker | None, workers: dict[str, Worker]) -> bool:
         """Whether `row` may run now, on `worker` or on a new one. If not, idle workers are ended, the oldest first; if
         there is nothing else on the device, it has to try."""
         known = self._catalogue.jobs.get(row["name"])
@@ -38,9 +38,8 @@ class Memory:
         if more < SMALL or device == SIDE or theirs or more <= self._free(device):
             self.held_back.discard(row["plugin"])
             return True
-        memory = devices.shared(device)
-        beside = [each for each in workers if devices.shared(each.device) == memory and each is not worker]
-        others = [each for each in beside if each.ours]
+        memory, ours = devices.shared(device), [each for each in list(workers.values()) if each.ours]
+        others = [each for each in ours if devices.shared(each.device) == memory and each is not worker]
         self.held_back.add(row["plugin"])
         if any(each.ended_by_us for each in others):
             return False  # one is on its way out: what it leaves is seen when it is gone

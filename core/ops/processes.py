@@ -47,7 +47,9 @@ def start(
     """A worker of this machine, and its token. Raises OSError."""
     token, log = secrets.token_urlsafe(24), config.data / "logs" / f"{plugin.name}-{device.replace(':', '')}.log"
     known = {"url": url, "token": token, "device": devices.told(device)}
-    return token, LocalProcess(plugin.python, settings(config, catalogue, plugin) | known, log)
+    several = sum(each.startswith("cpu:") for each in config.devices) if device.startswith("cpu:") else 1
+    threads = {"OMP_NUM_THREADS": str(max(os.cpu_count() // several, 1))} if several > 1 else {}
+    return token, LocalProcess(plugin.python, settings(config, catalogue, plugin) | known, log, environment=threads)
 
 
 def end(processes: "list[LocalProcess | DetachedProcess]") -> None:
@@ -69,10 +71,13 @@ class LocalProcess:
 
     detached = False
 
-    def __init__(self, python: Path, settings: dict[str, Any], log: Path, module: str = "core.worker"):
+    def __init__(
+        self, python: Path, settings: dict[str, Any], log: Path, module: str = "core.worker",
+        environment: dict[str, str] | None = None,
+    ):  # fmt: skip
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
-        environment = os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        environment = (environment or {}) | os.environ | {"HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
         command = [str(python), "-m", module]
         if settings.get("sandbox"):
             command, settings = sandbox.of_worker(python, module, settings)

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from server import Server
 
 ADDRESS = "address"  # a file in the data folder
-COMMANDS = {"plugins": "core.ops.packages.command", "deploy": "core.remote.command"}  # modules with a `main`
+COMMANDS = {  # modules with a `main`
+    "plugins": "core.ops.packages.command", "deploy": "core.remote.command", "status": "core.ops.status",
+}  # fmt: skip
 
 
 def patch() -> None:
@@ -58,7 +60,8 @@ def arguments() -> tuple[argparse.Namespace, dict[str, Any]]:
     parser = argparse.ArgumentParser(
         prog="server.py", description="stable-core: a job server for AI art.", allow_abbrev=False,
         epilog="server.py plugins --help: install, test, update and switch off plugins. "
-        "server.py deploy --help: use the GPU of another machine over SSH.",
+        "server.py deploy --help: use the GPU of another machine over SSH. "
+        "server.py status: what the server that runs is doing.",
     )  # fmt: skip
     parser.add_argument("--demo", action="store_true", help="draw one picture with the built-in model, then stop")
     parser.add_argument("--prompt", help='what the demo draws; default: "a red circle on a blue background"')
