@@ -3,16 +3,19 @@
 import argparse
 import asyncio
 import errno
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
-from core.errors import CoreError, InvalidParams
+from core.errors import Conflict, CoreError, InvalidParams
 from core.jobs import Priority
+from core.library.near import did_you_mean
 from core.ops import config as settings
 from core.ops.bootstrap import InstallError, explain
 from core.ops.config import Config
+from core.ops.devices import LOCAL
 from core.ops.discovery import printable
 from core.remote import address, deploying, managing, renting, steps
 from core.remote.connection import Login, login_of
@@ -44,6 +47,8 @@ def main(words: list[str]) -> int:
     known = next(action.choices for action in made._actions if action.dest == "action")
     first = next((number for number, word in enumerate(words) if _stands_alone(words, number)), len(words))
     if words[first : first + 1] and words[first] not in known:
+        if words[first].isalpha() and (meant := did_you_mean(words[first], known)):
+            made.error(f"there is no action {words[first]}.{meant} A machine of that name is ssh://{words[first]}.")
         words = [*words[:first], "to", *words[first:]]
     theirs: list[str] = []
     if words[first : first + 1] == ["to"]:
@@ -117,6 +122,10 @@ def changes(arguments: argparse.Namespace, record: Remote | None, config: Config
     for name in ("plugins", "models", "devices"):
         if (text := getattr(arguments, name)) is not None:
             found[name] = deploying.words_of(text, f"--{name}")
+    for device in found.get("devices", []):
+        if device != "auto" and not re.fullmatch(LOCAL, device):
+            text = f"{device[:50]!r} is no device: say auto, cpu, cuda:0, xpu:0, mps ..."
+            raise InvalidParams(text, field="devices")
     if record is None and "plugins" not in found:
         found["plugins"] = deploying.plugins_for(config)
     rule = (record.rule if record else Rule()).model_dump()
@@ -124,6 +133,9 @@ def changes(arguments: argparse.Namespace, record: Remote | None, config: Config
         if (text := getattr(arguments, name)) is not None:
             rule[name] = deploying.words_of(text, f"--{name}", allowed)
     found["rule"] = Rule(**rule | ({"when": arguments.when} if arguments.when else {}))
+    if record and record.folder and arguments.folder not in (None, record.folder):
+        text = f"{record.name} is in {record.folder} there, and stays in that folder."
+        raise Conflict(text, hint=f"To move it: python3 server.py deploy destroy {record.name}, then deploy anew.")
     for name in ("torch_backend", "idle_minutes", "folder"):
         if (value := getattr(arguments, name)) is not None:
             found[name] = value
@@ -136,7 +148,8 @@ def to(arguments: argparse.Namespace, config: Config) -> int:
     record = records.read(name) if name in records.names() else None
     more = changes(arguments, record, config)
     if record:
-        record = record.model_copy(update={"host": where.host, "port": where.port, "user": where.user} | more)
+        found = {"host": where.host, "port": where.port, "user": where.user}
+        record = checked(**dict(record) | found | more)
     else:
         record = checked(name=name, host=where.host, port=where.port, user=where.user, **more)
     bring_up(record, deploying.login_for(arguments.key or where.key), arguments.host_key, config)
@@ -166,7 +179,7 @@ def plan_for_rented(arguments: argparse.Namespace, config: Config) -> Callable[[
 
 
 def checked(**columns: Any) -> Remote:
-    """A new record. Raises InvalidParams."""
+    """A record. Raises InvalidParams."""
     try:
         return Remote(**columns)
     except ValueError as error:

@@ -30,7 +30,6 @@ from core.remote.connection import (
 from core.remote.records import Records, Remote
 from core.remote.steps import Tell
 
-SETTINGS = Path.home() / ".ssh" / "config"
 KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")  # in ~/.ssh, as ssh itself tries them
 Say = Callable[[str, str], None]  # a verb and what it was done to
 
@@ -98,8 +97,9 @@ async def connected(
         raise Timeout(text, hint="Run the same command again; it goes on where it stopped.") from error
 
 
-def resolved(address: Address, file: Path = SETTINGS) -> Address:
+def resolved(address: Address) -> Address:
     """With what ~/.ssh/config says of it, as ssh itself would. Raises InvalidParams."""
+    file = Path.home() / ".ssh" / "config"
     given = {"port": address.port, "username": address.user}
     try:
         found = asyncssh.SSHClientConnectionOptions(
