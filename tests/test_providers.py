@@ -162,6 +162,13 @@ def test_money_that_does_not_last_for_an_hour_is_refused_before(renting, cloud):
     assert not cloud.machines
 
 
+def test_what_costs_nothing_is_a_mistake(renting, cloud):
+    cloud.price = 0.0
+    with pytest.raises(NotFound, match="no RTX 4090"):
+        renting.rent(Wish("RTX 4090", 0.005, 5))
+    assert not cloud.machines
+
+
 @pytest.mark.parametrize("name", ["rtx_4090", "NVIDIA GeForce RTX 4090", "Rtx 4090"])
 def test_cards_are_found_by_each_of_their_names(renting, name):
     assert renting.rent(Wish(name, 0.60, 5)).rented
@@ -262,6 +269,18 @@ def test_a_machine_that_ends_by_itself_is_told_and_ended(renting, cloud):
     with pytest.raises(Conflict, match="ended by itself"):
         renting.rent()
     assert not cloud.machines and renting.states == ["ended"]
+
+
+@pytest.mark.parametrize("cloud", ["vast"], indirect=True)
+@pytest.mark.parametrize("status", ["unknown", "offline"])
+def test_a_machine_that_its_provider_does_not_hear_of_is_left_alone_once_it_was_used(renting, cloud, status):
+    record = renting.rent()
+    cloud.machines[record.rented.id]["life"] = [status]
+    assert renting.settle() == 1 and cloud.machines
+    cloud.life = ["pulling", status]
+    with pytest.raises(Conflict, match="is lost"):
+        renting.rent()
+    assert list(cloud.machines) == [record.rented.id]
 
 
 def test_a_machine_that_somebody_else_ends_is_told(renting, cloud):
@@ -462,6 +481,13 @@ def test_a_deployment_that_fails_ends_the_machine(commands, cloud):
     with pytest.raises(Conflict, match="too small"):
         commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.60", "--spend", "5", "--yes")
     assert not cloud.machines
+
+
+def test_what_a_provider_says_cannot_steer_the_terminal(commands, cloud, capsys):
+    cloud.fail(*CREATE[cloud.name], 404, {"msg": "gone \x1b[2J", "error": "gone \x1b[2J"})
+    commands(cloud.name, "--gpu", "RTX 4090", "--max-price", "0.80", "--spend", "5", "--yes")
+    told = capsys.readouterr().out
+    assert "gone ?[2J" in told and "\x1b" not in told
 
 
 def test_offers_are_listed_for_people_and_programs(commands, cloud, capsys):

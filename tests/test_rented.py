@@ -1,13 +1,22 @@
 """A machine that is rented (from a double) and deployed to over a real sshd."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
 import pytest
 
-from core.remote import command, providers, rental, steps
+from core.remote import command, leaving, providers, rental, spending, steps
 from core.remote.ledger import Ledger
-from core.remote.records import Records
+from core.remote.records import Records, Rented
 from core.remote.steps import Ready
 from tests import sshd
 from tests.providers import KEYS, double
+from tests.serving import ROOT, wait_until
 from tests.test_providers import LIMITS
 
 ECHO = """from core.plugin import *
@@ -72,3 +81,24 @@ def test_a_rented_machine_lets_its_key_in_and_one_with_too_small_a_disk_is_ended
     cloud.machine.boot()
     assert command.main(["--config", str(config), "destroy", "runpod1", "--yes"]) == 0
     assert not cloud.machines and not Records(data).names() and not Ledger(data).open()
+
+
+def test_a_machine_ends_when_its_money_is_spent_though_nobody_is_connected(cloud, monkeypatch):
+    made = cloud.make("label", {"imageName": "", "env": {"PUBLIC_KEY": ""}})
+    rented = Rented(provider="runpod", id=made["id"], price_per_hour=0.5, spend_limit=1, created=time.time() - 7199)
+    ending = {"idle_minutes": 30, "seconds_left": spending.seconds_left(rented)}
+    ending["command"] = [sys.executable, *spending.leaving(rented)]
+    hello = {"id": 1, "do": "hello", "server": "me", "devices": ["cpu"], "backend": "cpu", "ending": ending, "code": ""}
+    monkeypatch.setenv(leaving.KEYS["runpod"], KEYS["runpod"])
+    with tempfile.TemporaryDirectory(prefix="stable-core-") as folder:  # a short path, as of any socket
+        command = [sys.executable, "-m", "core.remote.host", folder]
+        relay = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True)
+        relay.stdin.write(json.dumps(hello | {"wake": True}) + "\n")
+        relay.stdin.flush()
+        host = json.loads(relay.stdout.readline())["pid"]
+        relay.kill()
+        try:
+            wait_until(lambda: made["id"] in cloud.gone)
+        finally:
+            os.kill(host, signal.SIGKILL)
+            relay.communicate()

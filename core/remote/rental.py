@@ -44,7 +44,7 @@ def offers(provider: Provider, wish: Wish) -> list[Offer]:
     """Those that may be taken, the cheapest first. Raises NotFound if there is none, InvalidParams if the money would
     not last for an hour."""
     title, region = TITLES[provider.name], f" in {wish.region}" if wish.region else ""
-    found = provider.search(wish)
+    found = [offer for offer in provider.search(wish) if offer.price > 0]  # what costs nothing is a mistake
     fitting = [offer for offer in found if offer.price <= wish.max_price]
     if not fitting:
         if not found:
@@ -126,8 +126,9 @@ def _await(provider: Provider, machine: Machine, wish: Wish, entry: Entry, say: 
     while True:
         _check_price(machine, wish)
         reached = "answering" if machine.stage == "running" else machine.stage
-        if reached == "ended":
-            raise Conflict(f"{machine.id} ended by itself ({machine.text}).", hint="Try it again, or another offer.")
+        if reached in ("ended", "lost"):
+            text = f"{machine.id} {'ended by itself' if reached == 'ended' else 'is lost'} ({machine.text})."
+            raise Conflict(text, hint="Try it again, or another offer.")
         if reached != stage:
             stage, since = reached, time.monotonic()
         text = f"wait      for {STAGES[stage][0]}" + (f" ({machine.text})" if machine.text else "")
@@ -171,7 +172,7 @@ def _give_back(
 ) -> None:  # fmt: skip
     """End what may have been made, and tell how it can be done by hand if that fails. Not to be interrupted."""
     with _undisturbed(say):
-        with contextlib.suppress(NotFound):  # a server that runs is not to connect to it
+        with contextlib.suppress(NotFound, ValueError):  # a server that runs is not to connect to it
             records.write(records.read(entry.name).model_copy(update={"on": False}))
         say(f"end       {entry.label} at {TITLES[entry.provider]}: what is not used is not to cost anything")
         try:
@@ -255,9 +256,9 @@ def settle(data: Path, say: Say, limits: Limits = LIMITS, kept: bool = True) -> 
             continue
         try:
             done = _settle(data, ledger, entry, say, limits)
-        except (CoreError, OSError) as error:
+        except (CoreError, OSError, KeyError) as error:  # the last: a provider that only a later version knows
             done = False
-            say(f"{entry.name}: {entry.label} at {TITLES[entry.provider]} cannot be looked at: {error}")
+            say(f"{entry.name}: {entry.label} at {entry.provider} cannot be looked at: {error}")
         open_ += not done
     return open_
 

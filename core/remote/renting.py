@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from core.errors import Conflict, InvalidParams
 from core.ops.config import Config
+from core.ops.discovery import printable
 from core.remote import connection, managing, providers, rental
 from core.remote.providers import TITLES, Offer, Wish
 from core.remote.records import Records, Remote, RemoteName
@@ -103,7 +104,8 @@ def search(arguments: argparse.Namespace, config: Config) -> int:
 
 
 def _line(offer: Offer) -> str:
-    return f"${offer.price:<7.3f} an hour  {offer.gpu} ({offer.memory_gb:.0f} GB)  {offer.where}  {offer.note}".rstrip()
+    about = f"{offer.gpu} ({offer.memory_gb:.0f} GB)  {offer.where}  {offer.note}"
+    return f"${offer.price:<7.3f} an hour  {printable(about).rstrip()}"
 
 
 def rent(arguments: argparse.Namespace, config: Config, plan: Plan) -> int:
@@ -156,8 +158,8 @@ def _name(arguments: argparse.Namespace, records: Records) -> str:
 
 
 def _say(line: str) -> None:
-    print(line, flush=True)
+    print(*map(printable, line.splitlines()), sep="\n", flush=True)  # parts of it are the provider's
 
 
 def _trouble(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(*map(printable, line.splitlines()), sep="\n", file=sys.stderr, flush=True)

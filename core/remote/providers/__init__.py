@@ -11,7 +11,7 @@ NAMES = ("runpod", "vast")
 TITLES = {"runpod": "RunPod", "vast": "vast.ai"}
 CONSOLES = {"runpod": "https://console.runpod.io/pods", "vast": "https://cloud.vast.ai/instances/"}
 VARIABLES = {"runpod": "RUNPOD_API_KEY", "vast": "VAST_API_KEY"}
-Stage = Literal["scheduling", "pulling", "running", "ended"]
+Stage = Literal["scheduling", "pulling", "running", "lost", "ended"]  # lost: its provider does not hear from it
 
 
 @dataclass(frozen=True)

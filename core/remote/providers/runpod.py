@@ -12,7 +12,7 @@
   and SSH_PUBLIC_KEY (in place of the account's keys); what starts an sshd in other images."""
 
 import re
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
@@ -20,7 +20,7 @@ from core.errors import Conflict, NotFound, Timeout
 from core.library.near import did_you_mean
 from core.remote import leaving
 from core.remote.providers import TITLES, Machine, Offer, Wish
-from core.remote.providers.web import Web
+from core.remote.providers.web import Dollars, Web
 
 IMAGE = "runpod/base:0.7.0-cuda1281-ubuntu2404"  # github.com/runpod/containers, official-templates/base
 CUDA = ["12.8", "12.9", "13.0"]  # of the drivers that this image runs with
@@ -35,10 +35,10 @@ class Pod(BaseModel):
     id: str = Field(pattern=r"^[\w-]{1,64}$")  # it goes into addresses
     name: str = ""
     desiredStatus: str = ""
-    costPerHr: float | None = None
+    costPerHr: Dollars | None = None
     machineId: str | None = None
     publicIp: str | None = None
-    portMappings: dict[str, int] | None = None
+    portMappings: dict[str, Annotated[int, Field(gt=0, lt=65536)]] | None = None
     lastStatusChange: str | None = None
 
 
@@ -48,7 +48,7 @@ class Pods(BaseModel):
 
 class Stock(BaseModel):
     stockStatus: str | None = None
-    uninterruptablePrice: float | None = None
+    uninterruptablePrice: Dollars | None = None
 
 
 class Card(BaseModel):
@@ -57,8 +57,8 @@ class Card(BaseModel):
     memoryInGb: float
     secureCloud: bool | None = None
     communityCloud: bool | None = None
-    securePrice: float | None = None
-    communityPrice: float | None = None
+    securePrice: Dollars | None = None
+    communityPrice: Dollars | None = None
     secure: Stock | None = None
     open: Stock | None = None
 

@@ -17,26 +17,29 @@ import contextlib
 import json
 import re
 import shlex
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
 from core.errors import Conflict, CoreError, NotFound
 from core.remote import leaving
 from core.remote.providers import TITLES, Machine, Offer, Wish
-from core.remote.providers.web import Web
+from core.remote.providers.web import Dollars, Web
 
 IMAGE = "vastai/base-image:@vastai-automatic-tag"  # the API's own default; a tag for the driver there is chosen
 RELIABLE = 0.98
 MAX_OFFERS = 100
-STAGES = {None: "scheduling", "": "scheduling", "created": "scheduling", "loading": "pulling", "rebooting": "pulling"}
+STAGES = {
+    None: "scheduling", "": "scheduling", "created": "scheduling", "loading": "pulling", "rebooting": "pulling",
+    "unknown": "lost", "offline": "lost",
+}  # fmt: skip
 MIXED = {"ada": "Ada", "super": "SUPER", "ti": "Ti", "laptop": "Laptop"}
 
 
 class Ask(BaseModel):
     id: int
     gpu_name: str
-    dph_total: float
+    dph_total: Dollars
     gpu_ram: float = 0  # MB
     geolocation: str | None = None
     reliability: float | None = None
@@ -61,9 +64,9 @@ class Instance(BaseModel):
     public_ipaddr: str | None = None
     ports: Any = None
     ssh_host: str | None = None
-    ssh_port: int | None = None
+    ssh_port: Annotated[int, Field(gt=0, lt=65536)] | None = None
     image_runtype: str | None = None
-    dph_total: float | None = None
+    dph_total: Dollars | None = None
 
 
 class Instances(BaseModel):

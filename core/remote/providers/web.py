@@ -1,10 +1,10 @@
 """Asks a provider's API: one address, one key, tries again only what changes nothing, and typed errors for the rest."""
 
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import requests
 import urllib3
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from requests.adapters import HTTPAdapter
 from urllib3.util.retry import Retry
 
@@ -14,6 +14,7 @@ CONNECT_SECONDS, ANSWER_SECONDS = 10, 60
 TRIES, PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 5, 0.5, 30
 BUSY = (429, 500, 502, 503, 504)
 MAX_BYTES = 20_000_000  # of an answer
+Dollars = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
