@@ -26,6 +26,7 @@ class Watch:
         self.beat_at, self.longest = monotonic(), 0.0
         self.files = {}  # by task, open: opening them each time takes a twentieth of a processor
         self.worked = self.waiting = 0.0
+        self.late = 0.0  # how long this thread has waited while it looked, and so may have held Python's lock
         self.stat = None  # of the hub's thread, open
 
     def beat(self):
@@ -43,9 +44,10 @@ class Watch:
     def run(self):
         asleep, stack, beat_at = 0.0, "", self.beat_at
         since = before = self.look()
+        mine = threading.get_native_id()
         while True:
             sleep(BEAT_SECONDS)
-            now = self.look()
+            begun, now = self.waited(mine), self.look()
             asleep += self.slept(now[0] - before[0])
             blocked = self.kept(since, now, asleep)
             if beat_at != self.beat_at:
@@ -57,18 +59,19 @@ class Watch:
             elif monotonic() - beat_at > 1.5 * BEAT_SECONDS and blocked > LIMIT_SECONDS / 2 and not stack:
                 stack = where()
             before = now
+            self.late += self.waited(mine) - begun
 
     def look(self):
-        """(the time, processor time of the process, how long threads other than this have waited for a processor). Of a
-        process that does nothing nobody waits: looking all the same takes a fiftieth of a processor for each server."""
+        """(the time, processor time of the process, how long threads have waited for a processor, this one while it
+        looked). Of a process that does nothing nobody waits: looking all the same takes a fiftieth of a processor."""
         worked = time.process_time()
         if worked - self.worked > IDLE_SECONDS:
             mine = threading.get_native_id()
             tasks = {task for task in map(int, os.listdir("/proc/self/task")) if task != mine}
-            for task in self.files.keys() - tasks:
+            for task in self.files.keys() - tasks - {mine}:
                 os.close(self.files.pop(task))
             self.worked, self.waiting = worked, sum(map(self.waited, tasks))
-        return monotonic(), worked, self.waiting
+        return monotonic(), worked, self.waiting + self.late
 
     def waited(self, task):
         try:
