@@ -1,5 +1,7 @@
 """The link to another machine and the host there, with a real sshd: what is cut off comes back, and nothing is lost."""
 
+import json
+import subprocess
 import sys
 import time
 
@@ -7,6 +9,7 @@ import psutil
 import pytest
 
 from core.ops import bootstrap, environments
+from core.ops.config import load
 from core.remote.records import Records, Remote, Rule
 from tests import sshd
 from tests.serving import ROOT, serve, wait_until
@@ -24,6 +27,7 @@ class Work(Plugin):
     @job()
     def work(self, params: P, ctx: Context) -> Text:
         ctx.log("begun")
+        print("hello from the plugin", flush=True)
         while params.until and not Path(params.until).exists():
             ctx.raise_if_cancelled()
             ctx.progress(1, 2)
@@ -94,6 +98,13 @@ class Deployed:
 
     def supervisor(self):
         return self.machine.processes("--supervise")[0]
+
+    def ask(self, *requests):
+        """What the host there answers to somebody who is not the link."""
+        lines = "".join(json.dumps(each) + "\n" for each in requests)
+        command = 'cd far/code && (printf %s "$0"; sleep 1) | .venv/bin/python -m core.remote.host "$PWD/.."'
+        said = self.machine.run("sh", "-c", f"cd /home/artist; {command}", lines)
+        return [json.loads(line) for line in said.splitlines()]
 
     def begin(self, wire):
         """A job that runs there, until `finish`."""
@@ -211,3 +222,92 @@ def test_a_job_runs_again_when_the_machine_was_restarted(deployed, wire):
     deployed.machine.boot()
     deployed.connected(began)
     assert deployed.finish(job)[1] == 2
+
+
+def test_where_sshd_forwards_no_sockets_a_port_is_taken(deployed, wire):
+    began = time.time()
+    deployed.machine.configure(AllowStreamLocalForwarding="no")
+    deployed.machine.drop()
+    deployed.connected(began)
+    assert deployed.machine.run("sh", "-c", "cat /tmp/stable-core-*/door").startswith("127.0.0.1:")
+    assert deployed.finish(deployed.begin(wire))[1] == 1
+
+
+def test_where_sshd_forwards_nothing_that_is_said(deployed):
+    deployed.machine.configure(AllowStreamLocalForwarding="no", AllowTcpForwarding="no")
+    deployed.machine.drop()
+    error = wait_until(lambda: deployed.state.state == "failed" and deployed.state.error)
+    deployed.machine.configure()
+    assert error["code"] == "forbidden" and "forwards neither sockets nor ports" in error["message"]
+    assert "AllowStreamLocalForwarding" in error["hint"]
+
+
+def test_a_machine_with_another_host_key_waits_until_it_is_trusted(deployed, wire):
+    began = time.time()
+    deployed.link().kill()
+    deployed.connected(began)
+    job, before, old = deployed.begin(wire), deployed.workers(), deployed.machine.fingerprint
+    deployed.machine.new_host_key()
+    deployed.machine.drop()
+    error = wait_until(lambda: deployed.state.state == "failed" and deployed.state.error)
+    assert error["code"] == "forbidden" and old in error["message"]
+    assert deployed.machine.fingerprint in error["message"] and "deploy trust gpu1" in error["hint"]
+    began = time.time()
+    deployed.write(host_key=deployed.machine.host_key)
+    deployed.connected(began)
+    assert deployed.finish(job)[1] == 1 and deployed.workers() == before
+
+
+def test_new_code_comes_when_the_jobs_with_the_old_one_have_ended(deployed, wire):
+    job, before = deployed.begin(wire), deployed.workers()
+    deployed.server.write_plugin("work", WORK.replace('"!"', '"?"'))
+    there = deployed.machine.home / "far" / "code" / "plugins" / "work" / "__init__.py"
+    wait_until(lambda: '"?"' in there.read_text())
+    assert deployed.finish(job)[1] == 1
+    wait_until(lambda: deployed.workers() and deployed.workers() != before)
+    longer = wire.ended(wire.submit("longer", inputs={"text": wire.ended(job)["outputs"][0]}))
+    assert wire.text(longer["outputs"][0]).endswith("??")
+
+
+def test_a_second_link_and_a_second_server_are_refused(deployed):
+    config = load(deployed.server.folder / "config.toml", {}).model_dump(mode="json", exclude={"tokens"})
+    settings = {"name": NAME, "data": config["data"], "config": config, "url": "http://x", "token": "x", "door": "x"}
+    words = [sys.executable, "-m", "core.remote.link"]
+    second = subprocess.run(words, input=json.dumps(settings), capture_output=True, text=True, cwd=ROOT, timeout=30)
+    assert second.returncode == 1 and "another process keeps the connection to gpu1" in second.stderr
+    hello = {"server": "another", "devices": ["cpu"], "backend": "cpu", "ending": {}, "code": "1", "wake": True}
+    (answer,) = deployed.ask({"do": "hello", **hello})
+    assert (
+        answer["error"]["code"] == "conflict" and "another server uses /home/artist/far" in answer["error"]["message"]
+    )
+    assert "--name NAME" in answer["error"]["hint"] and deployed.state.state == "connected"
+
+
+def test_the_host_says_what_is_wrong_with_a_request_and_lives_on(deployed):
+    bad = [{}, {"do": "dance"}, {"do": "start", "plugin": "x"}, {"do": "logs", "name": "../../.ssh/authorized_keys"}]
+    bad += [{"do": "logs", "name": "none"}, {"do": ["status"]}, [1], {"do": "door", "path": 1}]
+    answers = deployed.ask(*bad, {"do": "status"})
+    assert [each["ok"] for each in answers] == [False] * len(bad) + [True]
+    assert "do must be one of hello, " in answers[1]["error"]["message"]
+    assert answers[3]["error"]["message"] == "'../../.ssh/authorized_keys' is no name of a log."
+    assert len(answers[-1]["workers"]) == 1
+
+
+def test_logs_of_workers_are_kept_here(deployed):
+    log = deployed.server.folder / "data" / "logs" / NAME / "work-cpu.log"
+    wait_until(lambda: log.exists() and "hello from the plugin" in log.read_text())
+
+
+def test_it_stops_and_starts_when_it_is_told_to(deployed, wire):
+    assert wire.call("remote", {"name": NAME, "action": "stop"})["ok"]
+    wait_until(lambda: deployed.state.state == "off" and not deployed.machine.processes("core."))
+    began = time.time()
+    assert wire.call("remote", {"name": NAME, "action": "start"})["ok"]
+    deployed.connected(began)
+
+
+def test_without_jobs_it_stops_itself_and_says_so(deployed):
+    deployed.write(idle_minutes=0.01)
+    wait_until(lambda: deployed.state.step == "it has stopped itself: it had no jobs")
+    wait_until(lambda: not deployed.machine.processes("core."))
+    assert deployed.state.state == "off" and not deployed.records.read(NAME).on

@@ -54,6 +54,7 @@ from typing import Any
 import psutil
 
 from core.errors import Conflict, CoreError, Internal, InvalidParams, NotFound
+from core.library import plain
 from core.ops import bootstrap, devices
 from core.ops.processes import GONE, LOG_BYTES, LocalProcess
 
@@ -160,7 +161,7 @@ class Supervisor:
         peer = Peer(writer)
         with contextlib.suppress(OSError, ValueError, asyncio.LimitOverrunError):
             while line := await reader.readline():
-                message = json.loads(line)
+                message = plain.mapping(json.loads(line))
                 peer.heard = time.monotonic()
                 if "session" in message:
                     peer.session = int(message["session"])

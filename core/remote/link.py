@@ -36,7 +36,7 @@ from core.remote.records import Records, Remote, changed, device_of
 TICK_SECONDS = 2
 LOOK_SECONDS = 10  # whether what was copied is another one by now
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 30
-FAILED_PAUSE_SECONDS = 300  # after what only a person can mend, which is then told by the record
+FAILED_PAUSE_SECONDS = 60  # after what only a person can mend, mostly in the record, which begins anew at once
 ANSWER_SECONDS = 30  # of the host
 STOP_SECONDS = 3
 SOON_SECONDS = 60  # a worker that ended within that is started after a longer pause the next time
