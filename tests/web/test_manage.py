@@ -1,6 +1,7 @@
 """The Manage screen in a real browser: plugins and what is wrong with them, settings, models, defaults, the log."""
 
 import re
+import shutil
 import time
 
 import pytest
@@ -146,11 +147,12 @@ def test_devices_and_their_workers_are_listed_and_the_queue_can_be_paused(server
     expect(page.get_by_text("The queue runs.")).to_be_visible()
 
 
-def test_a_machine_tells_why_it_failed_and_what_it_costs_and_is_started(server, visit):
+def test_a_machine_tells_why_it_failed_and_what_it_costs_and_is_started(server, client, visit):
     records, now = Records(server.folder / "data"), time.time()
     rented = Rented(provider="vast", id="7", price_per_hour=0.4, spend_limit=5, created=now - 3600)
     rule = Rule(jobs=["shout"], when="only")
-    records.write(Remote(name="gpu1", host="127.0.0.1", port=1, user="root", rule=rule, rented=rented))
+    gpu1 = Remote(name="gpu1", host="127.0.0.1", port=1, user="root", plugins=["demo"], rule=rule, rented=rented)
+    records.write(gpu1)
     card_4090 = {"title": "RTX 4090", "free_bytes": 17_100_000_000, "total_bytes": 25_300_000_000}
     error = {"code": "forbidden", "message": "It has another host key.", "hint": "python3 server.py deploy trust gpu1"}
     records.write_state("gpu1", State(state="failed", since=now, error=error, devices={"cuda:0": card_4090}))
@@ -168,6 +170,11 @@ def test_a_machine_tells_why_it_failed_and_what_it_costs_and_is_started(server, 
     assert records.read("gpu1").on
     page.get_by_role("button", name="Stop gpu1").click()
     expect(page.get_by_role("button", name="Start gpu1")).to_be_visible()
+    job = client.submit("shout", {"times": 2})
+    page.goto(f"{server.url}/#/watch")
+    expect(page.get_by_text(re.compile("Waits for gpu1, which is (off|failed|lost)"))).to_be_visible()
+    shutil.rmtree(records.of("gpu1"))  # then it may run here
+    assert job.wait()[0].text() == "hello!!"
 
 
 def test_a_model_file_that_comes_is_listed_without_a_reload(server, visit):
