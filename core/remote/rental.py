@@ -186,6 +186,7 @@ def _give_back(
             destroy(provider, entry.id, limits)
             ledger.note(entry, "ended", why="failed")
             shutil.rmtree(records.of(entry.name), ignore_errors=True)
+            say(f"ended     {entry.label}")
         except (CoreError, OSError) as error:
             say(
                 f"          {error}\n          IT MAY STILL RUN AND COST ${entry.price:.2f} AN HOUR. End it by hand: "
