@@ -44,8 +44,8 @@ class Pool:
         self._config, self._store, self._catalogue, self._scheduler = config, store, catalogue, scheduler
         self._memory, self.blobs, self._sio, self.devices = memory, blobs, sio, devices
         self._tell, self._exported = tell, exported
-        self.placing = Placing(devices, config.pool == "ray", scheduler.next)
         self.workers: dict[str, Worker] = {}  # by token
+        self.placing = Placing(devices, config.pool == "ray", self.workers, scheduler.next)
         self.leave: Callable[[str, str, list[str]], None]  # what becomes of a program that gathers; set by Programs
         self.look: Callable[[set[str]], None] = lambda plugins: None  # for jobs that need not run; set by Reuse
         self.url = ""  # where workers find the server; nothing starts before it is set
@@ -83,7 +83,7 @@ class Pool:
         pause = Pause()
         ours = [worker for worker in mine.values() if worker.device != SIDE and not worker.process.detached]
         starting = sum(not worker.ready for worker in ours)
-        for device, some in self.placing.offers(info, mine, self.workers):
+        for device, some in self.placing.offers(info, mine):
             side = device == SIDE
             if device not in mine and self._scheduler.queued(plugin, side, some) > starting * (not side):
                 row = self._scheduler.next(plugin, side, None, some)

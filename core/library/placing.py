@@ -40,17 +40,19 @@ Offer = tuple[str, Some | None]  # a device, and which jobs it is offered: None 
 
 
 class Placing:
-    """`here` are the devices of this machine; with `ray`, for plugins in sandboxes alone. `following(plugin, False,
-    None)` is the job that is next in its queue."""
+    """`here` are the devices of this machine; with `ray`, for plugins in sandboxes alone. `workers` are those there
+    are, always. `following(plugin, False, None)` is the job that is next in its queue."""
 
-    def __init__(self, here: list[str], ray: bool, following: Callable[..., dict[str, Any] | None]):
-        self.here, self._ray, self._following = here, ray, following
+    def __init__(
+        self, here: list[str], ray: bool, workers: dict[str, Worker], following: Callable[..., dict[str, Any] | None]
+    ):
+        self.here, self._ray, self._workers, self._following = here, ray, workers, following
         self.rules: Callable[[], Rules] = dict  # those of now; this and `state_of` a machine are set by Remotes
         self.state_of: Callable[[str], str] = lambda machine: "off"
 
-    def offers(self, info: PluginInfo, mine: dict[str, Worker], workers: dict[str, Worker]) -> Iterator[Offer]:
+    def offers(self, info: PluginInfo, mine: dict[str, Worker]) -> Iterator[Offer]:
         """Devices to which one job is to be offered, each as long as it takes some; those with least to do come first.
-        `mine` are the plugin's workers by device, `workers` all there are, also new ones."""
+        `mine` are the plugin's workers by device."""
         here = [] if self._ray and not info.sandbox else self.here
         rules = {name: rule for name, (rule, plugins) in self.rules().items() if info.name in plugins}
         names = [f"{info.name}.{job['name']}" for job in info.jobs] if rules else []
@@ -60,20 +62,18 @@ class Placing:
         rest = Some(" AND ".join(f"NOT ({some.condition})" for some in only), values) if only else None
         away = {machine: [each for each in mine if devices.machine_of(each) == machine] for machine in rules}
         others = [each for each in mine if each != SIDE and devices.machine_of(each) not in rules]
-        in_turn = functools.partial(self._in_turn, info.name, mine, workers)
+        in_turn = functools.partial(self._in_turn, info.name, mine)
         for machine, rule in rules.items():
             if rule.when != "busy":
                 yield from in_turn(away[machine], fitting[machine])
         yield from in_turn([*dict.fromkeys([*here, *others])], rest)
         for machine, rule in rules.items():
             if rule.when == "busy":
-                some = replace(fitting[machine], left_to_others=_starting(info.name, here, workers))
+                some = replace(fitting[machine], left_to_others=self._starting(info.name, here))
                 yield from in_turn(away[machine], some)
         yield from in_turn([SIDE], None)
 
-    def _in_turn(
-        self, plugin: str, mine: dict[str, Worker], workers: dict[str, Worker], places: list[str], some: Some | None
-    ) -> Iterator[Offer]:
+    def _in_turn(self, plugin: str, mine: dict[str, Worker], places: list[str], some: Some | None) -> Iterator[Offer]:
         """Where a worker has nothing to do, best where the model is warm; then where one may be started; then where
         there is least to do, as long as jobs are taken, but for those that the workers which are starting will take."""
         there = [device for device in places if device in mine]
@@ -84,10 +84,20 @@ class Placing:
             yield device, some
         while there:
             device = min(there, key=lambda device: len(mine[device].runs))
-            before, starting = len(mine[device].runs), _starting(plugin, places, workers) if len(places) > 1 else 0
+            before, starting = len(mine[device].runs), self._starting(plugin, places) if len(places) > 1 else 0
             yield device, replace(some or Some("1", ()), left_to_others=starting * (before + 1)) if starting else some
             if len(mine[device].runs) == before:
                 there.remove(device)
+
+    def _starting(self, plugin: str, places: list[str]) -> int:
+        """Workers that take jobs as soon as they are there, also those that were started just now."""
+        begun = [each for each in list(self._workers.values()) if each.plugin == plugin and each.device in places]
+        return sum(not (each.ready or each.ended_by_us or each.process.detached) for each in begun)
+
+    def width(self) -> int:
+        """On how many devices jobs can run at once."""
+        there = {each.device for each in list(self._workers.values()) if each.ready and each.device != SIDE}
+        return len({*([] if self._ray else self.here)} | there) or 1
 
     def waits_for(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         """The machines without which a queued job does not run: none if one of them is there, or if it may run here."""
@@ -102,11 +112,6 @@ class Placing:
         if all(rules[machine].when != "only" for machine in fitting) or "connected" in states.values():
             return []
         return [{"remote": machine, "remote_state": state} for machine, state in states.items()]
-
-
-def _starting(plugin: str, places: list[str], workers: dict[str, Worker]) -> int:
-    begun = [each for each in [*workers.values()] if each.plugin == plugin and each.device in places]
-    return sum(not (each.ready or each.ended_by_us or each.process.detached) for each in begun)
 
 
 def _named(rule: Rule, names: Iterable[str]) -> list[str]:

@@ -49,7 +49,7 @@ class Queue:
         if row["state"] in ("held", "waiting"):
             row["waits_for"] = waits_for(self._store.all, row)
         if row["state"] == "queued":
-            row |= place(self._store, row, len(self._pool.devices), self._catalogue)
+            row |= place(self._store, row, self._pool.placing.width(), self._catalogue)
             row["waits_for"] = self._pool.placing.waits_for(row) or None
         return {"job": wire(row)}
 

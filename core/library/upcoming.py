@@ -24,7 +24,7 @@ def upcoming(queue: Path, placing: Placing, catalogue: Catalogue, owner: str, li
     for parent: none."""
     given = {name: value or None for name, value in columns.items() if value is not None}
     with view(queue) as ask:
-        forecast, jobs, size = Forecast(ask, len(placing.here), catalogue), [], 0
+        forecast, jobs, size = Forecast(ask, placing.width(), catalogue), [], 0
         for state in [each for each in UNFINISHED if given.get("state", each) == each]:
             rest = limit - len(jobs) if size < PAGE_BYTES else 0
             if state == "queued":

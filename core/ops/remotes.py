@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import pydantic
 import socketio
 
 from core.api import Handler, Name
@@ -20,7 +19,7 @@ from core.auth import OWNER, admin_only
 from core.errors import Conflict, CoreError, Internal
 from core.jobs import Row, Store
 from core.library.placing import Rules
-from core.ops import environments, processes, sandbox
+from core.ops import devices, environments, processes, sandbox
 from core.ops.bootstrap import InstallError
 from core.ops.config import ROOT, Config
 from core.ops.detached import Detached
@@ -46,6 +45,7 @@ class Link:
     about: Any
     process: LocalProcess
     started: float = field(default_factory=time.monotonic)
+    since_ns: int = field(default_factory=time.time_ns)  # a state that was written before is not its own
     kill_at: float | None = None
 
     def end(self) -> None:
@@ -68,6 +68,8 @@ class Remotes:
         self._states: dict[str, State] = {}
         self._links: dict[str, Link] = {}
         self._failures: dict[str, tuple[int, float]] = {}  # how often a link has ended, and when to start the next
+        self._errors: dict[str, Row] = {}  # why links have ended
+        self._left: set[str] | None = None  # machines that are off or gone, whose workers are not waited for; None: all
         self._ledger, self._rents = Ledger(config.data), False  # whether anything is rented, or may be
         self._ray_python: Path | None = None
         self._installing = False
@@ -118,15 +120,22 @@ class Remotes:
             return State(state="failed", error=error.wire(), since=state.since, seen=state.seen)
         except KeyError:
             pass  # the Ray cluster
-        if name in self._links or state.state in ("off", "failed"):
+        link, off = self._links.get(name), name in self._known and not self._known[name].on
+        if link and name in self._states and self._stamps.get(self._state_of(name), (0,))[0] >= link.since_ns:
             return state
-        if name in self._known and not self._known[name].on:
+        if not link and (state.state == "failed" or (name == RAY and self._installing)):
+            return state
+        if off:
             return state.model_copy(update={"state": "off", "step": "", "workers": []})
-        return state.model_copy(update={"state": "lost", "step": "", "workers": []})
+        error = None if link else self._errors.get(name)
+        now = "lost" if error else "connecting"
+        return state.model_copy(update={"state": now, "step": "", "workers": [], "error": error})
 
     def look(self) -> None:
         """See what has changed on the disk; start and end links."""
         self._read()
+        if self._left:
+            self._release()
         wanted = {name: record.model_dump(exclude={"rule"}) for name, record in self._known.items() if record.on}
         if self._config.pool == "ray":
             wanted[RAY] = {}
@@ -147,27 +156,28 @@ class Remotes:
 
     def _read(self) -> None:
         """What is written anew."""
+        if self._left is None:  # the first time
+            rows = self._store.all("SELECT device FROM workers WHERE device LIKE '%/%'")
+            self._left = {devices.machine_of(row["device"]) for row in rows} - ({RAY} & {self._config.pool})
         if self._is_new(self._ledger.path):
             self._rents = bool(self._ledger.open())
         found = {path.parent.name: path for path in self._records.folder.glob("*/record.json")}
         for name in self._known.keys() - found.keys():
             del self._known[name]
-            self._release(name)
+            self._left.add(name)
         for name, path in found.items():
             if self._is_new(path):
-                before = self._known.get(name)
                 try:
                     self._known[name] = record = self._records.read(name)
-                except (CoreError, OSError, pydantic.ValidationError):
+                except (CoreError, OSError, ValueError):
                     log.exception("the record of the machine %s cannot be read", name)
                     continue
-                if not record.on and (before is None or before.on):
-                    self._release(name)
+                (self._left.discard if record.on else self._left.add)(name)
         for name in [*self._known, RAY]:
-            if self._is_new(self._records.of(name) / "state.json"):
+            if self._is_new(self._state_of(name)):
                 try:
                     self._states[name] = self._records.state(name)
-                except (OSError, pydantic.ValidationError):
+                except (OSError, ValueError):
                     log.exception("the state of the machine %s cannot be read", name)
 
     def _is_new(self, path: Path) -> bool:
@@ -179,10 +189,15 @@ class Remotes:
         known, self._stamps[path] = self._stamps.get(path), stamp
         return known != stamp
 
-    def _release(self, name: str) -> None:
-        """A machine is off, or gone: nothing of it is waited for."""
-        for row in self._store.all("SELECT plugin, device FROM workers WHERE device LIKE ?", f"{name}/%"):
-            self._detached.detach(OWNER, **row)
+    def _state_of(self, name: str) -> Path:
+        return self._records.of(name) / "state.json"
+
+    def _release(self) -> None:
+        """Nothing of a machine that is off or gone is waited for."""
+        for row in self._store.all("SELECT plugin, device FROM workers WHERE device LIKE '%/%'"):
+            if devices.machine_of(row["device"]) in self._left:
+                self._detached.detach(OWNER, **row)
+        self._left.clear()
 
     def _start(self, name: str, about: Any) -> None:
         python, module = Path(sys.executable), "core.remote.keeper" if name == KEEPER else "core.remote.link"
@@ -203,7 +218,10 @@ class Remotes:
     def _ended(self, name: str, link: Link, code: int) -> None:
         if link.kill_at:
             self._failures.pop(name, None)
+            self._errors.pop(name, None)
             return
+        text = f"the process that keeps the connection has ended (exit code {code}); it is started again."
+        self._errors[name] = Internal(text, hint=f"Its log says why: {link.process.log}").wire()
         lived = time.monotonic() - link.started > GOOD_SECONDS
         failures = 0 if lived else self._failures.get(name, (0, 0))[0]
         self._failures[name] = failures + 1, time.monotonic() + PAUSES[min(failures, len(PAUSES) - 1)]

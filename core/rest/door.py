@@ -1,6 +1,7 @@
 """What a worker in a sandbox or on another machine finds at the other end of its Unix socket: Socket.IO, and the bytes
 of its own jobs."""
 
+import logging
 import shutil
 import socket
 from collections.abc import Callable, Iterable
@@ -20,6 +21,7 @@ from core.rest import errors, serving
 from core.rest.twins import stream
 from core.workers import Pool
 
+log = logging.getLogger(__name__)
 RESERVE_BYTES = 1_000_000_000  # of the disk, which workers cannot fill through it
 
 
@@ -41,8 +43,12 @@ class Door:
             return
         listener, path = socket.socket(socket.AF_UNIX), sandbox.socket_of(self._config.data)
         path.unlink(missing_ok=True)
-        with inside.short(path) as address:
-            listener.bind(address)
+        try:
+            with inside.short(path) as address:
+                listener.bind(address)
+        except OSError as error:  # where the system has no short name for a long path
+            log.warning("no worker in a sandbox or on another machine can be let in: %s: %s", path, error)
+            return
         path.chmod(0o600)
         listener.listen(1024)
         sio.start_background_task(serving.serve, listener, self, self._config.async_mode)
