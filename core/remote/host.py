@@ -35,6 +35,7 @@ One that says `hello` is the link: an older one is cut off, with its sshd, so th
 import asyncio
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -62,6 +63,7 @@ SOCKET, LOCK, STATE, ENDED = "host.sock", "host.lock", "host.json", "ended.json"
 LINE_BYTES = 16_000_000
 LOG_ANSWER_BYTES = 1_000_000
 TICK_SECONDS = 0.5
+LOOK_SECONDS = 10
 START_SECONDS = 20
 STALE_SECONDS = 30  # a link that has said nothing for so long does not keep another server away
 COMMAND_SECONDS, COMMAND_TIMES = 60, 10
@@ -146,6 +148,7 @@ class Supervisor:
         self._workers: dict[tuple[str, str], Kept] = {}
         self._link: Peer | None = None
         self._busy_at = time.monotonic()
+        self._looking: asyncio.Task | None = None
         self._over = asyncio.Event()
         self._restore()
 
@@ -155,7 +158,10 @@ class Supervisor:
             while not self._over.is_set():
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self._over.wait(), TICK_SECONDS)
-                await self._tick()
+                try:
+                    await self._tick()
+                except Exception:  # a full disk, say, is no reason to leave the workers alone
+                    traceback.print_exc()
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = Peer(writer)
@@ -180,6 +186,10 @@ class Supervisor:
             if act is None:
                 raise InvalidParams(f"do must be one of {', '.join(acts)}, not {message.get('do')!r}.", field="do")
             more = {key: value for key, value in message.items() if key not in ("id", "do")}
+            try:
+                inspect.signature(act).bind(peer, **more)
+            except TypeError as error:
+                raise InvalidParams(f"{message['do']}: {error}.") from error
             return {"ok": True} | await act(peer, **more)
         except CoreError as error:
             return {"ok": False, "error": error.wire()}
@@ -254,9 +264,10 @@ class Supervisor:
         return {"worker": kept and kept.about()}
 
     async def _status(self, peer: Peer) -> dict[str, Any]:
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(asyncio.to_thread(_look, self._wanted, self._backend, self._devices))
         with contextlib.suppress(asyncio.TimeoutError):  # a driver may hang; then it is what it was
-            look = asyncio.to_thread(_look, self._wanted, self._backend, self._devices)
-            self._devices = await asyncio.wait_for(look, 10)
+            self._devices = await asyncio.wait_for(asyncio.shield(self._looking), LOOK_SECONDS)
         disk = shutil.disk_usage(self._folder)
         logs = {path.stem: path.stat().st_size for path in sorted((self._folder / "logs").glob("*.log"))}
         return {
@@ -287,7 +298,8 @@ class Supervisor:
     async def _end_self(self, why: str) -> None:
         """With a command that ends the machine: until it did, or as often as makes sense."""
         print(f"ending: {why}", flush=True)
-        (self._run / ENDED).write_text(json.dumps({"why": why, "at": time.time()}), "utf-8")
+        with contextlib.suppress(OSError):
+            (self._run / ENDED).write_text(json.dumps({"why": why, "at": time.time()}), "utf-8")
         if self._link:
             self._link.send({"event": "stopping", "why": why})
             with contextlib.suppress(OSError):

@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shlex
+import socket
 import sys
 import threading
 import time
@@ -24,7 +25,7 @@ import asyncssh
 import requests
 from pydantic import BaseModel, Field, ValidationError
 
-from core.errors import Conflict, CoreError, Forbidden, Internal, NotFound, Timeout, from_wire
+from core.errors import Conflict, CoreError, Forbidden, Internal, InvalidParams, NotFound, Timeout, from_wire
 from core.library import inside
 from core.ops import bootstrap
 from core.ops.config import Config
@@ -146,6 +147,11 @@ class Link:
                 await asyncio.wait_for(self._host.ask("stop"), STOP_SECONDS)
         self._tell(state="off", step="", error=None)
 
+    def cannot(self, why: str, hint: str) -> None:
+        self._tell(
+            state="failed", step="", error=Conflict(f"{self._name} cannot be connected: {why}.", hint=hint).wire()
+        )
+
     def _record(self) -> Remote:
         return self._records.read(self._name)
 
@@ -196,18 +202,23 @@ class Link:
             "seconds_left": spending.seconds_left(rented) if rented else None,
             "command": [self._ready.python, *spending.leaving(rented)] if rented else None,
         }
-        said = await host.ask(
-            "hello", server=self._identity(), devices=record.devices, backend=record.torch_backend, ending=ending,
-            code=self._ready.code, wake=self._wake,
-        )  # fmt: skip
+        hello = {
+            "server": self._identity(), "devices": record.devices, "backend": record.torch_backend, "ending": ending,
+            "code": self._ready.code, "wake": self._wake,
+        }  # fmt: skip
+        try:
+            said = await host.ask("hello", **hello)
+        except InvalidParams as error:  # an older or newer one than we are, which was started before the code there
+            await self._stop(host)
+            raise Timeout(f"{self._name} starts anew, as its host is of another version: {error}") from error
         if "stopped" in said:
             raise Stopped(said["stopped"])
-        hello = self._checked(said)
+        told = self._checked(said)
         self._wake = False
-        if self._boot not in ("", hello.boot):
+        if self._boot not in ("", told.boot):
             self._sources = None  # the machine was restarted, so it is looked at again
-        self._boot = hello.boot
-        await self._forward(connection, host, hello.sockets)
+        self._boot = told.boot
+        await self._forward(connection, host, told.sockets)
         self._unseen.clear()
         self._finishing.clear()
         self._tell(state="connected", step="", error=None)
@@ -216,7 +227,7 @@ class Link:
             began = time.monotonic()
             status = self._checked(await host.ask("status"))
             trip = time.monotonic() - began
-            await self._keep(host, record, hello.door, status)
+            await self._keep(host, record, told.door, status)
             if time.monotonic() - looked > LOOK_SECONDS or self._sources is None:
                 looked = time.monotonic()
                 await self._look_again(connection, record)
@@ -329,9 +340,13 @@ class Link:
                 await self._server.ask("POST", "/workers/detach", self._about(worker) | {"jobs": "finish"})
         if not at_work:
             log.info("the code there has changed: starting anew")
-            self._wake = True
-            await host.ask("stop")
+            await self._stop(host)
             raise Timeout(f"{self._name} starts anew, as its code has changed.")
+
+    async def _stop(self, host: "Host") -> None:
+        """So that another one takes its place."""
+        self._wake = True
+        await host.ask("stop")
 
     async def _drop(self, host: "Host", worker: Worker, exit_code: int | None = None) -> None:
         """So that its jobs run elsewhere at once. One that has ended by itself may have done so because of its job."""
@@ -360,7 +375,13 @@ class Link:
             "blobs": f"{folder}/cache", "cache": f"{folder}/cache", "scratch": f"{folder}/run/scratch",
             "models": f"{folder}/models", "door": door,
         }  # fmt: skip
-        await host.ask("start", plugin=plugin, device=device, python=place.python, settings=settings)
+        try:
+            await host.ask("start", plugin=plugin, device=device, python=place.python, settings=settings)
+        except (NotFound, Internal) as error:  # it was deleted, or the disk is full
+            self._pauses.ended(worker, 0)
+            self._troubles[worker] = f"{plugin} on {device} cannot be started: {error}"
+            self._sources = None
+            return await self._drop(host, worker)
         log.info("started %s on %s", plugin, device)
 
     def _shipped(self, models: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -504,6 +525,8 @@ def main(settings: dict[str, Any]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     link = Link(settings)
+    if not hasattr(socket, "AF_UNIX"):
+        return link.cannot("Python has no Unix sockets on this system", "On Windows, run the server inside WSL.")
     with (
         inside.short(Path(settings["door"])) as link.door,
         (Records(link.data).of(settings["name"]) / "link.lock").open("a") as lock,
