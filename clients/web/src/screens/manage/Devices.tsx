@@ -71,7 +71,7 @@ function MachineCard({ machine }: { machine: Machine }) {
   return (
     <li className={shared.card} data-status={error ? "refused" : undefined}>
       <header className={shared.head}>
-        <h2>{name}</h2>
+        <h2>{name === "ray" ? "Ray cluster" : name}</h2>
         <span className={shared.status} data-status={STATUS[state] ?? "installing"}>{state}</span>
       </header>
       {step && <p className={shared.soft} role="status">{step}</p>}

@@ -14,8 +14,8 @@ export function useDevices(): Devices | undefined {
   const [told, setTold] = useState<Devices>();
   useEffect(() => {
     if (!online) return;
-    const read = () => void call<Devices>("devices").then(setTold, complain);
-    read();
+    const read = (failed: (error: any) => void = () => undefined) => void call<Devices>("devices").then(setTold, failed);
+    read(complain);
     const looking = setInterval(read, LOOK_MS);
     const deaf = onEvent(({ type }) => void (type === "devices" && read()));
     return () => (clearInterval(looking), deaf());
