@@ -24,6 +24,9 @@ class P(Params):
     seconds: float = param(0, ge=0, le=60, help="How long to work.")
     said: str = param("", help="A file that says when it is done.")
 
+class Drawing(Params):
+    model: str = param("", choices_from="models/checkpoint", help="Whatever there is.")
+
 class Work(Plugin):
     def load(self, device):
         self.device = device
@@ -38,6 +41,10 @@ class Work(Plugin):
         if params.said:
             open(params.said, "w").close()
         return f"{os.getpid()} {self.device}"
+
+    @job(affinity="model")
+    def draw(self, params: Drawing) -> Text:
+        return params.model
 
     @job()
     def turn(self, image: Image) -> Image:
@@ -61,11 +68,12 @@ def wire(server):
 
 @pytest.fixture
 def rule(server, wire):
-    """A function that says by which rule jobs run on gpu1."""
+    """A function that says by which rule jobs run on gpu1, and which models are there."""
     records = Records(server.folder / "data")
 
-    def change(**rule):
-        records.write(RECORD.model_copy(update={"rule": RECORD.rule.model_copy(update=rule)}))
+    def change(models=(), **rule):
+        own = {"rule": RECORD.rule.model_copy(update=rule), "models": list(models)}
+        records.write(RECORD.model_copy(update=own))
         wait_until(lambda: [each["rule"] | rule == each["rule"] for each in remotes(wire)] == [True])
 
     change(when="prefer")
@@ -236,6 +244,14 @@ def test_a_rule_can_be_for_a_priority(wire, gpu1, rule):
     rule(when="prefer", priorities=["batch"])
     jobs = [wire.submit("work", priority=priority) for priority in ("batch", "normal", "interactive")]
     assert where(wire, *jobs) == ["gpu1/cpu", "cpu", "cpu"]
+
+
+def test_a_job_whose_model_is_not_there_runs_here(wire, gpu1, rule):
+    rule(models=["checkpoint/dr?am*", "lora/*", "*/[!a]x"], when="only")
+    models = ["", "dream.ckpt", "sub/dream.ckpt", "Dream.ckpt", "other.ckpt", "'; --", "bx", "ax"]
+    jobs = [wire.submit("draw", {"model": model}) for model in models]
+    there = ["gpu1/cpu", "gpu1/cpu", "cpu", "cpu", "cpu", "cpu", "gpu1/cpu", "cpu"]
+    assert where(wire, *jobs, wire.submit("work")) == [*there, "gpu1/cpu"]
 
 
 def test_devices_and_machines_are_told(server, wire, gpu1):

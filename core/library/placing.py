@@ -4,7 +4,8 @@ A rule costs nothing where there is none. Where there are some, only the first j
 
 import fnmatch
 import functools
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,10 +13,10 @@ from core.library.catalogue import PluginInfo
 from core.library.children import SIDE
 from core.library.runs import Worker
 from core.ops import devices
-from core.remote.records import Rule
+from core.remote.records import Remote, Rule
 
 LOOKED_AT = 1000  # queued jobs
-Rules = dict[str, tuple[Rule, list[str]]]  # by machine: its rule, and the plugins that are deployed there
+Rules = dict[str, Remote]  # by machine: its record, with the rule, and the plugins and models that are there
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,9 @@ class Placing:
         """Devices to which one job is to be offered, each as long as it takes some; those with least to do come first.
         `mine` are the plugin's workers by device."""
         here = [] if self._ray and not info.sandbox else self.here
-        rules = {name: rule for name, (rule, plugins) in self.rules().items() if info.name in plugins}
-        names = [f"{info.name}.{job['name']}" for job in info.jobs] if rules else []
-        fitting = {machine: _fitting(rule, names) for machine, rule in rules.items()}
+        records = {name: record for name, record in self.rules().items() if info.name in record.plugins}
+        rules = {name: record.rule for name, record in records.items()}
+        fitting = {machine: _fitting(record, info) for machine, record in records.items()}
         only = [fitting[machine] for machine, rule in rules.items() if rule.when == "only"]
         values = tuple(value for some in only for value in some.values)
         rest = Some(" AND ".join(f"NOT ({some.condition})" for some in only), values) if only else None
@@ -102,7 +103,8 @@ class Placing:
     def waits_for(self, row: dict[str, Any]) -> list[dict[str, Any]]:
         """The machines without which a queued job does not run: none if one of them is there, or if it may run here."""
         name, plugin, priority = row["name"], row["plugin"], row["priority"]
-        rules = {} if row["program"] else {each: rule for each, (rule, at) in self.rules().items() if plugin in at}
+        known = {} if row["program"] else self.rules()
+        rules = {machine: record.rule for machine, record in known.items() if plugin in record.plugins}
         fitting = [
             machine
             for machine, rule in rules.items()
@@ -124,8 +126,32 @@ def _named(rule: Rule, names: Iterable[str]) -> list[str]:
     ]
 
 
-def _fitting(rule: Rule, names: Iterable[str]) -> Some:
+def _fitting(record: Remote, info: PluginInfo) -> Some:
+    """By name, priority, and model: a job whose model was not copied there would fail, and may run elsewhere."""
+    rule, names = record.rule, [f"{info.name}.{job['name']}" for job in info.jobs]
     allowed = {"name": _named(rule, names)} if rule.jobs else {}
     allowed |= {"priority": rule.priorities} if rule.priorities else {}
-    conditions = [f"{column} IN ({', '.join('?' * len(values))})" for column, values in allowed.items()]
-    return Some(" AND ".join(conditions) or "1", tuple(value for values in allowed.values() for value in values))
+    conditions = [f"{column} IN ({_marks(values)})" for column, values in allowed.items()]
+    found = [value for values in allowed.values() for value in values]
+    patterns = [pattern.replace("[!", "[^") for pattern in record.models]  # as SQL writes them
+    for kind, jobs in _by_kind(info).items():
+        there = ["", *(each["name"] for each in info.models() if each["kind"] == kind and "name" in each)]
+        copied = "".join(" OR ? || json_extract(warmth, '$') GLOB ?" for _ in patterns)
+        conditions.append(f"(name NOT IN ({_marks(jobs)}) OR warmth IN ('null', {_marks(there)}){copied})")
+        found += [*jobs, *map(json.dumps, there), *(value for pattern in patterns for value in (f"{kind}/", pattern))]
+    return Some(" AND ".join(conditions) or "1", tuple(found))
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ", ".join("?" * len(values))
+
+
+def _by_kind(info: PluginInfo) -> dict[str, list[str]]:
+    """Jobs whose `warmth` is the name of a model, by the kind of these models."""
+    found: dict[str, list[str]] = {}
+    for job in [] if "jobs_from" in info.manifest else info.jobs:
+        about = job["params"].get("properties", {}).get(job["affinity"], {})
+        folder, _, kind = str(about.get("ui", {}).get("choices_from", "")).partition("/")
+        if folder == "models" and kind:
+            found.setdefault(kind, []).append(f"{info.name}.{job['name']}")
+    return found

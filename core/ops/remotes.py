@@ -93,7 +93,7 @@ class Remotes:
 
     def rules(self) -> Rules:
         """Also of machines that are off: what runs "only" there waits."""
-        return {name: (record.rule, record.plugins) for name, record in self._known.items()}
+        return self._known
 
     def is_connected(self, name: str) -> bool:
         return self._state(name).state == "connected"
