@@ -27,7 +27,7 @@ from tests.serving import ROOT
 from tests.shell import Terminal
 
 WISH = Wish("RTX 4090", max_price=0.60, spend_limit=5)
-LIMITS = Limits(found=0.2, scheduling=60, pulling=60, answering=60, ended=60, pause=0.01)
+LIMITS = Limits(found=0.2, scheduling=60, pulling=60, answering=60, login=60, ended=60, pause=0.01)
 STUCK = Limits(found=0.2, scheduling=0.1, pulling=0.1, answering=0.1, ended=60, pause=0.01)
 PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEXAMPLE stable-core gpu1"
 CREATE = {"runpod": ("POST", "/v1/pods$"), "vast": ("PUT", "/asks/")}

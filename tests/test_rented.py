@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import pytest
@@ -37,13 +38,14 @@ def cloud(monkeypatch, tmp_path):
 
         def begin(label, body):
             key.write_text(f"{body['env']['PUBLIC_KEY']}\n")
-            machine.authorize(key)
+            threading.Timer(1, machine.authorize, [key]).start()
             return make(label, body)
 
         made.machine, made.make = machine, begin
         made.end = lambda identity: machine.stop() or end(identity)
         monkeypatch.setenv("STABLE_CORE_TEST_RUNPOD_URL", made.url)
         monkeypatch.setenv(providers.VARIABLES["runpod"], KEYS["runpod"])
+        monkeypatch.setattr(rental, "LIMITS", LIMITS)
         monkeypatch.setattr(rental.rented.__wrapped__, "__defaults__", (LIMITS,))
         yield made
 
@@ -70,6 +72,7 @@ def test_a_rented_machine_lets_its_key_in_and_one_with_too_small_a_disk_is_ended
     data, real = config.parent / "data", steps.bring_up
     monkeypatch.setattr(steps, "bring_up", bring_up)
     assert command.main(["--config", str(config), *WORDS]) == 0, capsys.readouterr().err
+    assert "wait      for it to let our key in" in capsys.readouterr().out
     record = Records(data).read("runpod1")
     assert record.on and record.host_key == cloud.machine.host_key and record.rented.id in cloud.machines
     assert [entry.what for entry in Ledger(data).open()] == ["kept"]

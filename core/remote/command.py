@@ -17,7 +17,7 @@ from core.ops.bootstrap import InstallError, explain
 from core.ops.config import Config
 from core.ops.devices import LOCAL
 from core.ops.discovery import printable
-from core.remote import address, deploying, managing, renting, steps
+from core.remote import address, deploying, managing, rental, renting, steps
 from core.remote.connection import Login, login_of
 from core.remote.records import Records, Remote, Rule
 from core.remote.showing import Show
@@ -172,7 +172,9 @@ def plan_for_rented(arguments: argparse.Namespace, config: Config) -> Callable[[
 
     def deploy(record: Remote) -> None:
         record = record.model_copy(update=more)
-        bring_up(record, login_of(record, Records(config.data).of(record.name)), None, config)
+        login = login_of(record, Records(config.data).of(record.name))
+        rental.let_in(record, login, print)
+        bring_up(record, login, None, config)
         managing.wait_until_connected(record.name, config)
 
     return deploy

@@ -1,5 +1,6 @@
 """A machine is rented, waited for until it is really there, and ended, whatever goes wrong on the way."""
 
+import asyncio
 import contextlib
 import shutil
 import signal
@@ -9,12 +10,16 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from core.errors import Conflict, CoreError, InvalidParams, NotFound, Timeout
+from core.errors import Conflict, CoreError, InvalidParams, NotFound, Timeout, Unauthorized
 from core.remote import providers, spending
 from core.remote.ledger import Entry, Ledger
 from core.remote.providers import CONSOLES, TITLES, Machine, Offer, Provider, Wish
 from core.remote.records import Records, Remote, Rented
+
+if TYPE_CHECKING:
+    from core.remote.connection import Login
 
 Say = Callable[[str], None]
 FORGOTTEN_SECONDS = 3600  # after which a machine that nobody finds is not going to appear any more
@@ -28,6 +33,7 @@ class Limits:
     scheduling: float = 300
     pulling: float = 1200
     answering: float = 300
+    login: float = 120
     ended: float = 60
     pause: float = 5
 
@@ -165,6 +171,30 @@ def _answers(machine: Machine, seconds: float) -> bool:
             return connection.recv(4) == b"SSH-"
     except OSError:
         return False
+
+
+def let_in(record: Remote, login: "Login", say: Say, limits: Limits | None = None) -> None:
+    """Returns when the machine lets us in: a provider may give it our key some time after its sshd has begun to answer.
+    Raises what `connect` raises if that takes too long."""
+    limits = limits or LIMITS
+    until, told = time.monotonic() + limits.login, False
+    while True:
+        try:
+            return asyncio.run(_log_in(record, login))
+        except (Unauthorized, Timeout):
+            if time.monotonic() > until:
+                raise
+        if not told:
+            say("wait      for it to let our key in")
+            told = True
+        time.sleep(limits.pause)
+
+
+async def _log_in(record: Remote, login: "Login") -> None:
+    from core.remote.connection import connect  # 0.3 s, of which the keeper has no need
+
+    async with await connect(record, login):
+        pass
 
 
 def _give_back(
