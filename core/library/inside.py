@@ -149,7 +149,7 @@ class Cache:
             return
         new = self._folder / f".{uuid.uuid4().hex}"
         with contextlib.suppress(OSError):
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(0o700, parents=True, exist_ok=True)
             try:
                 new.write_bytes(data)
                 new.replace(self._folder / sha256)
