@@ -171,7 +171,7 @@ def test_a_command_that_was_killed_is_gone_on_with(deploy, here, machine):
     code, said = deploy(*words)
     assert code == 0, said
     sent = float(said.partition("copied ")[2].split()[0])
-    assert 1 < sent < 39, said
+    assert 1 < sent < 40, said  # of 42 MB
     assert part.with_suffix("").stat().st_size == 40 << 20
 
 

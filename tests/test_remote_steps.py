@@ -222,6 +222,29 @@ def test_a_full_disk_is_told_and_gone_on_from(machine, tmp_path):
     assert 0 < send(machine, "full", {"models/k/large": large}) < 20_000_000
 
 
+@pytest.mark.parametrize(
+    "program, said",
+    [
+        ("exit 1", "cannot say what it is: nothing"),
+        ("echo hello >&2; exit 3", "cannot say what it is: hello"),
+        ("echo '[]'", "says nonsense about itself: : Input should be a valid dictionary"),
+        ('echo \'{"began": "x"}\'', "says nonsense about itself: began: "),
+    ],
+)
+def test_a_machine_with_no_python_or_a_strange_one_is_told(machine, monkeypatch, program, said):
+    monkeypatch.setattr(preflight, "FIND", program)
+    with pytest.raises(Conflict, match=said):
+        on(machine, lambda connection: preflight.look(connection, "x"))
+
+
+def test_hashing_ends_when_nobody_waits_for_it_any_more(tmp_path):
+    (tmp_path / "x").write_text("x")
+    hashes = sync.Hashes(tmp_path / "hashes.json")
+    hashes.stop()
+    with pytest.raises(InterruptedError):
+        hashes.of([sync.Item(tmp_path / "x", "code/x")], print)
+
+
 def test_a_login_that_prints_does_no_harm(machine, tmp_path):
     (tmp_path / "x").write_text("x")
     shell(machine, 'echo "echo Welcome; echo {}" >.bashrc')
@@ -315,7 +338,7 @@ def test_hashes_are_made_once_for_each_state_of_a_file(tmp_path, monkeypatch):
     (tmp_path / "x").write_text("x")
     hashes, items = sync.Hashes(tmp_path / "hashes.json"), [sync.Item(tmp_path / "x", "code/x")]
     first = hashes.of(items, print)
-    monkeypatch.setattr(sync, "_sha256", lambda file: pytest.fail("hashed again"))
+    monkeypatch.setattr(sync.Hashes, "_sha256", lambda *_: pytest.fail("hashed again"))
     assert sync.Hashes(tmp_path / "hashes.json").of(items, print) == first
     (tmp_path / "hashes.json").write_text("{")  # its writer was killed
     monkeypatch.undo()

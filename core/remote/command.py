@@ -67,7 +67,8 @@ def main(words: list[str]) -> int:
         print("\n".join(map(printable, f"stable-core: {text.rstrip()}".splitlines())), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nstable-core: stopped. The same command goes on where it was.", file=sys.stderr)
+        goes_on = " The same command goes on where it was." if arguments.action == "to" else ""
+        print(f"\nstable-core: stopped.{goes_on}", file=sys.stderr)
         return 130
 
 

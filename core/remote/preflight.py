@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+from pydantic import BaseModel, Field, ValidationError
 
 from core.errors import Conflict
 from core.ops.bootstrap import size
@@ -42,16 +43,61 @@ class Verdict:
         return f"{self.text} {self.hint}".rstrip()
 
 
+class _Python(BaseModel):
+    path: str
+    version: tuple[int, int, int]
+    venv: bool
+
+
+class _Card(BaseModel):
+    name: str
+    total_bytes: int
+
+
+class _Nvidia(BaseModel):
+    error: str = ""
+    driver: str = ""
+    cuda: tuple[int, int] | None = None
+    cards: list[_Card] = []
+
+
+class Facts(BaseModel):
+    """As core/remote/scripts/facts.py prints them; another machine may print anything."""
+
+    began: float
+    time: float
+    home: str
+    folder: str = Field(pattern=r"^/")
+    root: bool
+    system: str
+    machine: str
+    libc: tuple[str, str]
+    free_bytes: int
+    total_bytes: int
+    writable: bool
+    pythons: list[_Python]
+    nvidia: _Nvidia
+    amd: int
+    installed: bool
+    environments: list[str]
+
+
 async def look(connection: asyncssh.SSHClientConnection, folder: str) -> dict[str, Any]:
-    """The facts, as core/remote/scripts/facts.py prints them; and ahead_seconds, of its clock before ours, and
-    round_trip_seconds. Raises CoreErrors if the machine can run no script of ours."""
+    """The facts, and ahead_seconds: of its clock before ours. Raises CoreErrors if the machine can run no script of
+    ours."""
     started = time.time()
-    # Through a shell that all systems have: the user's own may be another one.
-    facts = await run_json(connection, ["sh", "-c", FIND, folder], SCRIPT.read_text("utf-8"))
-    if not isinstance(facts, dict) or "pythons" not in facts:
-        raise Conflict("the other machine does not say what it is.", hint="Is it Linux or macOS, with a Python?")
-    began, ended = facts["began"], facts["time"]
-    facts["ahead_seconds"] = round((began + ended) / 2 - (started + time.time()) / 2, 1)
+    try:  # through a shell that all systems have: the user's own may be another one
+        answer = await run_json(connection, ["sh", "-c", FIND, folder], SCRIPT.read_text("utf-8"))
+        facts = Facts.model_validate(answer).model_dump()
+    except Conflict as error:
+        said = str(error).rpartition("saying: ")[2].strip().splitlines()[-1:]
+        text = f"the other machine cannot say what it is: {''.join(said)}."
+        raise Conflict(text, hint=f"It needs Python. {PYTHON_HINT}") from error
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise Conflict(f"the other machine says nonsense about itself: {where}: {problem['msg']}.") from error
+    facts["ahead_seconds"] = round((facts["began"] + facts["time"]) / 2 - (started + time.time()) / 2, 1)
     return facts
 
 

@@ -192,8 +192,11 @@ async def bring_up(connection: asyncssh.SSHClientConnection, record: Remote, sou
         def hashing(text: str, *_: int) -> None:
             here.call_soon_threadsafe(tell, Step("copy", text))
 
-        hashes = sync.Hashes(sources.folder / "hashes.json")
-        wanted = await asyncio.to_thread(hashes.of, items, hashing)
+        hashes = sync.Hashes(sources.folder.parent / "hashes.json")
+        try:
+            wanted = await asyncio.to_thread(hashes.of, items, hashing)
+        finally:
+            hashes.stop()
         return await _quick(connection, record, wanted) or await _whole(
             connection, record, sources, items, wanted, tell
         )
@@ -219,7 +222,10 @@ def _ready(folder: str, plan: sync.Plan, record: Remote, facts: dict[str, Any] |
         return None
     if facts and not facts["installed"]:
         return None
-    places = {name: Place(**each) for name, each in plan.mark["plugins"].items()}
+    try:
+        places = {name: Place(str(each["folder"]), str(each["python"])) for name, each in plan.mark["plugins"].items()}
+    except (LookupError, TypeError, AttributeError):
+        return None
     return Ready(folder, f"{folder}/code/.venv/bin/python", places, plan.code, facts or {})
 
 

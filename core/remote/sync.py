@@ -8,10 +8,12 @@ import contextlib
 import errno
 import hashlib
 import json
+import os
 import shlex
+import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -60,43 +62,48 @@ class Plan:
 Tell = Callable[[str, int, int], None]  # what is being done, bytes done, bytes of all
 
 
-@dataclass
 class Hashes:
     """Hashes of files here, kept in `file`, by path, size and time of change: models take minutes to read."""
 
-    file: Path
-    known: dict[str, list[Any]] = field(default_factory=dict)
+    def __init__(self, file: Path):
+        self._file, self._known, self._stopped = file, {}, False
+
+    def stop(self) -> None:
+        """Whoever waits for `of` in another thread waits no more."""
+        self._stopped = True
 
     def of(self, items: Iterable[Item], tell: Tell) -> dict[str, tuple[int, str]]:
         """(size, sha256) of each, by target. Raises OSError."""
         with contextlib.suppress(OSError, ValueError):
-            self.known = json.loads(self.file.read_text("utf-8"))
-        before, found, used = len(self.known), {}, {}
+            self._known = json.loads(self._file.read_text("utf-8"))
+        new, found = False, {}
         for item in items:
             about, path = item.source.stat(), str(item.source.absolute())
             stamp = [about.st_size, about.st_mtime_ns]
-            if self.known.get(path, [])[:2] != stamp:
+            if self._known.get(path, [])[:2] != stamp:
                 if about.st_size > HASHED:
                     tell(f"hashing {item.source.name}", 0, 0)
-                with item.source.open("rb") as file:
-                    self.known[path] = [*stamp, _sha256(file)]
-                before = -1
-            used[path] = self.known[path]
-            found[item.target] = (about.st_size, self.known[path][2])
-        if len(used) != before:
-            self.known = used
-            self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            new = self.file.with_suffix(".new")
-            new.write_text(json.dumps(self.known), "utf-8")
-            new.replace(self.file)
+                self._known[path], new = [*stamp, self._sha256(item.source)], True
+            found[item.target] = (about.st_size, self._known[path][2])
+        if new:
+            self._keep()
         return found
 
+    def _sha256(self, path: Path) -> str:
+        found = hashlib.sha256()
+        with path.open("rb") as file:
+            while data := file.read(CHUNK):
+                found.update(data)
+                if self._stopped:
+                    raise InterruptedError(f"hashing {path} was stopped")
+        return found.hexdigest()
 
-def _sha256(file: Any) -> str:
-    found = hashlib.sha256()
-    while data := file.read(CHUNK):
-        found.update(data)
-    return found.hexdigest()
+    def _keep(self) -> None:
+        known = {path: about for path, about in self._known.items() if os.path.exists(path)}
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = self._file.with_name(f"{self._file.name}.{uuid.uuid4().hex}")
+        new.write_text(json.dumps(known), "utf-8")
+        new.replace(self._file)
 
 
 quoted = shlex.join
@@ -125,7 +132,14 @@ class Receiver:
     async def plan(self, wanted: dict[str, tuple[int, str]], owned: list[str]) -> Plan:
         """What of `wanted` is missing. In the folders `owned`, what is not wanted is removed."""
         answer = await self.ask({"plan": wanted, "owned": owned})
-        return Plan(wanted, answer["offsets"], answer["free_bytes"], answer["mark"])
+        try:
+            offsets = {target: int(offset) for target, offset in answer["offsets"].items()}
+            plan = Plan(wanted, offsets, int(answer["free_bytes"]), answer["mark"])
+            if any(not 0 <= offset <= wanted[target][0] for target, offset in offsets.items()):
+                raise ValueError("it has more of a file than there is")
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise Conflict(f"the other machine answers nonsense: {error}.") from error
+        return plan
 
     async def mark(self, value: Any) -> None:
         """Note something there, which later plans tell."""

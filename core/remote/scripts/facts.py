@@ -127,14 +127,10 @@ def main(folder):
     free, total, writable = disk(folder)
     code = os.path.join(folder, "code")
     environments = glob.glob(os.path.join(glob.escape(code), ".envs", "*", "complete"))
-    try:
-        boot = read("/proc/sys/kernel/random/boot_id")
-    except OSError:
-        boot = ""
     print(json.dumps({
         "began": began, "home": os.path.expanduser("~"), "folder": folder, "root": not os.getuid(),
-        "system": platform.system(), "machine": platform.machine(), "libc": platform.libc_ver(), "boot": boot,
-        "processors": os.cpu_count(), "free_bytes": free, "total_bytes": total, "writable": writable,
+        "system": platform.system(), "machine": platform.machine(), "libc": platform.libc_ver(),
+        "free_bytes": free, "total_bytes": total, "writable": writable,
         "pythons": pythons(), "nvidia": nvidia(), "amd": amd(),
         "installed": os.path.isfile(os.path.join(code, ".venv", "installed.txt")),
         "environments": [os.path.basename(os.path.dirname(path)) for path in environments], "time": time.time(),
