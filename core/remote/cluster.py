@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import Conflict, CoreError, InvalidParams
+from core.remote.node import TOKEN
 from core.remote.records import RAY, Records, State, changed
 
 REACH_SECONDS = 5
 STORE_BYTES = 200_000_000  # of memory, in a cluster of our own: what goes through it is short-lived
 LONG = 40  # bytes of a folder in which Ray's sockets, with names of up to 60, find room
-GUIDE = "docs/cluster.md says how to start one."
+GUIDE = "docs/cluster.md says how to start one, and what its machines have in common: Ray, Python, and a token."
+HEAD_SECONDS = "20"  # without the head, after which this process ends and tries again
 
 
 def main() -> None:
@@ -51,6 +53,9 @@ def _end_with_stdin() -> None:
 def join(address: str, folder: Path) -> None:
     """`address` as in RaySettings; `folder` is of this server. Raises InvalidParams or Conflict."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", HEAD_SECONDS)
+    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ or TOKEN.exists():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
     more: dict[str, Any] = {"address": address}
     if address == "local":
         more |= _own(folder)

@@ -32,7 +32,9 @@ def main() -> None:
     if not (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH") or TOKEN.exists()):
         if not arguments.head:
             sys.exit(f"stable-core: this cluster has a token. Copy {TOKEN} of the head to the same place here.")
-        subprocess.run([ray, "get-auth-token", "--generate"], stdout=subprocess.DEVNULL, check=True)
+        TOKEN.parent.mkdir(mode=0o700, exist_ok=True)
+        subprocess.run([ray, "get-auth-token", "--generate"], capture_output=True, check=True)
+        TOKEN.chmod(0o600)
     if arguments.head:
         words = ["--head", "--include-dashboard=false"]
         print(f"Copy to each other machine: {os.environ.get('RAY_AUTH_TOKEN_PATH') or TOKEN}")
