@@ -1,6 +1,9 @@
 """`pytest -p tests.order` begins with files that take long, so that at the end no lane works alone at one of them."""
 
 import functools
+import re
+
+MACHINES = re.compile(r"^from tests.* import .*(sshd|Cluster)", re.MULTILINE)
 
 
 def pytest_collection_modifyitems(items):
@@ -9,6 +12,7 @@ def pytest_collection_modifyitems(items):
 
 @functools.cache
 def length(file):
-    """About how long the tests of a file take: as long as it is, and longer where it says that they are slow."""
+    """About how long the tests of a file take: as long as it is, and longer where it says that they are slow, or where
+    other machines are started and lost, which takes time and little else."""
     text = file.read_text("utf-8")
-    return len(text) + 10_000 * text.count("mark.slow")
+    return len(text) + 10_000 * text.count("mark.slow") + 40_000 * bool(MACHINES.search(text))
