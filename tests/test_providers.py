@@ -345,6 +345,19 @@ def test_ctrl_c_while_it_is_being_ended_waits(renting, cloud):
     assert signal.getsignal(signal.SIGINT) is handler
 
 
+def test_a_terminal_that_is_closed_keeps_no_machine(renting, cloud):
+    provider = providers.of(cloud.name, renting.data)
+    given = (renting.data, provider, "gpu1", WISH, rental.offers(provider, WISH), PUBLIC_KEY)
+
+    def say(line):
+        if not line.startswith(("rent", "wait")):
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(KeyboardInterrupt), rental.rented(*given, say, LIMITS):
+        raise KeyboardInterrupt
+    assert not cloud.machines and renting.states == ["ended"]
+
+
 def test_an_end_that_fails_is_told_loudly_and_made_good_later(renting, cloud):
     cloud.life = ["pulling"]
     cloud.fail(*END[cloud.name], 500, times=50)

@@ -200,7 +200,13 @@ async def _log_in(record: Remote, login: "Login") -> None:
 def _give_back(
     ledger: Ledger, records: Records, entry: Entry, provider: Provider, say: Say, limits: Limits
 ) -> None:  # fmt: skip
-    """End what may have been made, and tell how it can be done by hand if that fails. Not to be interrupted."""
+    """End what may have been made, and tell how it can be done by hand if that fails. Not to be interrupted, also not
+    by the terminal's having been closed."""
+
+    def say(line: str, tell: Say = say) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            tell(line)
+
     with _undisturbed(say):
         with contextlib.suppress(NotFound, ValueError):  # a server that runs is not to connect to it
             records.write(records.read(entry.name).model_copy(update={"on": False}))
