@@ -19,6 +19,7 @@ import shared from "./Manage.module.css";
 
 export function Devices() {
   const told = useDevices();
+  const admin = useAdmin();
   if (!told) return <Empty title="One moment …" />;
   const { devices, remotes } = told;
   return (
@@ -34,6 +35,11 @@ export function Devices() {
         {remotes.length > 0 && <h2>All devices</h2>}
         <ul className={shared.cards}>{devices.map((device) => <DeviceCard key={device.name} device={device} />)}</ul>
       </section>
+      {admin && (
+        <div className={shared.soft}>
+          To add the GPU of another machine, rented or your own, type on the server's: <Command text="python3 server.py deploy ssh://user@host:port" />
+        </div>
+      )}
     </>
   );
 }
@@ -142,7 +148,7 @@ function Memory({ device: { name, free_bytes, total_bytes, workers } }: { device
 function WorkerRow({ worker }: { worker: Worker }) {
   const title = useServer(({ plugins }) => plugins.find(({ name }) => name === worker.plugin)?.title ?? worker.plugin);
   const warm = typeof worker.warm === "string" ? worker.warm : worker.warm ? JSON.stringify(worker.warm) : "";
-  const said = [size(worker.memory_bytes), worker.pid && `process ${worker.pid}`].filter(Boolean).join(" · ");
+  const said = [worker.memory_bytes && size(worker.memory_bytes), worker.pid && `process ${worker.pid}`].filter(Boolean).join(" · ");
   return (
     <li>
       <h3>{title}</h3>
