@@ -1,7 +1,6 @@
 """What every test gets: no settings of the person who runs it."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.ops import webclient
-from tests import warm
+from tests import order, warm
 from tests.serving import ROOT, serve
 from tests.shell import in_process
 
@@ -36,7 +35,7 @@ def pytest_xdist_make_scheduler(config, log):
     class Together(LoadFileScheduling):
         def _split_scope(self, nodeid):
             file = super()._split_scope(nodeid)
-            return "artist" if re.search(r"\bartist\b", (ROOT / file).read_text("utf-8")) else file
+            return "artist" if order.ARTIST.search((ROOT / file).read_text("utf-8")) else file
 
     return Together(config, log) if config.option.dist == "loadfile" else None
 

@@ -3,6 +3,7 @@
 import functools
 import re
 
+ARTIST = re.compile(r"def \w+\([^)]*\bartist\b")  # the fixture of tests/conftest.py
 MACHINES = re.compile(r"^from tests.* import .*(sshd|Cluster)", re.MULTILINE)
 
 
@@ -13,6 +14,8 @@ def pytest_collection_modifyitems(items):
 @functools.cache
 def length(file):
     """About how long the tests of a file take: as long as it is, and longer where it says that they are slow, or where
-    other machines are started and lost, which takes time and little else."""
+    other machines are started and lost, which takes time and little else; longest of all those that share a server,
+    since one lane has them all."""
     text = file.read_text("utf-8")
-    return len(text) + 10_000 * text.count("mark.slow") + 40_000 * bool(MACHINES.search(text))
+    more = 40_000 * bool(MACHINES.search(text)) + 100_000 * bool(ARTIST.search(text))
+    return len(text) + 10_000 * text.count("mark.slow") + more
