@@ -45,8 +45,10 @@ def parser() -> argparse.ArgumentParser:
 def main(words: list[str]) -> int:
     made = parser()
     known = next(action.choices for action in made._actions if action.dest == "action")
-    first = next((number for number, word in enumerate(words) if _stands_alone(words, number)), len(words))
-    if words[first : first + 1] and words[first] not in known:
+    first = 0
+    while words[first : first + 1] and words[first].partition("=")[0] in ("--config", "--data"):
+        first += 1 if "=" in words[first] else 2
+    if words[first : first + 1] and words[first] not in {*known, "-h", "--help"}:
         if words[first].isalpha() and (meant := did_you_mean(words[first], known)):
             made.error(f"there is no action {words[first]}.{meant} A machine of that name is ssh://{words[first]}.")
         words = [*words[:first], "to", *words[first:]]
@@ -54,7 +56,7 @@ def main(words: list[str]) -> int:
     if words[first : first + 1] == ["to"]:
         ours, theirs = split(words[first + 1 :], known["to"])
         words = [*words[: first + 1], *ours]
-    arguments = made.parse_args(words or ["--help"])
+    arguments = made.parse_args(words if words[first:] else ["--help"])
     arguments.address = theirs
     try:
         flags = {"data": arguments.data} if arguments.data else {}
@@ -70,12 +72,6 @@ def main(words: list[str]) -> int:
         goes_on = " The same command goes on where it was." if arguments.action == "to" else ""
         print(f"\nstable-core: stopped.{goes_on}", file=sys.stderr)
         return 130
-
-
-def _stands_alone(words: list[str], number: int) -> bool:
-    """Whether this word is the action, or the address: not --config, --data, or their values."""
-    before = words[number - 1] if number else ""
-    return not words[number].startswith("--") and before not in ("--config", "--data") and words[number] != "-h"
 
 
 def split(words: list[str], to: argparse.ArgumentParser) -> tuple[list[str], list[str]]:

@@ -75,7 +75,8 @@ async def _leave_key(connection: asyncssh.SSHClientConnection, record: Remote, r
         await authorize(connection, own_key(records.of(record.name), record.name))
     except asyncssh.SFTPError as error:
         text = f"our key cannot be added to ~/.ssh/authorized_keys on the other machine: {error.reason}."
-        raise Conflict(text, hint="Is its disk full, or does that file belong to somebody else?") from error
+        hint = "That needs SFTP there (Subsystem sftp in sshd_config), room on its disk, and a file of the user's own."
+        raise Conflict(text, hint=hint) from error
 
 
 @contextlib.asynccontextmanager
