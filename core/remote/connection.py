@@ -28,6 +28,8 @@ TRIES = 3  # of a passphrase or a password that somebody types
 PROXY = "ssh.runpod.io"  # gives a terminal and nothing else
 HOST_KEYS = "ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"
 HOST_KEYS += "rsa-sha2-512", "rsa-sha2-256"
+CIPHERS = "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"  # the fastest first
+CIPHERS += "aes256-ctr", "aes128-ctr"
 SHOWN = 300  # characters of what another machine says
 
 
@@ -82,7 +84,8 @@ async def _open(record: Remote, client: "_Client", keys: list | None, login: Log
     kinds = sorted(HOST_KEYS, key=lambda name: kind not in name)  # of several keys, the one that we know
     return await asyncssh.connect(
         record.host, record.port, username=record.user, config=None, known_hosts=(pinned, [], []),
-        server_host_key_algs=kinds, client_factory=lambda: client, client_keys=keys or (() if login.agent else None),
+        server_host_key_algs=kinds, encryption_algs=CIPHERS, client_factory=lambda: client,
+        client_keys=keys or (() if login.agent else None),
         agent_path=() if login.agent else None, gss_auth=False, gss_kex=False, x509_trusted_certs=None,
         host_based_auth=False, keepalive_interval=KEEPALIVE_SECONDS, keepalive_count_max=KEEPALIVES,
         connect_timeout=CONNECT_SECONDS, login_timeout=ASKING_SECONDS if login.ask else LOGIN_SECONDS,

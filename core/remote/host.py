@@ -19,7 +19,8 @@ door    path, or port (on 127.0.0.1)            nothing: workers that dial get t
 start   plugin, device, python, settings        worker
 end     plugin, device                          worker, or null
 status                                          host: an id of this supervisor; pid; boot: an id of this run of the
-                                                machine; code: as at its first hello; workers; devices: by name {title,
+                                                machine; code: as at its first hello; open: whether door leads to
+                                                somewhere; workers; devices: by name {title,
                                                 free_bytes, total_bytes}; disk: {free_bytes, total_bytes};
                                                 idle_seconds; logs: bytes, by name
 busy                                            nothing: it is not idle
@@ -272,6 +273,7 @@ class Supervisor:
         logs = {path.stem: path.stat().st_size for path in sorted((self._folder / "logs").glob("*.log"))}
         return {
             "host": self._id, "pid": os.getpid(), "boot": _boot(), "code": self._code,
+            "open": Path(self._sockets, "door").exists(),
             "workers": [kept.about() for kept in self._workers.values()], "devices": self._devices,
             "disk": {"free_bytes": disk.free, "total_bytes": disk.total},
             "idle_seconds": round(time.monotonic() - self._busy_at, 1), "logs": logs,

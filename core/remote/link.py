@@ -79,6 +79,7 @@ class Status(BaseModel):
 
     boot: str
     code: str | None
+    open: bool
     workers: list[Worked] = Field(max_length=1000)
     devices: dict[Name, Device] = Field(max_length=100)
     logs: dict[str, int]
@@ -155,8 +156,10 @@ class Link:
     def _record(self) -> Remote:
         return self._records.read(self._name)
 
-    def _lost(self, error: Exception) -> Timeout:
-        said = str(getattr(error, "reason", "") or error).rstrip(".")
+    def _lost(self, error: Exception | str) -> Timeout:
+        said = (
+            str(getattr(error, "reason", "") or error).rstrip(".").replace("Connection lost", "the other end closed it")
+        )
         return Timeout(f"the connection to {self._name} was lost: {said}.", hint="It is tried again and again.")
 
     def _tell(self, **columns: Any) -> None:
@@ -177,7 +180,7 @@ class Link:
                 self._tell(state="preparing")
                 await self._bring_up(connection, record)
             try:
-                async with Host(connection, self._ready) as self._host:
+                async with Host(connection, self._ready, self._lost) as self._host:
                     await self._serve(connection, self._host, record)
             except (Conflict, NotFound, Internal):  # the host did not start, say, so something there is gone
                 self._ready = None
@@ -227,6 +230,8 @@ class Link:
             began = time.monotonic()
             status = self._checked(await host.ask("status"))
             trip = time.monotonic() - began
+            if not status.open:  # /tmp is cleaned up on some machines
+                raise Timeout(f"the socket that leads here from {self._name} was deleted there.")
             await self._keep(host, record, told.door, status)
             if time.monotonic() - looked > LOOK_SECONDS or self._sources is None:
                 looked = time.monotonic()
@@ -457,14 +462,15 @@ class Server:
 class Host:
     """What runs there (core/remote/host.py), spoken to through a command."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, ready: steps.Ready):
-        self._connection = connection
+    def __init__(self, connection: asyncssh.SSHClientConnection, ready: steps.Ready, lost: Callable[[Any], Timeout]):
+        self._connection, self._lost = connection, lost
         code = shlex.quote(f"{ready.folder}/code")
         words = [ready.python, "-m", "core.remote.host", ready.folder]
         self._command = f"cd {code} && exec {shlex.join(words)}"
         self._answers: dict[int, asyncio.Future] = {}
         self._last = 0
         self._said = ""  # what is no JSON
+        self._error: CoreError | None = None  # once the connection has ended
         self.news = asyncio.Event()  # something has happened there
         self.stopping: str | None = None
 
@@ -483,31 +489,31 @@ class Host:
                 try:
                     message = json.loads(line)
                     answer = self._answers.pop(message.get("id"), None)
-                except (ValueError, AttributeError):  # what a login script prints, or what went wrong
+                except (ValueError, AttributeError, TypeError):  # what a login script prints, or what went wrong
                     self._said = f"{self._said}{line}"[-SHOWN:]
                     continue
                 if answer and not answer.done():
                     answer.set_result(message)
                 elif message.get("event"):
-                    self.stopping = message["why"] if message["event"] == "stopping" else None
+                    self.stopping = str(message.get("why")) if message["event"] == "stopping" else None
                     self.news.set()
         except (asyncssh.Error, OSError) as error:
             self._said = str(error)
         with contextlib.suppress(asyncssh.Error, OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._process.wait_closed(), 2)
-        code = self._process.exit_status
+        text = self._said.strip().rpartition("\n")[2] or "it was closed"
+        runs = not self._process.exit_status
+        self._error = self._lost(text) if runs else Conflict(f"the supervisor there does not run: {text}")
         for answer in self._answers.values():
             if not answer.done():
-                text = self._said.strip().rpartition("\n")[2] or "the connection was lost"
-                error = Conflict(f"the supervisor there does not run: {text}") if code else Timeout(text)
-                answer.set_exception(error)
+                answer.set_exception(self._error)
         self._answers.clear()
         self.news.set()
 
     async def ask(self, do: str, **more: Any) -> dict[str, Any]:
         """Its answer. Raises the error that it answers with, and Timeout if there is none."""
-        if self._reader.done():
-            raise Timeout("the connection was lost")
+        if self._error:
+            raise self._error
         self._last += 1
         number, answer = self._last, asyncio.get_running_loop().create_future()
         self._answers[number] = answer
@@ -515,10 +521,14 @@ class Host:
         try:
             said = await asyncio.wait_for(answer, ANSWER_SECONDS)
         except asyncio.TimeoutError as error:
-            raise Timeout(f"no answer to {do} within {ANSWER_SECONDS} s") from error
-        if not said["ok"]:
-            raise from_wire(said["error"])
-        return said
+            raise self._lost(f"no answer to {do} within {ANSWER_SECONDS} s") from error
+        if said.get("ok") is True:
+            return said
+        try:
+            error = from_wire(said["error"])
+        except (KeyError, TypeError, AttributeError):
+            error = Conflict(f"the host there answers {do} with something strange: {str(said)[:SHOWN]}")
+        raise error
 
 
 def main(settings: dict[str, Any]) -> None:
