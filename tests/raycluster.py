@@ -62,7 +62,7 @@ class Cluster:
         place = [f"--temp-dir={self.folder}"] if "--head" in words else []
         command = [sys.executable, "-m", "core.remote.node", "--envs", str(ROOT / ".envs"), *words, *small, *place]
         with open(f"{self.folder}/node{len(self.nodes)}.log", "wb") as log:
-            environ = os.environ | self._more
+            environ = os.environ | {"TMPDIR": self.folder} | self._more
             environ.pop("PYTHONPATH", None)  # tests/lean hides a library that Ray brings with it
             self.nodes.append(
                 subprocess.Popen(

@@ -128,12 +128,29 @@ def start_job(wire, seconds, job="work.work"):
     return job, worker["pid"]
 
 
+def links(server):
+    return [each for each in psutil.Process(server.process.pid).children() if "core.remote.cluster" in each.cmdline()]
+
+
 def done(server, job):
     """(process of the worker that ended it, attempt), with the proof that it ended once."""
     with Wire(server, since=0) as wire:
         ended = wire.ended(job)
         assert ends(wire)[job] == 1
         return said(wire, ended)[0], ended["attempt"]
+
+
+def test_a_cluster_of_its_own_ends_with_the_server(tmp_path):
+    (tmp_path / "envs").symlink_to(ROOT / ".envs")
+    with serve({"work": WORK}, pool="ray", ray={"cache": str(tmp_path)}) as server, Wire(server) as wire:
+        assert said(wire, wire.ended(wire.submit("work.work")))[1][0] == "cpu"
+        [link] = links(server)
+        place = joining._own_place(server.folder / "data" / "remotes" / "ray")
+        assert place.is_dir()
+        processes = link.children(recursive=True)
+        assert "raylet" in [each.name() for each in processes]
+    wait_until(lambda: not any(each.is_running() for each in processes))
+    assert not place.exists()
 
 
 def test_workers_of_all_nodes_work_at_once(wire, cluster, tmp_path):
@@ -195,8 +212,7 @@ def test_a_job_whose_worker_is_killed_runs_again(wire, server):
 
 def test_a_job_goes_on_while_the_link_is_killed(wire, server):
     job, pid = start_job(wire, 3)
-    [link] = [each for each in psutil.Process(server.process.pid).children() if "core.remote.cluster" in each.cmdline()]
-    link.kill()
+    links(server)[0].kill()
     assert done(server, job) == (pid, 1)
 
 

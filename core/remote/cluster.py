@@ -29,8 +29,8 @@ HEAD_SECONDS = "20"  # without the head, after which this process ends and tries
 
 def main() -> None:
     settings = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=_end_with_stdin, daemon=True).start()
     records, address = Records(Path(settings["data"])), settings["config"]["ray"]["address"]
+    threading.Thread(target=_end_with_stdin, args=(_own_place(records.of(RAY)),), daemon=True).start()
     told = changed(State(), state="connecting", step=f"joining the Ray cluster ({address})")
     records.write_state(RAY, told)
     try:
@@ -44,9 +44,10 @@ def main() -> None:
     asyncio.run(Slots(settings).run())
 
 
-def _end_with_stdin() -> None:
+def _end_with_stdin(place: Path) -> None:
     while sys.stdin.buffer.read1(65536):
         pass
+    shutil.rmtree(place, ignore_errors=True)
     os._exit(0)
 
 
@@ -96,12 +97,21 @@ def _own(folder: Path) -> dict[str, Any]:
     """Options of a cluster of this machine alone, which nobody else can join."""
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.pop("RAY_ADDRESS", None)
-    place = folder.absolute() / "own"
-    if len(os.fsencode(place)) > LONG:
-        place = Path(tempfile.gettempdir(), f"sc-ray-{_namespace(folder)[-12:]}")
+    place = _own_place(folder)
     shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True, mode=0o700)
+    os.environ["TMPDIR"] = str(place)
+    os.environ.pop("PYTHONPATH", None)  # what it leads to was not made for Ray's processes
     more = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     return more | {"_temp_dir": str(place), "_node_ip_address": "127.0.0.1"}
+
+
+def _own_place(folder: Path) -> Path:
+    """Where such a cluster has its sockets and logs."""
+    place = folder.absolute() / "own"
+    if len(os.fsencode(place)) <= LONG:
+        return place
+    return Path(tempfile.gettempdir(), f"scray-own-{_namespace(folder)[-12:]}")
 
 
 if __name__ == "__main__":
