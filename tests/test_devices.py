@@ -63,6 +63,50 @@ def test_devices_are_what_the_machine_has_and_the_build_can_use(machine, backend
     assert devices.find(["auto"], backend) == found
 
 
+@pytest.mark.parametrize(("cards", "found"), [([], 1), (["02"], 1), (["02", "3a"], 1), (["3a", "3b"], 2)])
+def test_cards_of_intel_are_counted_without_what_is_in_the_processor(monkeypatch, tmp_path, cards, found):
+    for k, bus in enumerate(cards):
+        place = tmp_path / "pci" / f"0000:{'00:02' if bus == '02' else f'{bus}:00'}.0"
+        place.mkdir(parents=True)
+        (place / "vendor").write_text("0x8086\n")
+        (tmp_path / f"renderD{128 + k}").mkdir()
+        (tmp_path / f"renderD{128 + k}" / "device").symlink_to(place)
+    monkeypatch.setattr(devices, "CARDS", tmp_path)
+    assert devices.find(["auto"], "xpu") == [f"xpu:{k}" for k in range(found)]
+
+
+def test_the_memory_of_amds_cards_is_read_in_torchs_order(monkeypatch, tmp_path):
+    for k in range(2):
+        node, card = tmp_path / "nodes" / str(k + 1), tmp_path / "cards" / f"renderD{128 + k}" / "device"
+        node.mkdir(parents=True)
+        card.mkdir(parents=True)
+        (node / "properties").write_text(f"simd_count 64\ndrm_render_minor {128 + k}\n")
+        (card / "mem_info_vram_total").write_text(f"{16 + k}000\n")
+        (card / "mem_info_vram_used").write_text("1000\n")
+    (card / "product_name").write_text("Radeon\n")
+    monkeypatch.setattr(devices, "ROCM_NODES", tmp_path / "nodes")
+    monkeypatch.setattr(devices, "CARDS", tmp_path / "cards")
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1,0")
+    devices.title.cache_clear()
+    assert devices.about("cuda:0", "rocm6.4") == {"title": "Radeon", "free_bytes": 16000, "total_bytes": 17000}
+    assert devices.about("cuda:1", "rocm6.4") == {
+        "title": "AMD graphics card", "free_bytes": 15000, "total_bytes": 16000,
+    }  # fmt: skip
+    assert devices.memory("cuda:2", "rocm6.4") == (None, None)
+    devices.title.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("device", "told", "shared"),
+    [
+        ("cpu", "cpu", "cpu"), ("cpu:1", "cpu", "cpu"), ("cuda:1", "cuda:1", "cuda:1"), ("mps", "mps", "mps"),
+        ("gpu1/cuda:1", "cuda:1", "gpu1/cuda:1"), ("gpu1/cpu:0", "cpu", "gpu1/cpu"), ("ray/12", "cpu", "ray/12"),
+    ],
+)  # fmt: skip
+def test_plugins_are_told_the_device_and_memory_is_that_of_the_machine(device, told, shared):
+    assert re.fullmatch(devices.PATTERN, device) and (devices.told(device), devices.shared(device)) == (told, shared)
+
+
 def test_devices_that_are_named_are_taken():
     assert devices.find(["xpu:1", "cpu"], "cpu") == ["xpu:1", "cpu"]
 

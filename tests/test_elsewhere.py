@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 
 from core.library.inside import Cache, dial
-from core.remote.records import Records, Remote
+from core.remote.records import Records, Remote, State
 from tests.cable import Cable
 from tests.serving import ROOT, serve, wait_until
 from tests.wire import Wire
@@ -50,13 +50,21 @@ class Work(Plugin):
     def turn(self, image: Image) -> Image:
         return image.rotate(180)
 """
-RECORD = Remote(name="gpu1", host="192.0.2.1", user="root", plugins=["work"])
+LARGE = """
+class Large(Plugin):
+    @job(memory=500_000_000)
+    def large(self) -> Text:
+        return "large"
+"""
+RECORD = Remote(name="gpu1", host="192.0.2.1", user="root", plugins=["work", "large"])
 GRACE = 8
 
 
 @pytest.fixture(scope="module")
 def server():
-    with serve({"work": WORK}, remote_grace_seconds=GRACE, attempts=2, tokens={"anna": "a" * 20}) as running:
+    with serve(
+        {"work": WORK, "large": LARGE}, remote_grace_seconds=GRACE, attempts=2, tokens={"anna": "a" * 20}
+    ) as running:
         yield running
 
 
@@ -103,18 +111,20 @@ class Machine:
 
 
 @contextlib.contextmanager
-def machine(server, wire, folder, device="gpu1/cpu"):
-    answer = wire.call("attach", {"plugin": "work", "device": device})
+def machine(server, wire, folder, device="gpu1/cpu", plugin="work"):
+    answer = wire.call("attach", {"plugin": plugin, "device": device})
     made = Machine(server, answer["settings"], folder, answer["python"])
     with made.cable:
         made.start()
         try:
-            wait_until(lambda: there(wire, device))
+            wait_until(lambda: there(wire, device, plugin))
             yield made
         finally:
-            wire.call("detach", {"plugin": "work", "device": device})
-            made.kill()
-            wait_until(lambda: device not in [each["device"] for each in wire.call("queue")["workers"]])
+            with Wire(server, subscribe=False) as again:
+                again.call("detach", {"plugin": plugin, "device": device})
+                made.kill()
+                here = lambda: [(each["plugin"], each["device"]) for each in again.call("queue")["workers"]]  # noqa: E731
+                wait_until(lambda: (plugin, device) not in here())
 
 
 @pytest.fixture
@@ -123,8 +133,9 @@ def gpu1(server, wire, rule, tmp_path):
         yield made
 
 
-def there(wire, device):
-    return [each for each in wire.call("queue")["workers"] if each["device"] == device and each["ready"]]
+def there(wire, device, plugin="work"):
+    found = [each for each in wire.call("queue")["workers"] if each["ready"]]
+    return [each for each in found if (each["plugin"], each["device"]) == (plugin, device)]
 
 
 def remotes(wire):
@@ -214,6 +225,21 @@ def test_a_job_that_ends_its_process_elsewhere_again_and_again_fails(wire, gpu1,
     assert "2 times" in wire.ended(job)["error"]["message"]
     wait_until(lambda: there(wire, "gpu1/cpu"))
     assert where(wire, wire.submit("work")) == ["gpu1/cpu"]
+
+
+def test_an_idle_worker_elsewhere_makes_room(server, wire, rule, gpu1, tmp_path):
+    rule(when="only")
+    wire.ended(wire.submit("work"))
+    (tmp_path / "large").mkdir()
+    records = Records(server.folder / "data")
+    try:
+        with machine(server, wire, tmp_path / "large", plugin="large"):
+            records.write_state("gpu1", State(devices={"cpu": {"title": "Card", "free_bytes": 10, "total_bytes": 100}}))
+            wait_until(lambda: wire.call("devices")["devices"][1]["free_bytes"] == 10)
+            assert where(wire, wire.submit("large")) == ["gpu1/cpu"]
+            gpu1.process.wait(10)  # there, another one would take its place now
+    finally:
+        records.write_state("gpu1", State())
 
 
 def test_jobs_that_fit_only_elsewhere_wait_and_say_so(server, wire, rule, tmp_path):

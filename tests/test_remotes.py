@@ -96,7 +96,7 @@ def test_a_record_that_changes_gets_another_link_but_not_for_its_rule(world):
     here = world()
     here.write()
     here.write(rule=Rule(when="only"))
-    assert len(Process.made) == 1 and here.remotes.rules()["gpu1"][0].when == "only"
+    assert len(Process.made) == 1 and here.remotes.rules()["gpu1"].rule.when == "only"
     here.write(port=2222)
     assert Process.made[0].code == 0
     here.look()

@@ -167,12 +167,16 @@ class Remotes:
             self._left.add(name)
         for name, path in found.items():
             if self._is_new(path):
+                before = self._known.get(name)
                 try:
                     self._known[name] = record = self._records.read(name)
                 except (CoreError, OSError, ValueError):
                     log.exception("the record of the machine %s cannot be read", name)
                     continue
-                (self._left.discard if record.on else self._left.add)(name)
+                if record.on:
+                    self._left.discard(name)
+                elif before is None or before.on:
+                    self._left.add(name)
         for name in [*self._known, RAY]:
             if self._is_new(self._state_of(name)):
                 try:
