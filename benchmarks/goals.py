@@ -25,7 +25,7 @@ def at_least(bound):
     return Goal(">=", bound)
 
 
-BENCHMARKS = ("queue", "server", "sockets", "sd", "image", "memory", "cancel", "sweep", "chaos", "gallery")
+BENCHMARKS = ("queue", "server", "sockets", "sd", "image", "memory", "cancel", "sweep", "chaos", "gallery", "remote")
 GOALS = {
     ("queue", "process: serial, p50"): at_most(2),
     ("queue", "process: 3,000 queued"): at_least(1000),
@@ -56,6 +56,7 @@ GOALS = {
     ("chaos", "faults in the store"): at_most(0),
     ("gallery", "2,000 pixels/s: frame, p95"): at_most(34),  # two frames of a display with 60 a second
     ("gallery", "12,000 pixels/s: frame, p95"): at_most(34),
+    ("remote", "Ray: jobs that sleep, 3 nodes / 1"): at_least(2.7),
 }
 
 
