@@ -1,4 +1,4 @@
-"""The link to another machine and the host there, with a real sshd: what is cut off comes back, and nothing is lost."""
+"""The link to another machine and the host there, with a real sshd; tests/test_remote.py breaks more of it."""
 
 import json
 import subprocess
@@ -32,7 +32,7 @@ class Work(Plugin):
             ctx.raise_if_cancelled()
             ctx.progress(1, 2)
             time.sleep(0.02)
-        return f"{os.getpid()} {os.uname().nodename}"
+        return os.uname().nodename
 
     @job()
     def longer(self, text: Text, ctx: Context) -> Text:
@@ -94,7 +94,7 @@ class Deployed:
         return next(each for each in server.children() if "link" in " ".join(each.cmdline()))
 
     def workers(self):
-        return [each for each in self.machine.processes("core.worker")]
+        return self.machine.processes("core.worker")
 
     def supervisor(self):
         return self.machine.processes("--supervise")[0]
@@ -102,8 +102,8 @@ class Deployed:
     def ask(self, *requests):
         """What the host there answers to somebody who is not the link."""
         lines = "".join(json.dumps(each) + "\n" for each in requests)
-        command = 'cd far/code && (printf %s "$0"; sleep 1) | .venv/bin/python -m core.remote.host "$PWD/.."'
-        said = self.machine.run("sh", "-c", f"cd /home/artist; {command}", lines)
+        command = 'cd /home/artist/far/code && printf %s "$0" | .venv/bin/python -m core.remote.host "$PWD/.."'
+        said = self.machine.run("sh", "-c", command, lines)
         return [json.loads(line) for line in said.splitlines()]
 
     def begin(self, wire):
@@ -111,21 +111,16 @@ class Deployed:
         self.jobs += 1
         job = wire.submit("work", {"until": f"/home/{self.machine.user}/go-{self.jobs}"})
         wire.until(lambda: "running" in wire.states(job))
-        wait_until(lambda: self.pid(wire))
         return job
 
-    def pid(self, wire):
-        return [each for each in wire.call("queue")["workers"] if each["device"] == f"{NAME}/cpu" and each["jobs"]]
-
     def finish(self, job):
-        """(pid there, attempt) of a job, with the proof that it ended once."""
+        """The attempt of a job that has run there, with the proof that it ended once."""
         (self.machine.home / f"go-{self.jobs}").touch()
         with Wire(self.server, since=0) as wire:
             ended = wire.ended(job)
             assert ended["state"] == "done" and ends(wire)[job] == 1, ended
-            pid, node = wire.text(ended["outputs"][0]).split()
-            assert node == "rented"
-            return int(pid), ended["attempt"]
+            assert wire.text(ended["outputs"][0]) == "rented"
+            return ended["attempt"]
 
 
 @pytest.fixture(scope="module")
@@ -166,15 +161,7 @@ def test_a_job_goes_on_while_its_connection_is_gone(deployed, wire):
     began = time.time()
     deployed.machine.drop()
     deployed.connected(began)
-    assert deployed.finish(job)[1] == 1 and deployed.workers() == before
-
-
-def test_a_job_goes_on_while_the_link_is_killed(deployed, wire):
-    job, before = deployed.begin(wire), deployed.workers()
-    began = time.time()
-    deployed.link().kill()
-    deployed.connected(began)
-    assert deployed.finish(job)[1] == 1 and deployed.workers() == before
+    assert deployed.finish(job) == 1 and deployed.workers() == before
 
 
 def test_a_job_goes_on_while_the_supervisor_there_is_killed(deployed, wire):
@@ -182,31 +169,7 @@ def test_a_job_goes_on_while_the_supervisor_there_is_killed(deployed, wire):
     began = time.time()
     deployed.supervisor().kill()
     deployed.connected(began)
-    assert deployed.finish(job)[1] == 1 and deployed.workers() == before
-
-
-def test_a_job_goes_on_while_the_server_is_killed_and_started(deployed):
-    with Wire(deployed.server) as wire:
-        job, before = deployed.begin(wire), deployed.workers()
-    deployed.server.restart()
-    assert deployed.finish(job)[1] == 1 and deployed.workers() == before
-
-
-def test_a_cable_that_is_cut_is_noticed_and_the_job_goes_on(deployed, wire):
-    job, before = deployed.begin(wire), deployed.workers()
-    deployed.machine.cut()
-    wait_until(lambda: deployed.state.state in ("lost", "connecting"))
-    began = time.time()
-    deployed.machine.mend()
-    deployed.connected(began)
-    assert deployed.finish(job)[1] == 1 and deployed.workers() == before
-
-
-def test_a_job_runs_again_when_its_worker_is_killed(deployed, wire):
-    job = deployed.begin(wire)
-    deployed.workers()[0].kill()
-    wire.until(lambda: wire.states(job)[-2:] == ["queued", "running"])
-    assert deployed.finish(job)[1] == 2
+    assert deployed.finish(job) == 1 and deployed.workers() == before
 
 
 def test_a_job_that_ends_its_worker_again_and_again_fails(deployed, wire):
@@ -215,22 +178,13 @@ def test_a_job_that_ends_its_worker_again_and_again_fails(deployed, wire):
     assert "2 times (exit code 3)" in ended["error"]["message"]
 
 
-def test_a_job_runs_again_when_the_machine_was_restarted(deployed, wire):
-    job = deployed.begin(wire)
-    began = time.time()
-    deployed.machine.stop()
-    deployed.machine.boot()
-    deployed.connected(began)
-    assert deployed.finish(job)[1] == 2
-
-
 def test_where_sshd_forwards_no_sockets_a_port_is_taken(deployed, wire):
     began = time.time()
     deployed.machine.configure(AllowStreamLocalForwarding="no")
     deployed.machine.drop()
     deployed.connected(began)
     assert deployed.machine.run("sh", "-c", "cat /tmp/stable-core-*/door").startswith("127.0.0.1:")
-    assert deployed.finish(deployed.begin(wire))[1] == 1
+    assert deployed.finish(deployed.begin(wire)) == 1
 
 
 def test_where_sshd_forwards_nothing_that_is_said(deployed):
@@ -238,24 +192,11 @@ def test_where_sshd_forwards_nothing_that_is_said(deployed):
     deployed.machine.drop()
     error = wait_until(lambda: deployed.state.state == "failed" and deployed.state.error)
     deployed.machine.configure()
+    began = time.time()
+    deployed.link().kill()  # which would wait a minute
+    deployed.connected(began)
     assert error["code"] == "forbidden" and "forwards neither sockets nor ports" in error["message"]
     assert "AllowStreamLocalForwarding" in error["hint"]
-
-
-def test_a_machine_with_another_host_key_waits_until_it_is_trusted(deployed, wire):
-    began = time.time()
-    deployed.link().kill()
-    deployed.connected(began)
-    job, before, old = deployed.begin(wire), deployed.workers(), deployed.machine.fingerprint
-    deployed.machine.new_host_key()
-    deployed.machine.drop()
-    error = wait_until(lambda: deployed.state.state == "failed" and deployed.state.error)
-    assert error["code"] == "forbidden" and old in error["message"]
-    assert deployed.machine.fingerprint in error["message"] and "deploy trust gpu1" in error["hint"]
-    began = time.time()
-    deployed.write(host_key=deployed.machine.host_key)
-    deployed.connected(began)
-    assert deployed.finish(job)[1] == 1 and deployed.workers() == before
 
 
 def test_new_code_comes_when_the_jobs_with_the_old_one_have_ended(deployed, wire):
@@ -263,7 +204,7 @@ def test_new_code_comes_when_the_jobs_with_the_old_one_have_ended(deployed, wire
     deployed.server.write_plugin("work", WORK.replace('"!"', '"?"'))
     there = deployed.machine.home / "far" / "code" / "plugins" / "work" / "__init__.py"
     wait_until(lambda: '"?"' in there.read_text())
-    assert deployed.finish(job)[1] == 1
+    assert deployed.finish(job) == 1
     wait_until(lambda: deployed.workers() and deployed.workers() != before)
     longer = wire.ended(wire.submit("longer", inputs={"text": wire.ended(job)["outputs"][0]}))
     assert wire.text(longer["outputs"][0]).endswith("??")

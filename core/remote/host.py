@@ -441,14 +441,19 @@ def relay(folder: Path) -> None:
         with contextlib.suppress(OSError):
             while data := read(65536):
                 write(data)
-        os._exit(0)
+
+    def ask() -> None:
+        copy(lambda size: os.read(0, size), connection.sendall)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)  # what was asked is still answered
 
     def out(data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
-    threading.Thread(target=copy, args=(connection.recv, out), daemon=True).start()
-    copy(lambda size: os.read(0, size), connection.sendall)
+    threading.Thread(target=ask, daemon=True).start()
+    copy(connection.recv, out)
+    os._exit(0)
 
 
 if __name__ == "__main__":
