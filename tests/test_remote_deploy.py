@@ -125,9 +125,11 @@ def test_another_host_key_is_refused_until_it_is_trusted(deploy, here, machine):
     assert code == 1 and f"before    {before}\nnow       {machine.fingerprint}\n" in said
     assert record_of(here, "gpu").host_key != machine.host_key
     code, said = deploy("trust", "gpu", "--host-key", before)
-    assert code == 1 and f"is {machine.fingerprint}, not {before}" in said
-    assert deploy("trust", "gpu", "--host-key", machine.fingerprint)[0] == 0
-    assert deploy(of(machine))[0] == 0
+    assert code == 1 and f"gpu shows {machine.fingerprint}, not {before}: nothing was changed." in said
+    machine.run("sh", "-c", "rm -rf /home/artist/.stable-core; sed -i /stable-core/d /home/artist/.ssh/authorized_keys")
+    assert deploy("trust", "gpu", "--host-key", machine.fingerprint)[0] == 0  # it was made anew
+    assert deploy(of(machine), "--key", machine.key)[0] == 0
+    assert deploy("trust", "gpu")[1] == f"same key  {machine.fingerprint}\n"
 
 
 def test_a_first_contact_with_another_key_than_expected_leaves_nothing(deploy, here, machine):

@@ -190,6 +190,19 @@ def _unreachable(record: Remote, said: str) -> Timeout:
     return Timeout(f"{record.name} ({_where(record)}) cannot be reached: {said.rstrip('.')}.", hint=hint)
 
 
+async def shown_key(record: Remote) -> str:
+    """The host key that the machine shows now, whoever may log in. Raises Timeout."""
+    try:
+        key = await asyncio.wait_for(
+            asyncssh.get_server_host_key(record.host, record.port, config=None), CONNECT_SECONDS
+        )
+    except (asyncssh.Error, OSError, asyncio.TimeoutError) as error:
+        raise _unreachable(record, getattr(error, "strerror", None) or str(error) or "no answer") from error
+    if key is None:
+        raise _unreachable(record, "it shows no host key")
+    return " ".join(key.export_public_key().decode().split()[:2])
+
+
 def host_key(connection: asyncssh.SSHClientConnection) -> str:
     """The key of the machine at the other end, as a record pins it: "ssh-ed25519 AAAA..."."""
     return " ".join(connection.get_server_host_key().export_public_key().decode().split()[:2])
@@ -204,21 +217,32 @@ async def run_json(
     connection: asyncssh.SSHClientConnection, words: list[str], stdin: str = "", seconds: float = ANSWER_SECONDS
 ) -> Any:
     """What a command there prints as its last line, read as JSON. Raises Timeout, and Conflict with what it said."""
-    command = shlex.join(words)
-    try:
-        done = await connection.run(command, input=stdin, errors="replace", timeout=seconds)
-    except (asyncssh.ProcessError, asyncio.TimeoutError, TimeoutError) as error:
-        raise Timeout(f"no answer to `{command[:SHOWN]}` within {seconds:g} s.") from error
-    except asyncssh.ChannelOpenError as error:
-        raise Forbidden(f"the machine runs no commands over SSH: {error.reason}.") from error
-    except (asyncssh.Error, OSError) as error:
-        raise Timeout(f"the connection was lost during `{command[:SHOWN]}`: {error}.") from error
+    done, command = await run(connection, words, stdin, seconds), shlex.join(words)
     lines = done.stdout.strip().splitlines()  # what a login script prints comes before it
     with contextlib.suppress(ValueError):
         if lines and done.exit_status == 0:
             return json.loads(lines[-1])
     said = (done.stderr.strip() or done.stdout.strip() or "nothing")[-SHOWN:]
     raise Conflict(f"`{command[:SHOWN]}` ended there with code {done.exit_status}, saying: {said}")
+
+
+async def run(
+    connection: asyncssh.SSHClientConnection, words: list[str], stdin: str = "", seconds: float = ANSWER_SECONDS
+) -> asyncssh.SSHCompletedProcess:
+    """A command there when it has ended, however. Raises Timeout, or Forbidden where there are no commands."""
+    command = shlex.join(words)
+    try:
+        async with connection.create_process(command, errors="replace") as process:
+            with contextlib.suppress(BrokenPipeError):  # it may end without reading
+                process.stdin.write(stdin)
+                process.stdin.write_eof()
+            return await process.wait(timeout=seconds)
+    except (asyncssh.ProcessError, asyncio.TimeoutError, TimeoutError) as error:
+        raise Timeout(f"no answer to `{command[:SHOWN]}` within {seconds:g} s.") from error
+    except asyncssh.ChannelOpenError as error:
+        raise Forbidden(f"the machine runs no commands over SSH: {error.reason}.") from error
+    except (asyncssh.Error, OSError) as error:
+        raise Timeout(f"the connection was lost during `{command[:SHOWN]}`: {error}.") from error
 
 
 def own_key(folder: Path, name: str) -> str:

@@ -11,8 +11,7 @@ from pathlib import Path
 import asyncssh
 
 from core.errors import Conflict, CoreError, InvalidParams, Timeout, Unauthorized
-from core.ops import environments, processes
-from core.ops.bootstrap import InstallError
+from core.ops import processes
 from core.ops.config import Config
 from core.ops.packages.registry import Registry
 from core.remote import steps
@@ -134,10 +133,9 @@ def plugins_for(config: Config) -> list[str]:
     sandbox."""
     found, registry = [], Registry(config.packages)
     for name, (_, folder) in registry.places(config.plugins).items():
-        with contextlib.suppress(CoreError, InstallError, OSError):  # refused: it says so when the server starts
+        with contextlib.suppress(CoreError, OSError):  # refused: it says so when the server starts
             steps.sources_of(config, Remote(name="any", host="any", user="any", plugins=[name]))
-            lock = environments.recipe_of(folder).lock
-            if re.search(r"^torch==", lock.read_text("utf-8"), re.MULTILINE):
+            if steps.needs_torch(folder):
                 found.append(name)
     return found
 

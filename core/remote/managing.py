@@ -12,12 +12,12 @@ from typing import Any
 
 import asyncssh
 
-from core.errors import Conflict, CoreError
+from core.errors import Conflict, CoreError, Forbidden
 from core.ops.bootstrap import size
 from core.ops.config import Config
 from core.ops.discovery import printable
 from core.remote import rental, spending, words
-from core.remote.connection import connect, fingerprint, host_key, login_of, own_key, revoke
+from core.remote.connection import fingerprint, own_key, revoke, run, shown_key
 from core.remote.deploying import connected, login_for, server_runs
 from core.remote.records import Records, Remote, State
 from core.remote.showing import ago, state_of
@@ -188,7 +188,7 @@ async def end_host(connection: asyncssh.SSHClientConnection, record: Remote) -> 
     words = [f"{record.folder}/code/.venv/bin/python", "-m", "core.remote.host", record.folder]
     script = 'cd "$0/code" 2>/dev/null && [ -x "$1" ] && exec "$@"'
     request = json.dumps({"id": 1, "do": "stop"}) + "\n"
-    await connection.run(shlex.join(["sh", "-c", script, record.folder, *words]), input=request, timeout=60)
+    await run(connection, ["sh", "-c", script, record.folder, *words], request)
 
 
 def add_trust(actions: Actions) -> None:
@@ -200,7 +200,9 @@ def add_trust(actions: Actions) -> None:
 def trust(arguments: argparse.Namespace, config: Config) -> int:
     records = Records(config.data)
     record = records.read(arguments.name)
-    new = asyncio.run(_host_key(record, records, arguments.host_key))
+    new = asyncio.run(shown_key(record))
+    if arguments.host_key not in (None, fingerprint(new)):
+        raise Forbidden(f"{record.name} shows {fingerprint(new)}, not {arguments.host_key}: nothing was changed.")
     if new == record.host_key:
         print(f"same key  {fingerprint(new)}")
         return 0
@@ -212,12 +214,6 @@ def trust(arguments: argparse.Namespace, config: Config) -> int:
     records.write(record.model_copy(update={"host_key": new}))
     print(f"trust     {record.name}")
     return 0
-
-
-async def _host_key(record: Remote, records: Records, expected: str | None) -> str:
-    login = login_of(record, records.of(record.name))
-    async with await connect(record.model_copy(update={"host_key": None}), login, expected) as connection:
-        return host_key(connection)
 
 
 def confirm(question: str, yes: bool) -> None:
@@ -271,7 +267,7 @@ async def clear(connection: asyncssh.SSHClientConnection, record: Remote, record
     if record.folder:
         await end_host(connection, record)
     place = record.folder or f".stable-core/{record.name}"  # in the home there, if it was not deployed to the end
-    done = await connection.run(shlex.join(["sh", "-c", REMOVE, place]), timeout=REMOVE_SECONDS, errors="replace")
+    done = await run(connection, ["sh", "-c", REMOVE, place], seconds=REMOVE_SECONDS)
     if done.exit_status:
         text = f"{place} could not be removed there: {done.stderr.strip()[-300:]}."
         raise Conflict(text, hint="Remove it by hand, and here with --forget.")

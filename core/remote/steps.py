@@ -32,6 +32,7 @@ from core.remote.sync import Item
 OWN_FILES = ["requirements.txt", "requirements.lock", "worker-requirements.txt", "worker-requirements.lock", "LICENSE"]
 OWNED = ["code", "models"]
 SERVER_BYTES = bootstrap.SIZES["requirements.lock"][1] * bootstrap.MEGABYTE
+TRY_SECONDS = 300  # PyTorch is large, and was never read there before
 TRY_CARD = """import json
 try:
     import torch
@@ -105,6 +106,10 @@ def sources_of(config: Config, record: Remote, strict: bool = False) -> Sources:
         if name in disabled:
             text = f"the plugin {name} is disabled."
             raise InvalidParams(text, field="plugins", hint=f"python3 server.py plugins enable {name}")
+        try:
+            environments.recipe_of(folder)
+        except bootstrap.InstallError as error:
+            raise InvalidParams(f"the plugin {name} has no environment: {error}", field="plugins") from error
         plugins[name] = folder.absolute()
     return Sources(plugins, _models(config, record.models, strict), Records(config.data).of(record.name).absolute())
 
@@ -115,6 +120,12 @@ def _needs_sandbox(manifest: dict[str, Any], config: Config) -> str:
     if manifest.get("runs_code"):
         return "it runs code that is sent to it, in a sandbox only"
     return "it asks for a sandbox" if manifest.get("sandbox") and config.sandbox == "auto" else ""
+
+
+def needs_torch(folder: Path) -> bool:
+    """Whether PyTorch is in a plugin's environment."""
+    lock = environments.recipe_of(folder).lock
+    return lock.is_file() and bool(re.search(r"^torch==", lock.read_text("utf-8"), re.MULTILINE))
 
 
 def _models(config: Config, patterns: list[str], strict: bool) -> dict[str, Path]:
@@ -140,14 +151,12 @@ def items_of(sources: Sources) -> list[Item]:
     items += _inside(ROOT / "core", "code/core")
     for name, folder in sources.plugins.items():
         items += _inside(folder, f"code/plugins/{name}")
-        recipe = environments.recipe_of(folder)
-        if recipe.name not in {*sources.plugins, "worker"}:  # another plugin's environment is used
-            other = recipe.requirements.parent
-            named = ["plugin.toml", recipe.requirements.name, recipe.lock.name]
-            named.append(f"{recipe.requirements.stem}-override.txt")
-            items += [
-                Item(other / each, f"code/plugins/{recipe.name}/{each}") for each in named if (other / each).exists()
-            ]
+        if (share := environments.environment_settings(folder).get("share")) and share not in sources.plugins:
+            other, recipe = environments.beside(folder, share), environments.recipe_of(folder)
+            override = recipe.requirements.with_name(f"{recipe.requirements.stem}-override.txt")
+            named = [other / "plugin.toml", recipe.requirements, recipe.lock, override]
+            found = [each for each in named if each.is_file() and each.is_relative_to(other)]
+            items += [Item(each, f"code/plugins/{share}/{each.relative_to(other).as_posix()}") for each in found]
     for name, path in sources.models.items():
         items += _of_model(name, path)
     return list({item.target: item for item in items}.values())
@@ -320,14 +329,10 @@ async def _try_cards(
     connection: asyncssh.SSHClientConnection, sources: Sources, places: dict[str, Place], record: Remote, tell: Tell
 ) -> None:
     """Whether PyTorch there can use the cards, once for each environment that has it. Raises Conflict."""
-    with_torch = {
-        places[name].python
-        for name, folder in sources.plugins.items()
-        if re.search(r"^torch==", environments.recipe_of(folder).lock.read_text("utf-8"), re.MULTILINE)
-    }
+    with_torch = {places[name].python for name, folder in sources.plugins.items() if needs_torch(folder)}
     for python in sorted(with_torch) if record.torch_backend != "cpu" else []:
         tell(Step("install", "trying whether PyTorch can use the cards"))
-        answer = await run_json(connection, [python, "-c", TRY_CARD])
+        answer = await run_json(connection, [python, "-c", TRY_CARD], seconds=TRY_SECONDS)
         if not answer["ok"]:
             hint = "Its driver may be too old for this build: take another machine, or say --torch-backend cu126."
             raise Conflict(f"PyTorch on the other machine cannot use its cards: {answer['error']}.", hint=hint)

@@ -115,9 +115,11 @@ async def receiver(connection: asyncssh.SSHClientConnection, python: str, folder
     script = SCRIPT.read_bytes()
     words = [python, "-c", START, str(len(script)), folder]
     async with connection.create_process(quoted(words), encoding=None) as process:
-        process.stdin.write(script)
+        with contextlib.suppress(BrokenPipeError):  # there is no such Python; `answer` says so
+            process.stdin.write(script)
         yield Receiver(process, folder)
-        process.stdin.write_eof()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write_eof()
 
 
 class Receiver:
