@@ -174,6 +174,9 @@ def test_only_the_admin_starts_and_stops_machines(world):
     here.write(on=False)
     with pytest.raises(Forbidden):
         here.remotes.remote("anna", "gpu1", "start")
+    for name in (".", "..", "../remotes/gpu1", "gpu1/", "/gpu1", "a\0b", "", "x" * 300, "gpu1\n"):
+        with pytest.raises(NotFound, match="there is no machine"):
+            here.remotes.remote(OWNER, name, "start")
     with pytest.raises(NotFound, match="there is no machine 'gpu2'"):
         here.remotes.remote(OWNER, "gpu2", "start")
     assert here.remotes.remote(OWNER, "gpu1", "start") == {"name": "gpu1", "on": True}

@@ -3,6 +3,7 @@
 Commands write the record: how it is reached, and what runs there. The process that holds the connection writes the
 state. Both are replaced whole, so whoever reads them needs no lock."""
 
+import re
 import time
 import uuid
 from pathlib import Path
@@ -23,7 +24,8 @@ def _free(name: str) -> str:
     return name
 
 
-RemoteName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,29}$", examples=["gpu1"]), AfterValidator(_free)]
+NAME = r"^[a-z][a-z0-9-]{0,29}$"
+RemoteName = Annotated[str, Field(pattern=NAME, examples=["gpu1"]), AfterValidator(_free)]
 
 
 class Rule(BaseModel):
@@ -101,6 +103,8 @@ class Records:
     def read(self, name: str) -> Remote:
         """Raises NotFound."""
         try:
+            if not re.fullmatch(NAME, name):  # a path, say
+                raise FileNotFoundError(name)
             return Remote.model_validate_json((self.of(name) / "record.json").read_text("utf-8"))
         except FileNotFoundError:
             text = f"there is no machine {name[:100]!r}.{meant_or_known(name, self.names())}"
