@@ -12,6 +12,7 @@ from openapi_pydantic import OpenAPI
 
 import server as assembly
 from core.ops.config import Config
+from core.remote.records import Records, Remote, Rented
 from core.rest import asyncapi, openapi
 from core.rest.answers import ANSWERS, EVENTS
 from core.rest.bridges import PREFIXES
@@ -22,6 +23,7 @@ from tests.site import plugin, site
 from tests.test_docs import PROTOCOL, quoted, table
 from tests.wire import Wire
 
+RENTED = Rented(provider="vast", id="1", price_per_hour=0.5, spend_limit=5, created=1e9)
 DEMO = """
 import PIL.Image
 
@@ -301,6 +303,9 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
     artifact = wire.ended(done)["outputs"][0]
     running = wire.submit("wait")
     wire.until(lambda: wire.states(running)[-1:] == ["running"])
+    machine = Remote(name="gpu1", host="192.0.2.1", user="root", plugins=["demo"], rented=RENTED)
+    Records(server.folder / "data").write(machine)
+    wire.until(lambda: wire.call("devices")["remotes"])
     calls = {
         "submit": {"job": "say", "client_ref": "document"}, "flow": {"jobs": [{"job": "say"}]}, "job": {"id": done},
         "release": {"id": held}, "hold": {"id": held}, "move": {"id": held, "to": "back"}, "cancel": {"id": held},
@@ -312,6 +317,7 @@ def test_what_the_server_says_is_what_the_documents_say(server, wire):
         "skip": {"id": running}, "package": {"action": "refresh"},
         "fetch_model": {"id": "lora/a.safetensors", "licence": "MIT"},
         "attach": {"plugin": "demo", "device": "cpu"}, "detach": {"plugin": "demo", "device": "cpu"},
+        "remote": {"name": "gpu1", "action": "stop"},
     }  # fmt: skip
     wire.call("queue", {"action": "pause"})
     for event in [*calls, *(ANSWERS.keys() - calls.keys())]:
