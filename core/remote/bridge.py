@@ -42,7 +42,8 @@ class Bridge:
         self._cache = Path(cache).expanduser()
         self._code = self._cache / "code" / slot["code"]
         self._run = _new_folder()
-        self._session, self._frames, self._ahead = "", [], 0
+        self._session, self._past = "", {""}
+        self._frames, self._ahead, self._fed = [], 0, 0
         self._news = asyncio.Condition()
         self._connections: dict[int, asyncio.StreamWriter] = {}
         self._count = 0
@@ -170,7 +171,8 @@ class Bridge:
     async def frames(self, session: str) -> AsyncIterator[list[Frame]]:
         """What the driver is to be told, from now on. The last such call counts: connections of the one before are
         closed, and the worker makes new ones."""
-        self._heard, self._session, self._ahead = time.monotonic(), session, 0
+        self._past.add(self._session)
+        self._heard, self._session, self._ahead, self._fed = time.monotonic(), session, 0, 0
         self._frames = [frame for frame in self._frames if frame[0] in ("say", "ended")][-100:]
         self._hang_up()
         await self._wake()
@@ -182,23 +184,28 @@ class Bridge:
                 taken, self._frames = self._frames, []
             yield taken
 
-    async def feed(self, session: str, frames: list[Frame], taken: int) -> bool:
-        """What the server says to the worker; called again once it has returned. `taken`: bytes of `frames` that the
-        driver has handed on. False if another session has begun."""
+    async def feed(self, session: str, number: int, frames: list[Frame], taken: int) -> bool:
+        """What the server says to the worker: call `number` of the session, as Ray does not keep their order. `taken`:
+        bytes of `frames` that the driver has handed on. False if another session has begun."""
         self._heard = time.monotonic()
-        if session != self._session:
+        async with self._news:
+            mine = lambda: self._session == session and self._fed == number  # noqa: E731
+            await self._news.wait_for(lambda: session in self._past or mine())
+        if session in self._past:
             return False
         if taken:
             self._ahead -= taken
             await self._wake()
-        for what, number, data in frames:
-            if writer := self._connections.get(number):
+        for what, connection, data in frames:
+            if writer := self._connections.get(connection):
                 with contextlib.suppress(OSError):
                     if what == "data":
                         writer.write(data)
                         await writer.drain()
                     else:
-                        self._connections.pop(number).close()
+                        self._connections.pop(connection).close()
+        self._fed += 1
+        await self._wake()
         return True
 
     def _hang_up(self) -> None:

@@ -6,12 +6,14 @@ data/remotes/ray/state.json."""
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import time
 import urllib.error
 import urllib.request
 import uuid
+from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,7 @@ ANSWER_SECONDS = 20  # after which an actor is given up that does not answer
 END_SECONDS = 5
 START_SECONDS = 120  # within which a worker has connected
 IDLE_PATIENCE, BUSY_PATIENCE = 5, 30  # seconds that a plugin waits for the place of another one's idle, busy worker
+CALLS = 8  # at once to one actor: what is to be said next does not wait for the answer to the last
 PAUSES = (5, 15, 60, 300)  # seconds before a plugin is tried again whose worker could not be started
 
 
@@ -298,18 +301,26 @@ class Slots:
             hearing.cancel()
 
     async def _feed(self, slot: Slot) -> str:
-        while True:
-            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
-                await asyncio.wait_for(slot.news.wait(), ABOUT_SECONDS)
-            slot.news.clear()
-            frames, slot.frames = slot.frames, []
-            taken, slot.taken = slot.taken, 0
-            for what, _, error in frames:
-                if what == "failed":
-                    raise error
-            if not await asyncio.wait_for(slot.actor.feed.remote(slot.session, frames, taken), ANSWER_SECONDS):
-                raise Superseded
-            slot.answered = time.monotonic()
+        calls: deque[asyncio.Future] = deque()
+        try:
+            for number in itertools.count():
+                with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                    await asyncio.wait_for(slot.news.wait(), ABOUT_SECONDS)
+                slot.news.clear()
+                frames, slot.frames = slot.frames, []
+                taken, slot.taken = slot.taken, 0
+                for what, _, error in frames:
+                    if what == "failed":
+                        raise error
+                fed = slot.actor.feed.remote(slot.session, number, frames, taken)
+                calls.append(asyncio.ensure_future(asyncio.wait_for(fed, ANSWER_SECONDS)))
+                while calls and (len(calls) > CALLS or calls[0].done()):
+                    if not await calls.popleft():
+                        raise Superseded
+                    slot.answered = time.monotonic()
+        finally:
+            for call in calls:
+                call.cancel()
 
     async def _hear(self, slot: Slot, said: Any) -> str:
         async for reference in said:
