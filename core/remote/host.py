@@ -62,9 +62,10 @@ from core.ops.processes import GONE, LOG_BYTES, LocalProcess
 
 SOCKET, LOCK, STATE, ENDED = "host.sock", "host.lock", "host.json", "ended.json"  # in FOLDER/run
 LINE_BYTES = 16_000_000
-LOG_ANSWER_BYTES = 1_000_000
+LOG_ANSWER_BYTES = 100_000  # a line that is too long is not read in one piece
 TICK_SECONDS = 0.5
 LOOK_SECONDS = 10
+CLOCK_SECONDS = 60  # by which the clock may have been set meanwhile
 START_SECONDS = 20
 STALE_SECONDS = 30  # a link that has said nothing for so long does not keep another server away
 COMMAND_SECONDS, COMMAND_TIMES = 60, 10
@@ -106,7 +107,8 @@ class Adopted:
 def _alive(pid: int, created: float) -> bool:
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
-        return process.create_time() == created and process.status() != psutil.STATUS_ZOMBIE
+        same = abs(process.create_time() - created) < CLOCK_SECONDS
+        return same and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
@@ -219,7 +221,7 @@ class Supervisor:
         left = ending.get("seconds_left")
         self._end_at = None if left is None else time.time() + left
         self._busy_at = time.monotonic()
-        self._devices = {}
+        self._devices, self._looking = {}, None
         self._make_sockets()
         self._save()
         return await self._status(peer) | {"sockets": self._sockets, "door": f"{self._sockets}/door"}
@@ -318,6 +320,9 @@ class Supervisor:
         self._over.set()
 
     async def _tick(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._log("host").stat().st_size > LOG_BYTES:
+                os.truncate(self._log("host"), 0)
         for kept in self._workers.values():
             if kept.ended is None and (code := kept.process.exit_code()) is not None:
                 kept.exit_code, kept.ended = code, time.time()

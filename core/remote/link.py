@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import asyncssh
 import requests
@@ -48,9 +48,8 @@ log = logging.getLogger("link")
 
 WHY = {"idle": "it had no jobs", "spent": "its money is spent", "stop": "it was told to"}
 Worker = tuple[str, str]  # plugin and device, without the machine's name
-
-
-Name = Annotated[str, Field(pattern=rf"^{LOCAL}$")]
+DeviceName = Annotated[str, Field(pattern=rf"^{LOCAL}$")]
+Said = TypeVar("Said", bound=BaseModel)
 
 
 class Device(BaseModel):
@@ -81,10 +80,17 @@ class Status(BaseModel):
     code: str | None
     open: bool
     workers: list[Worked] = Field(max_length=1000)
-    devices: dict[Name, Device] = Field(max_length=100)
+    devices: dict[DeviceName, Device] = Field(max_length=100)
     logs: dict[str, int]
     sockets: str = ""  # in the answer to hello
     door: str = ""
+
+
+class Lines(BaseModel):
+    """Of a log."""
+
+    text: str
+    next: int
 
 
 class Stopped(Exception):
@@ -149,17 +155,15 @@ class Link:
         self._tell(state="off", step="", error=None)
 
     def cannot(self, why: str, hint: str) -> None:
-        self._tell(
-            state="failed", step="", error=Conflict(f"{self._name} cannot be connected: {why}.", hint=hint).wire()
-        )
+        error = Conflict(f"{self._name} cannot be connected: {why}.", hint=hint)
+        self._tell(state="failed", step="", error=error.wire())
 
     def _record(self) -> Remote:
         return self._records.read(self._name)
 
     def _lost(self, error: Exception | str) -> Timeout:
-        said = (
-            str(getattr(error, "reason", "") or error).rstrip(".").replace("Connection lost", "the other end closed it")
-        )
+        said = str(getattr(error, "reason", "") or error).rstrip(".")
+        said = said.replace("Connection lost", "the other end closed it")
         return Timeout(f"the connection to {self._name} was lost: {said}.", hint="It is tried again and again.")
 
     def _tell(self, **columns: Any) -> None:
@@ -216,7 +220,7 @@ class Link:
             raise Timeout(f"{self._name} starts anew, as its host is of another version: {error}") from error
         if "stopped" in said:
             raise Stopped(said["stopped"])
-        told = self._checked(said)
+        told = self._checked(Status, said)
         self._wake = False
         if self._boot not in ("", told.boot):
             self._sources = None  # the machine was restarted, so it is looked at again
@@ -228,7 +232,7 @@ class Link:
         looked = time.monotonic()
         while not host.stopping:
             began = time.monotonic()
-            status = self._checked(await host.ask("status"))
+            status = self._checked(Status, await host.ask("status"))
             trip = time.monotonic() - began
             if not status.open:  # /tmp is cleaned up on some machines
                 raise Timeout(f"the socket that leads here from {self._name} was deleted there.")
@@ -273,9 +277,9 @@ class Link:
             self._troubles["there"] = str(error)
             self._sources = files  # not again and again
 
-    def _checked(self, said: dict[str, Any]) -> Status:
+    def _checked(self, model: type[Said], said: dict[str, Any]) -> Said:
         try:
-            return Status(**said)
+            return model(**said)
         except ValidationError as error:
             raise Conflict(f"{self._name} answers what no host of ours does: {str(error)[:SHOWN]}") from error
 
@@ -411,13 +415,13 @@ class Link:
             if at is None:  # of a machine that we come back to, only what follows
                 at = 0 if not path.exists() else size
             if size != at:
-                said = await host.ask("logs", name=name, at=at if at < size else 0)
+                said = self._checked(Lines, await host.ask("logs", name=name, at=at if at < size else 0))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if path.exists() and path.stat().st_size > LOG_BYTES:
                     path.write_text("")
                 with path.open("a", encoding="utf-8") as file:
-                    file.write(said["text"])
-                at = said["next"]
+                    file.write(said.text)
+                at = said.next
             self._log_at[name] = at
 
 
