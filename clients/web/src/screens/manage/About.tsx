@@ -6,6 +6,7 @@ import { applyTheme, type Theme, useTheme } from "../../app/theme";
 import { useServer } from "../../server/store";
 import { CopyButton } from "../../ui/CopyButton";
 import { size } from "../../ui/format";
+import { Facts } from "./Facts";
 import css from "./Manage.module.css";
 
 export function About() {
@@ -33,14 +34,6 @@ function Server() {
     ["Largest picture", `${Math.round(limits.pixels / 1e6)} megapixels`],
   ];
   return <Facts facts={facts} />;
-}
-
-function Facts({ facts }: { facts: string[][] }) {
-  return (
-    <dl className={css.facts}>
-      {facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
-    </dl>
-  );
 }
 
 function Addresses() {

@@ -9,13 +9,14 @@ import { useAdmin } from "../../app/rights";
 import { call, sentence } from "../../server/client";
 import { useServer } from "../../server/store";
 import type { Device, Machine, Worker } from "../../server/types";
-import { CopyButton } from "../../ui/CopyButton";
 import { Empty } from "../../ui/Empty";
 import { duration, moment, size } from "../../ui/format";
 import { useNow } from "../../ui/useNow";
 import css from "./Devices.module.css";
+import { Facts } from "./Facts";
 import { costOf, ruleOf, useDevices } from "./machines";
 import shared from "./Manage.module.css";
+import { Command } from "./Packages";
 
 export function Devices() {
   const told = useDevices();
@@ -107,10 +108,6 @@ function Actions({ machine: { name, on, rented } }: { machine: Machine }) {
   );
 }
 
-const Command = ({ text }: { text: string }) => (
-  <span className={css.command}><code>{text}</code> <CopyButton text={text} what={`the command ${text}`} /></span>
-);
-
 const FIRST = "No worker runs. One starts with the first job of a plugin, and stays warm for the next.";
 
 function DeviceCard({ device }: { device: Device }) {
@@ -166,13 +163,5 @@ function Running({ jobs }: { jobs: string[] }) {
     <p className={shared.soft}>
       Runs {jobs.map((id) => known[id]?.name ?? id).join(", ")}. <Link href="/watch">Watch</Link>
     </p>
-  );
-}
-
-function Facts({ facts }: { facts: string[][] }) {
-  return (
-    <dl className={shared.facts}>
-      {facts.map(([name, value]) => <div key={name}><dt>{name}</dt><dd>{value}</dd></div>)}
-    </dl>
   );
 }

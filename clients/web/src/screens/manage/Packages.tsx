@@ -70,7 +70,7 @@ function AtTheMachine() {
   );
 }
 
-const Command = ({ text }: { text: string }) => (
+export const Command = ({ text }: { text: string }) => (
   <span className={css.command}><code>{text}</code> <CopyButton text={text} what="the command" /></span>
 );
 
