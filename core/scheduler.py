@@ -23,9 +23,7 @@ from core.ops.config import Config
 
 LOOK_AHEAD = 4  # ranks that a warm job may overtake
 CONVERTER = dict.fromkeys(("id", "client_ref", "key", "extends")) | {"hold": False, "fresh": False}  # what is its own
-GLANCE = (
-    "id, name, plugin, priority, class, rank, warmth, queued, attempt, alone, low_memory"  # this decides who is next
-)
+GLANCE = "id, name, plugin, priority, class, rank, warmth, queued, attempt, alone, low_memory"  # decides who is next
 
 
 class Scheduler:

@@ -21,6 +21,7 @@ from core.artifacts import Blobs
 from core.errors import Internal, from_wire
 
 ANSWER_SECONDS = 60
+FIRST_PAUSE, LAST_PAUSE = 0.2, 5  # seconds before what failed is tried again
 CACHE_BYTES = 4_000_000_000
 LONG_ADDRESS = 100  # bytes; the system takes 107, or 103
 
@@ -96,7 +97,7 @@ class Distant(Blobs):
 
     def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
         """Raises the error that the server answers with."""
-        pause = 0.2
+        pause = FIRST_PAUSE
         while True:
             try:
                 status, data = self._try(method, path, body)
@@ -104,9 +105,10 @@ class Distant(Blobs):
             except (OSError, http.client.HTTPException) as error:
                 if not self._patient:
                     raise
-                print(f"{self._door}: {error}; trying again", file=sys.stderr, flush=True)
+                if pause == FIRST_PAUSE:
+                    print(f"{self._door}: {error}; trying until it works", file=sys.stderr, flush=True)
             time.sleep(pause)
-            pause = min(pause * 2, 5)
+            pause = min(pause * 2, LAST_PAUSE)
         if status != 200:
             raise from_wire(json.loads(data)["error"])
         return data

@@ -149,7 +149,9 @@ def greet(server: "Server") -> int:
 
     (server.config.data / ADDRESS).write_text(server.address)  # for commands, while it holds the lock of that folder
     print(f"stable-core {VERSION}  {server.address}/?token={server.token}", flush=True)
-    print(f"devices   {', '.join(server.pool.devices)}")
+    found, config = ", ".join(server.pool.devices), server.config
+    on_ray = f"Ray cluster ({config.ray.address}); for plugins in sandboxes {found}"
+    print(f"devices   {on_ray if config.pool == 'ray' else found}")
     print(f"outputs   {server.config.outputs}")
     if server.unfinished:
         print(f"queue     {server.unfinished} unfinished {'job goes' if server.unfinished == 1 else 'jobs go'} on")
