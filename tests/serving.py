@@ -41,6 +41,7 @@ class Running:
         (folder / "config.toml").write_text("".join(f"{key} = {toml(value)}\n" for key, value in given.items()))
         self.port, self.wait_for_web = 0, wait_for_web and given["web"] != "off"
         self.warm = warm.allowed and given["async_mode"] == "eventlet"
+        install([] if "environments" in settings else plugins.values(), self.wait_for_web)
         described = own["data"] / "descriptions"
         if self.warm:
             warm.copy_descriptions(warm.descriptions(), described)
@@ -106,6 +107,18 @@ class Running:
         if self.process.poll() is None:
             self.kill()
         self.start()
+
+
+def install(sources, web):
+    """What plugins that are folders need, and the page: on a fresh clone that takes longer than a start may."""
+    from core.ops import environments, webclient
+
+    with contextlib.suppress(environments.InstallError):  # the server says so
+        for source in sources:
+            if isinstance(source, Path):
+                environments.ensure(source, ROOT / ".envs")
+        if web:
+            webclient.build(ROOT, ROOT / ".envs", print)
 
 
 @contextlib.contextmanager
