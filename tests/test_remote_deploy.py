@@ -148,6 +148,23 @@ def test_a_password_in_the_environment_lets_in(deploy, machine, monkeypatch):
     assert deploy(of(machine))[0] == 0  # its own key is there by now
 
 
+def test_ctrl_c_ends_it_while_a_password_is_asked_for(here, machine):
+    pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
+    terminal, side = pty.openpty()
+    words = ["deploy", "--config", here / "config.toml", of(machine), "--plugins", "plain"]
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), side)
+    process = subprocess.Popen([sys.executable, "server.py", *words], cwd=ROOT, start_new_session=True, **streams)
+    said = b""
+    while b"Password of artist@" not in said:
+        said += os.read(terminal, 1000)
+    wait_until(lambda: not termios.tcgetattr(side)[3] & termios.ECHO)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    assert termios.tcgetattr(side)[3] & termios.ECHO
+    os.close(terminal)
+    os.close(side)
+
+
 def test_a_full_disk_is_found_before_anything_is_copied(deploy, here, machine):
     machine.fill(3_000_000)
     try:

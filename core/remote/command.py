@@ -9,6 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+try:
+    import termios
+except ImportError:  # Windows, where it is of no use
+    termios = None
+
 from core.errors import Conflict, CoreError, InvalidParams
 from core.jobs import Priority
 from core.library.near import did_you_mean
@@ -58,6 +63,7 @@ def main(words: list[str]) -> int:
         words = [*words[: first + 1], *ours]
     arguments = made.parse_args(words if words[first:] else ["--help"])
     arguments.address = theirs
+    terminal = _terminal()
     try:
         flags = {"data": arguments.data} if arguments.data else {}
         config = settings.load(arguments.config, flags)
@@ -69,9 +75,19 @@ def main(words: list[str]) -> int:
         print("\n".join(map(printable, f"stable-core: {text.rstrip()}".splitlines())), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        if terminal:  # a password was being typed
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)
         goes_on = " The same command goes on where it was." if arguments.action == "to" else ""
         print(f"\nstable-core: stopped.{goes_on}", file=sys.stderr)
         return 130
+
+
+def _terminal() -> list[Any] | None:
+    """How it is set."""
+    try:
+        return termios.tcgetattr(sys.stdin) if termios else None
+    except (termios.error, ValueError, OSError):  # it is none
+        return None
 
 
 def split(words: list[str], to: argparse.ArgumentParser) -> tuple[list[str], list[str]]:

@@ -1,12 +1,14 @@
 """Connections over SSH: whose key the other machine may have, who logs in, and what is wrong if it does not work."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import json
 import os
 import posixpath
 import shlex
 import socket
+import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -156,7 +158,7 @@ class _Client(asyncssh.SSHClient):
         return await self._ask(f"Password of {_where(self._record)}: ")
 
     async def _ask(self, question: str) -> str:
-        return await asyncio.to_thread(self._login.ask, question)
+        return await _answer(self._login, question)
 
 
 async def _private_key(login: Login) -> asyncssh.SSHKey:
@@ -176,8 +178,23 @@ async def _private_key(login: Login) -> asyncssh.SSHKey:
                 text = f"the key {login.key} has a passphrase" + (", and this is not it." if asked else ".")
                 hint = "Load it into an agent (ssh-add), or type it where the command runs in a terminal."
                 raise Unauthorized(text, hint=hint) from error
-        passphrase = await asyncio.to_thread(login.ask, f"Passphrase of {login.key}: ")
+        passphrase = await _answer(login, f"Passphrase of {login.key}: ")
     raise AssertionError("unreachable")
+
+
+async def _answer(login: Login, question: str) -> str:
+    """What somebody types, in a thread that is not waited for: Ctrl-C would have to wait for what they type."""
+    answer: concurrent.futures.Future[str] = concurrent.futures.Future()
+
+    def ask() -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # nobody waits any more
+            try:
+                answer.set_result(login.ask(question))
+            except Exception as error:
+                answer.set_exception(error)
+
+    threading.Thread(target=ask, daemon=True).start()
+    return await asyncio.wrap_future(answer)
 
 
 def _where(record: Remote) -> str:

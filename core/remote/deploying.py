@@ -35,10 +35,17 @@ Say = Callable[[str, str], None]  # a verb and what it was done to
 
 def login_for(key: Path | None = None) -> Login:
     """Like ssh: the key, or one of the usual ones, the agent's, the password in the environment, or a typed one."""
-    ask = getpass.getpass if sys.stdin.isatty() else None
+    ask = _typed if sys.stdin.isatty() else None
     usual = [path for name in KEYS if (path := Path.home() / ".ssh" / name).is_file()]
     key = key or next(filter(_without_passphrase, usual), None)
     return Login(key, "SSH_AUTH_SOCK" in os.environ, os.environ.get(PASSWORD) or None, ask)
+
+
+def _typed(question: str) -> str:
+    try:
+        return getpass.getpass(question)
+    except EOFError:  # Ctrl-D
+        return ""
 
 
 def _without_passphrase(path: Path) -> bool:
