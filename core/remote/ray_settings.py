@@ -2,16 +2,25 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 Amount = Annotated[float, Field(ge=0)]
+
+
+def _whole_or_less(cards: float) -> float:
+    if cards > 1 and cards % 1:
+        raise ValueError("of several cards whole ones are taken: 0.5, 1, 2 ...")
+    return cards
+
+
+Cards = Annotated[float, Field(ge=0), AfterValidator(_whole_or_less)]
 
 
 class Needs(BaseModel):
     """What one worker takes of its node; Ray places it where that is free. Without a value: as those of all plugins."""
 
     model_config = ConfigDict(extra="forbid")
-    num_gpus: Amount | None = Field(None, description="Cards; fractions share one.")
+    num_gpus: Cards | None = Field(None, description="Cards; fractions share one.")
     num_cpus: Amount | None = Field(None, description="Processors; it may use more.")
     memory_gb: Amount | None = Field(None, description="Of the node's memory; it may use more.")
     resources: dict[str, Amount] | None = Field(None, description='Your own, as told to ray start: {"big": 1}.')
@@ -29,7 +38,7 @@ class RaySettings(BaseModel):
     idle_seconds: Amount = Field(300, description="After so long without a job a worker ends.")
     models: str = Field("", description="The folder of models on each node, a share for example; empty: as here.")
     cache: str = Field("~/.cache/stable-core", description="On the nodes, for code, environments and inputs.")
-    num_gpus: Amount | None = Field(
+    num_gpus: Cards | None = Field(
         None, description="Of each worker; 0.5 lets two share a card. None: 1 where the cluster has any, else 0."
     )
     num_cpus: Amount = Field(1, description="Of each worker, for Ray's bookkeeping: it may use more.")

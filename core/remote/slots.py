@@ -36,6 +36,7 @@ ANSWER_SECONDS = 20  # after which an actor is given up that does not answer
 END_SECONDS = 5
 START_SECONDS = 120  # within which a worker has connected
 IDLE_PATIENCE, BUSY_PATIENCE = 5, 30  # seconds that a plugin waits for the place of another one's idle, busy worker
+LOG = "All that it says is in logs/remote-ray.log in the data folder."
 CALLS = 8  # at once to one actor: what is to be said next does not wait for the answer to the last
 PAUSES = (5, 15, 60, 300)  # seconds before a plugin is tried again whose worker could not be started
 
@@ -56,7 +57,7 @@ class Slot:
     seen: float = field(default_factory=time.monotonic)  # when it was connected to the server
     busy: bool = False
     ready: bool = False
-    has_begun: bool = False
+    has_begun: bool = False  # its worker has got as far as to connect
     step: str = ""
     session: str = ""
     frames: list[Frame] = field(default_factory=list)  # for its worker
@@ -93,7 +94,7 @@ class Slots:
         self._failures: dict[str, tuple[int, float, CoreError]] = {}  # by plugin: in a row, when to try again, why
         self._packed: dict[str, Any] = {}  # by hash: code in Ray's store
         self._looked_around = 0.0
-        self._serving: set[asyncio.Task] = set()
+        self._burying: set[asyncio.Task] = set()
 
     async def run(self) -> None:
         ray.cloudpickle.register_pickle_by_value(bridge)
@@ -135,6 +136,7 @@ class Slots:
             elif slot.state == "working" and slot.plugin not in queued:
                 if moment - slot.used > self._ray.idle_seconds:
                     self._leave(slot)
+        self._failures = {name: each for name, each in self._failures.items() if name in queued or each[1] > moment}
         self._begin(queued)
         self._make_room(queued)
 
@@ -198,17 +200,18 @@ class Slots:
                 await self._place(slot, await self._attach(slot))
             jobs = await self._carry_on(slot)
             if not slot.has_begun and slot.state != "leaving":
-                self._failed(slot.plugin, Internal(f"the worker of {slot.plugin} ends at its start: {slot.step}"))
+                text = f"the worker of {slot.plugin} on {slot.about['node']} ends at its start."
+                self._failed(slot.plugin, Internal(text, hint=LOG))
         except Conflict as error:  # the plugin is not ready, or runs in a sandbox, which there is here only
             print(f"{slot.plugin}: {error}", flush=True)
             self._failures[slot.plugin] = 0, time.monotonic() + PAUSES[0], None
         except RayTaskError as error:
             text = f"{slot.plugin} cannot be started on {slot.about['node']}: {error.cause}"
-            self._failed(slot.plugin, Internal(text))
+            self._failed(slot.plugin, Internal(text, hint=LOG))
         except (RayError, TimeoutError, asyncio.TimeoutError) as error:
             text = str(error).strip().partition("\n")[0]
             print(f"{slot.device} {slot.plugin} is lost: {type(error).__name__} {text}", flush=True)
-        except (CoreError, OSError, InstallError) as error:
+        except (CoreError, OSError, InstallError, ValueError) as error:  # the last: needs that Ray does not take
             self._failed(slot.plugin, error if isinstance(error, CoreError) else Internal(f"{slot.plugin}: {error}"))
         except Superseded:
             print("Another process looks after the workers of this server.", flush=True)
@@ -381,8 +384,8 @@ class Slots:
         for writer in slot.connections.values():
             writer.close()
         task = asyncio.ensure_future(self._bury(slot, jobs))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        self._burying.add(task)
+        task.add_done_callback(self._burying.discard)
 
     async def _bury(self, slot: Slot, jobs: str) -> None:
         try:
@@ -407,7 +410,7 @@ class Slots:
                 ray.kill(actor)
                 continue
             print(f"{RAY}/{about['number']} {about['plugin']} goes on on {about['node']}", flush=True)
-            self._serve(Slot(about["number"], about["plugin"], actor, "working", about=about))
+            self._serve(Slot(about["number"], about["plugin"], actor, "working", about=about, has_begun=True))
         told = await self._ask("GET", "/devices")
         workers = [each for device in told["devices"] for each in device["workers"]]
         for each in workers:
