@@ -25,7 +25,17 @@ import asyncssh
 import requests
 from pydantic import BaseModel, Field, ValidationError
 
-from core.errors import Conflict, CoreError, Forbidden, Internal, InvalidParams, NotFound, Timeout, from_wire
+from core.errors import (
+    Conflict,
+    CoreError,
+    Forbidden,
+    Internal,
+    InvalidParams,
+    NotFound,
+    Timeout,
+    Unauthorized,
+    from_wire,
+)
 from core.library import inside
 from core.ops import bootstrap
 from core.ops.config import Config
@@ -37,7 +47,7 @@ from core.remote.records import Records, Remote, changed, device_of
 TICK_SECONDS = 2
 LOOK_SECONDS = 10  # whether what was copied is another one by now
 FIRST_PAUSE_SECONDS, LAST_PAUSE_SECONDS = 0.5, 30
-FAILED_PAUSE_SECONDS = 60  # after what only a person can mend, mostly in the record, which begins anew at once
+REFUSED_PAUSE_SECONDS = 60  # after what only a person can mend, mostly in the record, which begins anew at once
 ANSWER_SECONDS = 30  # of the host
 STOP_SECONDS = 3
 SOON_SECONDS = 60  # a worker that ended within that is started after a longer pause the next time
@@ -139,7 +149,8 @@ class Link:
                 log.warning("%s", known)
                 passing = isinstance(known, Timeout)
                 self._tell(state="lost" if passing else "failed", step="", error=known.wire())
-                pause = pause if passing else FAILED_PAUSE_SECONDS
+                if isinstance(known, (Forbidden, Unauthorized)):
+                    pause = REFUSED_PAUSE_SECONDS
             finally:
                 if self._update:
                     self._update.cancel()
@@ -506,7 +517,7 @@ class Host:
         with contextlib.suppress(asyncssh.Error, OSError, asyncio.TimeoutError):
             await asyncio.wait_for(self._process.wait_closed(), 2)
         text = self._said.strip().rpartition("\n")[2] or "it was closed"
-        runs = not self._process.exit_status
+        runs = not self._process.exit_status or self._process.exit_signal
         self._error = self._lost(text) if runs else Conflict(f"the supervisor there does not run: {text}")
         for answer in self._answers.values():
             if not answer.done():
