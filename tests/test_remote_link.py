@@ -247,7 +247,9 @@ def test_it_stops_and_starts_when_it_is_told_to(deployed, wire):
     deployed.connected(began)
 
 
-def test_without_jobs_it_stops_itself_and_says_so(deployed):
+def test_without_jobs_that_run_it_stops_itself_and_says_so(deployed, wire):
+    wire.call("queue", {"action": "pause"})
+    wire.submit("work")  # which may wait for days
     deployed.write(idle_minutes=0.01)
     wait_until(lambda: deployed.state.step == "it has stopped itself: it had no jobs")
     wait_until(lambda: not deployed.machine.processes("core."))

@@ -325,7 +325,7 @@ class Link:
             return log.warning("the server does not answer: %s", error)
         mine = [each for device in known["devices"] if device["where"] == self._name for each in device["workers"]]
         at_work = any(each["jobs"] for each in mine)
-        if at_work or any(known["queued"].get(plugin) for plugin in record.plugins):
+        if at_work or self._update:  # what is queued and may run there does at once; the queue may be paused for days
             await host.ask("busy")
         listed = {(each["plugin"], each["device"].partition("/")[2]) for each in mine}
         if status.code != self._ready.code:
