@@ -107,7 +107,7 @@ def test_every_file_beside_the_kernel_is_listed():
     for folder in ("library", "ops", "rest", "remote"):
         rows = "".join(line for line in text.splitlines() if line.startswith(f"| `core/{folder}/`"))
         named = {name for name in quoted(rows) if name.endswith(".py")}
-        paths = [*ROOT.glob(f"core/{folder}/*.py"), *ROOT.glob(f"core/{folder}/providers/*.py")]
+        paths = [path for each in ("", "providers/", "scripts/") for path in ROOT.glob(f"core/{folder}/{each}*.py")]
         assert named == {path.name for path in paths} - {"__init__.py"}, folder
 
 
