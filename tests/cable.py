@@ -41,6 +41,7 @@ class Cable:
                 if self.is_cut:
                     near.close()
                     continue
+                near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._ends.append(near)
                 try:
                     far = self._reach()

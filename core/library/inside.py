@@ -31,9 +31,11 @@ def dial(door: str) -> socket.socket:
     if os.path.isfile(door):
         host, _, port = Path(door).read_text("utf-8").strip().rpartition(":")
         try:
-            return socket.create_connection((host, int(port)), ANSWER_SECONDS)
+            connection = socket.create_connection((host, int(port)), ANSWER_SECONDS)
         except ValueError as error:
             raise OSError(f"{door} holds no HOST:PORT") from error
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else small messages wait 40 ms for others
+        return connection
     connection = socket.socket(socket.AF_UNIX)
     connection.settimeout(ANSWER_SECONDS)
     try:
