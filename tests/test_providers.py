@@ -394,6 +394,16 @@ def test_a_kept_machine_without_a_record_is_ended(renting, cloud):
     assert renting.settle() == 0 and not cloud.machines
 
 
+def test_a_record_that_cannot_be_read_keeps_its_machine_and_hinders_no_other(renting, cloud):
+    kept = renting.rent().rented.id
+    (renting.records.of("gpu1") / "record.json").write_text("{")
+    left = renting.ledger.ask(cloud.name, "gpu0", 0.44, 5)
+    cloud.make(left.label, {"imageName": "", "env": {}})
+    renting.ledger.note(left, "asked", pid=0)
+    assert renting.settle() == 1 and list(cloud.machines) == [kept]
+    assert "gpu1" in renting.said[-2] and "cannot be looked at" in renting.said[-2]
+
+
 def test_a_price_that_goes_up_later_shortens_the_time(renting, cloud):
     record = renting.rent()
     cloud.machines[record.rented.id]["price"] = 0.55

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import psutil
 
+CLOCK_SECONDS = 60  # by which the clock may have been set meanwhile: what a process began at follows it
 What = Literal["asked", "made", "kept", "ended"]
 
 
@@ -37,7 +38,7 @@ class Entry:
     def in_hands(self) -> bool:
         """Whether the process that asked for it still runs, and so sees to it."""
         with contextlib.suppress(psutil.Error):
-            return abs(psutil.Process(self.pid).create_time() - self.started) < 1
+            return abs(psutil.Process(self.pid).create_time() - self.started) < CLOCK_SECONDS
         return False
 
 

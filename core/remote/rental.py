@@ -293,7 +293,7 @@ def settle(data: Path, say: Say, limits: Limits = LIMITS, kept: bool = True) -> 
             continue
         try:
             done = _settle(data, ledger, entry, say, limits)
-        except (CoreError, OSError, KeyError) as error:  # the last: a provider that only a later version knows
+        except (CoreError, OSError, KeyError, ValueError) as error:  # of a later version, or edited by hand
             done = False
             say(f"{entry.name}: {entry.label} at {entry.provider} cannot be looked at: {error}")
         open_ += not done
@@ -348,9 +348,10 @@ def _settle_kept(
 
 
 def _record(data: Path, entry: Entry) -> Remote | None:
-    """The record of this very machine, if there is one."""
+    """The record of this very machine, if there is one. Raises ValueError if there is one that cannot be read: then
+    nothing of what it is about is ended."""
     try:
         record = Records(data).read(entry.name)
-    except (NotFound, ValueError):
+    except NotFound:
         return None
     return record if record.rented and record.rented.id == entry.id else None
