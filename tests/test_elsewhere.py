@@ -198,6 +198,16 @@ def test_a_job_that_ends_while_the_cable_is_cut_is_told_when_it_is_mended(wire, 
     assert wire.text(wire.ended(job)["outputs"][0]).startswith(str(gpu1.process.pid))
 
 
+def test_a_worker_that_is_to_finish_its_job_may_lose_the_connection_meanwhile(wire, gpu1, tmp_path):
+    job = running(wire, 1, said=str(tmp_path / "said"))
+    assert wire.call("detach", {"plugin": "work", "device": "gpu1/cpu", "jobs": "finish"})["ok"]
+    gpu1.cable.cut()
+    wait_until(lambda: not there(wire, "gpu1/cpu"))
+    gpu1.cable.mend()
+    assert wire.ended(job)["state"] == "done" and wire.ended(job)["attempt"] == 1
+    gpu1.process.wait(10)
+
+
 def test_a_job_of_a_worker_that_stays_away_runs_here(wire, gpu1):
     job = running(wire, 1)
     gpu1.cable.cut()

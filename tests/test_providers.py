@@ -20,7 +20,7 @@ from core.remote import connection, leaving, providers, rental, spending
 from core.remote import renting as terminal
 from core.remote.ledger import Ledger
 from core.remote.providers import Wish, web
-from core.remote.records import Records, Rented
+from core.remote.records import Records, Rented, State
 from core.remote.rental import Limits
 from tests.providers import KEYS, double, sshd
 from tests.serving import ROOT
@@ -379,6 +379,18 @@ def test_a_kept_machine_is_ended_when_its_money_is_spent(renting, cloud):
     assert renting.settle() == 0 and not cloud.machines
     now = renting.records.read("gpu1")
     assert not now.on and now.rented.ended == "was ended, as its $5.00 are spent."
+
+
+def test_a_machine_that_stopped_but_could_not_end_itself_is_ended(renting, cloud):
+    record = renting.rent()
+    renting.records.write_state("gpu1", State(state="off", stopped="idle"))
+    assert renting.settle() == 1 and cloud.machines  # it is used again
+    renting.records.write(record.model_copy(update={"on": False}))
+    renting.records.write_state("gpu1", State(state="off", stopped="stop"))
+    assert renting.settle() == 1 and cloud.machines  # somebody has stopped it, and may start it
+    renting.records.write_state("gpu1", State(state="off", stopped="idle"))
+    assert renting.settle() == 0 and not cloud.machines
+    assert "could not end itself" in renting.records.read("gpu1").rented.ended
 
 
 def test_a_kept_machine_that_is_gone_is_told(renting, cloud):

@@ -30,7 +30,8 @@ def test_a_machine_cannot_say_where_its_logs_are_kept_here(tmp_path):
 
 
 def test_a_machine_cannot_fill_the_disk_with_logs(tmp_path):
-    assert len(fetched(tmp_path, map(str, range(1_000)))) == MOST_LOGS
+    for begin in (0, 500):
+        assert len(fetched(tmp_path, map(str, range(begin, begin + 1_000)))) == MOST_LOGS
 
 
 def test_a_machine_cannot_steer_the_terminal_that_shows_it(tmp_path, capsys):

@@ -122,6 +122,17 @@ def test_a_link_that_ends_is_told_and_started_again(world, monkeypatch):
     assert here.state().state == "connected"
 
 
+def test_a_machine_that_has_stopped_itself_is_off_and_says_why(world, caplog):
+    here = world()
+    here.write()
+    here.records.write(here.records.read("gpu1").model_copy(update={"on": False}))  # as its link does, which then ends
+    here.records.write_state("gpu1", State(state="off", step="it has stopped itself: it had no jobs"))
+    Process.made[0].code = 0
+    here.look()
+    assert here.state().state == "off" and here.state().step.endswith("it had no jobs")
+    assert not here.links() and not here.state().error and "is started again" not in caplog.text
+
+
 def test_pauses_grow_while_a_link_ends_at_once(world, monkeypatch):
     monkeypatch.setattr(remotes, "PAUSES", (0, 0, 60))
     here = world()

@@ -120,9 +120,9 @@ class Detached:
     def _admit(self, key: str, instance: str) -> Worker:
         """The worker whose token has this hash. Raises ConnectionRefusedError."""
         row = self._store.one("SELECT * FROM workers WHERE token_sha256 = ?", key)
-        if row is None:
+        worker = self._pool.workers.get(key)  # also one that was detached, and finishes its jobs
+        if worker is None and row is None:
             raise socketio.exceptions.ConnectionRefusedError("no worker has this token")
-        worker = self._pool.workers.get(key)
         if worker is None:
             for other in list(self._pool.workers.values()):
                 if (other.plugin, other.device) == (row["plugin"], row["device"]):

@@ -125,6 +125,8 @@ class Remotes:
             return state
         if not link and (state.state == "failed" or (name == RAY and self._installing)):
             return state
+        if off and state.state == "off":  # its step says why
+            return state
         if off:
             return state.model_copy(update={"state": "off", "step": "", "workers": []})
         error = None if link else self._errors.get(name)
@@ -145,7 +147,7 @@ class Remotes:
             code = link.process.exit_code()
             if code is not None:
                 del self._links[name]
-                self._ended(name, link, code)
+                self._ended(name, link, code, wanted)
             elif link.kill_at and time.monotonic() > link.kill_at:
                 link.process.kill()
             elif not link.kill_at and link.about != wanted.get(name):
@@ -162,14 +164,13 @@ class Remotes:
         if self._is_new(self._ledger.path):
             self._rents = bool(self._ledger.open())
         found = {path.parent.name: path for path in self._records.folder.glob("*/record.json")}
-        for name in self._known.keys() - found.keys():
-            del self._known[name]
-            self._left.add(name)
+        known = {name: record for name, record in self._known.items() if name in found}
+        self._left |= self._known.keys() - known.keys()
         for name, path in found.items():
             if self._is_new(path):
-                before = self._known.get(name)
+                before = known.get(name)
                 try:
-                    self._known[name] = record = self._records.read(name)
+                    known[name] = record = self._records.read(name)
                 except (CoreError, OSError, ValueError):
                     log.exception("the record of the machine %s cannot be read", name)
                     continue
@@ -177,6 +178,7 @@ class Remotes:
                     self._left.discard(name)
                 elif before is None or before.on:
                     self._left.add(name)
+        self._known = known  # in one piece, as others iterate over it
         for name in [*self._known, RAY]:
             if self._is_new(self._state_of(name)):
                 try:
@@ -219,8 +221,8 @@ class Remotes:
         started = (python, settings, data / "logs" / f"remote-{name}.log", module)
         self._links[name] = Link(about, self._run_blocking(LocalProcess, *started))
 
-    def _ended(self, name: str, link: Link, code: int) -> None:
-        if link.kill_at:
+    def _ended(self, name: str, link: Link, code: int, wanted: Row) -> None:
+        if link.kill_at or name not in wanted:
             self._failures.pop(name, None)
             self._errors.pop(name, None)
             return

@@ -220,7 +220,8 @@ class Supervisor:
         self._ending, self._wanted, self._backend = ending, devices, backend
         left = ending.get("seconds_left")
         self._end_at = None if left is None else time.time() + left
-        self._busy_at = time.monotonic()
+        if wake:  # not whenever a connection is made again, which may be all that ever happens
+            self._busy_at = time.monotonic()
         self._devices, self._looking = {}, None
         self._make_sockets()
         self._save()
@@ -305,16 +306,17 @@ class Supervisor:
         with contextlib.suppress(OSError):
             (self._run / ENDED).write_text(json.dumps({"why": why, "at": time.time()}), "utf-8")
         if self._link:
-            self._link.send({"event": "stopping", "why": why})
-            with contextlib.suppress(OSError):
-                await self._link.writer.drain()
+            self._link.send({"event": "stopping", "why": why})  # not waited for: it may hang
         self._end_all()
         command = self._ending.get("command")
         for _ in range(COMMAND_TIMES if command and why != "stop" else 0):
-            ended = await asyncio.to_thread(subprocess.run, command, stdin=subprocess.DEVNULL, cwd=bootstrap.ROOT)
-            print(f"{command} ended with code {ended.returncode}", flush=True)
-            if ended.returncode == 0:
-                break
+            try:
+                ended = await asyncio.to_thread(subprocess.run, command, stdin=subprocess.DEVNULL, cwd=bootstrap.ROOT)
+                print(f"{command} ended with code {ended.returncode}", flush=True)
+                if ended.returncode == 0:
+                    break
+            except OSError as error:  # somebody has deleted it
+                print(f"{command}: {error}", flush=True)
             await asyncio.sleep(COMMAND_SECONDS)
         shutil.rmtree(self._sockets, ignore_errors=True)
         self._over.set()

@@ -137,10 +137,11 @@ class Link:
         while True:
             try:
                 await self._session()
-            except Stopped as why:
-                log.info("the machine has stopped itself: %s", why)
+            except Stopped as said:
+                why = str(said) if str(said) in WHY else "stop"
+                log.info("the machine has stopped itself: %s", WHY[why])
                 self._records.write(self._record().model_copy(update={"on": False}))
-                self._tell(state="off", step=f"it has stopped itself: {WHY.get(str(why), why)}", error=None)
+                self._tell(state="off", step=f"it has stopped itself: {WHY[why]}", error=None, stopped=why)
                 return
             except (asyncssh.Error, OSError, CoreError) as error:
                 if self._state.state == "connected":
@@ -189,7 +190,7 @@ class Link:
     async def _session(self) -> None:
         """One connection, for as long as it lasts."""
         record = self._record()
-        self._tell(state="connecting", step=f"connecting to {record.host}")
+        self._tell(state="connecting", step=f"connecting to {record.host}", stopped="")
         async with await connect(record, login_of(record, self._folder)) as connection:
             if self._ready is None:
                 self._tell(state="preparing")
@@ -258,7 +259,8 @@ class Link:
                 workers=[each.model_dump(include={"plugin", "device", "pid"}) for each in running],
                 step=self._state.step if self._update else " ".join(self._troubles.values()),
             )  # fmt: skip
-            await self._fetch_logs(host, status.logs)
+            with contextlib.suppress(OSError):  # the disk here is full
+                await self._fetch_logs(host, status.logs)
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(host.news.wait(), TICK_SECONDS)
             host.news.clear()
@@ -354,11 +356,12 @@ class Link:
 
     async def _end_old(self, host: "Host", listed: set[Worker], at_work: bool) -> None:
         """There is new code: workers that are at work end their jobs, and then all is started anew."""
-        for worker in listed - self._finishing:
-            self._finishing.add(worker)
+        asked = listed - self._finishing
+        for worker in asked:
             with contextlib.suppress(NotFound):
                 await self._server.ask("POST", "/workers/detach", self._about(worker) | {"jobs": "finish"})
-        if not at_work:
+        self._finishing |= asked
+        if not (at_work or asked):  # those that were asked just now may have got a job meanwhile
             log.info("the code there has changed: starting anew")
             await self._stop(host)
             raise Timeout(f"{self._name} starts anew, as its code has changed.")
@@ -418,16 +421,18 @@ class Link:
     async def _fetch_logs(self, host: "Host", sizes: dict[str, int]) -> None:
         """Keep a copy of the logs there, so that they can be read when the machine is gone. It is not trusted to name
         files here."""
+        folder = self.data / "logs" / self._name
+        kept = {path.stem for path in folder.glob("*.log")}
         for name, size in itertools.islice(sizes.items(), MOST_LOGS):
-            if not LOG_NAME.fullmatch(name):
+            if not LOG_NAME.fullmatch(name) or len(kept | {name}) > MOST_LOGS:
                 continue
-            at = self._log_at.get(name)
-            path = self.data / "logs" / self._name / f"{name}.log"
+            kept.add(name)
+            at, path = self._log_at.get(name), folder / f"{name}.log"
             if at is None:  # of a machine that we come back to, only what follows
                 at = 0 if not path.exists() else size
             if size != at:
                 said = self._checked(Lines, await host.ask("logs", name=name, at=at if at < size else 0))
-                path.parent.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(parents=True, exist_ok=True)
                 if path.exists() and path.stat().st_size > LOG_BYTES:
                     path.write_text("")
                 with path.open("a", encoding="utf-8") as file:

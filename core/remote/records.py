@@ -79,6 +79,9 @@ class State(BaseModel):
     step: str = Field("", description="What is being done just now, for people.")
     error: dict[str, Any] | None = Field(None, description="Why it is lost or failed, as errors are sent to clients.")
     since: float = Field(0, description="Of this state: seconds since 1970.")
+    stopped: Literal["", "idle", "spent", "stop"] = Field(
+        "", description="Why it has stopped itself, until it is used again."
+    )
     seen: float = Field(0, description="When the machine was last heard of: seconds since 1970.")
     round_trip_seconds: float | None = None
     devices: dict[str, dict[str, Any]] = Field(

@@ -330,6 +330,8 @@ def _settle_kept(
         why += f" ({machine.text})." if machine else "."
     elif spending.seconds_left(about) <= 0:
         why = f"was ended, as its ${about.spend_limit:.2f} are spent."
+    elif not record.on and Records(data).state(record.name).stopped in ("idle", "spent"):
+        why = "was ended, as it had no jobs and could not end itself."
     elif machine.price and machine.price > about.price_per_hour:
         say(f"{record.name} costs ${machine.price:.2f} an hour now, instead of ${about.price_per_hour:.2f}.")
         about = about.model_copy(update={"price_per_hour": machine.price})

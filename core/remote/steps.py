@@ -195,7 +195,7 @@ async def bring_up(connection: asyncssh.SSHClientConnection, record: Remote, sou
     or installs as it goes on. Raises CoreErrors that say what is wrong with the machine and what to do, asyncssh.Error
     when the connection ends, OSError of files here; cancelling it leaves what the next call goes on with."""
     async with _alone(sources.folder / "steps.lock", tell):
-        items = items_of(sources)
+        items = await asyncio.to_thread(items_of, sources)
         here = asyncio.get_running_loop()
 
         def hashing(text: str, *_: int) -> None:
