@@ -57,6 +57,8 @@ class Bridge:
         self._tasks = self._tasks or [asyncio.ensure_future(self._watch())]
         said = {"node": socket.gethostname(), "pid": self._process and self._process.pid, **self.slot}
         said |= {"running": len(self._tasks) > 1, "has_code": self._code.is_dir()}
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(self._code)  # it is in use
         return said | (await asyncio.to_thread(self._memory) if said["running"] else {})
 
     def _memory(self) -> dict[str, Any]:
