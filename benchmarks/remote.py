@@ -41,30 +41,49 @@ class Far(Plugin):
 
 
 SLEEP_SECONDS = 0.25
+JOBS = {"noop": ("no-op", 500), "megabyte": ("result of 1 MB", 30), "length": ("input of 1 MB", 30)}
+WARM = 10  # jobs that are not counted
 
 
 def measure(scale):
-    with serve({"far": WORK}) as server:
-        with Light(server) as client:
-            here = yield from jobs(server, client, "here", scale)
+    with serve({"far": WORK}) as server, serve({"far": WORK}) as beside:
         with there(), sshd.machine() as machine:
             said = deployed.deploy(server, machine, "far", words=["--when", "only"])
             if said.returncode:
                 raise RuntimeError(said.stderr)
             with Light(server) as client:
                 deployed.connected(server, client, "far")
-                yield "SSH: more for a no-op", (yield from jobs(server, client, "SSH", scale)) - here, "ms"
+            yield from compared("SSH", server, beside, scale)
     speeds = {}
     for nodes in (1, 3):
         where = f"Ray, {nodes} node{'s' * (nodes > 1)}"
-        with there(), ray(nodes) as (server, client):
-            client.call("flow", {"jobs": [{"job": "sleeping", "params": {"seconds": SLEEP_SECONDS}}] * nodes * 8})
-            client.until("done", nodes * 8)
+        with there(), ray(nodes) as server:
+            speeds[nodes] = throughput(server, nodes, scale)
+            yield f"{where}: jobs that sleep {SLEEP_SECONDS} s", speeds[nodes], "jobs/s"
             if nodes == 1:
-                yield f"{where}: more for a no-op", (yield from jobs(server, client, where, scale)) - here, "ms"
-            speeds[nodes] = throughput(client, nodes, scale)
-        yield f"{where}: jobs that sleep {SLEEP_SECONDS} s", speeds[nodes], "jobs/s"
+                with serve({"far": WORK}) as beside:
+                    yield from compared(where, server, beside, scale)
     yield "Ray: jobs that sleep, 3 nodes / 1", speeds[3] / speeds[1], ""
+
+
+def compared(where, server, beside, scale):
+    """Jobs of a server whose worker is elsewhere, and of one whose worker is here, in turns, one after the other: from
+    sending submit to the arrival of the event that says done."""
+    with Light(server) as far, Light(beside) as near:
+        for job, (metric, count) in JOBS.items():
+            times = {server: [], beside: []}
+            for turn in range(WARM + max(5, int(count * scale))):
+                for each, client in ((server, far), (beside, near)):
+                    inputs = {"text": upload(each)} if job == "length" else {}
+                    started = time.perf_counter()
+                    client.call("submit", {"job": job, "inputs": inputs})
+                    client.until("done")
+                    if turn >= WARM:
+                        times[each].append((time.perf_counter() - started) * 1000)
+            there, here = (percentile(times[each], 50) for each in (server, beside))
+            yield f"{where}: {metric}, p50", there, "ms"
+            yield f"{where}: {metric} here, p50", here, "ms"
+            yield f"{where}: {metric}, more than here", there - here, "ms"
 
 
 @contextlib.contextmanager
@@ -78,50 +97,24 @@ def there():
 
 @contextlib.contextmanager
 def ray(nodes):
-    """A server whose jobs run on a cluster of this machine, with a worker on each node."""
+    """A server whose jobs run on a cluster of this machine."""
     with tempfile.TemporaryDirectory() as cache, Cluster(nodes) as cluster:
         settings = {"address": cluster.address, "num_gpus": 0, "max_workers": nodes, "cache": cache}
-        with serve({"far": WORK}, pool="ray", ray=settings) as server, Light(server) as client:
-            yield server, client
+        with serve({"far": WORK}, pool="ray", ray=settings) as server:
+            yield server
 
 
-def throughput(client, nodes, scale):
-    """Of jobs that all wait already."""
+def throughput(server, nodes, scale):
+    """Of jobs that all wait already, by a worker on each node."""
     count = nodes * max(4, int(40 * scale))
-    client.call("queue", {"action": "pause"})
-    client.call("flow", {"jobs": [{"job": "sleeping", "params": {"seconds": SLEEP_SECONDS}}] * count})
-    started = time.perf_counter()
-    client.call("queue", {"action": "resume"})
-    client.until("done", count)
+    with Light(server) as client:
+        for _ in range(2):  # the first time workers are started
+            client.call("queue", {"action": "pause"})
+            client.call("flow", {"jobs": [{"job": "sleeping", "params": {"seconds": SLEEP_SECONDS}}] * count})
+            started = time.perf_counter()
+            client.call("queue", {"action": "resume"})
+            client.until("done", count)
     return count / (time.perf_counter() - started)
-
-
-def jobs(server, client, where, scale):
-    """One job after the other, from sending submit to the arrival of the event that says done. Returns what a no-op
-    takes, in ms."""
-    warm(client)
-    times = [seconds(client, "noop") for _ in range(max(5, int(500 * scale)))]
-    noop = percentile(times, 50) * 1000
-    yield f"{where}: no-op, p50", noop, "ms"
-    yield f"{where}: no-op, p99", percentile(times, 99) * 1000, "ms"
-    some = max(2, int(30 * scale))
-    times = [seconds(client, "megabyte") for _ in range(some)]
-    yield f"{where}: result of 1 MB, p50", percentile(times, 50) * 1000, "ms"
-    times = [seconds(client, "length", {"text": upload(server)}) for _ in range(some)]
-    yield f"{where}: input of 1 MB, p50", percentile(times, 50) * 1000, "ms"
-    return noop
-
-
-def warm(client):
-    for _ in range(20):
-        seconds(client, "noop")
-
-
-def seconds(client, job, inputs=None):
-    started = time.perf_counter()
-    client.call("submit", {"job": job, "inputs": inputs or {}})
-    client.until("done")
-    return time.perf_counter() - started
 
 
 def upload(server):
