@@ -185,7 +185,7 @@ def plan_for_rented(arguments: argparse.Namespace, config: Config) -> Callable[[
 
     def deploy(record: Remote) -> None:
         record = record.model_copy(update=more)
-        login = login_of(record, Records(config.data).of(record.name))
+        login = login_of(Records(config.data).of(record.name))
         rental.let_in(record, login, print)
         bring_up(record, login, None, config)
         managing.wait_until_connected(record.name, config)

@@ -46,9 +46,9 @@ class Login:
     ask: Callable[[str], str] | None = None
 
 
-def login_of(record: Remote, folder: Path) -> Login:
-    """As the link logs in: with the machine's own key, which is in its `folder`, or the one that the record names."""
-    return Login(record.key or folder / "key")
+def login_of(folder: Path) -> Login:
+    """As the link logs in: with the machine's own key, which is in its folder here."""
+    return Login(folder / "key")
 
 
 async def connect(record: Remote, login: Login, expected: str | None = None) -> asyncssh.SSHClientConnection:

@@ -90,9 +90,9 @@ async def connected(
     record: Remote, login: Login, expected: str | None, records: Records
 ) -> AsyncIterator[asyncssh.SSHClientConnection]:
     """A connection, with our own key if it is there already, else as `login` says. When it is lost, Timeout."""
-    own = login_of(record, records.of(record.name))
+    own = login_of(records.of(record.name))
     connection = None
-    if record.host_key and own.key and own.key.is_file():
+    if record.host_key and own.key.is_file():
         with contextlib.suppress(Unauthorized):
             connection = await connect(record, own)
     connection = connection or await connect(record, login, expected)

@@ -181,7 +181,9 @@ class Link:
     def _tell(self, **columns: Any) -> None:
         """A machine that is not connected has neither devices nor workers that anybody could use."""
         gone = {} if columns.get("state", "connected") == "connected" else {"devices": {}, "workers": []}
-        self._state = changed(self._state, **gone | columns)
+        before, self._state = self._state, changed(self._state, **gone | columns)
+        if self._state == before:  # a step is told again and again while it goes on
+            return
         try:
             self._records.write_state(self._name, self._state)
         except OSError as error:  # the disk is full: what is told is old, and all else goes on
@@ -191,7 +193,7 @@ class Link:
         """One connection, for as long as it lasts."""
         record = self._record()
         self._tell(state="connecting", step=f"connecting to {record.host}", stopped="")
-        async with await connect(record, login_of(record, self._folder)) as connection:
+        async with await connect(record, login_of(self._folder)) as connection:
             if self._ready is None:
                 self._tell(state="preparing")
                 await self._bring_up(connection, record)
@@ -514,8 +516,8 @@ class Host:
                     continue
                 if answer and not answer.done():
                     answer.set_result(message)
-                elif message.get("event"):
-                    self.stopping = str(message.get("why")) if message["event"] == "stopping" else None
+                elif event := message.get("event"):
+                    self.stopping = str(message.get("why")) if event == "stopping" else self.stopping
                     self.news.set()
         except (asyncssh.Error, OSError) as error:
             self._said = str(error)

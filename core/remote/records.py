@@ -60,7 +60,6 @@ class Remote(BaseModel):
     port: int = 22
     user: str
     host_key: str | None = Field(None, description='Of its sshd, pinned at the first contact: "ssh-ed25519 AAAA...".')
-    key: Path | None = Field(None, description="Private key to log in with; None: its own one, in its folder.")
     folder: str = Field("", description="Where everything is kept there; made absolute at the first contact.")
     plugins: list[str] = []
     models: list[str] = Field([], description='Of the user\'s models, by kind/name with *: ["checkpoint/dream*"].')

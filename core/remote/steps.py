@@ -8,6 +8,7 @@ import fnmatch
 import hashlib
 import os
 import re
+import shlex
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -309,7 +310,7 @@ async def _install(
     tell(Step("install", f"installing {name or 'the server'}"))
     words = [python, "-m", "core.ops.environments", "install", target, "--torch-backend", record.torch_backend]
     said: deque[str] = deque(maxlen=30)
-    command = sync.quoted(["sh", "-c", 'cd "$0" && exec "$@"', code, *words])
+    command = shlex.join(["sh", "-c", 'cd "$0" && exec "$@"', code, *words])
     async with connection.create_process(command, stdin=asyncssh.DEVNULL, errors="replace") as process:
 
         async def hear() -> None:

@@ -106,15 +106,12 @@ class Hashes:
         new.replace(self._file)
 
 
-quoted = shlex.join
-
-
 @contextlib.asynccontextmanager
 async def receiver(connection: asyncssh.SSHClientConnection, python: str, folder: str) -> AsyncIterator["Receiver"]:
     """The script at the other end, for as long as the block runs."""
     script = SCRIPT.read_bytes()
     words = [python, "-c", START, str(len(script)), folder]
-    async with connection.create_process(quoted(words), encoding=None) as process:
+    async with connection.create_process(shlex.join(words), encoding=None) as process:
         with contextlib.suppress(BrokenPipeError):  # there is no such Python; `answer` says so
             process.stdin.write(script)
         yield Receiver(process, folder)
