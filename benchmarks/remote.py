@@ -80,10 +80,10 @@ def compared(where, server, beside, scale):
                     client.until("done")
                     if turn >= WARM:
                         times[each].append((time.perf_counter() - started) * 1000)
-            there, here = (percentile(times[each], 50) for each in (server, beside))
-            yield f"{where}: {metric}, p50", there, "ms"
+            away, here = (percentile(times[each], 50) for each in (server, beside))
+            yield f"{where}: {metric}, p50", away, "ms"
             yield f"{where}: {metric} here, p50", here, "ms"
-            yield f"{where}: {metric}, more than here", there - here, "ms"
+            yield f"{where}: {metric}, more than here", away - here, "ms"
 
 
 @contextlib.contextmanager
