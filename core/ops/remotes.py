@@ -163,7 +163,7 @@ class Remotes:
             self._left = {devices.machine_of(row["device"]) for row in rows} - ({RAY} & {self._config.pool})
         if self._is_new(self._ledger.path):
             self._rents = bool(self._ledger.open())
-        found = {path.parent.name: path for path in self._records.folder.glob("*/record.json")}
+        found = {name: self._records.of(name) / "record.json" for name in self._records.names()}
         known = {name: record for name, record in self._known.items() if name in found}
         self._left |= self._known.keys() - known.keys()
         for name, path in found.items():
@@ -171,8 +171,8 @@ class Remotes:
                 before = known.get(name)
                 try:
                     known[name] = record = self._records.read(name)
-                except (CoreError, OSError, ValueError):
-                    log.exception("the record of the machine %s cannot be read", name)
+                except CoreError as error:
+                    log.warning("the machine %s stays as it was: %s", name, error)
                     continue
                 if record.on:
                     self._left.discard(name)
@@ -180,11 +180,8 @@ class Remotes:
                     self._left.add(name)
         self._known = known  # in one piece, as others iterate over it
         for name in [*self._known, RAY]:
-            if self._is_new(self._state_of(name)):
-                try:
-                    self._states[name] = self._records.state(name)
-                except (OSError, ValueError):
-                    log.exception("the state of the machine %s cannot be read", name)
+            if self._is_new(self._state_of(name)) and (told := self._records.told(name)):
+                self._states[name] = told
 
     def _is_new(self, path: Path) -> bool:
         try:

@@ -10,10 +10,10 @@ import shlex
 import socket
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncssh
 
@@ -33,6 +33,8 @@ HOST_KEYS += "rsa-sha2-512", "rsa-sha2-256"
 CIPHERS = "aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"  # the fastest first
 CIPHERS += "aes256-ctr", "aes128-ctr"
 SHOWN = 300  # characters of what another machine says
+MOST_SAID = 16_000_000  # characters that are kept of it
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,12 @@ async def connect(record: Remote, login: Login, expected: str | None = None) -> 
         raise _unreachable(record, error.reason) from error
     except OSError as error:
         raise _unreachable(record, os.strerror(error.errno) if error.errno else str(error)) from error
+    except ValueError as error:  # of what a record may say
+        raise _unreachable(record, f"that cannot be its host and user ({error})") from error
 
 
 async def _open(record: Remote, client: "_Client", keys: list | None, login: Login) -> asyncssh.SSHClientConnection:
-    pinned = [asyncssh.import_public_key(record.host_key)] if record.host_key else []
+    pinned = [_public(record.host_key)] if record.host_key else []
     kind = pinned[0].get_algorithm().removeprefix("ssh-") if pinned else ""
     kinds = sorted(HOST_KEYS, key=lambda name: kind not in name)  # of several keys, the one that we know
     return await asyncssh.connect(
@@ -215,6 +219,8 @@ async def shown_key(record: Remote) -> str:
         )
     except (asyncssh.Error, OSError, asyncio.TimeoutError) as error:
         raise _unreachable(record, getattr(error, "strerror", None) or str(error) or "no answer") from error
+    except ValueError as error:  # of what a record may say
+        raise _unreachable(record, f"that cannot be its host and user ({error})") from error
     if key is None:
         raise _unreachable(record, "it shows no host key")
     return " ".join(key.export_public_key().decode().split()[:2])
@@ -226,8 +232,15 @@ def host_key(connection: asyncssh.SSHClientConnection) -> str:
 
 
 def fingerprint(key: str) -> str:
-    """SHA256:... of a public key as in a record."""
-    return asyncssh.import_public_key(key).get_fingerprint()
+    """SHA256:... of a public key as in a record. Raises Conflict."""
+    return _public(key).get_fingerprint()
+
+
+def _public(key: str) -> asyncssh.SSHKey:
+    try:
+        return asyncssh.import_public_key(key)
+    except ValueError as error:
+        raise Conflict(f"{key[:100]!r} in the machine's record is no host key: {error}.") from error
 
 
 async def run_json(
@@ -243,23 +256,68 @@ async def run_json(
     raise Conflict(f"`{command[:SHOWN]}` ended there with code {done.exit_status}, saying: {said}")
 
 
+@dataclass(frozen=True)
+class Done:
+    """A command that has ended. What it said beyond MOST_SAID is left out."""
+
+    exit_status: int | None
+    stdout: str
+    stderr: str
+
+
 async def run(
     connection: asyncssh.SSHClientConnection, words: list[str], stdin: str = "", seconds: float = ANSWER_SECONDS
-) -> asyncssh.SSHCompletedProcess:
+) -> Done:
     """A command there when it has ended, however. Raises Timeout, or Forbidden where there are no commands."""
     command = shlex.join(words)
+
+    async def ended(process: asyncssh.SSHClientProcess) -> Done:
+        out, err, _ = await asyncio.gather(text_of(process.stdout), text_of(process.stderr), process.wait_closed())
+        return Done(process.exit_status, out, err)
+
     try:
-        async with connection.create_process(command, errors="replace") as process:
+        async with started(connection, command, errors="replace") as process:
             with contextlib.suppress(BrokenPipeError):  # it may end without reading
                 process.stdin.write(stdin)
                 process.stdin.write_eof()
-            return await process.wait(timeout=seconds)
-    except (asyncssh.ProcessError, asyncio.TimeoutError, TimeoutError) as error:
-        raise Timeout(f"no answer to `{command[:SHOWN]}` within {seconds:g} s.") from error
+            return await within(seconds, ended(process), f"no answer to `{command[:SHOWN]}`")
     except asyncssh.ChannelOpenError as error:
         raise Forbidden(f"the machine runs no commands over SSH: {error.reason}.") from error
     except (asyncssh.Error, OSError) as error:
         raise Timeout(f"the connection was lost during `{command[:SHOWN]}`: {error}.") from error
+
+
+async def text_of(stream: asyncssh.SSHReader) -> str:
+    """All that is read from it, and kept as far as MOST_SAID."""
+    kept = ""
+    while data := await stream.read(1 << 16):
+        kept += data[: MOST_SAID - len(kept)]
+    return kept
+
+
+@contextlib.asynccontextmanager
+async def started(
+    connection: asyncssh.SSHClientConnection, command: str, **options: Any
+) -> AsyncIterator[asyncssh.SSHClientProcess]:
+    """A command there, while the block runs. It is not waited for that the other end agrees to its end: it may be
+    anybody. Raises Timeout."""
+    process = await within(ANSWER_SECONDS, connection.create_process(command, **options), "no channel was opened there")
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+async def within(seconds: float, work: Awaitable[T], failed: str) -> T:
+    """Its result. Raises Timeout, also where `work` cannot be cancelled before the connection ends."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if task.done():
+            return task.result()
+    finally:
+        task.cancel()
+    raise Timeout(f"{failed} within {seconds:g} s.")
 
 
 def own_key(folder: Path, name: str) -> str:
@@ -281,7 +339,11 @@ AUTHORIZED = ".ssh/authorized_keys"  # in the home there
 
 
 async def authorize(connection: asyncssh.SSHClientConnection, line: str) -> None:
-    """Let whoever has this key log in there, for anything but a terminal. Once is enough."""
+    """Let whoever has this key log in there, for anything but a terminal. Once is enough. Raises Timeout."""
+    await within(ANSWER_SECONDS, _authorize(connection, line), "no answer to what SFTP asked")
+
+
+async def _authorize(connection: asyncssh.SSHClientConnection, line: str) -> None:
     async with connection.start_sftp_client() as sftp:
         if not await sftp.exists(".ssh"):
             await sftp.mkdir(".ssh", asyncssh.SFTPAttrs(permissions=0o700))
@@ -293,7 +355,11 @@ async def authorize(connection: asyncssh.SSHClientConnection, line: str) -> None
 
 
 async def revoke(connection: asyncssh.SSHClientConnection, line: str) -> bool:
-    """Take the key back; returns whether it was there."""
+    """Take the key back; returns whether it was there. Raises Timeout."""
+    return await within(ANSWER_SECONDS, _revoke(connection, line), "no answer to what SFTP asked")
+
+
+async def _revoke(connection: asyncssh.SSHClientConnection, line: str) -> bool:
     async with connection.start_sftp_client() as sftp:
         lines = await _authorized(sftp)
         kept = [each for each in lines if not _same(line, each)]
@@ -313,7 +379,10 @@ async def _authorized(sftp: asyncssh.SFTPClient) -> list[str]:
     if not await sftp.exists(AUTHORIZED):
         return []
     async with sftp.open(AUTHORIZED, "r", encoding="utf-8", errors="surrogateescape") as file:
-        return (await file.read()).split("\n")
+        text = await file.read(MOST_SAID)
+    if len(text) == MOST_SAID:
+        raise Conflict(f"~/{AUTHORIZED} there is too large to be one.")
+    return text.split("\n")
 
 
 def _same(line: str, other: str) -> bool:

@@ -124,11 +124,12 @@ def resolved(address: Address) -> Address:
 
 def name_for(address: Address, records: Records) -> str:
     """That of the machine which has this address already, else a new one, after its host."""
-    known = {name: records.read(name) for name in records.names()}
-    where = resolved(address)
-    for name, each in known.items():
-        if (each.host, each.port, each.user) == (where.host, where.port, where.user):
-            return name
+    known, where = records.names(), resolved(address)
+    for name in known:
+        with contextlib.suppress(CoreError):  # whose record makes no sense
+            each = records.read(name)
+            if (each.host, each.port, each.user) == (where.host, where.port, where.user):
+                return name
     label = re.sub(r"[^a-z0-9]+", "-", address.host.split(".")[0].lower()).strip("-")[:25]
     stem = label if re.match(r"[a-z]", label) else "gpu"
     names = [stem] * (stem == label) + [f"{stem}{number}" for number in range(1, len(known) + 2)]

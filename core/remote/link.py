@@ -41,7 +41,7 @@ from core.ops import bootstrap
 from core.ops.config import Config
 from core.ops.devices import LOCAL
 from core.remote import spending, steps
-from core.remote.connection import SHOWN, connect, login_of
+from core.remote.connection import SHOWN, connect, login_of, within
 from core.remote.records import Records, Remote, changed, device_of
 
 TICK_SECONDS = 2
@@ -59,13 +59,15 @@ log = logging.getLogger("link")
 WHY = {"idle": "it had no jobs", "spent": "its money is spent", "stop": "it was told to"}
 Worker = tuple[str, str]  # plugin and device, without the machine's name
 DeviceName = Annotated[str, Field(pattern=rf"^{LOCAL}$")]
+Bytes = Annotated[int, Field(ge=0, le=1 << 60)]
+Code = Annotated[int, Field(ge=-(1 << 31), le=1 << 32)]  # of a process that has ended
 Said = TypeVar("Said", bound=BaseModel)
 
 
 class Device(BaseModel):
     title: str = Field(max_length=200)
-    free_bytes: int | None
-    total_bytes: int | None
+    free_bytes: Bytes | None
+    total_bytes: Bytes | None
 
 
 class Worked(BaseModel):
@@ -73,9 +75,9 @@ class Worked(BaseModel):
 
     plugin: str
     device: str
-    pid: int
+    pid: Bytes
     seconds: float
-    exit_code: int | None
+    exit_code: Code | None
     last: str | None = Field(max_length=1000)
 
     @property
@@ -143,10 +145,13 @@ class Link:
                 self._records.write(self._record().model_copy(update={"on": False}))
                 self._tell(state="off", step=f"it has stopped itself: {WHY[why]}", error=None, stopped=why)
                 return
-            except (asyncssh.Error, OSError, CoreError) as error:
+            except Exception as error:
                 if self._state.state == "connected":
                     pause = FIRST_PAUSE_SECONDS
                 known = error if isinstance(error, CoreError) else self._lost(error)
+                if not isinstance(error, (asyncssh.Error, OSError, CoreError)):  # a fault of ours, as it seems
+                    known = Internal(f"what keeps the connection has failed: {type(error).__name__}: {error}"[:SHOWN])
+                    log.exception("this should not happen")
                 log.warning("%s", known)
                 passing = isinstance(known, Timeout)
                 self._tell(state="lost" if passing else "failed", step="", error=known.wire())
@@ -310,11 +315,13 @@ class Link:
         when it is cut off, and does not replace it."""
         path = f"{sockets}/{uuid.uuid4().hex[:8]}"
         try:
-            await connection.forward_remote_path(path, self.door)
+            forwarding = connection.forward_remote_path(path, self.door)
+            await within(ANSWER_SECONDS, forwarding, "no answer to the wish to forward a socket")
             await host.ask("door", path=path)
         except asyncssh.ChannelListenError:
             try:
-                listener = await connection.forward_remote_port_to_path("127.0.0.1", 0, self.door)
+                forwarding = connection.forward_remote_port_to_path("127.0.0.1", 0, self.door)
+                listener = await within(ANSWER_SECONDS, forwarding, "no answer to the wish to forward a port")
             except asyncssh.ChannelListenError as error:
                 hint = "Set AllowStreamLocalForwarding or AllowTcpForwarding to yes in sshd_config there."
                 text = f"sshd of {self._name} forwards neither sockets nor ports, so workers there cannot reach us."
@@ -497,7 +504,8 @@ class Host:
         self.stopping: str | None = None
 
     async def __aenter__(self) -> "Host":
-        self._process = await self._connection.create_process(self._command, stderr=asyncssh.STDOUT, errors="replace")
+        starting = self._connection.create_process(self._command, stderr=asyncssh.STDOUT, errors="replace")
+        self._process = await within(ANSWER_SECONDS, starting, "no channel was opened there")
         self._reader = asyncio.create_task(self._read())
         return self
 
@@ -547,7 +555,8 @@ class Host:
         if said.get("ok") is True:
             return said
         try:
-            error = from_wire(said["error"])
+            told = {key: str(said["error"][key])[:SHOWN] for key in ("code", "message")}
+            error = from_wire(told | {"hint": str(said["error"].get("hint") or "")[:SHOWN]})
         except (KeyError, TypeError, AttributeError):
             error = Conflict(f"the host there answers {do} with something strange: {str(said)[:SHOWN]}")
         raise error

@@ -17,7 +17,7 @@ from core.ops.bootstrap import size
 from core.ops.config import Config
 from core.ops.discovery import printable
 from core.remote import rental, spending, words
-from core.remote.connection import fingerprint, own_key, revoke, run, shown_key
+from core.remote.connection import fingerprint, own_key, revoke, run, shown_key, started
 from core.remote.deploying import connected, login_for, server_runs
 from core.remote.records import Records, Remote, State
 from core.remote.showing import ago, state_of
@@ -46,18 +46,25 @@ def add_list(actions: Actions) -> None:
 
 def list_(arguments: argparse.Namespace, config: Config) -> int:
     records, runs = Records(config.data), server_runs(config)
-    found = [(records.read(name), records.state(name)) for name in records.names()]
+    found, broken = [], []
+    for name in records.names():
+        try:
+            found.append((records.read(name), records.state(name)))
+        except CoreError as error:
+            broken.append(error)
+    for error in broken:
+        print(printable(f"stable-core: {error} {error.extra.get('hint')}"), file=sys.stderr)
     if arguments.json:
         print(json.dumps([_json(record, state, runs) for record, state in found], indent=1))
-        return 0
+        return int(bool(broken))
     for record, state in found:
         price = f"  ${record.rented.price_per_hour:.2f}/h" if record.rented else ""
         plugins = ",".join(record.plugins)
         where = f"{record.user}@{record.host}:{record.port}"
         print(f"{record.name:<12} {state_of(record, state, runs):<12} {where:<30} {plugins}{price}")
-    if not found:
+    if not found and not broken:
         print("No machines. Next: python3 server.py deploy ssh://user@host:port")
-    return 0
+    return int(bool(broken))
 
 
 def _json(record: Remote, state: State, runs: bool) -> dict[str, Any]:
@@ -135,7 +142,7 @@ async def _logs_there(record: Remote, records: Records, arguments: argparse.Name
     script = f'cd "$0/logs" 2>/dev/null && ls | grep -q . && exec tail -n {int(arguments.lines)} {follow} -- *'
     async with connected(record, login_for(), None, records) as connection:
         command = shlex.join(["sh", "-c", script, record.folder])
-        async with connection.create_process(command, stdin=asyncssh.DEVNULL, errors="replace") as process:
+        async with started(connection, command, stdin=asyncssh.DEVNULL, errors="replace") as process:
             async for line in process.stdout:
                 print(printable(line.rstrip().expandtabs()), flush=True)
 
@@ -235,7 +242,13 @@ def add_destroy(actions: Actions) -> None:
 
 def destroy(arguments: argparse.Namespace, config: Config) -> int:
     records = Records(config.data)
-    record = records.read(arguments.name)
+    try:
+        record = records.read(arguments.name)
+    except Conflict:  # it makes no sense; one that is rented is ended by whoever looks after the ledger
+        if not arguments.forget:
+            raise
+        confirm(f"Forget {arguments.name}, whose record cannot be read?", arguments.yes)
+        return _forget(arguments.name, records)
     what = "end it for good" if record.rented else f"remove {record.folder or 'our key'} there"
     confirm(f"Destroy {record.name} ({record.user}@{record.host}:{record.port}): {what}?", arguments.yes)
     records.write(record.model_copy(update={"on": False}))
@@ -250,8 +263,12 @@ def destroy(arguments: argparse.Namespace, config: Config) -> int:
             raise
         print(f"removed   {record.folder or 'our key'} there")
     _wait_until_let_go(record.name, config)
-    shutil.rmtree(records.of(record.name), ignore_errors=True)
-    print(f"forgot    {record.name}")
+    return _forget(record.name, records)
+
+
+def _forget(name: str, records: Records) -> int:
+    shutil.rmtree(records.of(name), ignore_errors=True)
+    print(f"forgot    {name}")
     return 0
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from core.errors import NotFound
+from core.errors import Conflict, NotFound
 from core.jobs import Priority
 from core.library.near import meant_or_known
 
@@ -56,8 +56,8 @@ class Remote(BaseModel):
     """The record of a machine that is reached over SSH."""
 
     name: RemoteName
-    host: str
-    port: int = 22
+    host: str = Field(max_length=253)
+    port: int = Field(22, ge=1, le=65535)
     user: str
     host_key: str | None = Field(None, description='Of its sshd, pinned at the first contact: "ssh-ed25519 AAAA...".')
     folder: str = Field("", description="Where everything is kept there; made absolute at the first contact.")
@@ -96,30 +96,43 @@ class Records:
         self.folder = data / "remotes"
 
     def names(self) -> list[str]:
-        return sorted(path.parent.name for path in self.folder.glob("*/record.json"))
+        found = [path.parent.name for path in self.folder.glob("*/record.json")]
+        return sorted(name for name in found if re.fullmatch(NAME, name) and name != RAY)
 
     def of(self, name: str) -> Path:
         """The folder of one machine: record.json, state.json, key, key.pub."""
         return self.folder / name
 
     def read(self, name: str) -> Remote:
-        """Raises NotFound."""
+        """Raises NotFound, and Conflict if its record makes no sense."""
+        path = self.of(name) / "record.json"
         try:
             if not re.fullmatch(NAME, name):  # a path, say
                 raise FileNotFoundError(name)
-            return Remote.model_validate_json((self.of(name) / "record.json").read_text("utf-8"))
+            record = Remote.model_validate_json(path.read_text("utf-8"))
+            if record.name != name:
+                raise ValueError(f"it is the record of {record.name}")
         except FileNotFoundError:
             text = f"there is no machine {name[:100]!r}.{meant_or_known(name, self.names())}"
             raise NotFound(text, hint="python3 server.py deploy list") from None
+        except (OSError, ValueError) as error:
+            text = f"{path} cannot be read: {' '.join(str(error)[:300].split())}."
+            hint = f"Mend it, or forget the machine: python3 server.py deploy destroy {name} --forget"
+            raise Conflict(text, hint=hint) from error
+        return record
 
     def write(self, record: Remote) -> None:
         self._replace(self.of(record.name) / "record.json", record)
 
     def state(self, name: str) -> State:
+        return self.told(name) or State()
+
+    def told(self, name: str) -> State | None:
+        """None: nothing, or what cannot be read; it is written anew soon."""
         try:
             return State.model_validate_json((self.of(name) / "state.json").read_text("utf-8"))
-        except FileNotFoundError:
-            return State()
+        except (OSError, ValueError):
+            return None
 
     def write_state(self, name: str, state: State) -> None:
         self._replace(self.of(name) / "state.json", state)

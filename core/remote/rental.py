@@ -208,7 +208,7 @@ def _give_back(
             tell(line)
 
     with _undisturbed(say):
-        with contextlib.suppress(NotFound, ValueError):  # a server that runs is not to connect to it
+        with contextlib.suppress(CoreError):  # a server that runs is not to connect to it
             records.write(records.read(entry.name).model_copy(update={"on": False}))
         say(f"end       {entry.label} at {TITLES[entry.provider]}: what is not used is not to cost anything")
         try:
@@ -350,7 +350,7 @@ def _settle_kept(
 
 
 def _record(data: Path, entry: Entry) -> Remote | None:
-    """The record of this very machine, if there is one. Raises ValueError if there is one that cannot be read: then
+    """The record of this very machine, if there is one. Raises Conflict if there is one that cannot be read: then
     nothing of what it is about is ended."""
     try:
         record = Records(data).read(entry.name)

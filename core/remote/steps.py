@@ -26,7 +26,7 @@ from core.ops.bootstrap import size
 from core.ops.config import ROOT, Config
 from core.ops.packages.registry import Registry
 from core.remote import preflight, sync
-from core.remote.connection import run_json
+from core.remote.connection import run_json, started, text_of
 from core.remote.records import Records, Remote
 from core.remote.sync import Item
 
@@ -311,7 +311,7 @@ async def _install(
     words = [python, "-m", "core.ops.environments", "install", target, "--torch-backend", record.torch_backend]
     said: deque[str] = deque(maxlen=30)
     command = shlex.join(["sh", "-c", 'cd "$0" && exec "$@"', code, *words])
-    async with connection.create_process(command, stdin=asyncssh.DEVNULL, errors="replace") as process:
+    async with started(connection, command, stdin=asyncssh.DEVNULL, errors="replace") as process:
 
         async def hear() -> None:
             async for line in process.stderr:
@@ -319,8 +319,8 @@ async def _install(
                 if line.strip():
                     tell(Step("install", line.strip()))
 
-        printed, _, _ = await asyncio.gather(process.stdout.read(), hear(), process.wait_closed())
-        if process.exit_status != 0:
+        printed, _, _ = await asyncio.gather(text_of(process.stdout), hear(), process.wait_closed())
+        if process.exit_status != 0 or not printed.strip():
             text = re.sub(r"(?s).*stable-core: ", "", "\n".join(said)) or "it said nothing"
             raise Conflict(f"installing {name} on the other machine failed: {text}")
     return Place(target, printed.strip().splitlines()[-1])

@@ -21,6 +21,7 @@ import asyncssh
 
 from core.errors import Conflict, Internal
 from core.ops.bootstrap import size
+from core.remote.connection import started
 
 SCRIPT = Path(__file__).parent / "scripts" / "receive.py"
 START = "import sys; exec(compile(sys.stdin.buffer.read(int(sys.argv.pop(1))), 'receive.py', 'exec'))"
@@ -111,7 +112,7 @@ async def receiver(connection: asyncssh.SSHClientConnection, python: str, folder
     """The script at the other end, for as long as the block runs."""
     script = SCRIPT.read_bytes()
     words = [python, "-c", START, str(len(script)), folder]
-    async with connection.create_process(shlex.join(words), encoding=None) as process:
+    async with started(connection, shlex.join(words), encoding=None) as process:
         with contextlib.suppress(BrokenPipeError):  # there is no such Python; `answer` says so
             process.stdin.write(script)
         yield Receiver(process, folder)
@@ -168,7 +169,7 @@ class Receiver:
                     if "error" in found:
                         raise self._wrong(found)
                     return found
-        said = (await self._process.stderr.read()).decode("utf-8", "replace").strip().splitlines()[-1:]
+        said = (await self._process.stderr.read(1 << 16)).decode("utf-8", "replace").strip().splitlines()[-1:]
         raise Internal(
             f"what receives files on the other machine has ended: {' '.join(said)[:300] or 'it said nothing'}.",
             hint="Run the same command again; it goes on where it stopped.",
