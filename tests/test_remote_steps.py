@@ -399,9 +399,11 @@ def test_receiving_survives_whatever_comes(tmp_path):
         assert not (tmp_path / "x").exists()
 
 
-def test_what_somebody_else_has_there_is_not_removed(machine, tmp_path):
+@pytest.mark.parametrize("folder", ["theirs/code", "their-home"])
+def test_what_somebody_else_has_there_is_neither_removed_nor_closed(machine, tmp_path, folder):
     (tmp_path / "x").write_text("x")
-    shell(machine, "mkdir -p theirs/code; echo 1 >theirs/code/thesis.tex")
-    with pytest.raises(Conflict, match="theirs/code holds thesis.tex, which was not put there by us"):
-        send(machine, "theirs", {"code/x": tmp_path / "x"})
-    assert there(machine, "theirs") == {"code/thesis.tex"}
+    shell(machine, f"mkdir -p {folder}; echo 1 >{folder}/thesis.tex; chmod 755 {folder}")
+    with pytest.raises(Conflict, match=f"{folder} holds thesis.tex, which was not put there by us"):
+        send(machine, folder.partition("/")[0], {"code/x": tmp_path / "x"})
+    assert there(machine, folder) == {"thesis.tex"}
+    assert (machine.home / folder).stat().st_mode & 0o777 == 0o755

@@ -92,6 +92,7 @@ def test_a_machine_cannot_have_more_memory_than_there_is(more):
 
 BROKEN = [b"", b"\xff", b"[]", b'{"name": "gpu1"}', b'{"name": "gpu2", "host": "h", "user": "u"}']
 BROKEN += [b'{"name": "gpu1", "host": "h", "user": "u", "port": 99999}']
+BROKEN += [b'{"name": "gpu1", "host": "h", "user": "u", "idle_minutes": 1e999}']
 
 
 @pytest.mark.parametrize("text", BROKEN)

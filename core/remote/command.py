@@ -201,4 +201,5 @@ def checked(**columns: Any) -> Remote:
         problem = error.errors()[0]
         field = str(problem["loc"][0])
         text = f"{field} cannot be {str(problem['input'])[:100]!r}: {problem['msg']}."
-        raise InvalidParams(text, field=field, hint="A name has small letters, digits and -, at most 30.") from None
+        hint = "A name has small letters, digits and -, at most 30." if field == "name" else None
+        raise InvalidParams(text, field=field, hint=hint) from None

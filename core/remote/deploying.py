@@ -61,12 +61,15 @@ async def deploy(config: Config, record: Remote, login: Login, expected: str | N
     """The record as it is then: `on`, and written. `expected` is the fingerprint of the host key, if somebody knows it.
     Whatever happens, the same again goes on with what is done. Raises CoreErrors."""
     records = Records(config.data)
-    sources = steps.sources_of(config, record, strict=True)
+    sources, new = steps.sources_of(config, record, strict=True), record.name not in records.names()
     async with connected(record, login, expected, records) as connection:
         if not record.host_key:
             record = record.model_copy(update={"host_key": host_key(connection)})
             known = "as expected" if expected else "first contact: it is trusted from now on, and no other"
             say("host key", f"{fingerprint(record.host_key)} ({known})")
+        if new and record.name in records.names() and records.read(record.name).host_key != record.host_key:
+            text = f"another machine was called {record.name} meanwhile."
+            raise Conflict(text, hint="Run the same command again, or choose a name with --name.")
         records.write(record)
         ready = await steps.bring_up(connection, record, sources, tell)
         await _leave_key(connection, record, records)
@@ -158,7 +161,7 @@ def server_runs(config: Config) -> bool:
 
 def words_of(text: str, what: str, allowed: Iterable[str] = ()) -> list[str]:
     """A list as it is typed, with commas. Raises InvalidParams."""
-    words = [word.strip() for word in text.split(",") if word.strip()]
+    words = [word.strip() for word in (text or "").split(",") if word.strip()]  # argparse makes [] of --plugins=--
     allowed = list(allowed)
     if wrong := [word for word in words if allowed and word not in allowed]:
         raise InvalidParams(

@@ -64,9 +64,11 @@ class Remote(BaseModel):
     plugins: list[str] = []
     models: list[str] = Field([], description='Of the user\'s models, by kind/name with *: ["checkpoint/dream*"].')
     devices: list[str] = Field(["auto"], description="As in the settings: cuda:0 ...")
-    torch_backend: str = Field("auto", description="As in the settings, of the PyTorch there.")
+    torch_backend: str = Field(
+        "auto", pattern=r"^[a-z0-9.]{1,20}$", description="As in the settings, of the PyTorch there."
+    )
     rule: Rule = Rule()
-    idle_minutes: float = Field(30, ge=0, description="Without a job for so long, it stops itself; 0: never.")
+    idle_minutes: float = Field(30, ge=0, le=1e6, description="Without a job for so long, it stops itself; 0: never.")
     rented: Rented | None = None
     on: bool = Field(False, description="Whether the server is to keep a connection to it.")
 

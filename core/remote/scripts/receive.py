@@ -15,16 +15,19 @@ import sys
 
 CHUNK = 1 << 20
 KEPT = {".venv", ".venv.lock", ".envs"}  # in code/, made there
+OURS = {"code", "models", "run", "logs", "cache", "lost+found"}  # the last one on a disk of its own
 JOURNAL, MARK = os.path.join("run", "hashes.jsonl"), os.path.join("run", "installed.json")
 
 
 class Receiver:
     def __init__(self, folder):
         self.folder = os.path.realpath(folder)
-        code = os.path.join(self.folder, "code")
-        others = set(os.listdir(code)) - KEPT if os.path.isdir(code) else ()
-        if others and not os.path.isfile(os.path.join(self.folder, JOURNAL)):  # what is not wanted would be removed
-            raise OSError(f"{code} holds {min(others)}, which was not put there by us: choose another folder")
+        if not os.path.isfile(os.path.join(self.folder, JOURNAL)):  # what is not wanted would be removed
+            code = os.path.join(self.folder, "code")
+            for place, ours in ((code, KEPT), (self.folder, OURS)):
+                others = set(os.listdir(place)) - ours if os.path.isdir(place) else ()
+                if others:
+                    raise OSError(f"{place} holds {min(others)}, which was not put there by us: choose another folder")
         os.makedirs(os.path.join(self.folder, "run"), mode=0o700, exist_ok=True)
         os.chmod(self.folder, 0o700)
 
