@@ -15,7 +15,7 @@ class Cable:
         self._door, self._target, self._listener = door, urlsplit(server.url), socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.deaf = self.is_cut = False
-        self.cut_after, self.passed = None, 0
+        self.cut_after, self.passed, self.connections = None, 0, 0
         self._ends, self._threads = [], []
         self._start(self._accept)
 
@@ -41,6 +41,7 @@ class Cable:
                 if self.is_cut:
                     near.close()
                     continue
+                self.connections += 1
                 near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._ends.append(near)
                 try:

@@ -188,6 +188,14 @@ def test_what_was_read_once_is_not_sent_again(wire, gpu1):
     assert sent[0] - sent[1] > 0.9 * len(noise.getvalue())
 
 
+def test_results_travel_through_connections_that_are_there(wire, gpu1):
+    wire.ended(wire.submit("work", fresh=True))
+    before = gpu1.cable.connections
+    for _ in range(3):
+        wire.ended(wire.submit("work", fresh=True))
+    assert gpu1.cable.connections == before
+
+
 def test_a_job_that_ends_while_the_cable_is_cut_is_told_when_it_is_mended(wire, gpu1, tmp_path):
     job = running(wire, 0.5, said=str(tmp_path / "said"))
     gpu1.cable.cut()

@@ -76,6 +76,7 @@ class Distant(Blobs):
     def __init__(self, folder: Path, settings: dict[str, Any]):
         super().__init__(folder)
         self._door, self._token = settings["door"], settings["token"]
+        self._idle: list[http.client.HTTPConnection] = []  # open ones, which save the way there and back
         self._patient = bool(settings.get("detached"))
         cache = settings.get("cache")
         self._cache = Cache(Path(cache), settings.get("cache_bytes") or CACHE_BYTES) if cache else None
@@ -116,17 +117,31 @@ class Distant(Blobs):
         return data
 
     def _try(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        """Asking twice does no harm: a blob is named by its content."""
+        with contextlib.suppress(IndexError, OSError, http.client.HTTPException):  # the server may have closed it
+            return self._exchange(self._idle.pop(), method, path, body)
         connection = http.client.HTTPConnection("localhost")
         connection.sock = dial(self._door)
+        return self._exchange(connection, method, path, body)
+
+    def _exchange(
+        self, connection: http.client.HTTPConnection, method: str, path: str, body: bytes | None
+    ) -> tuple[int, bytes]:  # fmt: skip
         headers = {"Authorization": f"Bearer {self._token}"}
         if body is not None:  # sent in pieces, each with its own time: all of it may take long
             headers["Content-Length"] = str(len(body))
         try:
             connection.request(method, path, body and io.BytesIO(body), headers)
             answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
+            data = answer.read()
+        except BaseException:
             connection.close()
+            raise
+        if connection.sock and answer.status == 200:  # http.client has closed it if the server is to
+            self._idle.append(connection)
+        else:
+            connection.close()
+        return answer.status, data
 
 
 class Cache:
