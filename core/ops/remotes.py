@@ -21,7 +21,7 @@ from core.jobs import Row, Store
 from core.library.placing import Rules
 from core.ops import devices, environments, processes, sandbox
 from core.ops.bootstrap import InstallError
-from core.ops.config import ROOT, Config
+from core.ops.config import Config
 from core.ops.detached import Detached
 from core.ops.memory import Memory
 from core.ops.processes import LocalProcess
@@ -30,7 +30,6 @@ from core.remote.ledger import Ledger
 from core.remote.records import RAY, Records, Remote, State, changed
 from core.workers import Pool
 
-RAY_LOCK = ROOT / "core" / "remote" / "ray-requirements.lock"
 KEEPER = "rented_machines"  # what watches over them stands among the links; no machine can have such a name
 PAUSES = (0.5, 1, 2, 5, 10, 30)  # seconds before a link that has ended is started again
 GOOD_SECONDS = 60  # one that has lived for so long has not failed at the start
@@ -211,12 +210,16 @@ class Remotes:
                 return
         data = self._config.data.absolute()
         settings = {
-            "name": name, "data": str(data), "url": self._pool.url, "token": self._token, "root": str(ROOT),
-            "door": str(sandbox.socket_of(data)), "models": str(self._config.models.absolute()),
+            "name": name, "data": str(data), "url": self._pool.url, "token": self._token,
+            "door": str(sandbox.socket_of(data)),
             "config": self._config.model_dump(mode="json", exclude={"tokens"}),
         }  # fmt: skip
         started = (python, settings, data / "logs" / f"remote-{name}.log", module)
-        self._links[name] = Link(about, self._run_blocking(LocalProcess, *started))
+        try:
+            self._links[name] = Link(about, self._run_blocking(LocalProcess, *started))
+        except OSError as error:  # too many open files, say
+            log.warning("the link to %s cannot be started: %s", name, error)
+            self._failures[name] = 1, time.monotonic() + PAUSES[-1]
 
     def _ended(self, name: str, link: Link, code: int, wanted: Row) -> None:
         if link.kill_at or name not in wanted:
@@ -238,7 +241,7 @@ class Remotes:
         def install() -> None:
             try:
                 self._note_ray(state="preparing", step="installing Ray", error=None)
-                where = (RAY_LOCK, self._config.environments)
+                where = (environments.RAY.with_suffix(".lock"), self._config.environments)
                 self._ray_python = self._run_blocking(environments.ensure_lock, *where)
             except (InstallError, OSError) as error:
                 failed = Internal(f"Ray cannot be installed: {error}", hint="It is tried again in 30 s.")

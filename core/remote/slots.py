@@ -92,7 +92,7 @@ class Slots:
         self._slots: dict[int, Slot] = {}
         self._waits: dict[str, float] = {}  # plugins with jobs and without a worker, since when
         self._failures: dict[str, tuple[int, float, CoreError]] = {}  # by plugin: in a row, when to try again, why
-        self._packed: dict[str, Any] = {}  # by hash: code in Ray's store
+        self._packed: dict[str, tuple[str, Any]] = {}  # by plugin: the hash of its code, which is in Ray's store
         self._looked_around = 0.0
         self._burying: set[asyncio.Task] = set()
 
@@ -237,8 +237,9 @@ class Slots:
         code, packed, shipped = await asyncio.to_thread(
             packing.pack, Path(settings["folder"]), settings["shipped_models"]
         )
-        if code not in self._packed:
-            self._packed[code] = ray.put(packed)
+        if self._packed.get(slot.plugin, ("",))[0] != code:
+            self._packed[slot.plugin] = code, ray.put(packed)
+        _, packed = self._packed[slot.plugin]
         needs = self._ray.needs(slot.plugin)
         cards = needs.num_gpus
         if cards is None:
@@ -261,7 +262,7 @@ class Slots:
         slot.becomes("preparing")
         print(f"{slot.device} {slot.plugin} is on {slot.about['node']}", flush=True)
         if not slot.about["has_code"]:
-            await slot.actor.unpack.remote(self._packed[code])
+            await slot.actor.unpack.remote(packed)
         name, models = Path(settings["folder"]).name, self._ray.models or settings["models"]
         changes = {"folder": f"CODE/plugins/{name}", "shipped_models": shipped, "models": models}
         self._do(slot, self._start(slot, settings | changes))
