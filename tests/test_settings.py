@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from core.auth import OWNER
 from core.errors import Conflict, Internal
 from core.library.catalogue import Catalogue, PluginInfo
 from core.ops import toml
-from core.ops.config import Config, tomllib
+from core.ops.config import Config, load, tomllib
 from core.ops.settings import Settings
 from tests.serving import serve, wait_until
 from tests.wire import Wire
@@ -206,6 +207,12 @@ bot = "a token that nobody would guess"
 tile = 64
 """
 CHANGES = {"overrides": {"a.b": {"steps": {"default": 31}, "size": {"default": 8}}, "c.d": {"n": {"minimum": 0.5}}}}
+
+
+def test_folders_that_are_named_from_here_are_so_for_processes_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = load(None, {"data": "mine", "plugins": ["a", "/b"]})
+    assert config.data == tmp_path / "mine" and config.plugins == [tmp_path / "a", Path("/b")]
 
 
 def test_comments_and_order_stay(tmp_path):

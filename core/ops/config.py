@@ -19,6 +19,7 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
+Folder = Annotated[Path, AfterValidator(Path.absolute)]  # workers, links and commands have another current folder
 Person = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,50}$")]
 
 
@@ -32,8 +33,8 @@ class Config(pydantic.BaseModel):
         "127.0.0.1", description="Address to listen on. Others than loopback show the server to a network."
     )
     port: int = Field(7777, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
-    data: Path = Field(ROOT / "data", description="Folder of the queue, the stored results and the logs.")
-    outputs: Path = Field(ROOT / "outputs", description="Folder where people find the pictures.")
+    data: Folder = Field(ROOT / "data", description="Folder of the queue, the stored results and the logs.")
+    outputs: Folder = Field(ROOT / "outputs", description="Folder where people find the pictures.")
     filename_pattern: Annotated[str, AfterValidator(check_pattern)] = Field(
         DEFAULT, description=f"What results are called there: {', '.join(f'{{{name}}}' for name in PLACEHOLDERS)}."
     )
@@ -41,12 +42,12 @@ class Config(pydantic.BaseModel):
         "png", description="What pictures are there; masks, sounds and films stay what they are."
     )
     export_quality: int = Field(80, ge=1, le=100, description="Of jpeg and webp: 100 is best and largest.")
-    models: Path = Field(ROOT / "models", description="Folder of model files, a subfolder for each kind.")
+    models: Folder = Field(ROOT / "models", description="Folder of model files, a subfolder for each kind.")
     extra_model_paths: list[ExtraModels] = Field(
         [], description='Folders of other apps, read in place: [{"app": "a1111", "path": "/home/me/stable-diffusion"}].'
     )
-    plugins: list[Path] = Field([ROOT / "plugins"], description="Folders that hold plugins.")
-    packages: Path = Field(ROOT / "packages", description="Folder of the plugins that were installed.")
+    plugins: list[Folder] = Field([ROOT / "plugins"], description="Folders that hold plugins.")
+    packages: Folder = Field(ROOT / "packages", description="Folder of the plugins that were installed.")
     plugin_indexes: list[str] = Field(
         [], description='Lists that plugins are found in by name: git or .json addresses, ["https://.../plugins.git"].'
     )
@@ -55,7 +56,7 @@ class Config(pydantic.BaseModel):
         description="Whether the admin may install plugins over the API, and not only at this machine's command line: "
         "then whoever has the admin's token can run code here.",
     )
-    environments: Path = Field(ROOT / ".envs", description="Folder of the plugins' Python environments.")
+    environments: Folder = Field(ROOT / ".envs", description="Folder of the plugins' Python environments.")
     torch_backend: str = Field(
         "auto",
         description="PyTorch build of the plugins: auto (the tested one, from PyPI), cpu, or one of PyTorch's own: "

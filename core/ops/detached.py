@@ -62,7 +62,7 @@ class Detached:
         settings = processes.settings(self._config, self._catalogue, info)
         settings |= {"url": self._pool.url, "token": token, "device": devices.told(device), "detached": True}
         if devices.elsewhere(device):
-            settings["door"] = str(sandbox.socket_of(self._config.data).absolute())
+            settings["door"] = str(sandbox.socket_of(self._config.data))
         return {"settings": settings, "python": str(info.python)}
 
     def detach(

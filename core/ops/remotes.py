@@ -208,7 +208,7 @@ class Remotes:
             if python is None:
                 self._install_ray()
                 return
-        data = self._config.data.absolute()
+        data = self._config.data
         settings = {
             "name": name, "data": str(data), "url": self._pool.url, "token": self._token,
             "door": str(sandbox.socket_of(data)),

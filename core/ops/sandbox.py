@@ -79,7 +79,7 @@ def note_written(models: Path, kinds: list[str]) -> None:
 def about(data: Path, plugin: PluginInfo) -> dict[str, Any] | None:
     """What `of_worker` has to know of a plugin that is to be in a sandbox."""
     writes = plugin.manifest.get("writes", [])
-    return {"socket": str(socket_of(data).absolute()), "writes": writes} if plugin.sandbox else None
+    return {"socket": str(socket_of(data)), "writes": writes} if plugin.sandbox else None
 
 
 def of_worker(python: Path, module: str, settings: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:

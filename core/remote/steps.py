@@ -111,8 +111,8 @@ def sources_of(config: Config, record: Remote, strict: bool = False) -> Sources:
             environments.recipe_of(folder)
         except bootstrap.InstallError as error:
             raise InvalidParams(f"the plugin {name} has no environment: {error}", field="plugins") from error
-        plugins[name] = folder.absolute()
-    return Sources(plugins, _models(config, record.models, strict), Records(config.data).of(record.name).absolute())
+        plugins[name] = folder
+    return Sources(plugins, _models(config, record.models, strict), Records(config.data).of(record.name))
 
 
 def _needs_sandbox(manifest: dict[str, Any], config: Config) -> str:
@@ -131,7 +131,7 @@ def needs_torch(folder: Path) -> bool:
 
 def _models(config: Config, patterns: list[str], strict: bool) -> dict[str, Path]:
     """The user's own models that fit, by kind/name. What plugins ship is copied with them."""
-    models = Models(config.models.absolute(), apps.folders(config.extra_model_paths))
+    models = Models(config.models, apps.folders(config.extra_model_paths))
     kinds = {each["kind"] for each in models.shipped}
     with contextlib.suppress(OSError):
         kinds |= {each.name for each in models.folder.iterdir() if each.is_dir() and not each.name.startswith(".")}

@@ -90,7 +90,7 @@ class Fetches:
     def _fetch(self, id: str, model: DeclaredModel) -> None:
         said_in = self._config.data / "logs" / "fetch.log"
         said_in.unlink(missing_ok=True)
-        settings = {"model": model.model_dump(), "folder": str(self._config.models.absolute())}
+        settings = {"model": model.model_dump(), "folder": str(self._config.models)}
         settings["shipped"] = self._catalogue.shipped_models()
         started = (Path(sys.executable), settings, said_in, "core.ops.packages.fetching")
         process = self._run_blocking(processes.LocalProcess, *started)

@@ -37,7 +37,7 @@ def list_models(arguments: argparse.Namespace, config: Config, registry: Registr
     if arguments.name is not None and arguments.name not in catalogue.plugins:
         near = did_you_mean(arguments.name, catalogue.plugins)
         raise NotFound(f"there is no plugin {arguments.name!r}, or it is refused.{near}")
-    offers = [each for kind in inventory(config.models.absolute(), catalogue) for each in kind["fetchable"]]
+    offers = [each for kind in inventory(config.models, catalogue) for each in kind["fetchable"]]
     offers = [each for each in offers if arguments.name in (None, each["plugin"])]
     width = max((len(each["id"]) for each in offers), default=0)
     for each in offers:
@@ -59,7 +59,7 @@ def fetch_model(arguments: argparse.Namespace, config: Config, registry: Registr
             raise Conflict("nobody is here to accept the licence.", hint="Say --yes if you do.")
         if input("Fetch it under this licence? [y/N] ").strip().lower() not in ("y", "yes"):
             raise Conflict("nothing was fetched.")
-    models = Models(config.models.absolute(), catalogue.shipped_models())
+    models = Models(config.models, catalogue.shipped_models())
     how = fetching.fetch(model, models, _progress())
     print(f"{'is' if how == 'there already' else 'wrote':<8}{models.folder / model.id}  {how}")
 
