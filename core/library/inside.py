@@ -69,9 +69,8 @@ def blobs(settings: dict[str, Any]) -> Blobs:
 class Distant(Blobs):
     """Blobs that the server reads and stores.
 
-    On another machine (`detached` in the settings) what was read or written is also kept in the folder `cache`, the
-    last `cache_bytes` of it, and while the server cannot be reached, it is waited for: the job has run, and the server
-    knows who has it."""
+    On another machine (`detached` in the settings) what was read or written is also kept in the folder `cache`, and
+    while the server cannot be reached, it is waited for: the job has run, and the server knows who has it."""
 
     def __init__(self, folder: Path, settings: dict[str, Any]):
         super().__init__(folder)
@@ -79,7 +78,7 @@ class Distant(Blobs):
         self._idle: list[http.client.HTTPConnection] = []  # open ones, which save the way there and back
         self._patient = bool(settings.get("detached"))
         cache = settings.get("cache")
-        self._cache = Cache(Path(cache), settings.get("cache_bytes") or CACHE_BYTES) if cache else None
+        self._cache = Cache(Path(cache), CACHE_BYTES) if cache else None
 
     def read(self, sha256: str) -> bytes:
         data = self._cache and self._cache.read(sha256)
