@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 import threading
+import time
 
 import pytest
 
@@ -82,6 +83,19 @@ def test_a_password_is_taken_from_the_environment_or_asked_for(machine):
     questions, ask = answering("wrong", sshd.PASSWORD)
     run(record(machine), Login(ask=ask))
     assert questions == [f"Password of artist@{machine.host}:22: "] * 2
+
+
+def test_who_types_a_password_may_take_longer_than_the_machine_to_answer(machine, monkeypatch):
+    monkeypatch.setattr(connection, "CONNECT_SECONDS", typing := 1)
+    run(record(machine), Login(ask=lambda question: time.sleep(typing + 0.5) or sshd.PASSWORD))
+
+
+def test_a_machine_that_does_not_wait_for_what_is_typed_is_told(machine):
+    typed = threading.Event()
+    ask = lambda question: machine.drop() or typed.wait(60) and ""  # noqa: E731
+    hint = fails(Unauthorized, "closed the connection while it waited", record(machine), Login(ask=ask))
+    assert "two minutes" in hint
+    typed.set()
 
 
 def test_a_key_with_a_passphrase_asks_for_it(machine, tmp_path):

@@ -148,7 +148,8 @@ def test_a_password_in_the_environment_lets_in(deploy, machine, monkeypatch):
     assert deploy(of(machine))[0] == 0  # its own key is there by now
 
 
-def test_ctrl_c_ends_it_while_a_password_is_asked_for(here, machine):
+@pytest.mark.parametrize(("what", "code"), [("ctrl-c", 130), ("closed", 1)])
+def test_a_terminal_is_as_before_when_it_ends_while_a_password_is_asked_for(here, machine, what, code):
     pty, termios = pytest.importorskip("pty"), pytest.importorskip("termios")
     terminal, side = pty.openpty()
     words = ["deploy", "--config", here / "config.toml", of(machine), "--plugins", "plain"]
@@ -158,8 +159,8 @@ def test_ctrl_c_ends_it_while_a_password_is_asked_for(here, machine):
     while b"Password of artist@" not in said:
         said += os.read(terminal, 1000)
     wait_until(lambda: not termios.tcgetattr(side)[3] & termios.ECHO)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    process.send_signal(signal.SIGINT) if what == "ctrl-c" else machine.drop()
+    assert process.wait(20) == code
     assert termios.tcgetattr(side)[3] & termios.ECHO
     os.close(terminal)
     os.close(side)

@@ -72,11 +72,11 @@ def main(words: list[str]) -> int:
     except (CoreError, InstallError, OSError) as error:
         hint = getattr(error, "extra", {}).get("hint") or ""
         text = explain(str(error)) if isinstance(error, OSError) and error.errno in EXPLAINED else f"{error} {hint}"
+        print(end="\n" if _nobody_types(terminal) else "", file=sys.stderr)
         print("\n".join(map(printable, f"stable-core: {text.rstrip()}".splitlines())), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        if terminal:  # a password was being typed
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, terminal)
+        _nobody_types(terminal)
         goes_on = " The same command goes on where it was." if arguments.action == "to" else ""
         print(f"\nstable-core: stopped.{goes_on}", file=sys.stderr)
         return 130
@@ -88,6 +88,13 @@ def _terminal() -> list[Any] | None:
         return termios.tcgetattr(sys.stdin) if termios else None
     except (termios.error, ValueError, OSError):  # it is none
         return None
+
+
+def _nobody_types(before: list[Any] | None) -> bool:
+    """If a password was being typed: the terminal shows again what is typed, and the shell does not get half of it."""
+    if typing := bool(before) and termios.tcgetattr(sys.stdin) != before:
+        termios.tcsetattr(sys.stdin, termios.TCSAFLUSH, before)
+    return typing
 
 
 def split(words: list[str], to: argparse.ArgumentParser) -> tuple[list[str], list[str]]:

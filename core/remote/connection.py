@@ -72,6 +72,8 @@ async def connect(record: Remote, login: Login, expected: str | None = None) -> 
         raise client.not_let_in() from error
     except (asyncio.TimeoutError, TimeoutError) as error:
         raise _unreachable(record, f"no answer within {CONNECT_SECONDS} s") from error
+    except (asyncssh.ConnectionLost, ConnectionResetError) as error:
+        raise client.too_late() or _unreachable(record, str(error)) from error
     except socket.gaierror as error:
         raise _unreachable(record, f"no such host ({error.strerror})") from error
     except asyncssh.Error as error:
@@ -88,14 +90,15 @@ async def _open(record: Remote, client: "_Client", keys: list | None, login: Log
     pinned = [_public(record.host_key)] if record.host_key else []
     kind = pinned[0].get_algorithm().removeprefix("ssh-") if pinned else ""
     kinds = sorted(HOST_KEYS, key=lambda name: kind not in name)  # of several keys, the one that we know
-    return await asyncssh.connect(
+    opening = asyncssh.connect(
         record.host, record.port, username=record.user, config=None, known_hosts=(pinned, [], []),
         server_host_key_algs=kinds, encryption_algs=CIPHERS, client_factory=lambda: client,
         client_keys=keys or (() if login.agent else None),
         agent_path=() if login.agent else None, gss_auth=False, gss_kex=False, x509_trusted_certs=None,
         host_based_auth=False, keepalive_interval=KEEPALIVE_SECONDS, keepalive_count_max=KEEPALIVES,
-        connect_timeout=CONNECT_SECONDS, login_timeout=ASKING_SECONDS if login.ask else LOGIN_SECONDS,
+        connect_timeout=None, login_timeout=ASKING_SECONDS if login.ask else LOGIN_SECONDS,
     )  # fmt: skip
+    return await client.in_time(opening)
 
 
 class _Client(asyncssh.SSHClient):
@@ -108,6 +111,19 @@ class _Client(asyncssh.SSHClient):
             {"password", "kbdint"} if login.password else set()
         )  # ways in which the password is still to be tried
         self._asked, self._prompted = 0, True
+        self._somebody, self._waiting = asyncio.Event(), False  # was asked; has not answered yet
+
+    async def in_time(self, opening: Awaitable[asyncssh.SSHClientConnection]) -> asyncssh.SSHClientConnection:
+        """It has CONNECT_SECONDS, but who is asked for a password may take their time. Raises TimeoutError."""
+        opened, asked = asyncio.ensure_future(opening), asyncio.ensure_future(self._somebody.wait())
+        try:
+            await asyncio.wait({opened, asked}, timeout=CONNECT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not opened.done() and not self._somebody.is_set():
+                raise asyncio.TimeoutError
+            return await opened
+        finally:
+            opened.cancel()
+            asked.cancel()
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         """Called for a key that is not the pinned one."""
@@ -132,6 +148,12 @@ class _Client(asyncssh.SSHClient):
         text = f"{_where(self._record)} does not let {self._record.user} in with {' or '.join(tried) or 'nothing'}."
         hint = f"Is the user right? Other ways: --key FILE, an SSH agent, or a password, asked for or in {PASSWORD}."
         return Unauthorized(text, hint=hint)
+
+    def too_late(self) -> CoreError | None:
+        """If the connection was closed while somebody typed."""
+        text = f"{_where(self._record)} closed the connection while it waited for what was to be typed."
+        hint = f"Most give two minutes: run the same command again. {PASSWORD} holds a password beforehand."
+        return Unauthorized(text, hint=hint) if self._waiting else None
 
     async def password_auth_requested(self) -> str | None:
         return await self._next_password("password")
@@ -162,7 +184,11 @@ class _Client(asyncssh.SSHClient):
         return await self._ask(f"Password of {_where(self._record)}: ")
 
     async def _ask(self, question: str) -> str:
-        return await _answer(self._login, question)
+        self._waiting = True
+        self._somebody.set()
+        answer = await _answer(self._login, question)
+        self._waiting = False
+        return answer
 
 
 async def _private_key(login: Login) -> asyncssh.SSHKey:

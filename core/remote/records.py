@@ -116,7 +116,8 @@ class Records:
                 raise ValueError(f"it is the record of {record.name}")
         except FileNotFoundError:
             text = f"there is no machine {name[:100]!r}.{meant_or_known(name, self.names())}"
-            raise NotFound(text, hint="python3 server.py deploy list") from None
+            then = "deploy list" if self.names() else "deploy ssh://user@host:port"
+            raise NotFound(text, hint=f"Next: python3 server.py {then}") from None
         except (OSError, ValueError) as error:
             text = f"{path} cannot be read: {' '.join(str(error)[:300].split())}."
             hint = f"Mend it, or forget the machine: python3 server.py deploy destroy {name} --forget"
