@@ -191,6 +191,7 @@ def test_where_sshd_forwards_nothing_that_is_said(deployed):
     deployed.machine.configure(AllowStreamLocalForwarding="no", AllowTcpForwarding="no")
     deployed.machine.drop()
     error = wait_until(lambda: deployed.state.state == "failed" and deployed.state.error)
+    assert "door" not in deployed.machine.run("sh", "-c", "ls /tmp/stable-core-*")  # whose port anybody could take
     deployed.machine.configure()
     began = time.time()
     deployed.link().kill()  # which would wait a minute

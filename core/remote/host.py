@@ -179,6 +179,7 @@ class Supervisor:
                     await writer.drain()
         if self._link is peer:
             self._link = None
+            self._shut()
         writer.close()
 
     async def _answer(self, peer: Peer, message: dict[str, Any]) -> dict[str, Any]:
@@ -224,6 +225,7 @@ class Supervisor:
             self._busy_at = time.monotonic()
         self._devices, self._looking = {}, None
         self._make_sockets()
+        self._shut()
         self._save()
         return await self._status(peer) | {"sockets": self._sockets, "door": f"{self._sockets}/door"}
 
@@ -234,6 +236,13 @@ class Supervisor:
             if found.st_uid == os.getuid() and found.st_mode == 0o40700:
                 return
         self._sockets = tempfile.mkdtemp(prefix="stable-core-", dir="/tmp")
+
+    def _shut(self) -> None:
+        """Whoever else is on this machine could listen at a port that a lost connection has left, and would be told the
+        tokens of workers."""
+        door = Path(self._sockets, "door")
+        if door.is_file() and not door.is_symlink():
+            door.unlink(missing_ok=True)
 
     async def _door(self, peer: Peer, path: str | None = None, port: int | None = None) -> dict[str, Any]:
         door = Path(self._sockets, "door")
