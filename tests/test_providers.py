@@ -14,13 +14,14 @@ import pytest
 
 from core.auth import OWNER
 from core.errors import Conflict, CoreError, Forbidden, InvalidParams, NotFound, Timeout, Unauthorized
+from core.ops import bootstrap
 from core.ops.config import Config
 from core.ops.remotes import Remotes
 from core.remote import connection, leaving, providers, rental, spending
 from core.remote import renting as terminal
 from core.remote.ledger import Ledger
 from core.remote.providers import Wish, web
-from core.remote.records import Records, Rented, State
+from core.remote.records import STEPS_LOCK, Records, Rented
 from core.remote.rental import Limits
 from tests.providers import KEYS, double, sshd
 from tests.serving import ROOT
@@ -70,6 +71,12 @@ class Renting:
 
     def settle(self):
         return rental.settle(self.data, self.said.append, LIMITS)
+
+    def off(self, record, minutes, **columns):
+        """Since so long."""
+        self.records.write(record.model_copy(update={"on": False} | columns))
+        then = time.time() - minutes * 60
+        os.utime(self.records.of(record.name) / "record.json", (then, then))
 
     @property
     def states(self):
@@ -381,16 +388,17 @@ def test_a_kept_machine_is_ended_when_its_money_is_spent(renting, cloud):
     assert not now.on and now.rented.ended == "was ended, as its $5.00 are spent."
 
 
-def test_a_machine_that_stopped_but_could_not_end_itself_is_ended(renting, cloud):
+def test_a_kept_machine_that_is_off_for_longer_than_it_may_be_idle_is_ended(renting, cloud):
     record = renting.rent()
-    renting.records.write_state("gpu1", State(state="off", stopped="idle"))
-    assert renting.settle() == 1 and cloud.machines  # it is used again
-    renting.records.write(record.model_copy(update={"on": False}))
-    renting.records.write_state("gpu1", State(state="off", stopped="stop"))
-    assert renting.settle() == 1 and cloud.machines  # somebody has stopped it, and may start it
-    renting.records.write_state("gpu1", State(state="off", stopped="idle"))
+    for on, idle_minutes, minutes in ((True, 30, 31), (False, 30, 29), (False, 0, 31)):
+        renting.off(record, minutes, on=on, idle_minutes=idle_minutes)
+        assert renting.settle() == 1 and cloud.machines
+    renting.off(record, 31)
+    with (renting.records.of("gpu1") / STEPS_LOCK).open("a") as lock:
+        assert bootstrap.try_lock(lock)
+        assert renting.settle() == 1 and cloud.machines  # while a command prepares it
     assert renting.settle() == 0 and not cloud.machines
-    assert "could not end itself" in renting.records.read("gpu1").rented.ended
+    assert renting.records.read("gpu1").rented.ended == "was ended, as it was off for 30 min."
 
 
 def test_a_kept_machine_that_is_gone_is_told(renting, cloud):

@@ -143,7 +143,7 @@ class Link:
                 why = str(said) if str(said) in WHY else "stop"
                 log.info("the machine has stopped itself: %s", WHY[why])
                 self._records.write(self._record().model_copy(update={"on": False}))
-                self._tell(state="off", step=f"it has stopped itself: {WHY[why]}", error=None, stopped=why)
+                self._tell(state="off", step=f"it has stopped itself: {WHY[why]}", error=None)
                 return
             except Exception as error:
                 if self._state.state == "connected":
@@ -197,7 +197,7 @@ class Link:
     async def _session(self) -> None:
         """One connection, for as long as it lasts."""
         record = self._record()
-        self._tell(state="connecting", step=f"connecting to {record.host}", stopped="")
+        self._tell(state="connecting", step=f"connecting to {record.host}")
         async with await connect(record, login_of(self._folder)) as connection:
             if self._ready is None:
                 self._tell(state="preparing")

@@ -15,6 +15,7 @@ from core.errors import Conflict, NotFound
 from core.jobs import Priority
 from core.library.near import meant_or_known
 
+STEPS_LOCK = "steps.lock"  # in a machine's folder: held while something is copied or installed there
 RAY = "ray"  # called so are the devices of a Ray cluster (ray/0), and its state among those of machines
 
 
@@ -80,9 +81,6 @@ class State(BaseModel):
     step: str = Field("", description="What is being done just now, for people.")
     error: dict[str, Any] | None = Field(None, description="Why it is lost or failed, as errors are sent to clients.")
     since: float = Field(0, description="Of this state: seconds since 1970.")
-    stopped: Literal["", "idle", "spent", "stop"] = Field(
-        "", description="Why it has stopped itself, until it is used again."
-    )
     seen: float = Field(0, description="When the machine was last heard of: seconds since 1970.")
     round_trip_seconds: float | None = None
     devices: dict[str, dict[str, Any]] = Field(
@@ -102,7 +100,7 @@ class Records:
         return sorted(name for name in found if re.fullmatch(NAME, name) and name != RAY)
 
     def of(self, name: str) -> Path:
-        """The folder of one machine: record.json, state.json, key, key.pub."""
+        """The folder of one machine: record.json, state.json, key, key.pub, steps.lock."""
         return self.folder / name
 
     def read(self, name: str) -> Remote:

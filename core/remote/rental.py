@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import Conflict, CoreError, InvalidParams, NotFound, Timeout, Unauthorized
+from core.ops import bootstrap
 from core.remote import providers, spending
 from core.remote.ledger import Entry, Ledger
 from core.remote.providers import CONSOLES, TITLES, Machine, Offer, Provider, Wish
-from core.remote.records import Records, Remote, Rented
+from core.remote.records import STEPS_LOCK, Records, Remote, Rented
 
 if TYPE_CHECKING:
     from core.remote.connection import Login
@@ -330,8 +331,8 @@ def _settle_kept(
         why += f" ({machine.text})." if machine else "."
     elif spending.seconds_left(about) <= 0:
         why = f"was ended, as its ${about.spend_limit:.2f} are spent."
-    elif not record.on and Records(data).state(record.name).stopped in ("idle", "spent"):
-        why = "was ended, as it had no jobs and could not end itself."
+    elif not record.on and 0 < record.idle_minutes * 60 < _off_seconds(data, record.name):
+        why = f"was ended, as it was off for {record.idle_minutes:g} min."  # nothing there counts them any more
     elif machine.price and machine.price > about.price_per_hour:
         say(f"{record.name} costs ${machine.price:.2f} an hour now, instead of ${about.price_per_hour:.2f}.")
         about = about.model_copy(update={"price_per_hour": machine.price})
@@ -347,6 +348,13 @@ def _settle_kept(
         ended = now.rented.model_copy(update={"ended": why, "ended_at": time.time()}) if now.rented else None
         Records(data).write(now.model_copy(update={"on": False, "rented": ended}))
     return True
+
+
+def _off_seconds(data: Path, name: str) -> float:
+    """Since its record was written; 0 while a command prepares it."""
+    folder = Records(data).of(name)
+    with (folder / STEPS_LOCK).open("a") as file:
+        return time.time() - (folder / "record.json").stat().st_mtime if bootstrap.try_lock(file) else 0
 
 
 def _record(data: Path, entry: Entry) -> Remote | None:

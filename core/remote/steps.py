@@ -27,7 +27,7 @@ from core.ops.config import ROOT, Config
 from core.ops.packages.registry import Registry
 from core.remote import preflight, sync
 from core.remote.connection import run_json, started, text_of
-from core.remote.records import Records, Remote
+from core.remote.records import STEPS_LOCK, Records, Remote
 from core.remote.sync import Item
 
 OWN_FILES = ["requirements.txt", "requirements.lock", "worker-requirements.txt", "worker-requirements.lock", "LICENSE"]
@@ -195,7 +195,7 @@ async def bring_up(connection: asyncssh.SSHClientConnection, record: Remote, sou
     """All steps; a fraction of a second if there is nothing to do. `tell` is called at each step, and while it copies
     or installs as it goes on. Raises CoreErrors that say what is wrong with the machine and what to do, asyncssh.Error
     when the connection ends, OSError of files here; cancelling it leaves what the next call goes on with."""
-    async with _alone(sources.folder / "steps.lock", tell):
+    async with _alone(sources.folder / STEPS_LOCK, tell):
         items = await asyncio.to_thread(items_of, sources)
         here = asyncio.get_running_loop()
 

@@ -97,7 +97,7 @@ function Actions({ machine: { name, on, rented } }: { machine: Machine }) {
     <>
       <div className={shared.bar}>
         {!rented?.ended && <button type="button" onClick={act} aria-label={`${on ? "Stop" : "Start"} ${name}`}>{on ? "Stop" : "Start"}</button>}
-        {on && <p className={shared.soft}>When it is stopped, its jobs run elsewhere.</p>}
+        {on && <p className={shared.soft}>When it is stopped, its jobs run elsewhere{rented && ", and it costs money until it is removed"}.</p>}
       </div>
       <details className={shared.soft}>
         <summary>Its log, or remove it</summary>
