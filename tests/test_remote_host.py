@@ -71,6 +71,14 @@ def test_it_ends_the_machine_when_its_money_is_spent_and_stays_away_until_it_is_
     woken.close()
 
 
+def test_a_connection_that_is_made_again_and_again_is_no_use_of_it(folder):
+    line, ending = Line(folder), ENDING | {"idle_minutes": 0.02}
+    assert line.ask(**HELLO, ending=ending)["ok"]
+    again = HELLO | {"wake": False}
+    wait_until(lambda: line.ask(**again, ending=ending) == {"event": "stopping", "why": "idle"})
+    line.close()
+
+
 def test_a_worker_that_cannot_live_is_told_with_its_last_words(folder):
     line = Line(folder)
     line.ask(**HELLO, ending=ENDING)

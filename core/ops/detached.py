@@ -1,8 +1,9 @@
 """Workers that outlive the server: somebody else starts them, and after a restart they come back with their jobs.
 
 `attach` makes a token and the settings for one. Only the token's hash is kept; whoever connects with the token is that
-worker. It is in the pool while it is connected, and for heartbeat_seconds more; after that its jobs run elsewhere, and
-it may come back without them. Whoever connects as a worker, detached or not, is let in here."""
+worker. It is in the pool while it is connected, and for heartbeat_seconds more (remote_grace_seconds, from another
+machine); after that its jobs run elsewhere, and it may come back without them. Whoever connects as a worker, detached
+or not, is let in here."""
 
 import secrets
 import time
