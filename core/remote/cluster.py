@@ -55,7 +55,7 @@ def join(address: str, folder: Path) -> None:
     """`address` as in RaySettings; `folder` is of this server. Raises InvalidParams or Conflict."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", HEAD_SECONDS)
-    if "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ or TOKEN.exists():
+    if token := "RAY_AUTH_TOKEN" in os.environ or "RAY_AUTH_TOKEN_PATH" in os.environ or TOKEN.exists():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
     more: dict[str, Any] = {"address": address}
     if address == "local":
@@ -68,7 +68,8 @@ def join(address: str, folder: Path) -> None:
         ray.init(namespace=_namespace(folder), log_to_driver=False, logging_level="warning", **more)
     except Exception as error:  # Ray raises whatever it likes
         text = str(error).strip().partition("\n")[0]
-        raise Conflict(f"the Ray cluster {address!r} cannot be joined: {text}", hint=GUIDE) from error
+        hint = GUIDE if token or address == "local" else f"There is no token in {TOKEN}. {GUIDE}"
+        raise Conflict(f"the Ray cluster {address!r} cannot be joined: {text}", hint=hint) from error
 
 
 def _namespace(folder: Path) -> str:

@@ -41,7 +41,7 @@ def main() -> None:
         print(f"Then, there: python3 -m core.remote.node {socket.gethostname()}:6379")
     else:
         words = [f"--address={arguments.address}"]
-    sys.stdout.flush()
+    print("Ctrl-C ends this node. What follows is from Ray, whose own commands are not needed.", flush=True)
     os.execv(ray, [str(ray), "start", *words, *COMMON, *rest])
 
 

@@ -448,9 +448,8 @@ class Slots:
         ]
         waiting = sorted({slot.plugin for slot in self._slots.values() if slot.state == "placing"})
         steps = [f"waiting for a place in the cluster: {', '.join(waiting)}"] if waiting else []
-        steps += [
-            f"{slot.plugin} on {slot.device}: {slot.step}" for slot in placed.values() if slot.state == "preparing"
-        ]
+        preparing = [slot for slot in placed.values() if slot.state == "preparing"]
+        steps += [f"{slot.plugin} on {slot.device}: {slot.step.rstrip('.')}" for slot in preparing]
         error = self._impossible() or next((error for *_, error in self._failures.values() if error), None)
         self._note(
             state="connected", devices=devices, workers=workers, step="; ".join(steps), error=error and error.wire()
