@@ -138,6 +138,9 @@ class Receiver:
                 file.write(data)
                 found.update(data)
                 left -= len(data)
+            if size > CHUNK:  # on the disk before it is known to be whole, also if the power fails then
+                file.flush()
+                os.fsync(file.fileno())
         if found.hexdigest() != message["sha256"]:
             os.remove(part)
             return {"wrong": target}
