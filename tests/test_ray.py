@@ -226,7 +226,8 @@ def test_a_job_whose_node_is_lost_runs_on_another(wire, server, cluster, tmp_pat
     jobs = [wire.submit("work.work", {"folder": str(tmp_path), "number": 4}) for _ in range(3)]
     wait_until(lambda: len(os.listdir(tmp_path)) == 3, 60)
     devices = [wire.call("job", {"id": job})["job"]["worker"].rpartition("/")[2] for job in jobs]
-    pids = {each["device"]: each["pid"] for each in state(server)["workers"]}
+    known = lambda: {each["device"]: each["pid"] for each in state(server)["workers"]}  # noqa: E731
+    pids = wait_until(lambda: set(devices) <= (found := known()).keys() and found)
     nodes = [cluster.node_of(pids[device]) for device in devices]
     cluster.kill(2)
     lost = jobs[nodes.index(2)]
