@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import errno
+import logging
 import re
 import sys
 from collections.abc import Callable
@@ -64,6 +65,7 @@ def main(words: list[str]) -> int:
     arguments = made.parse_args(words if words[first:] else ["--help"])
     arguments.address = theirs
     terminal = _terminal()
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # a lost connection is told in one line
     try:
         flags = {"data": arguments.data} if arguments.data else {}
         config = settings.load(arguments.config, flags)
