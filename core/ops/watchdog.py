@@ -87,8 +87,9 @@ class Watchdog:
         return None
 
     def _is_silent(self, worker: Worker) -> bool:
-        away = self._config.remote_grace_seconds
-        limit = away if devices.elsewhere(worker.device) else self._config.heartbeat_seconds
+        limit, away = self._config.heartbeat_seconds, self._config.remote_grace_seconds
+        if devices.elsewhere(worker.device):
+            limit = max(limit, away) if worker.sid else away  # connected, it need not say more often that it is there
         known = worker.connected or worker.process.detached
         return time.monotonic() - worker.heard > (limit if known else max(START_SECONDS, limit))
 
