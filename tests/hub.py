@@ -52,8 +52,7 @@ class Watch:
             blocked = self.kept(since, now, asleep)
             if beat_at != self.beat_at:
                 blocked = min(blocked, self.longest)  # this thread may not have got on either
-                # What nobody was seen at is known to a heartbeat only, as it comes from looks at whether the hub slept.
-                if blocked > LIMIT_SECONDS + (0 if stack else BEAT_SECONDS):
+                if blocked > LIMIT_SECONDS:
                     text = stack or "a thread that held Python's lock"
                     write(2, f"{MARK}{blocked * 1000:.0f} ms: {text}\n".encode())
                 since, asleep, stack, beat_at, self.longest = now, 0.0, "", self.beat_at, 0.0
